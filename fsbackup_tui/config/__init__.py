@@ -1,0 +1,1 @@
+"""The configuration of one site: its schema and how it is read."""

@@ -1,0 +1,163 @@
+"""The schema of a site's configuration file; secrets are only described here, never read."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+_DURATION_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "ms": 0.001}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
+
+
+def parse_duration(value: object) -> object:
+    """Return the timedelta that ``30s``, ``90m``, ``2h``, ``7d`` or ``1h 30m`` means."""
+    if isinstance(value, timedelta):
+        return value
+    text = str(value).strip()
+    parts = _DURATION.findall(text)
+    if not parts or _DURATION.sub("", text).strip():
+        raise ValueError("a duration looks like 30s, 15m, 2h or 7d")
+    return timedelta(seconds=sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
+
+
+def parse_size(value: object) -> object:
+    """Return the bytes that ``500MB`` or ``1.5 GB`` means (decimal units)."""
+    if isinstance(value, int):
+        return value
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("a size looks like 500MB or 1.5GB")
+    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+
+
+def parse_share(value: object) -> object:
+    """Return the fraction that ``30 %`` means; a bare number between 0 and 1 is taken as it is."""
+    if isinstance(value, int | float):
+        return float(value)
+    match = _SHARE.fullmatch(str(value).strip())
+    return float(match[1]) / 100 if match else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Share = Annotated[float, BeforeValidator(parse_share), Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """The base of all sections: unknown keys are errors, values don't change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SecretText(Settings):
+    """A text that may name variables, ``${NAME}`` or ``${NAME:-default}``; read when used."""
+
+    text: str
+
+
+class SecretVariable(Settings):
+    """A secret that lies in one environment variable."""
+
+    env: str
+
+
+class SecretFile(Settings):
+    """A secret that lies in a file; a trailing newline is not part of it."""
+
+    file: Path
+
+
+class SecretCommand(Settings):
+    """A secret that a command prints; it is run without a shell."""
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _plain_text_is_secret_text(value: object) -> object:
+    return {"text": value} if isinstance(value, str) else value
+
+
+SecretDescription = Annotated[
+    SecretText | SecretVariable | SecretFile | SecretCommand,
+    BeforeValidator(_plain_text_is_secret_text),
+]
+
+
+class Admin(Settings):
+    """Who may create and rename databases and end sessions; defaults to the source's own URL."""
+
+    url: SecretDescription | None = None
+    maintenance_database: str = "postgres"
+
+
+class PostgresSource(Settings):
+    """A PostgreSQL database to capture."""
+
+    kind: Literal["postgres"]
+    url: SecretDescription
+    admin: Admin = Admin()
+    scope: Literal["full", "schema", "data"] = "full"
+    format: Literal["auto", "custom", "directory", "plain"] = "auto"
+    compression: Annotated[str, Field(pattern=r"^(auto|none|(gzip|zstd)(:\d{1,2})?)$")] = "auto"
+    jobs: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    fingerprints: Literal["content", "counts"] = "content"
+    exclude_schemas: tuple[str, ...] = ()
+    exclude_tables: tuple[str, ...] = ()
+    exclude_table_data: tuple[str, ...] = ()
+    also: tuple[Path, ...] = ()
+    lock_timeout: Duration = timedelta(seconds=30)
+    yield_after: Duration = timedelta(seconds=30)
+    max_rate: Size | None = None
+    suspect_fall: Share = 0.3
+
+
+Source = PostgresSource
+
+
+class Plan(Settings):
+    """What is captured together, as one recovery point."""
+
+    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Limits(Settings):
+    """Manners on a production server; they hold for backups, not while recovering."""
+
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
+    ionice: Literal["none", "best-effort", "idle"] = "none"
+    jobs: Annotated[int, Field(ge=1, le=64)] | None = None
+    snapshot_age: Duration | None = None
+    replication_lag: Duration | None = None
+
+
+class SiteConfig(Settings):
+    """One site: the whole configuration file."""
+
+    site: Annotated[str, Field(pattern=NAME_PATTERN)]
+    environment: str = "production"
+    timezone: str | None = None
+    env_file: Path | None = None
+    repository: Path
+    state: Path | None = None
+    sources: Annotated[dict[str, Source], Field(min_length=1)]
+    plans: Annotated[dict[str, Plan], Field(min_length=1)]
+    clients: tuple[Path, ...] = ()
+    limits: Limits = Limits()
+    stall_after: Duration = timedelta(minutes=2)
+    read_only: bool = False
+
+    @field_validator("sources", "plans")
+    @classmethod
+    def _names_are_plain(cls, value: dict[str, object]) -> dict[str, object]:
+        for name in value:
+            if not re.match(NAME_PATTERN, name):
+                raise ValueError(f"'{name}' is no name: letters, digits, - and _ (at most 40)")
+        return value

@@ -1,0 +1,1 @@
+"""The sample site on an embedded server."""

@@ -1,0 +1,1 @@
+"""What fsbackup decides: pure values and rules, no input or output, no clock."""

@@ -1,0 +1,295 @@
+"""Recovery points as values: what a manifest tells, and what the inventory knows of a point.
+
+The manifest classes are plain dataclasses so that every layer can hold them; the repository
+validates them when it reads a file (``repository/manifest.py``). Sizes are bytes, times are
+aware datetimes in UTC, durations are seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from fsbackup_tui.domain.trust import Trust
+
+MANIFEST_FORMAT = 1
+POINT_ID = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<plan>[A-Za-z0-9_.-]+)-(?P<tag>[a-z0-9]{4})")
+_TAG_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+
+Scope = Literal["full", "schema", "data"]
+DumpFormat = Literal["custom", "directory", "plain"]
+ArtifactRole = Literal["dump", "schema", "globals", "list", "also"]
+CountMethod = Literal["content", "counts", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One stored file of a part; ``path`` is relative to the part's directory, with ``/``.
+
+    ``plain_bytes`` and ``plain_sha256`` describe the content before fsbackup itself compressed
+    or encrypted it; None where fsbackup did neither.
+    """
+
+    path: str
+    role: ArtifactRole
+    bytes: int
+    sha256: str
+    plain_bytes: int | None = None
+    plain_sha256: str | None = None
+    compression: str | None = None
+    encryption: str | None = None
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The content of a table as one number (design §5): method name and decimal string."""
+
+    method: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """One table as captured.
+
+    ``rows`` is exact where ``counted``, else the server's estimate or None; ``kind`` is
+    PostgreSQL's relkind in words; ``note`` says why a count or fingerprint is absent.
+    """
+
+    schema: str
+    name: str
+    kind: Literal["table", "partitioned", "materialised view", "foreign", "unlogged"]
+    rows: int | None
+    counted: bool
+    bytes: int | None
+    fingerprint: Fingerprint | None = None
+    primary_key: tuple[str, ...] = ()
+    data_excluded: bool = False
+    note: str = ""
+
+    @property
+    def qualified(self) -> str:
+        """The name as people read it, ``schema.table``; not quoted for SQL."""
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceFacts:
+    """One sequence as captured; ``last_value`` None means never called or not readable."""
+
+    schema: str
+    name: str
+    last_value: int | None
+    is_called: bool
+    increment: int
+    owned_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionFacts:
+    """One extension installed in the database."""
+
+    name: str
+    version: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSetting:
+    """One ``ALTER DATABASE … SET`` (or ``ALTER ROLE … IN DATABASE``) as pg_db_role_setting has it.
+
+    ``value`` is the text behind ``=``, to be replayed without quoting lists again.
+    """
+
+    role: str | None
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerIdentity:
+    """Which database on which server: what is confirmed by a person and checked by the worker."""
+
+    host: str
+    port: int
+    database: str
+    database_oid: int
+    role: str
+    system_identifier: str | None
+    standby: bool
+    server_version: str
+    server_version_num: int
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresFacts:
+    """Everything about the database that a restore and a proof need (design §5)."""
+
+    identity: ServerIdentity
+    client_version: str
+    scope: Scope
+    format: DumpFormat
+    encoding: str
+    collate: str
+    ctype: str
+    locale_provider: str
+    locale: str | None
+    icu_rules: str | None
+    collation_version: str | None
+    owner: str
+    tablespace: str
+    connection_limit: int
+    comment: str | None
+    settings: tuple[DatabaseSetting, ...]
+    grants: tuple[str, ...]
+    roles: tuple[str, ...]
+    extensions: tuple[ExtensionFacts, ...]
+    tables: tuple[TableFacts, ...]
+    sequences: tuple[SequenceFacts, ...]
+    large_objects: int | None
+    large_object_bytes: int | None
+    subscriptions: tuple[str, ...]
+    prepared_transactions: tuple[str, ...]
+    replication_slots: tuple[str, ...]
+    snapshot_at: datetime
+    snapshot_lsn: str | None
+    replay_at: datetime | None
+    count_method: CountMethod
+    count_note: str
+    toc_entries: int
+    schema_sha256: str | None
+    excluded_schemas: tuple[str, ...] = ()
+    excluded_tables: tuple[str, ...] = ()
+    excluded_table_data: tuple[str, ...] = ()
+    managed_schemas: tuple[str, ...] = ()
+    migration_head: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartManifest:
+    """One source's share of a point, as ``part.json`` and the manifest hold it."""
+
+    source: str
+    kind: str
+    started: datetime
+    finished: datetime
+    artifacts: tuple[Artifact, ...]
+    restore_commands: tuple[str, ...]
+    phases: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    suspect: tuple[str, ...] = ()
+    postgres: PostgresFacts | None = None
+    format: int = MANIFEST_FORMAT
+
+    @property
+    def bytes(self) -> int:
+        """Stored size of all artifacts."""
+        return sum(artifact.bytes for artifact in self.artifacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``manifest.json`` holds: the point, whole."""
+
+    id: str
+    sequence: int
+    site: str
+    plan: str
+    reason: str | None
+    host: str
+    operator: str
+    tool_version: str
+    started: datetime
+    finished: datetime
+    phases: Mapping[str, float]
+    parts: tuple[PartManifest, ...]
+    job: str
+    format: int = MANIFEST_FORMAT
+
+    @property
+    def bytes(self) -> int:
+        """Stored size of all parts."""
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def suspect(self) -> tuple[str, ...]:
+        """Why the point is suspect, every part's reasons; empty when it is not."""
+        return tuple(reason for part in self.parts for reason in part.suspect)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelCheck:
+    """One rung as last tried: whether it held, when, by which job, how long it took."""
+
+    ok: bool
+    at: datetime
+    job: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartSummary:
+    """What the inventory shows of one part."""
+
+    source: str
+    kind: str
+    trust: Trust
+    bytes: int
+    rows: int | None = None
+    database_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointSummary:
+    """What the inventory knows of a point: the catalogue's row, without its tables.
+
+    ``whole`` means that the manifest is there and readable; ``suspect`` holds the reasons that
+    still stand (a cleared point has none); ``running`` means that a living job is writing it.
+    """
+
+    id: str
+    sequence: int
+    plan: str
+    created: datetime
+    whole: bool
+    running: bool
+    trust: Trust
+    suspect: tuple[str, ...]
+    bytes: int
+    parts: tuple[PartSummary, ...]
+    rows: int | None = None
+    rows_change: float | None = None
+    database_bytes: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+    problems: tuple[str, ...] = ()
+    levels: Mapping[str, LevelCheck] = field(default_factory=dict)
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether a restore of it brings rows or files back (a schema point does not)."""
+        return any(part.kind != "postgres-schema" for part in self.parts)
+
+
+def new_tag() -> str:
+    """Return four random characters that tell things of the same second apart."""
+    return "".join(secrets.choice(_TAG_ALPHABET) for _ in range(4))
+
+
+def point_id(created: datetime, plan: str, tag: str) -> str:
+    """Return a point's id: UTC second, plan, tag; ids sort by time."""
+    return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{plan}-{tag}"
+
+
+def point_time(identifier: str) -> datetime | None:
+    """Return the time in a point's or job's id (UTC), or None where there is none."""
+    match = POINT_ID.fullmatch(identifier)
+    if match is None:
+        return None
+    return datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""External programs and servers, one module each."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: its clients, connections, catalogues, dumps and restores."""

@@ -1,0 +1,1 @@
+"""Jobs: one worker process each, a journal, and what starts, follows and ends them."""

@@ -1,0 +1,1 @@
+"""The operations a job runs, their typed requests, and the one answer for every face."""

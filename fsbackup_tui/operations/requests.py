@@ -1,0 +1,97 @@
+"""The typed arguments of every operation, and the registry that faces and workers share.
+
+A request holds no secret: the worker inherits the environment and reads secrets at use.
+Faces import this module alone of the operations; what runs a request is imported by the
+worker through ``runner``, a ``module:function`` name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from fsbackup_tui.domain.errors import UsageError
+from fsbackup_tui.domain.point import ServerIdentity
+
+VerifyLevel = Literal["sealed", "readable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The base of all requests."""
+
+    operation: ClassVar[str]
+    runner: ClassVar[str]
+    stages: ClassVar[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest(Request):
+    """Run a plan now; ``sources`` narrows it, ``wait_seconds`` is for the plan's lock."""
+
+    operation: ClassVar[str] = "backup"
+    runner: ClassVar[str] = "fsbackup_tui.operations.run_plan:run"
+    stages: ClassVar[tuple[str, ...]] = ("backup",)
+    plan: str
+    sources: tuple[str, ...] | None = None
+    reason: str | None = None
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest(Request):
+    """Climb the trust ladder for one point, up to and including ``level``."""
+
+    operation: ClassVar[str] = "verify"
+    runner: ClassVar[str] = "fsbackup_tui.operations.verify:run"
+    stages: ClassVar[tuple[str, ...]] = ("sealed", "readable")
+    point: str
+    level: VerifyLevel = "readable"
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreBesideRequest(Request):
+    """Restore one postgres part into a new database ``beside`` on the live server.
+
+    ``target`` is what the person saw before starting; the worker looks again and refuses when
+    it differs. ``schema_point`` names the schema point that a data point is loaded into.
+    """
+
+    operation: ClassVar[str] = "restore"
+    runner: ClassVar[str] = "fsbackup_tui.operations.restore:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "create", "restore", "finish")
+    point: str
+    part: str
+    beside: str
+    target: ServerIdentity | None = None
+    jobs: int | None = None
+    schema_point: str | None = None
+
+
+REQUEST_TYPES: Mapping[str, type[Request]] = {
+    request_type.operation: request_type
+    for request_type in (BackupRequest, VerifyRequest, RestoreBesideRequest)
+}
+
+
+def request_document(request: Request) -> dict[str, object]:
+    """Return the request as plain values for ``request.json``."""
+    return {"operation": request.operation, "arguments": dataclasses.asdict(request)}
+
+
+def parse_request(document: Mapping[str, object]) -> Request:
+    """Return the request that ``request_document`` wrote; UsageError for any other."""
+    request_type = REQUEST_TYPES.get(str(document.get("operation")))
+    arguments = document.get("arguments")
+    if request_type is None or not isinstance(arguments, Mapping):
+        raise UsageError(f"UNKNOWN OPERATION: {document.get('operation')!r}.")
+    values = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in arguments.items()
+    }
+    target = values.get("target")
+    if isinstance(target, Mapping):
+        values["target"] = ServerIdentity(**target)
+    return request_type(**values)

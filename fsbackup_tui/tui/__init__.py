@@ -1,0 +1,1 @@
+"""The terminal application: a viewer that owns no data pipe."""

@@ -1,0 +1,1 @@
+"""The modes of the terminal application, one module each with its stylesheet."""
