@@ -1,0 +1,1 @@
+"""Measurements against the seed's script and the raw tools (design §10)."""
