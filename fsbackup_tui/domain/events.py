@@ -43,11 +43,16 @@ class StageStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class CommandStarted(Event):
-    """An external program was started; ``argv`` is redacted and can be pasted into a shell."""
+    """An external program was started; ``argv`` is redacted and can be pasted into a shell.
+
+    ``start_time`` (seconds since boot; 0: not known) tells the process from a later one that
+    was given the same pid.
+    """
 
     name: ClassVar[str] = "command-started"
     argv: tuple[str, ...] = ()
     pid: int = 0
+    start_time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

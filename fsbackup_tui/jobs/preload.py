@@ -1,0 +1,59 @@
+"""Imports all that a job can need before it begins, so that an upgrade in mid-job is harmless."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import traceback
+from collections.abc import Sequence
+
+ROOMS = (
+    "fsbackup_tui.domain",
+    "fsbackup_tui.config",
+    "fsbackup_tui.engines",
+    "fsbackup_tui.repository",
+    "fsbackup_tui.operations",
+)
+# What the standard library imports only when it is needed.
+LATE = (
+    "asyncio.subprocess",
+    "asyncio.taskgroups",
+    "asyncio.unix_events",
+    "concurrent.futures.thread",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_8",
+    "linecache",
+    "locale",
+    "shutil",
+    "stringprep",
+    "tempfile",
+    "traceback",
+    "zoneinfo",
+)
+
+
+def preload(rooms: Sequence[str] = ROOMS) -> list[str]:
+    """Import every module of the rooms; returns those that could not be, told on stderr.
+
+    A module that can't be imported (an optional package is missing) fails no job that does
+    without it.
+    """
+    failed: list[str] = []
+    for room in (*LATE, *rooms):
+        failed.extend(_import(room))
+        path = getattr(sys.modules.get(room), "__path__", None) if room in rooms else None
+        for module in pkgutil.walk_packages(path or [], prefix=f"{room}.", onerror=failed.append):
+            failed.extend(_import(module.name))
+    return failed
+
+
+def _import(name: str) -> list[str]:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        sys.stderr.write(f"not imported: {name}\n{traceback.format_exc()}")
+        return [name]
+    return []
