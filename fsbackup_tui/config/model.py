@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+import zoneinfo
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+)
 
 _DURATION_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
@@ -30,7 +40,7 @@ def parse_duration(value: object) -> object:
 
 def parse_size(value: object) -> object:
     """Return the bytes that ``500MB`` or ``1.5 GB`` means (decimal units)."""
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return value
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
@@ -40,27 +50,47 @@ def parse_size(value: object) -> object:
 
 def parse_share(value: object) -> object:
     """Return the fraction that ``30 %`` means; a bare number between 0 and 1 is taken as it is."""
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     match = _SHARE.fullmatch(str(value).strip())
-    return float(match[1]) / 100 if match else value
+    if match is None:
+        raise ValueError("a share looks like 30 % or 0.3")
+    return float(match[1]) / 100
+
+
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a whole number is needed here")
+    return value
+
+
+def _known_zone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        near = difflib.get_close_matches(value, zoneinfo.available_timezones(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "such as Europe/Berlin or UTC"
+        raise ValueError(f"name a time zone as the tz database does, {hint}") from None
+    return value
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Share = Annotated[float, BeforeValidator(parse_share), Field(ge=0, le=1)]
+Jobs = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1, le=64)]
+Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
 class Settings(BaseModel):
     """The base of all sections: unknown keys are errors, values don't change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class SecretText(Settings):
     """A text that may name variables, ``${NAME}`` or ``${NAME:-default}``; read when used."""
 
-    text: str
+    text: str = Field(repr=False)
 
 
 class SecretVariable(Settings):
@@ -81,13 +111,40 @@ class SecretCommand(Settings):
     command: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-def _plain_text_is_secret_text(value: object) -> object:
-    return {"text": value} if isinstance(value, str) else value
+DESCRIPTION_FORMS = (
+    'write a text such as "${DATABASE_URL}", or {env: NAME}, {file: /path} '
+    "or {command: [program, argument]}"
+)
+
+
+def _secret_description(value: object) -> object:
+    """Return the description in one of its four forms; ValueError names them.
+
+    Done by hand, since a union's own errors tell of every form that does not fit.
+    """
+    if isinstance(value, str) and value.strip():
+        return SecretText(text=value)
+    if isinstance(value, Settings):
+        return value
+    if isinstance(value, Mapping) and len(value) == 1:
+        (form, content), *_ = value.items()
+        if isinstance(content, str) and content.strip():
+            match form:
+                case "text":
+                    return SecretText(text=content)
+                case "env" if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", content):
+                    return SecretVariable(env=content)
+                case "file":
+                    return SecretFile(file=Path(content))
+        is_argv = isinstance(content, list | tuple) and content
+        if form == "command" and is_argv and all(isinstance(word, str) for word in content):
+            return SecretCommand(command=tuple(content))
+    raise ValueError(DESCRIPTION_FORMS)
 
 
 SecretDescription = Annotated[
     SecretText | SecretVariable | SecretFile | SecretCommand,
-    BeforeValidator(_plain_text_is_secret_text),
+    BeforeValidator(_secret_description),
 ]
 
 
@@ -107,7 +164,7 @@ class PostgresSource(Settings):
     scope: Literal["full", "schema", "data"] = "full"
     format: Literal["auto", "custom", "directory", "plain"] = "auto"
     compression: Annotated[str, Field(pattern=r"^(auto|none|(gzip|zstd)(:\d{1,2})?)$")] = "auto"
-    jobs: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
+    jobs: Literal["auto"] | Jobs = "auto"
     fingerprints: Literal["content", "counts"] = "content"
     exclude_schemas: tuple[str, ...] = ()
     exclude_tables: tuple[str, ...] = ()
@@ -131,9 +188,9 @@ class Plan(Settings):
 class Limits(Settings):
     """Manners on a production server; they hold for backups, not while recovering."""
 
-    nice: Annotated[int, Field(ge=0, le=19)] = 0
+    nice: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, le=19)] = 0
     ionice: Literal["none", "best-effort", "idle"] = "none"
-    jobs: Annotated[int, Field(ge=1, le=64)] | None = None
+    jobs: Jobs | None = None
     snapshot_age: Duration | None = None
     replication_lag: Duration | None = None
 
@@ -143,7 +200,7 @@ class SiteConfig(Settings):
 
     site: Annotated[str, Field(pattern=NAME_PATTERN)]
     environment: str = "production"
-    timezone: str | None = None
+    timezone: Zone | None = None
     env_file: Path | None = None
     repository: Path
     state: Path | None = None

@@ -1,0 +1,211 @@
+"""From the values of a YAML file to a checked ``SiteConfig``, with every mistake at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fsbackup_tui.config.env_file import EnvFile, read_env_file
+from fsbackup_tui.config.model import SiteConfig
+from fsbackup_tui.config.places import repository_objection
+from fsbackup_tui.config.problems import Places, did_you_mean, shown, validation_problems
+from fsbackup_tui.config.shape import Leaf, leaves
+from fsbackup_tui.config.template import BadTemplate, MissingVariable, expand, variables
+from fsbackup_tui.config.yaml_reader import Document, NodePath
+from fsbackup_tui.domain.errors import ConfigError, ConfigProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The configuration, and remarks that do not stop its use."""
+
+    config: SiteConfig
+    notes: tuple[str, ...]
+
+
+def validate(document: Document, path: Path, environ: Mapping[str, str]) -> Validated:
+    """Return the checked configuration of a document that was read from ``path``; ConfigError."""
+    places = Places(str(path), document.lines)
+    _check_is_section(document, places)
+    checker = _Checker(document.value, places, path.parent, environ)
+    problems = [*document.problems, *checker.prepare()]
+    config: SiteConfig | None = None
+    try:
+        config = SiteConfig.model_validate(checker.data)
+    except ValidationError as error:
+        problems += validation_problems(error, checker.data, places, skip=checker.unusable)
+    problems += checker.cross_checks()
+    if problems or config is None:
+        raise ConfigError(sorted(dict.fromkeys(problems), key=lambda p: p.line or 0))
+    return Validated(config, tuple(checker.notes))
+
+
+def home_directory(environ: Mapping[str, str]) -> Path:
+    """Return the caller's home: ``$HOME``, else the user database's."""
+    home = environ.get("HOME", "")
+    return Path(home) if home.startswith("/") else Path.home()
+
+
+def _check_is_section(document: Document, places: Places) -> None:
+    if isinstance(document.value, Mapping) and document.value:
+        return
+    kind = "is empty" if not document.value else "holds no name: value lines"
+    raise ConfigError(
+        [
+            *document.problems,
+            ConfigProblem(
+                places.file,
+                None if document.value is None else places.line(()),
+                f"the file {kind}",
+                "see config.example.yaml, or write a new one: fsbackup init --output FILE",
+            ),
+        ]
+    )
+
+
+class _Checker:
+    """Expands texts and paths in a copy of the data, and looks across settings."""
+
+    def __init__(
+        self, value: Any, places: Places, directory: Path, environ: Mapping[str, str]
+    ) -> None:
+        self.data: Any = copy.deepcopy(value)
+        self.places = places
+        self.directory = directory
+        self.environ = environ
+        self.notes: list[str] = []
+        self.problems: list[ConfigProblem] = []
+        self.unusable: set[NodePath] = set()
+
+    def prepare(self) -> list[ConfigProblem]:
+        """Expand what can be expanded now; return what could not."""
+        env_leaf = Leaf(("env_file",), "path", self.data.get("env_file"))
+        if isinstance(env_leaf.value, str):
+            self._expand_leaf(env_leaf)
+        self._read_env_file()
+        for leaf in list(leaves(SiteConfig, self.data)):
+            if leaf.role == "empty":
+                del _container(self.data, leaf.path)[leaf.path[-1]]
+            elif leaf.role == "secret":
+                self._check_secret(leaf)
+            elif leaf.path != ("env_file",):
+                self._expand_leaf(leaf)
+        return self.problems
+
+    def cross_checks(self) -> list[ConfigProblem]:
+        """Return what is wrong between settings that are each right."""
+        return [*self._plan_problems(), *self._repository_problems()]
+
+    def _expand_leaf(self, leaf: Leaf) -> None:
+        try:
+            value = expand(leaf.value, self.environ)
+        except MissingVariable as missing:
+            self._unusable(leaf, _not_set(missing.names), _set_it(self.data))
+            return
+        except BadTemplate as bad:
+            self._unusable(
+                leaf, f"{shown(leaf.value, leaf.path, self.data)} can't be used", f"{bad}"
+            )
+            return
+        if leaf.role == "path":
+            names_a_user = value.startswith("~") and value[1:2] not in ("", "/")
+            if names_a_user or not value.strip():
+                self._unusable(leaf, f"'{value}' can't be used", "write the path in full")
+                return
+            value = str(self._absolute(value))
+        _container(self.data, leaf.path)[leaf.path[-1]] = value
+
+    def _absolute(self, text: str) -> Path:
+        """Return the path; a relative one counts from the configuration's directory."""
+        if text == "~" or text.startswith("~/"):
+            return home_directory(self.environ) / text[2:]
+        return self.directory / text
+
+    def _check_secret(self, leaf: Leaf) -> None:
+        """Look at the form of a secret's description; nothing is read, no variable needed."""
+        value = leaf.value
+        if isinstance(value, dict) and isinstance(value.get("file"), str):
+            if not value["file"].startswith(("/", "$")) and value["file"].strip():
+                value["file"] = str(self._absolute(value["file"]))
+            texts = [value["file"]]
+        elif isinstance(value, Mapping) and isinstance(value.get("command"), list):
+            texts = [word for word in value["command"] if isinstance(word, str)]
+        else:
+            texts = [value] if isinstance(value, str) else []
+        for text in texts:
+            try:
+                variables(text)
+            except BadTemplate as bad:
+                self._unusable(leaf, "can't be used", str(bad))
+
+    def _read_env_file(self) -> None:
+        name = self.data.get("env_file")
+        if not isinstance(name, str) or ("env_file",) in self.unusable:
+            return
+        try:
+            env: EnvFile = read_env_file(Path(name), self.environ)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            place = f"{self.places.file}:{self.places.line(('env_file',))}"
+            self.notes.append(f"{place}: env_file {name} can't be read: {reason}")
+            return
+        self.notes.extend(env.notes)
+        self.environ = {**self.environ, **env.values}
+
+    def _unusable(self, leaf: Leaf, what: str, fix: str) -> None:
+        self.unusable.add(leaf.path)
+        self.problems.append(self.places.problem(leaf.path, what, fix))
+
+    def _plan_problems(self) -> list[ConfigProblem]:
+        sources, plans = self.data.get("sources"), self.data.get("plans")
+        if not isinstance(sources, Mapping) or not isinstance(plans, Mapping):
+            return []
+        found = []
+        for plan, content in plans.items():
+            listed = content.get("sources") if isinstance(content, Mapping) else None
+            names = listed if isinstance(listed, list) else []
+            for index, name in enumerate(names):
+                path: NodePath = ("plans", plan, "sources", index)
+                if isinstance(name, str) and name not in sources:
+                    what = f"there is no source '{name}'"
+                    found.append(self.places.problem(path, what, did_you_mean(name, sources)))
+                elif name in names[:index]:
+                    what = f"the source '{name}' is named twice"
+                    found.append(self.places.problem(path, what, "name it once"))
+        return found
+
+    def _repository_problems(self) -> list[ConfigProblem]:
+        path: NodePath = ("repository",)
+        repository = self.data.get("repository")
+        if not isinstance(repository, str) or path in self.unusable:
+            return []
+        try:
+            objection = repository_objection(Path(repository))
+        except (OSError, ValueError, RuntimeError) as error:
+            return [self.places.problem(path, f"can't be used: {error}", "write another path")]
+        if objection is None:
+            return []
+        what, fix = objection
+        return [self.places.problem(path, f"'{repository}' {what}", fix)]
+
+
+def _container(data: Any, path: NodePath) -> Any:
+    for step in path[:-1]:
+        data = data[step]
+    return data
+
+
+def _not_set(names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return f"the variable {names[0]} is not set"
+    return f"none of the variables {', '.join(names)} is set"
+
+
+def _set_it(data: Mapping[str, object]) -> str:
+    where = "in the env_file, or " if data.get("env_file") else ""
+    return f"set it {where}in the environment, or write ${{NAME:-default}}"
