@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.repository.lock import Holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +33,12 @@ class JobContext:
     operator: str
     host: str
     now: Callable[[], datetime]
+
+    @property
+    def application_name(self) -> str:
+        """The name that every server session of the job carries, so that it can be found."""
+        return f"fsbackup/{self.job}"
+
+    def holder(self) -> Holder:
+        """Return who holds a lock that this job takes."""
+        return Holder(self.operator, self.host, os.getpid(), self.job, self.now())

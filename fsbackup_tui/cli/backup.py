@@ -1,0 +1,70 @@
+"""``fsbackup backup PLAN``: run a plan now."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsbackup_tui.cli.context import CliContext
+
+
+def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("backup", parents=parents, help="run a plan now")
+    parser.add_argument("plan", metavar="PLAN", help="the plan's name in the configuration")
+    parser.add_argument(
+        "--source", action="append", metavar="S", help="only this source of the plan (repeatable)"
+    )
+    parser.add_argument("--reason", metavar="TEXT", help="kept with the point, e.g. deploy-4f2a")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait this long for another run of the same plan (default: not at all)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Start the plan's job and follow it; returns the exit code of design §9."""
+    from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.requests import BackupRequest
+
+    plans = context.load().config.plans
+    if arguments.plan not in plans:
+        raise UsageError(
+            f"NO SUCH PLAN: {arguments.plan}.", why=f"The plans are: {', '.join(plans)}."
+        )
+    unknown = [name for name in arguments.source or () if name not in plans[arguments.plan].sources]
+    if unknown:
+        raise UsageError(
+            f"NOT IN THE PLAN: {', '.join(unknown)}.",
+            why=f"{arguments.plan} captures: {', '.join(plans[arguments.plan].sources)}.",
+        )
+    context.repository()
+    request = BackupRequest(
+        plan=arguments.plan,
+        sources=tuple(arguments.source) if arguments.source else None,
+        reason=arguments.reason,
+        wait_seconds=arguments.wait,
+    )
+    return run_request(request, context, summary=_summary)
+
+
+def _summary(result: Mapping[str, Any]) -> list[str]:
+    from fsbackup_tui.operations.wording import duration_text, size_text
+
+    lines = [
+        f"Backed up: {result['point']}",
+        f"  {size_text(result['bytes'])} in {duration_text(result['seconds'])}, "
+        f"trust {result['trust']}",
+        f"  {result['path']}",
+    ]
+    if result.get("suspect"):
+        lines.append("  SUSPECT: " + "; ".join(result["suspect"]))
+        lines.append(f"  If that is right: fsbackup clear {result['point']} --reason TEXT")
+    return lines

@@ -1,0 +1,92 @@
+"""What every command gets: the environment, the streams, and the site on demand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from fsbackup_tui.config.load import LoadedConfig
+    from fsbackup_tui.repository.layout import Repository
+
+
+@dataclass
+class CliContext:
+    """One invocation; the configuration and the repository are opened when first asked for."""
+
+    config_path: Path | None = None
+    site: str | None = None
+    json: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    stdout: TextIO = field(default_factory=lambda: sys.stdout)
+    stderr: TextIO = field(default_factory=lambda: sys.stderr)
+    _loaded: LoadedConfig | None = None
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> CliContext:
+        """Return the context that the options common to all commands describe."""
+        return cls(
+            config_path=getattr(arguments, "config", None),
+            site=getattr(arguments, "site", None),
+            json=bool(getattr(arguments, "json", False)),
+        )
+
+    def now(self) -> datetime:
+        """Return the present moment in UTC."""
+        return datetime.now(UTC)
+
+    def config_file(self) -> Path:
+        """Return the configuration file in use (design §9); UsageError where there is none."""
+        from fsbackup_tui.config.load import find_config
+
+        return find_config(
+            explicit=self.config_path, site=self.site, environ=self.environ, cwd=Path.cwd()
+        )
+
+    def load(self) -> LoadedConfig:
+        """Return the site's configuration, read once; ConfigError with every problem in it."""
+        if self._loaded is None:
+            from fsbackup_tui.config.load import load_config
+
+            self._loaded = load_config(self.config_file(), self.environ)
+        return self._loaded
+
+    def repository(self) -> Repository:
+        """Open the site's repository; RepositoryError where it can't be."""
+        from fsbackup_tui.repository.layout import open_repository
+
+        config = self.load().config
+        return open_repository(config.repository, site=config.site)
+
+    def state(self) -> Path:
+        """Return the site's state directory, made if need be; works without the repository."""
+        from fsbackup_tui.domain.errors import RepositoryError
+        from fsbackup_tui.repository.layout import site_state
+
+        try:
+            repository = self.repository()
+        except RepositoryError:
+            repository = None
+        return site_state(self.load(), self.environ, repository)
+
+    def emit(self, document: Mapping[str, object], human: Callable[[], None]) -> None:
+        """Print the document as JSON under ``--json``, else let ``human`` print."""
+        if self.json:
+            self.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+        else:
+            human()
+
+    def say(self, text: str = "") -> None:
+        """Print one line of the result to standard output."""
+        self.stdout.write(text + "\n")
+
+    def tell(self, text: str) -> None:
+        """Print a message beside the result, to standard error."""
+        self.stderr.write(text + "\n")

@@ -1,0 +1,97 @@
+"""The command line: one parser from the families, one place where errors end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from fsbackup_tui import __version__
+from fsbackup_tui.cli import backup, demo, doctor, init, inventory, jobs, restore, tui, verify
+from fsbackup_tui.cli.context import CliContext
+from fsbackup_tui.cli.output import print_problem
+from fsbackup_tui.domain.errors import FsbackupError, UsageError
+
+FAMILIES = (demo, init, doctor, backup, inventory, verify, restore, jobs)
+TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
+_EPILOG = """\
+Without a command, fsbackup opens the terminal application.
+The configuration is --config, else $FSBACKUP_CONFIG, ./fsbackup.yaml,
+$XDG_CONFIG_HOME/fsbackup/config.yaml, /etc/fsbackup/config.yaml;
+--site NAME means /etc/fsbackup/sites/NAME.yaml.
+Exit codes: 0 done, 1 failed, 2 usage or config error, 3 refused for safety,
+4 needs a confirmation that was not given, 130 interrupted."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions, so that ``--json`` can answer them too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            f"NOT UNDERSTOOD: {message}.", fix=f"{self.prog} --help shows what there is."
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    common = _common_options()
+    parser = _Parser(
+        prog="fsbackup",
+        description="Backup and emergency recovery for a PostgreSQL application.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"fsbackup {__version__}")
+    parser.set_defaults(run=tui.run)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    for family in FAMILIES:
+        family.add_parser(subparsers, [common])
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    """Return the options that stand before or after the command alike."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    which = common.add_mutually_exclusive_group()
+    which.add_argument("--config", type=Path, metavar="FILE", help="the site's configuration")
+    which.add_argument("--site", metavar="NAME", help="/etc/fsbackup/sites/NAME.yaml")
+    common.add_argument("--json", action="store_true", help="print one JSON document")
+    return common
+
+
+def run_command_line(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code; never raises, never shows a traceback."""
+    as_json = "--json" in argv
+    try:
+        arguments = build_parser().parse_args(list(argv))
+        run: Callable[[argparse.Namespace, CliContext], int] = arguments.run
+        return run(arguments, CliContext.from_arguments(arguments))
+    except FsbackupError as error:
+        print_problem(error, as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
+        return error.problem().exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # What reads us has gone; keep the interpreter from failing on the same pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the outermost edge of every command
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        print_problem(_internal(error), as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
+        return 1
+
+
+def _internal(error: Exception) -> FsbackupError:
+    from fsbackup_tui.domain.secret import Redactor
+
+    return FsbackupError(
+        "INTERNAL ERROR: fsbackup met something it did not foresee.",
+        why=Redactor().redact(f"{type(error).__name__}: {error}"),
+        fix=f"Run it again with {TRACEBACK_VARIABLE}=1 and report what it prints.",
+    )

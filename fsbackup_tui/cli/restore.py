@@ -1,0 +1,89 @@
+"""``fsbackup restore POINT --beside NAME``: restore into a new database."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsbackup_tui.cli.context import CliContext
+    from fsbackup_tui.domain.point import PointSummary
+
+
+def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "restore", parents=parents, help="restore a point into a new database"
+    )
+    parser.add_argument("point", metavar="POINT", help="an id, a prefix of it, latest, or a time")
+    parser.add_argument("--part", metavar="P", help="the source's name; needed if there are several")
+    parser.add_argument(
+        "--beside",
+        metavar="NAME",
+        required=True,
+        help="the new database to make on the live server; the live one is not touched",
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="parallel sessions (default: auto)")
+    parser.add_argument(
+        "--schema-point", metavar="POINT", help="for a data point: the schema point to load it into"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Show the target, start the restore and follow it; returns the exit code of design §9."""
+    import asyncio
+
+    from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.operations.requests import RestoreBesideRequest
+    from fsbackup_tui.operations.target import look_at_target, target_text
+
+    point = find_point(context, arguments.point, part=arguments.part)
+    part = arguments.part or _only_database_part(point)
+    schema_point = (
+        find_point(context, arguments.schema_point, any_trust=True).id
+        if arguments.schema_point
+        else None
+    )
+    target = asyncio.run(look_at_target(context.load(), context.environ, part))
+    if not context.json:
+        context.tell(f"Restores {point.id} ({part}) beside, as {arguments.beside}, on:")
+        context.tell(target_text(target))
+    request = RestoreBesideRequest(
+        point=point.id,
+        part=part,
+        beside=arguments.beside,
+        target=target,
+        jobs=arguments.jobs,
+        schema_point=schema_point,
+    )
+    return run_request(request, context, summary=_summary)
+
+
+def _only_database_part(point: PointSummary) -> str:
+    from fsbackup_tui.domain.errors import UsageError
+
+    names = [part.source for part in point.parts if part.kind.startswith("postgres")]
+    if len(names) == 1:
+        return names[0]
+    raise UsageError(
+        f"WHICH PART? {point.id} has {len(names)} database parts.",
+        why="They are: " + (", ".join(names) or "none") + ".",
+        fix="Name one with --part.",
+    )
+
+
+def _summary(result: Mapping[str, Any]) -> list[str]:
+    from fsbackup_tui.operations.wording import duration_text
+
+    entries = result["entries"]
+    lines = [
+        f"Restored {result['point']} into {result['target']} in "
+        f"{duration_text(result['seconds'])}",
+        f"  {entries['restored']} entries restored, {entries['benign']} known-benign, "
+        f"{entries['deferred']} deferred, {entries['lost']} lost",
+    ]
+    lines.extend(f"  {problem['what']}" for problem in result["problems"])
+    return lines

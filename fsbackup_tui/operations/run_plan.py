@@ -1,0 +1,92 @@
+"""A plan's run: one job whose stages are registered here; a later stage never undoes an earlier.
+
+Further stages (verify, replicate, retain) register behind ``backup`` by an entry in ``STAGES``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.point import Manifest
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.backup import back_up
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.requests import BackupRequest
+from fsbackup_tui.repository.layout import Repository, open_repository
+from fsbackup_tui.repository.lock import Lock
+
+
+@dataclass
+class PlanRun:
+    """What the stages of one run hand on to each other."""
+
+    request: BackupRequest
+    context: JobContext
+    repository: Repository
+    manifest: Manifest | None = None
+    trust: Trust = Trust.INCOMPLETE
+    stages: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+async def _backup_stage(run: PlanRun) -> None:
+    run.manifest, run.trust = await back_up(run.request, run.context, run.repository)
+
+
+STAGES: Mapping[str, Callable[[PlanRun], Awaitable[None]]] = {"backup": _backup_stage}
+
+
+async def run(request: BackupRequest, context: JobContext) -> dict[str, object]:
+    """Run the plan under its lock; returns the document of ``fsbackup backup`` (design §9)."""
+    repository = open_repository(context.loaded.config.repository, site=context.loaded.config.site)
+    lock = Lock(repository.plan_lock(request.plan), what=f"plan {request.plan}")
+    started = time.monotonic()
+    async with lock.acquire_async(
+        request.wait_seconds,
+        context.holder(),
+        on_wait=lambda held: context.report(Log(f"Waiting: {held.what}")),
+    ):
+        plan_run = PlanRun(request, context, repository)
+        for name, stage in STAGES.items():
+            await _run_stage(plan_run, name, stage)
+    return _document(plan_run, time.monotonic() - started)
+
+
+async def _run_stage(
+    plan_run: PlanRun, name: str, stage: Callable[[PlanRun], Awaitable[None]]
+) -> None:
+    plan_run.context.stage(name)
+    started = time.monotonic()
+    problem: Problem | None = None
+    try:
+        await stage(plan_run)
+    except FsbackupError as error:
+        if plan_run.manifest is None:
+            raise
+        problem = error.problem()
+    plan_run.stages[name] = {
+        "ok": problem is None,
+        "seconds": round(time.monotonic() - started, 3),
+        "problem": problem.document() if problem else None,
+    }
+
+
+def _document(plan_run: PlanRun, seconds: float) -> dict[str, object]:
+    manifest = plan_run.manifest
+    if manifest is None:
+        raise FsbackupError("NO POINT: the run ended without a recovery point.")
+    return {
+        "ok": all(stage["ok"] for stage in plan_run.stages.values()),
+        "point": manifest.id,
+        "path": str(plan_run.repository.point_directory(manifest.id)),
+        "job": manifest.job,
+        "seconds": round(seconds, 3),
+        "bytes": manifest.bytes,
+        "trust": plan_run.trust.word,
+        "suspect": list(manifest.suspect),
+        "warnings": [warning for part in manifest.parts for warning in part.warnings],
+        "stages": plan_run.stages,
+    }

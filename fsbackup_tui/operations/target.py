@@ -1,0 +1,123 @@
+"""Which database an operation acts on: found from the configuration, looked at, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fsbackup_tui.config.load import LoadedConfig, site_environment
+from fsbackup_tui.config.model import PostgresSource, SecretDescription
+from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
+from fsbackup_tui.domain.errors import IdentityMismatch, UsageError
+from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.secrets import read_secret
+
+# What makes two looks at a server the same place; size and minor version may change.
+_IDENTITY_FIELDS = ("system_identifier", "database", "database_oid", "standby")
+
+
+def postgres_source(loaded: LoadedConfig, name: str) -> PostgresSource:
+    """Return the postgres source of that name; UsageError where the site has none."""
+    source = loaded.config.sources.get(name)
+    if not isinstance(source, PostgresSource):
+        raise UsageError(
+            f"NO SUCH SOURCE: {name}.",
+            why=f"{loaded.path} has the sources: {', '.join(loaded.config.sources)}.",
+            fix="Restoring beside needs the source that names the server.",
+        )
+    return source
+
+
+async def source_address(
+    loaded: LoadedConfig, environment: Mapping[str, str], redactor: Redactor, name: str
+) -> DatabaseAddress:
+    """Return where the source's database is; SecretUnavailable where its URL can't be read."""
+    source = postgres_source(loaded, name)
+    return await _read_address(loaded, environment, redactor, source.url, ("sources", name, "url"))
+
+
+async def admin_address(
+    loaded: LoadedConfig, environment: Mapping[str, str], redactor: Redactor, name: str
+) -> DatabaseAddress:
+    """Return how to reach the maintenance database with the rights to create databases."""
+    source = postgres_source(loaded, name)
+    description, place = source.url, ("sources", name, "url")
+    if source.admin.url is not None:
+        given = source.admin.url
+        if not _is_empty_text(given, environment):
+            description, place = given, ("sources", name, "admin", "url")
+    address = await _read_address(loaded, environment, redactor, description, place)
+    return address.with_database(source.admin.maintenance_database)
+
+
+def _is_empty_text(description: SecretDescription, environment: Mapping[str, str]) -> bool:
+    from fsbackup_tui.engines.secrets import expands_to_nothing
+
+    return expands_to_nothing(description, environment)
+
+
+async def _read_address(
+    loaded: LoadedConfig,
+    environment: Mapping[str, str],
+    redactor: Redactor,
+    description: SecretDescription,
+    place: tuple[str | int, ...],
+) -> DatabaseAddress:
+    where = f"{loaded.path.name}:{loaded.lines[place]}" if place in loaded.lines else str(loaded.path)
+    secret = await read_secret(
+        description, environment, redactor, what="DATABASE ADDRESS", where=where
+    )
+    address = parse_database_url(secret.reveal())
+    if address.password is not None:
+        redactor.add(address.password)
+    return address
+
+
+async def look_at_target(
+    loaded: LoadedConfig, environ: Mapping[str, str], source: str
+) -> ServerIdentity:
+    """Return what the source's database is at this moment, for a person to see before acting."""
+    redactor = Redactor()
+    address = await source_address(loaded, site_environment(loaded, environ), redactor, source)
+    return await look_at(address, application_name="fsbackup/look")
+
+
+async def look_at(address: DatabaseAddress, *, application_name: str) -> ServerIdentity:
+    """Return the identity of the database at the address."""
+    from fsbackup_tui.engines.postgres.connection import connect
+    from fsbackup_tui.engines.postgres.inspect import read_identity
+
+    connection = await connect(address, application_name=application_name)
+    async with connection:
+        return await read_identity(connection, address)
+
+
+def check_target(confirmed: ServerIdentity | None, found: ServerIdentity) -> None:
+    """Raise IdentityMismatch unless the database found is the one that was confirmed."""
+    if confirmed is None:
+        return
+    differing = [
+        name
+        for name in _IDENTITY_FIELDS
+        if getattr(confirmed, name) != getattr(found, name)
+    ]
+    if differing:
+        raise IdentityMismatch(
+            "STOPPED: this is not the database that was confirmed. Nothing was done.",
+            why=f"confirmed  {target_text(confirmed)}\nfound      {target_text(found)}",
+            fix="See what the configuration points at now: fsbackup doctor",
+        )
+
+
+def target_text(identity: ServerIdentity) -> str:
+    """Return the identity in one line: database, host, system identifier, size, role."""
+    from fsbackup_tui.operations.wording import size_text
+
+    place = identity.host if identity.host.startswith("/") else f"{identity.host}:{identity.port}"
+    return (
+        f"{identity.database} on {place}  system {identity.system_identifier or '-'}  "
+        f"{size_text(identity.size_bytes)}  {'standby' if identity.standby else 'primary'}  "
+        f"as {identity.role}  PostgreSQL {identity.server_version}"
+    )
+
+
