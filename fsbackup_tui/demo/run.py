@@ -1,0 +1,283 @@
+"""The whole demo: server, sample site, backup, verification, restore beside, comparison."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from fsbackup_tui.config.load import LoadedConfig, load_config
+from fsbackup_tui.demo.compare import Comparison, compare_databases
+from fsbackup_tui.demo.narration import Narrator
+from fsbackup_tui.demo.place import DemoPlace, take_place
+from fsbackup_tui.demo.sample_site import (
+    APPLICATION_ROLE,
+    DATABASE,
+    DEFAULT_SIZE,
+    SITE_NAME,
+    SampleSite,
+    seed_database,
+    users_for,
+    write_files,
+)
+from fsbackup_tui.demo.server import embedded_binaries
+from fsbackup_tui.domain.errors import FsbackupError, JobError, UsageError
+from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
+from fsbackup_tui.jobs.supervisor import (
+    cancel_job,
+    find_job,
+    follow,
+    list_jobs,
+    operator_name,
+    start_job,
+)
+from fsbackup_tui.operations.requests import (
+    BackupRequest,
+    Request,
+    RestoreBesideRequest,
+    VerifyRequest,
+)
+from fsbackup_tui.repository.layout import Repository, create_repository, site_state
+
+PLAN, SOURCE = "daily", "db"
+_STEPS = 7
+_CANCEL_SECONDS = 20.0
+_CONFIG = """\
+# The demo's configuration, written by fsbackup demo.
+site: {site}
+environment: demo
+env_file: {environment_file}
+repository: {repository}
+state: {state}
+clients: [{clients}]
+sources:
+  {source}:
+    kind: postgres
+    url: "${{DATABASE_URL}}"
+    admin: {{url: {admin}}}
+plans:
+  {plan}: {{sources: [{source}]}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the user asked for; without a directory a temporary one is made."""
+
+    directory: Path | None = None
+    size_bytes: int = DEFAULT_SIZE
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What the demo did and where everything is; sizes in bytes, times in seconds."""
+
+    place: DemoPlace
+    loaded: LoadedConfig
+    server_version: str
+    copy: str
+    uploads_bytes: int
+    comparison: Comparison
+    backup: Mapping[str, Any]
+    verify: Mapping[str, Any]
+    restore: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+
+@contextmanager
+def running_demo(
+    options: DemoOptions, *, environ: Mapping[str, str], stream: TextIO
+) -> Iterator[DemoReport]:
+    """Run the demo and yield its report while its server still runs; clean up whatever happens.
+
+    Words go to ``stream``. SIGTERM and SIGHUP end it like ctrl-c: KeyboardInterrupt.
+
+    Raises:
+        ToolMissing: the embedded server is not installed.
+        UsageError, LockHeld: the directory or the size can't be used.
+        JobError: one of the demo's jobs failed; the problem is the job's own.
+    """
+    users_for(options.size_bytes)
+    binaries = embedded_binaries()
+    with ExitStack() as stack:
+        stack.enter_context(_signals_interrupt())
+        place = take_place(options.directory, keep=options.keep)
+        demo = _Demo(place, options, environ, Narrator(stream, _STEPS))
+        stack.callback(demo.clean_up)
+        yield demo.run(binaries)
+
+
+class _Demo:
+    """One demo while it runs: what was started, so that it can be ended."""
+
+    def __init__(
+        self, place: DemoPlace, options: DemoOptions, environ: Mapping[str, str], tell: Narrator
+    ) -> None:
+        self._place = place
+        self._options = options
+        self._environ = environ
+        self._tell = tell
+        self._server: ScratchServer | None = None
+        self._state: Path | None = None
+
+    def run(self, binaries: Path) -> DemoReport:
+        """Do the seven steps."""
+        place, step = self._place, self._tell.step
+        place.work.mkdir(mode=0o700)
+        with step("server", "Start a PostgreSQL server of our own"):
+            server = self._server = start_scratch_server(place.server, bin_directory=binaries)
+        megabytes = self._options.size_bytes / 1e6
+        with step("seed", f"Fill the sample site {SITE_NAME}, {megabytes:g} MB"):
+            url = server.url(DATABASE, user=APPLICATION_ROLE)
+            uploads = self._seed(server, url)
+        with step("config", "Write a configuration and create the repository"):
+            loaded, repository = self._configure(server, binaries)
+        self._state = site_state(loaded, self._environ, repository)
+        with step("backup", f"Back up: plan {PLAN}"):
+            backup = self._job(BackupRequest(plan=PLAN, reason="demo"), loaded)
+        point = str(backup["point"])
+        with step("verify", f"Verify {point}: every byte read"):
+            verify = self._job(VerifyRequest(point=point, level="readable"), loaded)
+        copy = f"{DATABASE}__demo_{point.rpartition('-')[2]}"
+        with step("restore", f"Restore beside, as {copy}"):
+            request = RestoreBesideRequest(point=point, part=SOURCE, beside=copy)
+            restore = self._job(request, loaded)
+        with step("compare", "Compare the dump of the original with the dump of the copy"):
+            comparison = self._compare(server, url, copy)
+        version = f"{server.version_num // 10000}.{server.version_num % 10000}"
+        seconds = dict(self._tell.seconds)
+        return DemoReport(
+            place, loaded, version, copy, uploads, comparison, backup, verify, restore, seconds
+        )
+
+    def _seed(self, server: ScratchServer, url: str) -> int:
+        site = SampleSite(self._place.site, self._options.size_bytes)
+        site.directory.mkdir(mode=0o700)
+        asyncio.run(
+            seed_database(
+                self._options.size_bytes,
+                psql=str(server.bin_directory / "psql"),
+                superuser_url=server.url(),
+                application_url=url,
+                env={},
+            )
+        )
+        return write_files(site, url)
+
+    def _configure(self, server: ScratchServer, binaries: Path) -> tuple[LoadedConfig, Repository]:
+        place = self._place
+        place.config.touch(mode=0o600)
+        place.config.write_text(
+            _CONFIG.format(
+                site=SITE_NAME,
+                environment_file=_quoted(place.site / ".env"),
+                repository=_quoted(place.repository),
+                state=_quoted(place.state),
+                clients=_quoted(binaries),
+                source=SOURCE,
+                plan=PLAN,
+                admin=_quoted(server.url()),
+            ),
+            encoding="utf-8",
+        )
+        repository = create_repository(place.repository, SITE_NAME, datetime.now(UTC))
+        return load_config(place.config, self._environ), repository
+
+    def _job(self, request: Request, loaded: LoadedConfig) -> Mapping[str, Any]:
+        """Run one operation as the command line does, in a worker of its own."""
+        if self._state is None:
+            raise UsageError("NO STATE DIRECTORY: the demo is not configured yet.")
+        job = start_job(
+            request,
+            loaded,
+            environ=self._environ,
+            state=self._state,
+            operator=operator_name(self._environ),
+        )
+        asyncio.run(self._watch(job.id))
+        ended = find_job(self._state, job.id)
+        if ended.problem is not None:
+            raise JobError(ended.problem)
+        return ended.result
+
+    async def _watch(self, job_id: str) -> None:
+        if self._state is not None:
+            async for line in follow(find_job(self._state, job_id)):
+                self._tell.event(line.event)
+
+    def _compare(self, server: ScratchServer, url: str, copy: str) -> Comparison:
+        comparing = compare_databases(
+            url,
+            server.url(copy),
+            pg_dump=str(server.bin_directory / "pg_dump"),
+            work=self._place.work,
+            env={},
+        )
+        try:
+            return asyncio.run(comparing)
+        finally:
+            shutil.rmtree(self._place.work, ignore_errors=True)
+
+    def clean_up(self) -> None:
+        """End the jobs that still run, then the server; remove the directory unless kept."""
+        with _signals_wait(), ExitStack() as stack:
+            stack.callback(self._place.close)
+            if self._server is not None:
+                stack.callback(self._server.remove)
+            if self._state is not None:
+                with suppress(FsbackupError):
+                    _end_jobs(self._state)
+
+
+def _quoted(value: object) -> str:
+    """Return a value as YAML's double-quoted text, whatever characters a path has."""
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _end_jobs(state: Path) -> None:
+    deadline = time.monotonic() + _CANCEL_SECONDS
+    for job in list_jobs(state):
+        if job.running:
+            with suppress(FsbackupError):
+                cancel_job(job, operator="demo")
+            pause = threading.Event()
+            while find_job(state, job.id).running and time.monotonic() < deadline:
+                pause.wait(0.05)
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    with _signal_handlers(dict.fromkeys(numbers, signal.default_int_handler)):
+        yield
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let no second ctrl-c end the cleaning up: what it left would run on."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with _signal_handlers(dict.fromkeys(numbers, signal.SIG_IGN)):
+        yield
+
+
+@contextmanager
+def _signal_handlers(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
