@@ -1,0 +1,71 @@
+"""Fixtures of all tests: real PostgreSQL servers, started when first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from tests.support.servers import (
+    Databases,
+    FreshServer,
+    FreshServers,
+    MakeDatabase,
+    ServerPool,
+    majors,
+)
+
+
+def pytest_configure() -> None:
+    """Forget the caller's databases: no test may reach one by accident."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
+    for name in ("DATABASE_URL", "DIRECT_URL", "ADMIN_URL", "FSBACKUP_CONFIG"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def server_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPool]:
+    pool = ServerPool(tmp_path_factory.mktemp("servers"))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def server(server_pool: ServerPool) -> ScratchServer:
+    """PostgreSQL 18 behind a Unix socket; shared, so make databases, not settings."""
+    return server_pool.package(18)
+
+
+@pytest.fixture(scope="session")
+def server17(server_pool: ServerPool) -> ScratchServer:
+    """PostgreSQL 17 behind a Unix socket; shared."""
+    return server_pool.package(17)
+
+
+@pytest.fixture(scope="session")
+def tls_server(server_pool: ServerPool) -> ScratchServer:
+    """PostgreSQL 17 on 127.0.0.1 with TLS and a password; shared."""
+    return server_pool.tls()
+
+
+@pytest.fixture(scope="session", params=majors(), ids=lambda major: f"pg{major}")
+def matrix_server(request: pytest.FixtureRequest, server_pool: ServerPool) -> ScratchServer:
+    """Each major in turn: 17 and 18, or with FSBACKUP_MATRIX=1 all of 14 to 18."""
+    return server_pool.matrix(request.param)
+
+
+@pytest.fixture
+def make_database() -> Iterator[MakeDatabase]:
+    databases = Databases()
+    yield databases.make
+    databases.drop()
+
+
+@pytest.fixture
+def fresh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshServer]:
+    servers = FreshServers(lambda: tmp_path_factory.mktemp("server"))
+    yield servers.start
+    servers.remove()
