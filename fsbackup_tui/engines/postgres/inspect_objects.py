@@ -175,7 +175,8 @@ async def list_sequences(
 _SEQUENCES = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text, s.seqincrement,
        on_schema.nspname || '.' || on_table.relname || '.' || a.attname,
-       has_sequence_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')
+       coalesce(has_sequence_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
+                true)
 FROM pg_sequence AS s
 JOIN pg_class AS c ON c.oid = s.seqrelid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace

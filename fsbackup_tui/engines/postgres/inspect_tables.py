@@ -175,7 +175,8 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpers
        CASE WHEN members.oid IS NOT NULL
             THEN CASE WHEN members.extcondition[array_position(members.extconfig, c.oid)] <> ''
                       THEN '?' ELSE '=' END || members.extname END,
-       has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
+       coalesce(has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
+                true),
        row_security_active(c.oid),
        columns.names, columns.types, columns.raws,
 """
