@@ -68,7 +68,11 @@ def find_config(
     if environ.get(CONFIG_VARIABLE):
         return _named(cwd / environ[CONFIG_VARIABLE], f"${CONFIG_VARIABLE}")
     looked: list[str] = []
-    for candidate in (cwd / LOCAL_NAME, _user_file(environ), SYSTEM_DIRECTORY / "config.yaml"):
+    for candidate in (
+        cwd / LOCAL_NAME,
+        user_config_path(environ),
+        SYSTEM_DIRECTORY / "config.yaml",
+    ):
         status = _status(candidate)
         if status is None:
             looked.append(str(candidate))
@@ -172,7 +176,8 @@ def _site_file(site: str) -> Path:
     return path
 
 
-def _user_file(environ: Mapping[str, str]) -> Path:
+def user_config_path(environ: Mapping[str, str]) -> Path:
+    """Return the place of a user's own configuration."""
     config_home = environ.get("XDG_CONFIG_HOME", "")
     base = Path(config_home) if config_home.startswith("/") else home_directory(environ) / ".config"
     return base / "fsbackup" / "config.yaml"

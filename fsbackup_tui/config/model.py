@@ -76,8 +76,8 @@ def _known_zone(value: str) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
-Share = Annotated[float, BeforeValidator(parse_share), Field(ge=0, le=1)]
-Jobs = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1, le=64)]
+Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(parse_share)]
+Jobs = Annotated[int, Field(ge=1, le=64), BeforeValidator(_no_truth_value)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 
 
@@ -188,7 +188,7 @@ class Plan(Settings):
 class Limits(Settings):
     """Manners on a production server; they hold for backups, not while recovering."""
 
-    nice: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, le=19)] = 0
+    nice: Annotated[int, Field(ge=0, le=19), BeforeValidator(_no_truth_value)] = 0
     ionice: Literal["none", "best-effort", "idle"] = "none"
     jobs: Jobs | None = None
     snapshot_age: Duration | None = None

@@ -19,18 +19,25 @@ def repository_objection(
     for name, tree in trees:
         if resolved.is_relative_to(tree.resolve()):
             return f"lies inside {name} ({tree})", "put it outside of what it backs up"
+    work_tree = work_tree_of(resolved)
+    if work_tree is not None:
+        return (
+            f"lies inside the git work tree {work_tree}",
+            "put it elsewhere: git clean would delete it, a commit publish it",
+        )
     for directory in (resolved, *resolved.parents):
-        if _is_git_work_tree(directory):
-            return (
-                f"lies inside the git work tree {directory}",
-                "put it elsewhere: git clean would delete it, a commit publish it",
-            )
         if _exists(directory / "PG_VERSION") and _exists(directory / "base"):
             return (
                 f"lies inside the PostgreSQL data directory {directory}",
                 "put it elsewhere: what destroys the server would destroy the backups",
             )
     return None
+
+
+def work_tree_of(path: Path) -> Path | None:
+    """Return the git work tree that a path lies in, or None."""
+    resolved = path.resolve()
+    return next((d for d in (resolved, *resolved.parents) if _is_git_work_tree(d)), None)
 
 
 def _is_git_work_tree(directory: Path) -> bool:

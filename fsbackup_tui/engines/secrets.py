@@ -58,16 +58,14 @@ async def read_secret(
     return remember(Secret(value), redactor)
 
 
-def secret_is_given(description: SecretDescription | None, environment: Mapping[str, str]) -> bool:
-    """Whether there is a secret to read: ``url: "${ADMIN_URL:-}"`` means one may be left out."""
-    if description is None:
-        return False
+def expands_to_nothing(description: SecretDescription, environment: Mapping[str, str]) -> bool:
+    """Whether the description leaves the secret out: ``url: "${ADMIN_URL:-}"``, unset."""
     if not isinstance(description, SecretText):
-        return True
+        return False
     try:
-        return bool(expand(description.text, environment).strip())
+        return not expand(description.text, environment).strip()
     except (MissingVariable, BadTemplate):
-        return True
+        return False
 
 
 def remember(secret: Secret, redactor: Redactor) -> Secret:
@@ -130,10 +128,10 @@ class _Reader:
             subject = f"neither {' nor '.join(names)} is set"
         return self.unavailable(
             f"{subject} in this shell",
-            f"Run as the user whose environment has it, export {names[-1]}, or set\n"
-            "env_file: in the configuration to the file that holds it.",
-            why=f"{self.where} reads it from the environment; what cron and\n"
-            "services are given, a login over ssh often lacks.",
+            f"Run as the user whose environment has it, export {names[-1]}, or let env_file: in "
+            "the configuration name the file that holds it.",
+            why=f"{self.where} reads it from the environment; what cron and services are "
+            "given, a login over ssh often lacks.",
         )
 
     def file(self, path: Path) -> str:
