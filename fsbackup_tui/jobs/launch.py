@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import signal
 import socket
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
     from fsbackup_tui.operations.requests import Request
 
 JOBS = "jobs"
+WORKER = "fsbackup_tui.jobs.worker"
 FIRST_LINE_SECONDS = 20.0
 _POLL_SECONDS = 0.01
-_NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _started: set[subprocess.Popen[bytes]] = set()
 
 
@@ -108,12 +110,18 @@ def make_job_directory(
     return directory, job_request
 
 
-def launch_worker(directory: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the worker of a job in its own session, away from the caller's directory."""
+def launch_worker(
+    directory: Path, environ: Mapping[str, str], *, module: str = WORKER
+) -> subprocess.Popen[bytes]:
+    """Start the worker of a job in its own session, away from the caller's directory.
+
+    Never through asyncio, whose transport kills the child when it is collected (Python 3.12
+    on), and never without ``-P``, which keeps a yaml.py in some directory from being imported.
+    """
     output = open_private(directory / OUTPUT, os.O_WRONLY | os.O_APPEND)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "fsbackup_tui.jobs.worker", str(directory)],
+            [sys.executable, "-P", "-m", module, str(directory)],
             start_new_session=True,
             cwd="/",
             stdin=subprocess.DEVNULL,

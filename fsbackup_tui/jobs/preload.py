@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-import traceback
 from collections.abc import Sequence
 
 ROOMS = (
@@ -53,7 +52,7 @@ def preload(rooms: Sequence[str] = ROOMS) -> list[str]:
 def _import(name: str) -> list[str]:
     try:
         importlib.import_module(name)
-    except ImportError:
-        sys.stderr.write(f"not imported: {name}\n{traceback.format_exc()}")
+    except ImportError as error:
+        sys.stderr.write(f"not imported: {name}: {error}\n")
         return [name]
     return []

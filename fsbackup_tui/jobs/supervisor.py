@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -20,7 +21,7 @@ from fsbackup_tui.domain.errors import (
     UsageError,
 )
 from fsbackup_tui.domain.events import JobFinished, JournalLine, format_time
-from fsbackup_tui.jobs.job import Job, JobState, load_job, lost_problem, mark_lost, state_document
+from fsbackup_tui.jobs.job import Job, JobState, load_job, lost_problem
 from fsbackup_tui.jobs.journal import JournalTail, utc_now
 from fsbackup_tui.jobs.launch import (
     await_first_line,
@@ -45,12 +46,10 @@ __all__ = [
     "find_job",
     "follow",
     "list_jobs",
-    "lost_problem",
-    "mark_lost",
+    "operator_name",
     "prune_jobs",
     "reap_lost",
     "start_job",
-    "state_document",
 ]
 
 LIST_LIMIT = 1000
@@ -84,6 +83,16 @@ def start_job(
     process = launch_worker(directory, environ)
     await_first_line(process, directory, job_request)
     return load_job(directory)
+
+
+def operator_name(environ: Mapping[str, str]) -> str:
+    """Return who is asking: the user behind sudo where there is one, else the process's user."""
+    behind_sudo = environ.get("SUDO_USER", "")
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = str(os.getuid())
+    return behind_sudo if behind_sudo and user == "root" else user
 
 
 def list_jobs(state: Path, *, limit: int = LIST_LIMIT) -> list[Job]:
