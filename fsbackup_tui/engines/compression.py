@@ -1,0 +1,95 @@
+"""Compressed files as streams of their content; run as a module it prints one file's content.
+
+``python -m fsbackup_tui.engines.compression FILE`` is what feeds psql: the same decompressor
+that checked the file, whichever tools the machine has.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+BLOCK = 1 << 20
+
+
+class CompressedDataDamaged(ValueError):
+    """Compressed data is cut off or altered."""
+
+
+class ByteStream(Protocol):
+    """What is read from: blocks of bytes, an empty one at the end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes; empty at the end of the content."""
+        ...
+
+
+def zstd_module() -> Any:
+    """Return the standard library's zstd module (3.14 and later), else its backport."""
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return importlib.import_module(name)
+
+
+def compression_of(path: Path) -> str | None:
+    """Return ``gzip``, ``zstd`` or None, by the file's ending."""
+    return {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+
+
+@contextmanager
+def open_plain(path: Path) -> Iterator[ByteStream]:
+    """Open a file for reading its uncompressed content, by the ending of its name.
+
+    Reading raises CompressedDataDamaged where the content is cut off or altered: a file that
+    ends within a frame is an error here, never an early end.
+    """
+    compression = compression_of(path)
+    if compression is None:
+        with path.open("rb") as stream:
+            yield stream
+        return
+    open_file = gzip.open if compression == "gzip" else zstd_module().open
+    with open_file(path, "rb") as stream:
+        yield _Checked(stream)
+
+
+class _Checked:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._errors: tuple[type[Exception], ...] = (
+            EOFError,
+            gzip.BadGzipFile,
+            zlib.error,
+            zstd_module().ZstdError,
+        )
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return bytes(self._stream.read(size))
+        except self._errors as error:
+            raise CompressedDataDamaged(str(error)) from error
+
+
+def main(arguments: list[str]) -> int:
+    """Write one file's content to standard output; 1 and a reason on stderr when damaged."""
+    path = Path(arguments[0])
+    try:
+        with open_plain(path) as stream:
+            while block := stream.read(BLOCK):
+                sys.stdout.buffer.write(block)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        return 1
+    except (CompressedDataDamaged, OSError) as error:
+        sys.stderr.write(f"{path.name}: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""What became of every entry of an archive, found out by looking into the restored copy.
+
+The copy's catalogue is read by the tool that wrote the archive: a schema-only pg_dump of the copy
+lists every kind of object that pg_dump of this server knows, whichever version, so an entry that
+the copy can't show is lost whatever pg_restore's log says ("finished item" is printed for failed
+ones too). Rows, sequence values, large objects and materialised views are looked up one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import RestoreIncomplete
+from fsbackup_tui.domain.events import Report
+from fsbackup_tui.domain.point import PostgresFacts
+from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.postgres.catalogue import read_catalogue
+from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.judge import Judge
+from fsbackup_tui.engines.postgres.restore import RestoreRun
+from fsbackup_tui.engines.postgres.toc import TocEntry
+
+_TOC_ENTRY = re.compile(r"\(from TOC entry (?P<dump>\d+);")
+
+
+@dataclass(frozen=True, slots=True)
+class Accounting:
+    """Where every entry ended; ``unexplained`` are errors of the tool that belong to no entry.
+
+    ``schema_sha256`` is the copy's schema digest, to be compared with the captured one.
+    ``notes`` are differences that lose nothing.
+    """
+
+    restored: int
+    benign: tuple[tuple[TocEntry, str], ...]
+    deferred: tuple[TocEntry, ...]
+    lost: tuple[tuple[TocEntry, str], ...]
+    unexplained: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    schema_sha256: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is lost and every error is explained."""
+        return not self.lost and not self.unexplained
+
+    def counts(self) -> dict[str, int]:
+        """Return the ``entries`` object of restore's JSON document (design §9)."""
+        return {
+            "restored": self.restored,
+            "benign": len(self.benign),
+            "deferred": len(self.deferred),
+            "lost": len(self.lost) + len(self.unexplained),
+        }
+
+    def problems(self) -> list[str]:
+        """Return one line per lost entry or unexplained error."""
+        return [f"{entry.label}: {why}" for entry, why in self.lost] + list(self.unexplained)
+
+    def require_whole(self, database: str) -> None:
+        """Raise RestoreIncomplete naming the first few things lost, if anything is."""
+        problems = self.problems()
+        if not problems:
+            return
+        more = f"\nand {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise RestoreIncomplete(
+            f"RESTORE INCOMPLETE: {len(problems)} of the archive's entries are lost in {database}.",
+            why="\n".join(problems[:5]) + more,
+            fix="Don't use the copy. Mend what is named (roles, extensions, search_path in "
+            "functions) or restore another point.",
+        )
+
+
+async def account(
+    connection: Connection,
+    entries: Sequence[TocEntry],
+    run_result: RestoreRun,
+    facts: PostgresFacts,
+    *,
+    client: ClientTools,
+    environment: Mapping[str, str],
+    work: Path,
+    archive_rows: Mapping[int, int] | None = None,
+    report: Report | None = None,
+    redactor: Redactor | None = None,
+) -> Accounting:
+    """Look for every entry in the copy that ``connection`` and ``environment`` reach.
+
+    Rows are expected as the archive itself holds them where that is known (``archive_rows`` by
+    dump id), else as counted at capture. ``work`` takes a small temporary file.
+    """
+    deferred_ids = {entry.dump_id for entry in run_result.deferred}
+    catalogue = await read_catalogue(client, environment, work, redactor)
+    errors = _errors_by_entry(run_result.errors)
+    judge = Judge(connection, facts, run_result, catalogue, errors, archive_rows or {}, report)
+    await judge.prepare()
+    for entry in entries:
+        if entry.dump_id not in deferred_ids:
+            await judge.judge(entry)
+    known = {entry.dump_id for entry in entries}
+    unexplained = [
+        text for number, texts in errors.items() if number not in known for text in texts
+    ]
+    if run_result.errors_not_kept:
+        unexplained.append(f"{run_result.errors_not_kept} more errors were not kept")
+    return Accounting(
+        judge.found.restored,
+        tuple(judge.found.benign),
+        run_result.deferred,
+        tuple(judge.found.lost),
+        tuple(unexplained),
+        tuple(judge.notes()),
+        catalogue.schema_sha256,
+    )
+
+
+def _errors_by_entry(errors: Sequence[str]) -> dict[int, list[str]]:
+    """Return the tool's errors by dump id; 0 for those that name no entry."""
+    by_entry: defaultdict[int, list[str]] = defaultdict(list)
+    for text in errors:
+        match = _TOC_ENTRY.search(text)
+        by_entry[int(match["dump"]) if match else 0].append(_TOC_ENTRY_TEXT.sub("", text).strip())
+    return by_entry
+
+
+_TOC_ENTRY_TEXT = re.compile(r"\(from TOC entry [^)]*\)")

@@ -1,0 +1,77 @@
+"""What is in a database, told by the stock tool: a schema-only pg_dump that is thrown away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.dump import schema_digest
+from fsbackup_tui.engines.postgres.toc import TocEntry, read_archive_header
+from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
+from fsbackup_tui.engines.process import Command, ToolFailed, run
+
+ObjectKey = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A database's objects as pg_dump lists them, by kind, schema and name."""
+
+    objects: Mapping[ObjectKey, Sequence[TocEntry]]
+    schema_sha256: str
+
+
+async def read_catalogue(
+    client: ClientTools,
+    environment: Mapping[str, str],
+    work: Path,
+    redactor: Redactor | None = None,
+) -> Catalogue:
+    """List what is in a database, by a schema-only dump that is thrown away."""
+    archive, schema = work / "catalogue.dump", work / "catalogue.sql"
+    env = {**client.env, **environment}
+    commands = (
+        (
+            client.tool("pg_dump"),
+            "--no-password",
+            "--format=custom",
+            "--compress=0",
+            "--schema-only",
+            "--no-sync",
+            f"--file={archive}",
+        ),
+        (client.tool("pg_restore"), "--schema-only", f"--file={schema}", str(archive)),
+    )
+    try:
+        for argv in commands:
+            log = ToolLog(Path(argv[0]).name, redactor)
+            try:
+                await run(Command(argv, env=env), redactor=redactor, on_stderr_line=log.add)
+            except ToolFailed as error:
+                raise explain_failure(error, log, what="COPY NOT READ") from error
+        header = await asyncio.to_thread(read_archive_header, archive)
+        digest = await asyncio.to_thread(schema_digest, schema)
+    finally:
+        archive.unlink(missing_ok=True)
+        schema.unlink(missing_ok=True)
+    objects: defaultdict[ObjectKey, list[TocEntry]] = defaultdict(list)
+    for entry in header.entries:
+        objects[entry_key(entry)].append(entry)
+    return Catalogue(objects, digest)
+
+
+def entry_key(entry: TocEntry) -> ObjectKey:
+    """Return what an entry is found by: kind, schema, name, each on one line."""
+    # In a plain dump's comments a line break in a name is written as a space.
+    return entry.kind, one_line(entry.schema), one_line(entry.name)
+
+
+def one_line(name: str | None) -> str:
+    """Return a name as pg_dump's comments and listings write it: line breaks as spaces."""
+    return re.sub(r"[\r\n]", " ", name or "")

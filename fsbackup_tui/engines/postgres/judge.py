@@ -1,0 +1,262 @@
+"""Where one entry of an archive ended: looked up in the copy, kind by kind."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from fsbackup_tui.domain.events import Report, TableDone
+from fsbackup_tui.domain.point import PostgresFacts, TableFacts
+from fsbackup_tui.engines.postgres.catalogue import Catalogue, ObjectKey, entry_key, one_line
+from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.dump import canonical_schema
+from fsbackup_tui.engines.postgres.restore import RestoreRun
+from fsbackup_tui.engines.postgres.toc import TocEntry
+
+_SETVAL = re.compile(
+    r"pg_catalog\.setval\('(?P<name>(?:[^']|'')*)', (?P<value>-?\d+), (?P<called>true|false)\)"
+)
+# Their text is kept as it was given, so that two databases can be compared by it; expressions
+# are written anew by each server.
+_TEXT_IS_STABLE = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
+
+_SESSION = "a setting of the dump's own session"
+_FROM_MANIFEST = "a property of the database itself; replayed from the manifest"
+_STATISTICS = "planner statistics; ANALYZE makes new ones"
+_EXTENSION_COMMENT = "the comment on an extension, which belongs to the extension's owner"
+_EXISTED = "it is in every new database"
+BENIGN_KINDS: Mapping[str, str] = {
+    "ENCODING": _SESSION,
+    "STDSTRINGS": _SESSION,
+    "SEARCHPATH": _SESSION,
+    "DATABASE": _FROM_MANIFEST,
+    "DATABASE PROPERTIES": _FROM_MANIFEST,
+    "STATISTICS DATA": _STATISTICS,
+}
+"""Kinds that need not be found in the copy, each with the reason; reviewed one by one."""
+
+
+@dataclass(slots=True)
+class Findings:
+    """The entries by how they ended."""
+
+    restored: int = 0
+    benign: list[tuple[TocEntry, str]] = field(default_factory=list)
+    lost: list[tuple[TocEntry, str]] = field(default_factory=list)
+
+
+class Judge:
+    """Decides entry by entry; ``found`` keeps the results."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        facts: PostgresFacts,
+        run_result: RestoreRun,
+        catalogue: Catalogue,
+        errors: Mapping[int, list[str]],
+        archive_rows: Mapping[int, int],
+        report: Report | None,
+    ) -> None:
+        self.found = Findings()
+        self._connection = connection
+        self._facts = facts
+        self._run = run_result
+        self._catalogue = catalogue
+        self._errors = errors
+        self._archive_rows = archive_rows
+        self._report = report
+        self._tables = {(one_line(t.schema), one_line(t.name)): t for t in facts.tables}
+        self._used: Counter[ObjectKey] = Counter()
+        self._large_objects: set[int] = set()
+        self._names: dict[tuple[str, str], tuple[str, str]] = {}
+        self._extensions: dict[str, str] = {}
+        self._uncounted = 0
+
+    async def prepare(self) -> None:
+        """Read what is asked for many entries: names as they are, large objects."""
+        cursor = await self._connection.execute(
+            "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class AS c"
+            " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p', 'm', 'S', 'f')"
+        )
+        for schema, name in await cursor.fetchall():
+            self._names[one_line(schema), one_line(name)] = (schema, name)
+        cursor = await self._connection.execute(
+            "SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_largeobject_metadata"
+        )
+        self._large_objects = {row[0] for row in await cursor.fetchall()}
+        cursor = await self._connection.execute(
+            "SELECT extname::text, extversion FROM pg_catalog.pg_extension"
+        )
+        self._extensions = {row[0]: row[1] for row in await cursor.fetchall()}
+
+    def notes(self) -> list[str]:
+        """Return the differences that lose nothing, and what could not be compared."""
+        notes = [
+            f"extension {item.name}: {self._extensions[item.name]} here, {item.version} at capture"
+            for item in self._facts.extensions
+            if self._extensions.get(item.name, item.version) != item.version
+        ]
+        if self._uncounted:
+            notes.append(f"rows of {self._uncounted} tables had nothing to be compared with")
+        return notes
+
+    async def judge(self, entry: TocEntry) -> None:
+        """Put one entry where it belongs."""
+        reason = BENIGN_KINDS.get(entry.kind)
+        if reason is None and entry.schema is None and entry.name.startswith("DATABASE "):
+            reason = _FROM_MANIFEST
+        if reason is not None:
+            self.found.benign.append((entry, reason))
+            return
+        look = _LOOKUPS.get(entry.kind)
+        why = await look(self, entry) if look is not None else self._in_catalogue(entry)
+        if why is None:
+            self.found.restored += 1
+            return
+        benign = self._benign_reason(entry)
+        if benign is not None:
+            self.found.benign.append((entry, benign))
+            return
+        said = self._errors.get(entry.dump_id)
+        self.found.lost.append((entry, f"{why}; the tool said: {_short(said[0])}" if said else why))
+
+    def _benign_reason(self, entry: TocEntry) -> str | None:
+        if entry.kind == "COMMENT" and entry.name.startswith("EXTENSION "):
+            return _EXTENSION_COMMENT
+        if entry.kind in {"SCHEMA", "COMMENT"} and entry.name in {"public", "SCHEMA public"}:
+            return _EXISTED
+        said = " ".join(self._errors.get(entry.dump_id, ()))
+        if self._run.no_owner and entry.kind in {"ACL", "DEFAULT ACL"}:
+            missing = re.search(r'role "(.*?)" does not exist', said)
+            if missing is not None:
+                return f"grants that name the role {missing[1]}, which does not exist here"
+        return None
+
+    def _in_catalogue(self, entry: TocEntry) -> str | None:
+        key = entry_key(entry)
+        candidates = self._catalogue.objects.get(key, ())
+        if self._used[key] >= len(candidates):
+            return "it is not in the copy"
+        self._used[key] += 1
+        if not self._run.no_owner and not any(
+            candidate.owner == entry.owner for candidate in candidates
+        ):
+            return f"its owner is {candidates[0].owner or '-'}, not {entry.owner or '-'}"
+        if entry.kind in _TEXT_IS_STABLE and entry.definition and not self._run.no_owner:
+            wanted = _statements(entry.definition)
+            if all(_statements(candidate.definition) != wanted for candidate in candidates):
+                return "it is there, but differs from the archive's"
+        said = self._errors.get(entry.dump_id)
+        if said and not all("already exists" in text for text in said):
+            return "it is there, but not all of its statements succeeded"
+        return None
+
+    async def rows(self, entry: TocEntry) -> str | None:
+        """TABLE DATA: the table's own rows, counted."""
+        key = (one_line(entry.schema), one_line(entry.name))
+        name = self._names.get(key)
+        if name is None:
+            return "its table is not in the copy"
+        captured: TableFacts | None = self._tables.get(key)
+        expected = self._archive_rows.get(entry.dump_id, self._run.rows.get(entry.dump_id))
+        if expected is None and captured is not None and captured.counted:
+            expected = captured.rows
+        count = await self._count(name)
+        if isinstance(count, str):
+            return count
+        if self._report is not None:
+            self._report(TableDone(".".join(name), count))
+        if self._errors.get(entry.dump_id):
+            return f"its rows did not arrive ({count} are there)"
+        if expected is None:
+            self._uncounted += 1
+            return None
+        if count != expected:
+            return f"it has {count} rows, the archive {expected}"
+        return None
+
+    async def _count(self, name: tuple[str, str]) -> int | str:
+        try:
+            cursor = await self._connection.execute(
+                sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(*name))
+            )
+            row = await cursor.fetchone()
+        except psycopg.Error as error:
+            return f"its rows can't be counted: {str(error).strip().splitlines()[0]}"
+        return int(row[0]) if row is not None else "its rows can't be counted"
+
+    async def materialised_view(self, entry: TocEntry) -> str | None:
+        """MATERIALIZED VIEW DATA: filled, with the captured number of rows."""
+        key = (one_line(entry.schema), one_line(entry.name))
+        name = self._names.get(key)
+        if name is None:
+            return "its view is not in the copy"
+        cursor = await self._connection.execute(
+            "SELECT c.relispopulated FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace"
+            " AS n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s",
+            name,
+        )
+        row = await cursor.fetchone()
+        if row is None or not row[0]:
+            return "it is not filled (pg_restore skips that after any error)"
+        captured = self._tables.get(key)
+        if captured is not None and captured.counted:
+            count = await self._count(name)
+            if count != captured.rows:
+                return f"it has {count} rows, at capture {captured.rows}"
+        return None
+
+    async def sequence_value(self, entry: TocEntry) -> str | None:
+        """SEQUENCE SET: the very value that the archive sets."""
+        name = self._names.get((one_line(entry.schema), one_line(entry.name)))
+        if name is None:
+            return "its sequence is not in the copy"
+        match = _SETVAL.search(entry.definition)
+        if match is None:
+            return "its value is not known from the archive" if entry.definition else None
+        cursor = await self._connection.execute(
+            sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(*name))
+        )
+        expected = (int(match["value"]), match["called"] == "true")
+        row = await cursor.fetchone()
+        if row is None or (int(row[0]), bool(row[1])) != expected:
+            return f"it stands at {row[0] if row else '-'}, in the archive at {expected[0]}"
+        return None
+
+    async def large_objects(self, entry: TocEntry) -> str | None:
+        """BLOB, BLOB METADATA: every object is there. BLOBS: their bytes came without an error."""
+        wanted = {int(word) for word in re.findall(r"\d+", entry.definition)}
+        if entry.kind == "BLOB":
+            wanted = {int(entry.name)}
+        if entry.kind != "BLOBS":
+            missing = wanted - self._large_objects
+            return f"{len(missing)} large objects are missing" if missing else None
+        if self._errors.get(entry.dump_id):
+            return "its large objects did not arrive"
+        return None if self._large_objects else "there are no large objects in the copy"
+
+
+_LOOKUPS: Mapping[str, Callable[[Judge, TocEntry], Awaitable[str | None]]] = {
+    "TABLE DATA": Judge.rows,
+    "MATERIALIZED VIEW DATA": Judge.materialised_view,
+    "SEQUENCE SET": Judge.sequence_value,
+    "BLOB": Judge.large_objects,
+    "BLOBS": Judge.large_objects,
+    "BLOB METADATA": Judge.large_objects,
+}
+
+
+def _statements(definition: str) -> list[bytes]:
+    lines = [line + b"\n" for line in definition.encode("utf-8", "surrogateescape").splitlines()]
+    return sorted(canonical_schema(lines))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -1,0 +1,352 @@
+"""A database's own properties: a new one made with them, and what pg_restore leaves out replayed.
+
+pg_dump keeps settings, grants, comment and connection limit of the database itself only for
+``--create``, which fixes the name; so they come from the manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import errors, sql
+
+from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
+from fsbackup_tui.domain.point import DatabaseSetting, PostgresFacts
+from fsbackup_tui.engines.postgres.connection import Connection
+
+LONGEST_NAME_BYTES = 63
+UNFINISHED_SUFFIX = "__unfinished"
+# Settings whose stored value is already a list of quoted names: quoting it as one text would
+# make one name of it (pg_dump's variable_is_guc_list_quote, 14 to 18).
+_LISTS_OF_NAMES = frozenset(
+    {
+        "local_preload_libraries",
+        "oauth_validator_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+_NAME_IN_LIST = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,"]*?))\s*(?:,|$)')
+_ACL_ITEM = re.compile(
+    r'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^="]*))=(?P<privileges>[A-Za-z*]*)/.*', re.DOTALL
+)
+_DATABASE_PRIVILEGES = {"C": "CREATE", "c": "CONNECT", "T": "TEMPORARY"}
+
+# Only for the copy while it is being filled. The commit that renames it is synchronous and so
+# makes everything before it durable.
+FILLING_SETTINGS: tuple[tuple[str, str], ...] = (
+    ("synchronous_commit", "off"),
+    ("maintenance_work_mem", "256MB"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedDatabase:
+    """The database made for a restore: its name for now, and what could not be as it was."""
+
+    name: str
+    oid: int
+    notes: tuple[str, ...]
+
+
+def unfinished_name(name: str) -> str:
+    """Return the name that marks a copy unfinished; ``name`` is shortened, never the mark."""
+    room = LONGEST_NAME_BYTES - len(UNFINISHED_SUFFIX)
+    return name.encode()[:room].decode("utf-8", "ignore") + UNFINISHED_SUFFIX
+
+
+async def create_database(
+    admin: Connection,
+    name: str,
+    facts: PostgresFacts,
+    *,
+    comment: str,
+    connection_limit: int = 20,
+    filling_settings: tuple[tuple[str, str], ...] = FILLING_SETTINGS,
+) -> CreatedDatabase:
+    """Make an empty database as the captured one was, closed to everybody else.
+
+    ``name`` is the one it has until it is finished; ``comment`` says whose it is. It comes from
+    template0 with the captured encoding, locale and provider, owner and tablespace where those
+    exist here (else a note), CONNECT revoked from PUBLIC. ``admin`` is in another database.
+
+    Raises SafetyRefusal when the name is taken, RightsMissing, PostgresError when the server
+    lacks the locale.
+    """
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        raise SafetyRefusal(
+            f"NAME TOO LONG: {name} has {len(name.encode())} bytes.",
+            why=f"PostgreSQL would cut it to {LONGEST_NAME_BYTES}.",
+            fix="Choose a shorter name.",
+        )
+    notes: list[str] = []
+    statement = sql.SQL("CREATE DATABASE {} WITH TEMPLATE template0 CONNECTION LIMIT {}").format(
+        sql.Identifier(name), sql.Literal(connection_limit)
+    )
+    options = [statement, *_locale_options(facts, admin.info.server_version)]
+    if await _can_own(admin, facts.owner):
+        options.append(sql.SQL("OWNER {}").format(sql.Identifier(facts.owner)))
+    else:
+        notes.append(f"owner {facts.owner} is not to be had here; the restoring role owns it")
+    if facts.tablespace != "pg_default":
+        if await _exists(admin, "pg_tablespace", "spcname", facts.tablespace):
+            options.append(sql.SQL("TABLESPACE {}").format(sql.Identifier(facts.tablespace)))
+        else:
+            notes.append(f"tablespace {facts.tablespace} does not exist here")
+    try:
+        await admin.execute(sql.SQL(" ").join(options))
+    except psycopg.Error as error:
+        raise _not_created(error, name, facts) from error
+    database = sql.Identifier(name)
+    await admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    await admin.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(comment))
+    )
+    for setting, value in filling_settings:
+        await admin.execute(
+            sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
+                database, sql.Identifier(setting), sql.Literal(value)
+            )
+        )
+    oid = await _database_oid(admin, name)
+    return CreatedDatabase(name, oid, tuple(notes))
+
+
+def _locale_options(facts: PostgresFacts, server_version: int) -> list[sql.Composable]:
+    options: list[sql.Composable] = [
+        sql.SQL("ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+            sql.Literal(facts.encoding), sql.Literal(facts.collate), sql.Literal(facts.ctype)
+        )
+    ]
+    if server_version < 150000 or facts.locale_provider == "libc":
+        if server_version >= 150000:
+            options.append(sql.SQL("LOCALE_PROVIDER libc"))
+        return options
+    keyword = {"icu": "ICU_LOCALE", "builtin": "BUILTIN_LOCALE"}[facts.locale_provider]
+    options.append(
+        sql.SQL("LOCALE_PROVIDER {} {} {}").format(
+            sql.SQL(facts.locale_provider), sql.SQL(keyword), sql.Literal(facts.locale or "")
+        )
+    )
+    if facts.icu_rules and server_version >= 160000:
+        options.append(sql.SQL("ICU_RULES {}").format(sql.Literal(facts.icu_rules)))
+    return options
+
+
+def _not_created(error: psycopg.Error, name: str, facts: PostgresFacts) -> Exception:
+    why = str(error).strip().splitlines()[0]
+    if isinstance(error, errors.DuplicateDatabase):
+        return SafetyRefusal(
+            f"NAME TAKEN: a database {name} exists already.",
+            why="A restore never writes into a database that is there.",
+            fix="Choose another name, or drop that one yourself if it is a left-over.",
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
+        return RightsMissing(
+            f"DATABASE NOT CREATED: {name}.",
+            why=why,
+            fix="Give 'admin: url' in the config a role with CREATEDB. Then: fsbackup doctor",
+        )
+    if re.search(r"locale|collat|encoding|ICU", why, re.IGNORECASE):
+        wanted = f"{facts.encoding}, {facts.locale or facts.collate} ({facts.locale_provider})"
+        return PostgresError(
+            f"LOCALE MISSING: this server can't make a database like the captured one: {wanted}.",
+            why=why,
+            fix="Install that locale on the server (locale-gen; restart it), or restore into a "
+            "server that has it.",
+        )
+    return PostgresError(
+        f"DATABASE NOT CREATED: {name}.", why=why, fix="Mend what the server names, try again."
+    )
+
+
+async def _exists(connection: Connection, catalogue: str, column: str, name: str) -> bool:
+    cursor = await connection.execute(
+        sql.SQL("SELECT 1 FROM pg_catalog.{} WHERE {} = {}").format(
+            sql.Identifier(catalogue), sql.Identifier(column), sql.Literal(name)
+        )
+    )
+    return await cursor.fetchone() is not None
+
+
+async def _can_own(connection: Connection, role: str) -> bool:
+    cursor = await connection.execute(
+        "SELECT pg_catalog.pg_has_role(oid, 'MEMBER') FROM pg_catalog.pg_roles WHERE rolname = %s",
+        (role,),
+    )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+async def unreachable_roles(
+    connection: Connection, roles: set[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which of the roles don't exist here, and which exist but can't be made owners."""
+    cursor = await connection.execute(
+        "SELECT rolname::text, pg_catalog.pg_has_role(oid, 'MEMBER') FROM pg_catalog.pg_roles"
+    )
+    here = {name: bool(usable) for name, usable in await cursor.fetchall()}
+    missing = tuple(sorted(role for role in roles if role not in here))
+    closed = tuple(sorted(role for role in roles if here.get(role) is False))
+    return missing, closed
+
+
+async def _database_oid(connection: Connection, name: str) -> int:
+    cursor = await connection.execute(
+        "SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database WHERE datname = %s", (name,)
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise PostgresError(f"DATABASE MISSING: {name} vanished while it was being made.")
+    return int(row[0])
+
+
+async def finish_database(
+    admin: Connection, unfinished: str, name: str, facts: PostgresFacts
+) -> tuple[str, ...]:
+    """Give the copy the captured properties and its final name, in one transaction.
+
+    Returns what could not be replayed, one text each; the rename itself raises: SafetyRefusal
+    when the name was taken meanwhile, PostgresError when sessions are in the copy.
+    """
+    problems: list[str] = []
+    database = sql.Identifier(unfinished)
+    try:
+        async with admin.transaction():
+            await admin.execute("SET LOCAL synchronous_commit TO on")
+            await admin.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
+            for what, statement in _property_statements(database, facts):
+                try:
+                    async with admin.transaction():
+                        await admin.execute(statement)
+                except psycopg.Error as error:
+                    problems.append(f"{what}: {str(error).strip().splitlines()[0]}")
+            await admin.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(database, sql.Identifier(name))
+            )
+    except errors.DuplicateDatabase as error:
+        raise SafetyRefusal(
+            f"NAME TAKEN: a database {name} came into being meanwhile.",
+            why=f"The copy is complete and is called {unfinished}.",
+            fix=f'Rename it yourself: ALTER DATABASE "{unfinished}" RENAME TO …',
+        ) from error
+    except psycopg.Error as error:
+        raise PostgresError(
+            f"COPY NOT RENAMED: {unfinished} is complete but keeps its name.",
+            why=str(error).strip().splitlines()[0],
+            fix="End the sessions in it, then rename it with ALTER DATABASE … RENAME TO.",
+        ) from error
+    return tuple(problems)
+
+
+def _property_statements(
+    database: sql.Identifier, facts: PostgresFacts
+) -> list[tuple[str, sql.Composable]]:
+    statements: list[tuple[str, sql.Composable]] = [
+        (
+            "comment",
+            sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(facts.comment)),
+        ),
+        (
+            "connection limit",
+            sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(
+                database, sql.Literal(facts.connection_limit)
+            ),
+        ),
+    ]
+    statements.extend(
+        (f"setting {setting.name}", setting_statement(database, setting))
+        for setting in facts.settings
+    )
+    statements.extend(_grant_statements(database, facts))
+    return statements
+
+
+def setting_statement(database: sql.Identifier, setting: DatabaseSetting) -> sql.Composable:
+    """Return the statement that sets what pg_db_role_setting held, lists of names as lists."""
+    if setting.name.lower() in _LISTS_OF_NAMES:
+        value: sql.Composable = sql.SQL(", ").join(
+            sql.Literal(name) for name in split_name_list(setting.value)
+        )
+    else:
+        value = sql.Literal(setting.value)
+    name = sql.SQL(".").join(sql.Identifier(part) for part in setting.name.split("."))
+    if setting.role is None:
+        return sql.SQL("ALTER DATABASE {} SET {} TO {}").format(database, name, value)
+    return sql.SQL("ALTER ROLE {} IN DATABASE {} SET {} TO {}").format(
+        sql.Identifier(setting.role), database, name, value
+    )
+
+
+def split_name_list(text: str) -> list[str]:
+    """Return the names in a list such as ``"$user", public``; an empty list is one empty name."""
+    names, position = [], 0
+    while position < len(text):
+        match = _NAME_IN_LIST.match(text, position)
+        if match is None or match.end() == position:
+            return [text]
+        quoted = match["quoted"]
+        names.append(match["bare"] if quoted is None else quoted.replace('""', '"'))
+        position = match.end()
+    return names or [""]
+
+
+def parse_database_grant(item: str) -> tuple[str, dict[str, bool]] | None:
+    """Return an aclitem's grantee ("" is PUBLIC) and privileges (name: with grant option)."""
+    match = _ACL_ITEM.fullmatch(item)
+    if match is None:
+        return None
+    quoted = match["quoted"]
+    grantee = match["bare"] if quoted is None else quoted.replace('""', '"')
+    privileges: dict[str, bool] = {}
+    letters = match["privileges"]
+    for index, letter in enumerate(letters):
+        if letter in _DATABASE_PRIVILEGES:
+            privileges[_DATABASE_PRIVILEGES[letter]] = letters[index + 1 : index + 2] == "*"
+    return grantee, privileges
+
+
+def _grant_statements(
+    database: sql.Identifier, facts: PostgresFacts
+) -> list[tuple[str, sql.Composable]]:
+    if not facts.grants:
+        return [
+            (
+                "grant to PUBLIC",
+                sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(database),
+            )
+        ]
+    statements: list[tuple[str, sql.Composable]] = []
+    for item in facts.grants:
+        parsed = parse_database_grant(item)
+        if parsed is None:
+            continue
+        grantee, privileges = parsed
+        who = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+        if grantee == facts.owner:
+            for missing in sorted(set(_DATABASE_PRIVILEGES.values()) - set(privileges)):
+                statements.append(
+                    (
+                        f"revoke from {grantee}",
+                        sql.SQL("REVOKE {} ON DATABASE {} FROM {}").format(
+                            sql.SQL(missing), database, who
+                        ),
+                    )
+                )
+            continue
+        for privilege, with_option in privileges.items():
+            option = sql.SQL(" WITH GRANT OPTION" if with_option else "")
+            statements.append(
+                (
+                    f"grant to {grantee or 'PUBLIC'}",
+                    sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+                        sql.SQL(privilege), database, who, option
+                    ),
+                )
+            )
+    return statements
