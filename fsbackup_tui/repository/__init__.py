@@ -1,1 +1,1 @@
-"""The repository: where recovery points lie, how they are written, read and listed."""
+"""The directory that holds recovery points (design §5): the truth, written atomically."""

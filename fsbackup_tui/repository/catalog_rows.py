@@ -1,0 +1,157 @@
+"""The catalogue's table, and a point's way into a row of it and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary
+from fsbackup_tui.domain.trust import Trust
+
+SCHEMA_VERSION = 1
+"""Another number makes a catalogue of another fsbackup be thrown away and built again."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS points (
+    id TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    position REAL NOT NULL,
+    plan TEXT NOT NULL,
+    created REAL NOT NULL,
+    whole INTEGER NOT NULL,
+    running INTEGER NOT NULL,
+    trust INTEGER NOT NULL,
+    suspect TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    rows INTEGER,
+    database_bytes INTEGER,
+    seconds REAL,
+    reason TEXT,
+    parts TEXT NOT NULL,
+    problems TEXT NOT NULL,
+    levels TEXT NOT NULL,
+    sources TEXT NOT NULL,
+    words TEXT NOT NULL,
+    content TEXT NOT NULL,
+    manifest_mtime INTEGER NOT NULL,
+    manifest_size INTEGER NOT NULL,
+    records_mtime INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_position ON points (position DESC, created DESC, id DESC);
+CREATE INDEX IF NOT EXISTS by_created ON points (created, position, id);
+CREATE INDEX IF NOT EXISTS by_size ON points (bytes, position);
+CREATE INDEX IF NOT EXISTS by_trust ON points (trust, position);
+CREATE INDEX IF NOT EXISTS by_plan ON points (plan, sources, sequence, rows) WHERE whole;
+CREATE INDEX IF NOT EXISTS unnumbered ON points (id) WHERE sequence = 0;
+"""
+
+COLUMNS = (
+    "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
+    " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.levels"
+)
+
+PREVIOUS_ROWS = (
+    "(SELECT q.rows FROM points AS q WHERE q.whole AND q.plan = p.plan AND q.sources = p.sources"
+    " AND q.sequence < p.sequence AND q.rows IS NOT NULL ORDER BY q.sequence DESC LIMIT 1)"
+)
+
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 23)})"  # noqa: S608
+
+PLACE_THE_UNNUMBERED = """
+UPDATE points SET position = 0.5 + coalesce(
+    (SELECT max(q.position) FROM points AS q WHERE q.sequence > 0 AND q.created <= points.created),
+    0)
+WHERE sequence = 0
+"""
+
+
+def to_row(point: PointSummary) -> tuple[object, ...]:
+    """Return the columns of a point, all but the three stamps at the end."""
+    parts = [
+        [part.source, part.kind, int(part.trust), part.bytes, part.rows, part.database_bytes]
+        for part in point.parts
+    ]
+    levels = {
+        word: [check.ok, check.at.timestamp(), check.job, check.seconds]
+        for word, check in point.levels.items()
+    }
+    sources = "\n".join(sorted(part.source for part in point.parts))
+    words = "\n".join(
+        (
+            point.id,
+            point.plan,
+            point.reason or "",
+            point.trust.word,
+            "suspect" if point.suspect else "",
+            "running" if point.running else "",
+            sources,
+            *point.suspect,
+        )
+    ).casefold()
+    row = (
+        point.id,
+        point.sequence,
+        float(point.sequence),
+        point.plan,
+        point.created.timestamp(),
+        int(point.whole),
+        int(point.running),
+        int(point.trust),
+        _dump(point.suspect),
+        point.bytes,
+        point.rows,
+        point.database_bytes,
+        point.seconds,
+        point.reason,
+        _dump(parts),
+        _dump(point.problems),
+        _dump(levels),
+        sources,
+        words,
+    )
+    return (*row, hashlib.sha256(repr(row).encode("utf-8", "replace")).hexdigest()[:16])
+
+
+def from_row(row: Sequence[Any]) -> PointSummary:
+    """Return the point of a row of ``COLUMNS`` and the row count of the point before it."""
+    rows, previous = row[9], row[16]
+    change = (rows - previous) / previous if rows is not None and previous else None
+    return PointSummary(
+        id=row[0],
+        sequence=row[1],
+        plan=row[2],
+        created=datetime.fromtimestamp(row[3], UTC),
+        whole=bool(row[4]),
+        running=bool(row[5]),
+        trust=Trust(row[6]),
+        suspect=tuple(json.loads(row[7])),
+        bytes=row[8],
+        parts=tuple(
+            PartSummary(source, kind, Trust(trust), size, part_rows, database)
+            for source, kind, trust, size, part_rows, database in json.loads(row[13])
+        ),
+        rows=rows,
+        rows_change=change if row[4] else None,
+        database_bytes=row[10],
+        seconds=row[11],
+        reason=row[12],
+        problems=tuple(json.loads(row[14])),
+        levels={
+            word: LevelCheck(ok, datetime.fromtimestamp(at, UTC), job, seconds)
+            for word, (ok, at, job, seconds) in json.loads(row[15]).items()
+        },
+    )
+
+
+def like_pattern(word: str) -> str:
+    r"""Return a LIKE pattern (escape ``\``) that finds the word anywhere."""
+    escaped = word.casefold().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))

@@ -1,0 +1,268 @@
+"""Private, durable files: modes under any umask, create-only writing, fsync, free space."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import DiskFull, PointDamaged, RepositoryUnwritable
+from fsbackup_tui.domain.point import new_tag
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+TEMPORARY_PREFIX = ".tmp-"
+_READ_BYTES = 1 << 20
+_HASH_THREADS = 2
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says when ``path`` can't be written into the repository's errors.
+
+    Raises:
+        DiskFull: no space, or over quota.
+        RepositoryUnwritable: read-only file system, or no right to write.
+    """
+    try:
+        yield
+    except OSError as error:
+        place = Path(error.filename) if isinstance(error.filename, str) else path
+        if error.errno in _FULL:
+            raise DiskFull(
+                f"DISK FULL: no space left while writing {place}.",
+                why=f"{_free_text(path)} The work that was not whole is taken back.",
+                fix="Free space there (fsbackup list shows the sizes), then run it again.",
+            ) from error
+        if error.errno in _UNWRITABLE:
+            raise RepositoryUnwritable(
+                f"REPOSITORY NOT WRITABLE: {place}.",
+                why=f"{error.strerror}; list, show, verify and restore still work.",
+                fix=_writable_fix(path, read_only=error.errno == errno.EROFS),
+            ) from error
+        raise
+
+
+def _free_text(path: Path) -> str:
+    try:
+        return f"{free_bytes(path):,} bytes are free.".replace(",", " ")
+    except OSError:
+        return "The file system is full."
+
+
+def _writable_fix(path: Path, *, read_only: bool) -> str:
+    if read_only:
+        return f"Mount the file system of {path} writable, or choose another repository."
+    return f"Run it as {owner_name(path)}: sudo -u {owner_name(path)} fsbackup …"
+
+
+def owner_name(path: Path) -> str:
+    """Return the login name of whoever owns the path (or its nearest parent that exists)."""
+    import pwd
+
+    for candidate in (path, *path.parents):
+        with suppress(OSError):
+            uid = candidate.stat().st_uid
+            try:
+                return pwd.getpwuid(uid).pw_name
+            except KeyError:
+                return f"uid {uid}"
+    return "root"
+
+
+def free_bytes(path: Path) -> int:
+    """Return the bytes a plain user may still write on the file system of ``path``.
+
+    A path that does not exist yet is asked for its nearest parent; quotas are not known here.
+    """
+    for candidate in (path, *path.parents):
+        try:
+            facts = os.statvfs(candidate)
+        except FileNotFoundError:
+            continue
+        return facts.f_bavail * facts.f_frsize
+    return 0
+
+
+class SpaceGuard:
+    """Watches the free space of a path; ``check`` raises DiskFull below ``floor`` bytes."""
+
+    def __init__(self, path: Path, floor: int) -> None:
+        self._path = path
+        self._floor = floor
+
+    def check(self) -> int:
+        """Return the free bytes; DiskFull when there are fewer than the floor."""
+        free = free_bytes(self._path)
+        if free < self._floor:
+            raise not_enough_space(self._path, self._floor, free)
+        return free
+
+
+def not_enough_space(path: Path, needed: int, free: int) -> DiskFull:
+    """Return the error that says how much is needed and how much there is."""
+    needed_text, free_text = (f"{n:,}".replace(",", " ") for n in (needed, free))
+    return DiskFull(
+        f"NOT ENOUGH SPACE at {path}: {needed_text} bytes needed, {free_text} free.",
+        why="Working on would fill the disk and leave nothing whole.",
+        fix="Free space there, or let repository: name another disk.",
+    )
+
+
+def make_directory(path: Path, *, exist_ok: bool = True) -> Path:
+    """Make one directory with mode 0700 under any umask and return it."""
+    try:
+        path.mkdir(mode=DIRECTORY_MODE)
+    except FileExistsError:
+        if not exist_ok or not path.is_dir():
+            raise
+    else:
+        path.chmod(DIRECTORY_MODE)
+    return path
+
+
+def create_file(path: Path, content: bytes) -> None:
+    """Write a file that must not exist yet, 0600 from the first byte, and fsync it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, FILE_MODE)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def create_whole(path: Path, content: bytes) -> None:
+    """Let a file appear whole or not at all, never over another: temporary, fsync, link.
+
+    Raises FileExistsError when the name is taken. A file system without hard links (some
+    network and FAT mounts) gets the rename that refuses nothing, after a look.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{new_tag()}")
+    create_file(temporary, content)
+    try:
+        try:
+            path.hardlink_to(temporary)
+        except OSError as error:
+            if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+                raise
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, "exists", str(path)) from error
+            temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file by a new one atomically; for files outside the points alone."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{new_tag()}")
+    try:
+        create_file(temporary, content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(root: Path) -> None:
+    """Make every file and directory below ``root`` private (0600, 0700) and durable."""
+    for directory, names, files in os.walk(root, topdown=False):
+        for name in files:
+            descriptor = os.open(Path(directory, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fchmod(descriptor, FILE_MODE)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        for name in names:
+            Path(directory, name).chmod(DIRECTORY_MODE)
+        sync_directory(Path(directory))
+
+
+def list_files(root: Path) -> list[str]:
+    """Return every non-directory below ``root`` as a relative path with ``/``, sorted.
+
+    Symbolic links are listed, never followed.
+    """
+    found: list[str] = []
+    for directory, names, files in os.walk(root, followlinks=False):
+        links = [name for name in names if Path(directory, name).is_symlink()]
+        for name in (*files, *links):
+            found.append(Path(directory, name).relative_to(root).as_posix())
+    return sorted(found)
+
+
+def hash_file(path: Path, advance: Callable[[int], None] | None = None) -> tuple[str, int]:
+    """Return the SHA-256 (hex) and the bytes read of a regular file; links are refused.
+
+    ``advance`` is told the bytes as they are read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise PointDamaged(
+                f"NOT A FILE: {path}.",
+                why="Only regular files belong into a recovery point.",
+                fix="Verify another point: fsbackup list",
+            )
+        digest = hashlib.sha256()
+        buffer = bytearray(_READ_BYTES)
+        view = memoryview(buffer)
+        total = 0
+        while count := file.readinto(buffer):
+            digest.update(view[:count])
+            total += count
+            if advance is not None:
+                advance(count)
+    return digest.hexdigest(), total
+
+
+def hash_files(
+    paths: list[Path], advance: Callable[[int], None] | None = None
+) -> list[tuple[str, int]]:
+    """Return SHA-256 and size of several files, in their order, on two threads."""
+    if len(paths) < 2:
+        return [hash_file(path, advance) for path in paths]
+    with ThreadPoolExecutor(_HASH_THREADS, thread_name_prefix="hash") as pool:
+        return list(pool.map(lambda path: hash_file(path, advance), paths))
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all below it; what vanishes meanwhile is no error."""
+    while path.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+
+def is_inside(root: Path, relative: str) -> bool:
+    """Whether a relative path stays below ``root`` and no component of it is a link."""
+    if not is_plain_path(relative):
+        return False
+    current = root
+    for component in relative.split("/"):
+        current = current / component
+        if current.is_symlink():
+            return False
+    return True
+
+
+def is_plain_path(relative: str) -> bool:
+    """Whether a path is relative, has no ``.``, ``..`` or empty component and no NUL."""
+    components = relative.split("/")
+    return bool(relative) and "\0" not in relative and not {"", ".", ".."} & set(components)

@@ -1,0 +1,327 @@
+"""RECOVER.md: how to get everything back with stock tools, in commands that work as pasted."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.point import Manifest, PartManifest, PostgresFacts
+
+# pg_db_role_setting keeps these as lists quoted already (PostgreSQL: GUC_LIST_QUOTE).
+_LIST_SETTINGS = frozenset(
+    {
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
+_LONGEST_NAME = 63
+_COPY_SUFFIX = "_restored"
+_PLAIN_READERS = {".gz": "gzip -dc", ".zst": "zstd -dc", ".sql": "cat"}
+
+
+def root_recover_text(site: str) -> str:
+    """Return the RECOVER.md that stands at the root of a repository."""
+    return f"""# How to recover {_line(site)} without fsbackup
+
+This directory is a backup repository. Everything in it can be restored with stock tools:
+`sha256sum`, the PostgreSQL client programs, `gzip` or `zstd`. Paste the commands into a shell
+in this directory.
+
+## 1. Choose a recovery point
+
+Each directory below `points/` is one recovery point. Its name begins with the time it was
+taken, in UTC. A point that has a `manifest.json` is whole. This lists them, oldest first:
+
+```sh
+ls -1d points/*/manifest.json
+```
+
+What was found out about a point later (verified, suspect and cleared, pinned) stands in
+`records/`, one small file per fact. In a point that is `suspect` the manifest says why.
+
+## 2. Check it
+
+The newest whole point is taken unless you set `POINT` to the name of another one first.
+
+```sh
+[ -n "${{POINT:-}}" ] || POINT=$(ls -1d points/*/manifest.json | tail -n 1 | cut -d / -f 2)
+(cd "points/$POINT" && sha256sum -c SHA256SUMS)
+```
+
+Every line must end in `OK`. If one does not, take another point, or restore the parts that
+are whole: each part has a `SHA256SUMS` of its own.
+
+## 3. Restore it
+
+Every point has its own `RECOVER.md` with the exact commands for what is in it.
+
+```sh
+cat "points/$POINT/RECOVER.md"
+```
+
+A point without `manifest.json` was never finished, but each part in it that has a `part.json`
+is whole. Its `part.json` holds the commands, under `restore_commands`.
+
+## With fsbackup
+
+`pip install fsbackup-tui`, then `fsbackup init` with this directory as the repository, and
+`fsbackup`.
+"""
+
+
+def point_recover_text(manifest: Manifest) -> str:
+    """Return the RECOVER.md of one whole point."""
+    lines = [
+        f"# How to restore {manifest.id} without fsbackup",
+        "",
+        f"Site {_line(manifest.site)}, plan {_line(manifest.plan)}, taken "
+        f"{format_time(manifest.started)} on {_line(manifest.host)}.",
+        "Paste the commands into a shell in this directory, in this order.",
+        "",
+    ]
+    if manifest.suspect:
+        lines += [
+            "**This point is suspect.** Compared with the last good one before it:",
+            "",
+            *(f"- {_line(reason)}" for reason in manifest.suspect),
+            "",
+        ]
+    lines += [
+        "## Check that nothing is missing or altered",
+        "",
+        "Every line must end in `OK`.",
+        "",
+        "```sh",
+        "sha256sum -c SHA256SUMS",
+        "```",
+        "",
+    ]
+    for part in manifest.parts:
+        if part.postgres is not None:
+            lines += _postgres_chapter(part, part.postgres)
+        else:
+            lines += [f"## Part {_line(part.source)}", "", "Its files lie there as they are.", ""]
+    return "\n".join(lines)
+
+
+def _postgres_chapter(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
+    yield from (f"## Restore the database (part {_line(part.source)})", "")
+    yield from _needs(part, facts)
+    yield from (
+        "",
+        "The commands connect as the shell says: set PGHOST, PGPORT, PGUSER and PGPASSWORD (or",
+        "a `~/.pgpass`) first where the defaults are not right. The role must be allowed to",
+        "create databases; a superuser is best in an emergency. Nothing here touches an",
+        "existing database: all of it goes into a new one.",
+        "",
+    )
+    for title, commands in _steps(part, facts):
+        yield from (f"### {title}", "", "```sh", *commands, "```", "")
+    yield from _afterwards(part, facts)
+
+
+def _needs(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
+    identity = facts.identity
+    yield (
+        f"- Database `{_code(identity.database)}` of PostgreSQL {_line(identity.server_version)}, "
+        f"dumped with version {_line(facts.client_version)}, scope {facts.scope}, "
+        f"format {facts.format}."
+    )
+    major = identity.server_version_num // 10000
+    client = max(major, _major(facts.client_version))
+    tool = "psql" if facts.format == "plain" else "pg_restore"
+    yield f"- Needs `{tool}` {client} or newer, and a server of version {major} or newer."
+    suffix = _dump_path(part, facts).rpartition(".")[2]
+    if facts.format == "plain" and suffix == "zst":
+        yield "- Needs `zstd` to decompress."
+    if facts.roles:
+        yield f"- Roles it refers to: {', '.join(f'`{_code(role)}`' for role in facts.roles)}."
+    if facts.extensions:
+        names = ", ".join(f"`{_code(e.name)}` {_line(e.version)}" for e in facts.extensions)
+        yield f"- Extensions the server must have installed: {names}."
+    yield (
+        f"- Encoding {_line(facts.encoding)}, collation `{_code(facts.collate)}`, character type "
+        f"`{_code(facts.ctype)}`: the server must know them (`locale -a` on its host)."
+    )
+
+
+def _steps(part: PartManifest, facts: PostgresFacts) -> Iterator[tuple[str, list[str]]]:
+    if facts.scope == "data":
+        yield "Name the database that has the tables already", data_name_commands()
+    else:
+        yield "Name the new database", name_commands(facts)
+        roles = role_commands(facts)
+        if roles:
+            yield "Make the roles that are missing (they can't log in until you allow it)", roles
+        yield "Create it", create_commands(facts)
+    yield "Restore into it", restore_commands(part, facts)
+    settings = [] if facts.scope == "data" else setting_commands(facts)
+    if settings:
+        yield "Set what was set for the database", settings
+    yield (
+        "Gather statistics, or queries will be slow",
+        ['vacuumdb --analyze --dbname="$NEW_DATABASE"'],
+    )
+
+
+def _afterwards(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
+    paths = {artifact.role: artifact.path for artifact in part.artifacts}
+    if "globals" in paths:
+        yield (
+            f"All roles and tablespaces of the old server are in "
+            f"`{part.source}/{paths['globals']}`."
+        )
+    if facts.grants:
+        yield "Rights on the database itself that were granted:"
+        yield from ("", *(f"    {_line(grant)}" for grant in facts.grants), "")
+    if facts.subscriptions:
+        names = ", ".join(f"`{_code(name)}`" for name in facts.subscriptions)
+        yield f"Subscriptions are left out on purpose ({names}): a copy must not take them over."
+    if facts.scope == "schema":
+        yield "It holds the definitions alone: the tables are empty."
+    yield (
+        f"Compare row counts with `tables` in `manifest.json` "
+        f"({len(facts.tables)} tables were captured)."
+    )
+    yield ""
+
+
+def stock_commands(part: PartManifest) -> tuple[str, ...]:
+    """Return the stock commands that restore a part, from the point's directory.
+
+    The same as in RECOVER.md, one string per command; variables are set by the first.
+    """
+    facts = part.postgres
+    if facts is None:
+        return ()
+    commands: list[str] = [f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"]
+    for _, lines in _steps(part, facts):
+        commands.append("\n".join(lines))
+    return tuple(commands)
+
+
+def name_commands(facts: PostgresFacts) -> list[str]:
+    """Return the command that sets NEW_DATABASE, unless the shell has it already."""
+    default = copy_name(facts.identity.database)
+    return [f'[ -n "${{NEW_DATABASE:-}}" ] || NEW_DATABASE={shlex.quote(default)}']
+
+
+def data_name_commands() -> list[str]:
+    """Return the command for a point of data alone: there the tables must exist already."""
+    return [': "${NEW_DATABASE:?set it to a database restored from a schema point}"']
+
+
+def copy_name(database: str) -> str:
+    """Return a plain name for a copy: letters, digits and _, at most 63 bytes."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", database) or "database"
+    return plain[: _LONGEST_NAME - len(_COPY_SUFFIX)] + _COPY_SUFFIX
+
+
+def role_commands(facts: PostgresFacts) -> list[str]:
+    """Return the command that makes the roles that are missing; none where none are needed."""
+    roles = [role for role in facts.roles if not role.startswith("pg_") and role != "public"]
+    if not roles:
+        return []
+    array = f"ARRAY[{', '.join(_literal(role) for role in roles)}]"
+    return [
+        "psql -X -q -v ON_ERROR_STOP=1 -d \"${PGDATABASE:-postgres}\" <<'SQL'",
+        "SELECT format('CREATE ROLE %I', name)",
+        f"FROM unnest({array}) AS name",
+        "WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) \\gexec",
+        "SQL",
+    ]
+
+
+def create_commands(facts: PostgresFacts) -> list[str]:
+    """Return the command that creates the database as the captured one was created."""
+    major = facts.identity.server_version_num // 10000
+    provider = _PROVIDERS.get(facts.locale_provider, facts.locale_provider)
+    options = [
+        "--template=template0",
+        f"--encoding={facts.encoding}",
+        f"--lc-collate={facts.collate}",
+        f"--lc-ctype={facts.ctype}",
+    ]
+    if major >= 15 and provider in {"libc", "icu", "builtin"}:
+        options.append(f"--locale-provider={provider}")
+    if provider == "icu" and facts.locale:
+        options.append(f"--icu-locale={facts.locale}")
+        if facts.icu_rules and major >= 16:
+            options.append(f"--icu-rules={facts.icu_rules}")
+    if provider == "builtin" and facts.locale:
+        options.append(f"--builtin-locale={facts.locale}")
+    return [f'createdb {shlex.join(options)} "$NEW_DATABASE"']
+
+
+def restore_commands(part: PartManifest, facts: PostgresFacts) -> list[str]:
+    """Return the command that loads the dump into NEW_DATABASE."""
+    path = _dump_path(part, facts)
+    stored = shlex.quote(f"{part.source}/{path}")
+    if facts.format == "plain":
+        reader = next(
+            (tool for suffix, tool in _PLAIN_READERS.items() if path.endswith(suffix)), "cat"
+        )
+        return [f'{reader} {stored} | psql -X -q -v ON_ERROR_STOP=1 -1 -d "$NEW_DATABASE"']
+    options = "--jobs=4 --no-subscriptions"
+    if facts.scope == "data":
+        options += " --data-only"
+    return [f'pg_restore {options} -d "$NEW_DATABASE" {stored}']
+
+
+def setting_commands(facts: PostgresFacts) -> list[str]:
+    """Return the command that sets again what was set with ALTER DATABASE … SET."""
+    if not facts.settings:
+        return []
+    statements = []
+    for setting in facts.settings:
+        value = setting.value if setting.name in _LIST_SETTINGS else _literal(setting.value)
+        name = ".".join(_identifier(piece) for piece in setting.name.split("."))
+        role = f"ROLE {_identifier(setting.role)} IN " if setting.role is not None else ""
+        empty = "''"
+        statements.append(f'ALTER {role}DATABASE :"new" SET {name} = {value or empty};')
+    return [
+        'psql -X -q -v ON_ERROR_STOP=1 -v new="$NEW_DATABASE" '
+        "-d \"${PGDATABASE:-postgres}\" <<'SQL'",
+        *statements,
+        "SQL",
+    ]
+
+
+def _dump_path(part: PartManifest, facts: PostgresFacts) -> str:
+    """Return the dump's file or, in directory format, its directory, below the part."""
+    paths = [artifact.path for artifact in part.artifacts if artifact.role == "dump"]
+    if facts.format == "directory":
+        for path in paths:
+            if path.endswith("/toc.dat"):
+                return path.removesuffix("/toc.dat")
+    return paths[0] if paths else "database.dump"
+
+
+def _major(version: str) -> int:
+    match = re.search(r"\d+", version)
+    return int(match[0]) if match else 0
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    quoted = text.replace("'", "''")
+    return f" E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{quoted}'"
+
+
+def _line(text: str) -> str:
+    """Return text as one line without control characters, so that it can't forge a block."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _code(text: str) -> str:
+    return _line(text).replace("`", "'")

@@ -1,0 +1,120 @@
+"""What a point is worth: its trust, levels and suspicion, from its manifest and its records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fsbackup_tui.domain.point import LevelCheck, PartManifest, PartSummary
+from fsbackup_tui.domain.trust import Trust, least
+from fsbackup_tui.repository.records import Record
+
+# A check of these that fails means the stored bytes are bad; a failing trial restore may have
+# other causes, and takes back nothing that a lower rung has shown.
+_DAMAGING = (Trust.SEALED, Trust.READABLE)
+_CLIMBED = (Trust.SEALED, Trust.READABLE, Trust.RESTORED, Trust.PROVEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The worth of a point: per part and, by its least part, of the whole."""
+
+    trust: Trust
+    parts: Mapping[str, Trust]
+    suspect: tuple[str, ...]
+    problems: tuple[str, ...]
+    levels: Mapping[str, LevelCheck] = field(default_factory=dict)
+
+
+def judge(parts: Sequence[PartManifest], records: Iterable[Record], *, whole: bool) -> Standing:
+    """Return what a point is worth; ``records`` oldest first, worthless ones included."""
+    records = list(records)
+    verified = [record for record in records if record.counts and record.kind == "verified"]
+    trusts = {part.source: part_trust(part.source, verified) for part in parts}
+    problems = [record.problem for record in records if record.problem]
+    for source in trusts:
+        problems += _part_problems(source, verified)
+    trust = least(trusts.values())
+    if not whole and trust is not Trust.DAMAGED:
+        trust = Trust.INCOMPLETE
+    cleared = any(record.counts and record.kind == "cleared" for record in records)
+    suspect = tuple(reason for part in parts for reason in part.suspect)
+    return Standing(trust, trusts, () if cleared else suspect, tuple(problems), _levels(verified))
+
+
+def part_trust(source: str, verified: Sequence[Record]) -> Trust:
+    """Return how far a part has been shown good: the newest check of each level decides."""
+    newest = {level: _newest(source, level, verified) for level in _CLIMBED}
+    if any(newest[level] is False for level in _DAMAGING):
+        return Trust.DAMAGED
+    return max((level for level in _CLIMBED if newest[level]), default=Trust.UNVERIFIED)
+
+
+def _newest(source: str, level: Trust, verified: Sequence[Record]) -> bool | None:
+    for record in reversed(verified):
+        if record.document.get("level") == level.word:
+            outcome = _part_outcome(record, source)
+            if outcome is not None:
+                return outcome.get("ok") is True
+    return None
+
+
+def _part_outcome(record: Record, source: str) -> Mapping[str, object] | None:
+    parts = record.document.get("parts")
+    outcome = parts.get(source) if isinstance(parts, Mapping) else None
+    return outcome if isinstance(outcome, Mapping) else None
+
+
+def _part_problems(source: str, verified: Sequence[Record]) -> list[str]:
+    """Return what the newest failing check of each level found wrong with a part."""
+    found: list[str] = []
+    for level in _CLIMBED:
+        for record in reversed(verified):
+            outcome = _part_outcome(record, source)
+            if record.document.get("level") != level.word or outcome is None:
+                continue
+            problems = outcome.get("problems")
+            if outcome.get("ok") is not True:
+                listed = problems if isinstance(problems, Sequence) else ()
+                texts = [_problem_text(problem) for problem in listed]
+                found += texts or [f"{source}: not {level.word} when it was last checked"]
+            break
+    return list(dict.fromkeys(found))
+
+
+def _problem_text(problem: object) -> str:
+    if isinstance(problem, Mapping):
+        return str(problem.get("what", problem))
+    return str(problem)
+
+
+def _levels(verified: Sequence[Record]) -> dict[str, LevelCheck]:
+    levels: dict[str, LevelCheck] = {}
+    for record in verified:
+        word = record.document.get("level")
+        seconds = record.document.get("seconds")
+        if isinstance(word, str):
+            levels[word] = LevelCheck(
+                ok=record.document.get("ok") is True,
+                at=record.at,
+                job=record.job,
+                seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+            )
+    return levels
+
+
+def part_summary(part: PartManifest, trust: Trust) -> PartSummary:
+    """Return what the inventory shows of a part; a schema part is a kind of its own there."""
+    facts = part.postgres
+    if facts is None:
+        return PartSummary(part.source, part.kind, trust, part.bytes)
+    known = [table.rows for table in facts.tables if table.rows is not None]
+    schema_only = facts.scope == "schema"
+    return PartSummary(
+        part.source,
+        "postgres-schema" if schema_only else part.kind,
+        trust,
+        part.bytes,
+        rows=None if schema_only or not known else sum(known),
+        database_bytes=facts.identity.size_bytes,
+    )

@@ -1,0 +1,346 @@
+"""Writing a recovery point so that it is whole or not there (design §5).
+
+A part is the atom: built as ``.partial-<source>/``, hashed by reading it back, made durable,
+renamed. The manifest comes last and makes the point whole. While a point is written, the
+file ``.job`` in it names the job and is locked by it, which tells the leftovers of the dead
+from the work of the living.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import RepositoryError, RepositoryUnwritable
+from fsbackup_tui.domain.point import (
+    Artifact,
+    ArtifactRole,
+    Manifest,
+    PartManifest,
+    new_tag,
+    point_id,
+)
+from fsbackup_tui.repository.checksums import SUMS_NAME, check_name, format_sums, parse_sums
+from fsbackup_tui.repository.files import (
+    create_file,
+    create_whole,
+    free_bytes,
+    hash_files,
+    list_files,
+    make_directory,
+    not_enough_space,
+    remove_tree,
+    sync_directory,
+    sync_tree,
+    writing,
+)
+from fsbackup_tui.repository.layout import RECOVER_NAME, SITE_NAME, Repository
+from fsbackup_tui.repository.leftovers import (
+    MARKER_NAME,
+    PARTIAL_PREFIX,
+    make_marker,
+    sweep_leftovers,
+    sweep_point,
+    write_lock,
+)
+from fsbackup_tui.repository.manifest import (
+    MANIFEST_NAME,
+    PART_NAME,
+    parse_manifest,
+    to_json,
+    write_json,
+)
+from fsbackup_tui.repository.records import scan_sequences
+from fsbackup_tui.repository.recover_text import point_recover_text, stock_commands
+from fsbackup_tui.repository.site_text import mask_config
+
+__all__ = ["PointWriter", "hash_artifacts", "sweep_leftovers"]
+PART_MARKER_NAME = "job"
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What a manifest tells of the run besides its parts."""
+
+    plan: str
+    job: str
+    started: datetime
+    reason: str | None
+    operator: str
+    host: str
+    tool_version: str
+
+
+class PointWriter:
+    """One recovery point while it is written; ``begin`` makes it, ``finish`` makes it whole."""
+
+    def __init__(
+        self, repository: Repository, identifier: str, heading: Heading, marker: int
+    ) -> None:
+        self.id = identifier
+        self.directory = repository.point_directory(identifier)
+        self._repository = repository
+        self._heading = heading
+        self._marker: int | None = marker
+        self._parts: dict[str, PartManifest] = {}
+
+    @classmethod
+    def begin(
+        cls,
+        repository: Repository,
+        *,
+        plan: str,
+        job: str,
+        now: datetime,
+        reason: str | None,
+        operator: str,
+        host: str,
+        tool_version: str,
+        site_yaml: str,
+        space_needed: int | None,
+    ) -> PointWriter:
+        """Begin a point; secrets in ``site_yaml`` are masked here, whoever gave it.
+
+        Raises:
+            DiskFull: fewer free bytes than ``space_needed``.
+            RepositoryUnwritable: read-only, or no right to write.
+        """
+        free = free_bytes(repository.root)
+        if space_needed is not None and free < space_needed:
+            raise not_enough_space(repository.root, space_needed, free)
+        heading = Heading(plan, job, now.astimezone(UTC), reason, operator, host, tool_version)
+        with writing(repository.points), write_lock(repository, job, operator):
+            identifier = _free_identifier(repository, now, plan)
+            # Built under a name no reader looks at, so that the marker is there from the first
+            # moment the point is.
+            nursery = make_directory(
+                repository.points / f"{PARTIAL_PREFIX}{identifier}", exist_ok=False
+            )
+            marker = make_marker(nursery / MARKER_NAME, job)
+            try:
+                create_file(nursery / SITE_NAME, mask_config(site_yaml).encode())
+                sync_directory(nursery)
+                nursery.rename(repository.point_directory(identifier))
+                sync_directory(repository.points)
+            except BaseException:
+                os.close(marker)
+                remove_tree(nursery)
+                raise
+        return cls(repository, identifier, heading, marker)
+
+    def part_directory(self, source: str) -> Path:
+        """Return the private directory a source's artifacts are written into, made if need be."""
+        directory = self._partial(source)
+        with writing(directory):
+            make_directory(directory)
+            with suppress(FileExistsError):
+                create_file(directory / PART_MARKER_NAME, f"{self._heading.job}\n".encode())
+        return directory
+
+    def commit_part(
+        self, source: str, part: PartManifest, *, advance: Advance | None = None
+    ) -> PartManifest:
+        """Make a part whole: hash what is not hashed yet, make durable, rename.
+
+        ``part.artifacts`` names every file of the part's directory; those with an empty
+        ``sha256`` are read back and hashed, for the others the size is compared. Empty
+        ``restore_commands`` are filled in. ``advance`` is told the bytes as they are hashed.
+
+        Raises:
+            RepositoryError: the files there are not those the artifacts name.
+            DiskFull, RepositoryUnwritable: it can't be written.
+        """
+        partial, final = self._partial(source), self.directory / source
+        with writing(partial):
+            (partial / PART_MARKER_NAME).unlink(missing_ok=True)
+            part = dataclasses.replace(
+                part, source=source, artifacts=_complete(partial, part.artifacts, advance)
+            )
+            if not part.restore_commands:
+                part = dataclasses.replace(part, restore_commands=stock_commands(part))
+            content = write_json(partial / PART_NAME, part)
+            sums = {artifact.path: artifact.sha256 for artifact in part.artifacts}
+            sums[PART_NAME] = _digest(content)
+            create_file(partial / SUMS_NAME, format_sums(sums))
+            sync_tree(partial)
+            with write_lock(self._repository, self._heading.job, self._heading.operator):
+                if final.exists():
+                    raise RepositoryError(f"PART EXISTS: {final} is there already.")
+                partial.rename(final)
+                sync_directory(self.directory)
+        self._parts[source] = part
+        return part
+
+    def finish(self, phases: Mapping[str, float], *, now: datetime | None = None) -> Manifest:
+        """Write what stands beside the parts, the manifest last, and return it.
+
+        ``phases`` are seconds by name; ``now`` defaults to the clock. The sequence is one more
+        than any point or record tells of, decided under the write lock.
+
+        Raises:
+            RepositoryError: no part was committed, or one is still partial.
+            DiskFull, RepositoryUnwritable: it can't be written; whole parts stay.
+        """
+        self._refuse_unfinished()
+        finished = (now or datetime.now(UTC)).astimezone(UTC)
+        known = scan_sequences(self._repository)
+        holder = (self._repository, self._heading.job, self._heading.operator)
+        with writing(self.directory), write_lock(*holder):
+            highest = max(scan_sequences(self._repository, known=known).values(), default=0)
+            content = to_json(self._manifest(highest + 1, finished, phases))
+            # Read as any reader will, before it is written for ever.
+            manifest = parse_manifest(self.directory / MANIFEST_NAME, content)
+            recover = point_recover_text(manifest).encode()
+            create_file(self.directory / RECOVER_NAME, recover)
+            sums = self._sums()
+            sums[RECOVER_NAME] = _digest(recover)
+            sums[MANIFEST_NAME] = _digest(content)
+            create_file(self.directory / SUMS_NAME, format_sums(sums))
+            sync_directory(self.directory)
+            create_whole(self.directory / MANIFEST_NAME, content)
+        self._release()
+        return manifest
+
+    def abandon(self) -> None:
+        """Take back what is not whole; whole parts stay, as an incomplete point."""
+        if self._marker is None:
+            return
+        with suppress(RepositoryUnwritable):
+            sweep_point(self._repository, self.directory)
+        self._release()
+
+    def _partial(self, source: str) -> Path:
+        return self.directory / f"{PARTIAL_PREFIX}{source}"
+
+    def _refuse_unfinished(self) -> None:
+        partial = sorted(path.name for path in self.directory.glob(f"{PARTIAL_PREFIX}*"))
+        if partial or not self._parts:
+            raise RepositoryError(
+                f"POINT NOT WHOLE: {self.id}.",
+                why=f"{partial[0]} is not finished." if partial else "It has no part.",
+                fix="Run the backup again.",
+            )
+
+    def _manifest(self, sequence: int, finished: datetime, phases: Mapping[str, float]) -> Manifest:
+        heading = self._heading
+        return Manifest(
+            id=self.id,
+            sequence=sequence,
+            site=self._repository.site,
+            plan=heading.plan,
+            reason=heading.reason,
+            host=heading.host,
+            operator=heading.operator,
+            tool_version=heading.tool_version,
+            started=heading.started,
+            finished=finished,
+            phases=dict(phases),
+            parts=tuple(self._parts[source] for source in sorted(self._parts)),
+            job=heading.job,
+        )
+
+    def _sums(self) -> dict[str, str]:
+        sums: dict[str, str] = {}
+        loose: list[str] = [SITE_NAME]
+        for source in self._parts:
+            content = (self.directory / source / SUMS_NAME).read_bytes()
+            sums[f"{source}/{SUMS_NAME}"] = _digest(content)
+            sums.update({f"{source}/{name}": sha for name, sha in parse_sums(content).items()})
+        digests = hash_files([self.directory / name for name in loose])
+        sums.update({name: digest for name, (digest, _) in zip(loose, digests, strict=True)})
+        return sums
+
+    def _release(self) -> None:
+        with suppress(OSError):
+            (self.directory / MARKER_NAME).unlink()
+        if self._marker is not None:
+            os.close(self._marker)
+            self._marker = None
+
+
+def hash_artifacts(
+    directory: Path, roles: Mapping[str, ArtifactRole], advance: Advance | None = None
+) -> tuple[Artifact, ...]:
+    """Return every file of a part's directory as an artifact, hashed by reading it back.
+
+    ``roles`` maps a file's path or its first component to its role (``also/…`` has its own).
+
+    Raises:
+        RepositoryError: a file is there that no role names, or a name can't be stored.
+    """
+    names = [name for name in list_files(directory) if name != PART_MARKER_NAME]
+    wanted: list[tuple[str, ArtifactRole]] = []
+    for name in names:
+        check_name(name)
+        first = name.partition("/")[0]
+        role = roles.get(name) or roles.get(first) or ("also" if first == "also" else None)
+        if role is None:
+            raise _stray(directory, name)
+        wanted.append((name, role))
+    hashed = hash_files([directory / name for name, _ in wanted], advance)
+    return tuple(
+        Artifact(name, role, size, digest)
+        for (name, role), (digest, size) in zip(wanted, hashed, strict=True)
+    )
+
+
+def _stray(directory: Path, name: str) -> RepositoryError:
+    return RepositoryError(
+        f"STRAY FILE: {directory / name} belongs to no artifact.",
+        why="A part holds only what its manifest names.",
+        fix="Run the backup again; tell the makers of fsbackup if it comes back.",
+    )
+
+
+def _complete(
+    directory: Path, artifacts: tuple[Artifact, ...], advance: Advance | None
+) -> tuple[Artifact, ...]:
+    present = set(list_files(directory))
+    named = {artifact.path for artifact in artifacts}
+    for name in sorted(present - named):
+        raise _stray(directory, name)
+    for name in sorted(named - present):
+        raise RepositoryError(
+            f"ARTIFACT MISSING: {directory / name} was not written.",
+            why="The tool that should write it left nothing.",
+            fix="Run the backup again.",
+        )
+    unhashed = [artifact for artifact in artifacts if not artifact.sha256]
+    hashed = hash_files([directory / artifact.path for artifact in unhashed], advance)
+    fresh = {
+        artifact.path: dataclasses.replace(artifact, sha256=digest, bytes=size)
+        for artifact, (digest, size) in zip(unhashed, hashed, strict=True)
+    }
+    for artifact in artifacts:
+        check_name(artifact.path)
+        size = (directory / artifact.path).stat().st_size
+        if fresh.get(artifact.path, artifact).bytes != size:
+            raise RepositoryError(
+                f"ARTIFACT CHANGED: {directory / artifact.path} is {size} bytes now.",
+                why="It was written to after it was hashed.",
+                fix="Run the backup again.",
+            )
+    return tuple(fresh.get(artifact.path, artifact) for artifact in artifacts)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _free_identifier(repository: Repository, now: datetime, plan: str) -> str:
+    while True:
+        identifier = point_id(now, plan, new_tag())
+        taken = (
+            repository.point_directory(identifier),
+            repository.records / identifier,
+            repository.trash / identifier,
+        )
+        if not any(path.exists() for path in taken):
+            return identifier
