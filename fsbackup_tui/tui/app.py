@@ -1,0 +1,207 @@
+"""The application: modes, what is known of the site, leaving. A viewer: it owns no data pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from textual.app import App
+from textual.binding import BindingType
+
+from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.tui.commands import CommandsScreen, commands_for
+from fsbackup_tui.tui.data import Overview, SiteData
+from fsbackup_tui.tui.frame import FrameScreen
+from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.last_seen import LastSeen
+from fsbackup_tui.tui.modes.inventory import InventoryScreen
+from fsbackup_tui.tui.modes.jobs import JobsScreen
+from fsbackup_tui.tui.settings import Settings
+from fsbackup_tui.tui.site_watch import SiteWatch
+from fsbackup_tui.tui.texts import AlertsScreen, ByHandScreen, HelpScreen
+from fsbackup_tui.tui.theme import Palette, ThemeBroken, load_theme, theme_files
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the application begins with.
+
+    ``open_site`` is called in a thread after the first paint; ``remember`` keeps the first
+    screen for the next start.
+    """
+
+    look: Palette
+    open_site: Callable[[], SiteData]
+    environ: Mapping[str, str]
+    settings: Settings = Settings()
+    seen: LastSeen | None = None
+    remember: Callable[[LastSeen], None] | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.monotonic
+    message: str = ""
+
+
+class FsbackupApp(App[int], inherit_bindings=False):
+    """fsbackup in the terminal."""
+
+    MODES: ClassVar[dict[str, Any]] = {"inventory": InventoryScreen, "jobs": JobsScreen}
+    DEFAULT_MODE: ClassVar[str] = "inventory"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("general")
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "fsbackup"
+
+    def __init__(self, start: Start) -> None:
+        self.look = start.look
+        super().__init__(ansi_color=True if start.look.ansi else None)
+        self.start = start
+        self.now, self.clock = start.now, start.clock
+        self.remapped = dict(start.settings.keys)
+        self.seen = start.seen
+        self.overview = _first_overview(start)
+        self.last_problem: Problem | None = None
+        self.watch = SiteWatch(self)
+        self.mouse_on = start.settings.mouse
+        self.ended_by: int | None = None
+
+    @property
+    def data(self) -> SiteData | None:
+        """The site's data, None until it was opened."""
+        return self.watch.data
+
+    def on_mount(self) -> None:
+        """Set look and keys, listen to signals, and read the site once the frame is painted."""
+        self.use_look(self.look)
+        self.set_keymap(self.remapped)
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._signalled, number)
+        self.call_after_refresh(self.watch.begin)
+
+    def _signalled(self, number: int) -> None:
+        self.ended_by = number
+        self.exit(128 + number, return_code=128 + number)
+
+    def use_look(self, look: Palette) -> None:
+        """Take another theme."""
+        self.look = look
+        self.register_theme(look.textual_theme())
+        self.ansi_color = True if look.ansi else None
+        self.theme = look.name
+        for screen in self.screen_stack:
+            for widget in screen.walk_children():
+                widget.refresh()
+
+    def set_overview(self, overview: Overview) -> None:
+        """Take a new overview and let the visible screen show it."""
+        before, self.overview = self.overview, overview
+        screen = self.screen
+        if isinstance(screen, FrameScreen):
+            screen.paint_frame()
+            screen.overview_changed(before)
+
+    def refresh_overview(self) -> None:
+        """Look at the site at once."""
+        self.watch.look()
+
+    def note_problem(self, problem: Problem) -> None:
+        """Keep a problem for ``a``."""
+        self.last_problem = problem
+
+    def allowed(self, screen: FrameScreen, action: str) -> bool:
+        """Return whether an action can be started; where not, say why."""
+        problem = self.overview.blocked.get(action)
+        if problem is None:
+            return True
+        screen.say_problem(problem)
+        return False
+
+    def copy(self, screen: FrameScreen, text: str) -> None:
+        """Copy text out of the terminal and say which way it went."""
+        from fsbackup_tui.tui.clipboard import copy_text
+
+        driver = self._driver
+        write: Callable[[str], None] = driver.write if driver is not None else lambda _text: None
+        environ = self.start.environ
+        screen.in_thread("copy", lambda: copy_text(text, environ, write), screen.say)
+
+    def show_by_hand(self, texts: Sequence[str]) -> None:
+        """Show text alone on the screen."""
+        self.push_screen(ByHandScreen(texts))
+
+    def _contexts(self) -> tuple[Context, ...]:
+        return getattr(self.screen, "CONTEXTS", ("general",))
+
+    async def action_mode(self, mode: str) -> None:
+        """Go to a mode."""
+        if mode != self.current_mode:
+            await self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        """Show the keys of what has the keyboard."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self._contexts()))
+
+    def action_alerts(self) -> None:
+        """Show what needs a person."""
+        if not isinstance(self.screen, AlertsScreen):
+            self.push_screen(AlertsScreen())
+
+    def action_palette(self) -> None:
+        """Show all commands."""
+        if not isinstance(self.screen, CommandsScreen):
+            themes = sorted(theme_files(self.start.environ))
+            found = commands_for(self.screen, self._contexts(), self.remapped, themes)
+            self.push_screen(CommandsScreen(found))
+
+    def action_look(self, name: str) -> None:
+        """Take the theme of that name; a broken one leaves the present."""
+        path: Path | None = theme_files(self.start.environ).get(name)
+        try:
+            if path is not None:
+                self.use_look(load_theme(path))
+        except ThemeBroken as error:
+            if isinstance(self.screen, FrameScreen):
+                self.screen.say_problem(error.problem())
+
+    def action_mouse(self) -> None:
+        """Turn the mouse on or off."""
+        from fsbackup_tui.tui.mouse import set_mouse
+
+        self.mouse_on = set_mouse(self._driver, not self.mouse_on)
+        if isinstance(self.screen, FrameScreen):
+            words = "on: M gives it back to the terminal" if self.mouse_on else "off"
+            self.screen.say(f"Mouse {words}")
+
+    def action_leave(self) -> None:
+        """Leave; jobs run on."""
+        self.exit(0)
+
+
+def _first_overview(start: Start) -> Overview:
+    """Return what the first paint shows: what was seen last, never green."""
+    seen = start.seen
+    if seen is None:
+        return Overview()
+    try:
+        zone = ZoneInfo(seen.zone)
+    except (KeyError, ValueError, OSError):
+        return replace(Overview(), site=seen.site, environment=seen.environment)
+    at = seen.at.astimezone(zone)
+    answer = f"checking… (at {at:%H:%M %Z} it was: {seen.answer})"
+    return replace(
+        Overview(),
+        site=seen.site,
+        environment=seen.environment,
+        answer=answer,
+        zone=zone,
+        config=seen.config,
+    )

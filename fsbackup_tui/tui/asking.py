@@ -1,0 +1,110 @@
+"""The questions before anything is started or stopped; the first answer always does nothing."""
+
+from __future__ import annotations
+
+from fsbackup_tui.domain.point import PointSummary
+from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyLevel, VerifyRequest
+from fsbackup_tui.operations.wording import size_text
+from fsbackup_tui.tui.data import JobRow
+from fsbackup_tui.tui.frame import FrameScreen
+from fsbackup_tui.tui.lines import line
+from fsbackup_tui.tui.widgets.choice import Answer
+
+_LEVELS: tuple[tuple[VerifyLevel, str], ...] = (
+    ("readable", "every byte, read to the end by the stock tool"),
+    ("sealed", "the SHA-256 of every artifact"),
+)
+
+
+def ask_backup(screen: FrameScreen) -> None:
+    """Ask which plan to back up now, then start it."""
+    overview = screen.site_app.overview
+    if not screen.site_app.allowed(screen, "backup"):
+        return
+    if not overview.plans:
+        screen.say("Back up: still reading the configuration", "warn")
+        return
+    answers = [
+        Answer("No, nothing"),
+        *(
+            Answer(f"Back up {plan}", str(index) if index <= 9 else "", f"fsbackup backup {plan}")
+            for index, plan in enumerate(overview.plans, start=1)
+        ),
+    ]
+    question = [line(" ", ("Back up now?", "heading"), _where(screen))]
+    screen.ask(
+        question,
+        answers,
+        lambda index: start(screen, BackupRequest(plan=overview.plans[index - 1])),
+    )
+
+
+def ask_verify(screen: FrameScreen, point: PointSummary | None) -> None:
+    """Ask how far to verify a point, then start it."""
+    if point is None:
+        screen.say("Verify: there is no point under the cursor", "warn")
+        return
+    if not screen.site_app.allowed(screen, "verify"):
+        return
+    if point.running:
+        screen.say("Verify: this point is still being written", "warn")
+        return
+    answers = [
+        Answer("No, nothing"),
+        *(
+            Answer(f"Verify {level}", str(index), f"{what} ({size_text(point.bytes)})")
+            for index, (level, what) in enumerate(_LEVELS, start=1)
+        ),
+    ]
+    question = [line(" ", ("Verify ", "heading"), (point.id, "heading"), ("?", "heading"))]
+    screen.ask(
+        question,
+        answers,
+        lambda index: start(screen, VerifyRequest(point=point.id, level=_LEVELS[index - 1][0])),
+    )
+
+
+def ask_cancel(screen: FrameScreen, job: JobRow | None) -> None:
+    """Ask whether a running job shall stop, then tell it to."""
+    if job is None or job.state != "running":
+        state = "there is no job here" if job is None else f"{job.label} is not running"
+        screen.say(f"Cancel: {state}", "warn")
+        return
+    remark = {
+        "backup": "What it wrote so far is thrown away; earlier points stay as they are.",
+        "restore": "The unfinished copy stays marked as unfinished.",
+    }.get(job.operation, "Nothing that was finished is lost.")
+    question = [
+        line(" ", (f"Cancel {job.label}?", "heading"), f"  {job.subject}"),
+        line(" ", (remark, "muted")),
+    ]
+
+    def cancel(_index: int) -> None:
+        data = screen.site_app.data
+        if data is None:
+            return
+        screen.say(f"Cancelling {job.label}…")
+        screen.in_thread("cancel", lambda: data.cancel(job.id), lambda _none: screen.tick())
+
+    screen.ask(question, [Answer("No, let it run"), Answer("Yes, cancel it", "y")], cancel)
+
+
+def start(screen: FrameScreen, request: Request) -> None:
+    """Start a job in its own process and say that it runs."""
+    data = screen.site_app.data
+    if data is None:
+        screen.say("Nothing can be started before the site is read", "warn")
+        return
+    screen.say(f"Starting {request.operation}…")
+
+    def started(job: JobRow) -> None:
+        screen.say(f"{job.label} runs. 2 shows it; it goes on when you leave.", "good")
+        screen.site_app.refresh_overview()
+        screen.tick()
+
+    screen.in_thread("start", lambda: data.start(request), started)
+
+
+def _where(screen: FrameScreen) -> str:
+    overview = screen.site_app.overview
+    return f"  {overview.site} into {overview.repository}" if overview.repository else ""

@@ -1,0 +1,195 @@
+"""What the screens show, as values, and the facade they get it from.
+
+The screens know this module alone: ``site_data.py`` fills it from the repository, the
+catalogue and the jobs; the tests fill it from memory. Every method may block, so the screens
+call them in thread workers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Literal, Protocol
+
+from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.domain.point import Manifest, PointSummary
+from fsbackup_tui.operations.requests import Request
+
+Tone = Literal["good", "warn", "bad", "checking"]
+Order = Literal["newest", "oldest", "largest", "least trusted"]
+ORDERS: tuple[Order, ...] = ("newest", "oldest", "largest", "least trusted")
+JobState = Literal["running", "ok", "failed", "cancelled", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that needs a person: what it is and what to do about it."""
+
+    what: str
+    fix: str = ""
+    severe: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of the site as the frame of every screen shows it.
+
+    ``answer`` is the answer line behind the site's name; ``blocked`` says, by action
+    (``backup``, ``verify``, ``inventory``), why it can't be done now; ``revision`` is another
+    whenever the points may be others.
+    """
+
+    site: str = ""
+    environment: str = ""
+    answer: str = "checking…"
+    tone: Tone = "checking"
+    zone: tzinfo = UTC
+    config: str = ""
+    repository: str = ""
+    plans: tuple[str, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    running: tuple[str, ...] = ()
+    revision: int = 0
+    blocked: Mapping[str, Problem] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PointQuery:
+    """Which points the inventory shows, and in which order."""
+
+    text: str = ""
+    order: Order = "newest"
+
+
+@dataclass(frozen=True, slots=True)
+class PointDetails:
+    """One point with its manifest; ``manifest`` is None where it is missing or damaged.
+
+    ``commands`` are fsbackup's own restore commands, ready to be pasted.
+    """
+
+    summary: PointSummary
+    manifest: Manifest | None
+    path: str
+    commands: tuple[str, ...] = ()
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job as the list shows it; ``subject`` is its plan or point, in words."""
+
+    id: str
+    operation: str
+    subject: str
+    state: JobState
+    started: datetime | None
+    finished: datetime | None = None
+    stage: str = ""
+    done: float | None = None
+    total: float | None = None
+    unit: str = "bytes"
+    what: str = ""
+
+    @property
+    def label(self) -> str:
+        """How messages call the job: ``backup k3f9``."""
+        return f"{self.operation} {self.short}"
+
+    @property
+    def short(self) -> str:
+        """The end of the id, which commands take as well."""
+        return self.id.rpartition("-")[2] or self.id
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """One stage of a job: ``state`` is waiting, running or how it ended."""
+
+    name: str
+    state: Literal["waiting", "running", "ok", "failed", "cancelled"]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """One finished table of a job."""
+
+    name: str
+    rows: int | None = None
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """One job, live or past, as its own screen shows it.
+
+    ``log_skipped`` counts log lines that are not among ``log`` any more, ``tables_skipped``
+    the same for tables; ``output_log`` is the path of what the worker itself printed.
+    """
+
+    row: JobRow
+    stages: tuple[StageView, ...] = ()
+    detail: str = ""
+    active: tuple[str, ...] = ()
+    rate: float | None = None
+    eta_seconds: float | None = None
+    tables: tuple[TableView, ...] = ()
+    tables_skipped: int = 0
+    log: tuple[str, ...] = ()
+    log_skipped: int = 0
+    warnings: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    result: Mapping[str, object] = field(default_factory=dict)
+    problem: Problem | None = None
+    output_log: str = ""
+
+
+class JobWatch(Protocol):
+    """Follows one job."""
+
+    def read(self) -> JobView:
+        """Read what is new in the journal and return the job as it is now."""
+        ...
+
+
+class SiteData(Protocol):
+    """Everything the screens ask for; FsbackupError where it can't be given."""
+
+    def overview(self) -> Overview:
+        """Look at the site again and return its state."""
+        ...
+
+    def count(self, query: PointQuery) -> int:
+        """Return how many points the query matches."""
+        ...
+
+    def points(self, query: PointQuery, offset: int, limit: int) -> Sequence[PointSummary]:
+        """Return one page of the points that the query matches."""
+        ...
+
+    def details(self, point: str) -> PointDetails:
+        """Return one point with its manifest."""
+        ...
+
+    def jobs(self) -> Sequence[JobRow]:
+        """Return the jobs, running ones first, then the newest first."""
+        ...
+
+    def watch(self, job: str) -> JobWatch:
+        """Begin to follow a job."""
+        ...
+
+    def start(self, request: Request) -> JobRow:
+        """Start a job and return it once its worker runs."""
+        ...
+
+    def cancel(self, job: str) -> None:
+        """Ask a running job to stop and clean up."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...

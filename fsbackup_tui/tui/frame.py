@@ -1,0 +1,223 @@
+"""The frame of every screen: answer line, tabs, body, status line, keys, and the question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.worker import Worker, WorkerState
+
+from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.tui.data import Overview
+from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.lines import Line, Role, line, wrap
+from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
+from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
+from fsbackup_tui.tui.widgets.line_widget import LineWidget
+
+if TYPE_CHECKING:
+    from fsbackup_tui.tui.app import FsbackupApp
+
+SMALLEST = (40, 10)
+MINUTE = 60.0
+Result = TypeVar("Result")
+
+
+class Done(Message):
+    """A thread worker is done; ``then`` takes its result on the screen's own thread."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__()
+        self.then = then
+
+
+class FrameScreen(Screen[None], inherit_bindings=False):
+    """A screen in the frame; subclasses give the body, the keys at the bottom, the refresh.
+
+    Blocking work goes through ``in_thread`` only. Timers run while the screen is visible.
+    """
+
+    DEFAULT_CSS = """
+    FrameScreen { layout: vertical; background: $background; overflow: hidden; }
+    FrameScreen > #too-small { display: none; height: 1fr; }
+    FrameScreen.-small > * { display: none; }
+    FrameScreen.-small > #too-small { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = bindings("general")
+    ESCAPE_TO_MINIMIZE = False
+    CONTEXTS: ClassVar[tuple[Context, ...]] = ("general",)
+    FOOT: ClassVar[tuple[str, ...]] = ("back", "help", "quit")
+    MODE: ClassVar[str] = ""
+    EVERY_SECONDS: ClassVar[float] = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timers_running: list[Timer] = []
+        self._busy: set[str] = set()
+        self._status: Line = ()
+
+    @property
+    def site_app(self) -> FsbackupApp:
+        """The application."""
+        return cast("FsbackupApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Compose the frame around the body."""
+        yield LineWidget(id="answer")
+        yield LineWidget(id="tabs")
+        yield from self.body()
+        yield LineWidget(id="status")
+        yield ChoicePanel(self.site_app.clock, id="choice")
+        yield LineWidget(id="foot")
+        yield LineWidget(id="too-small")
+
+    def body(self) -> Iterator[Widget]:
+        """Return what lies between tabs and status line."""
+        raise NotImplementedError
+
+    def tick(self) -> None:
+        """Refresh what the screen shows; called every ``EVERY_SECONDS`` while it is visible."""
+
+    def minute(self) -> None:
+        """Repaint ages; called once a minute while the screen is visible."""
+
+    def overview_changed(self, before: Overview) -> None:
+        """Take note of a new overview of the site."""
+
+    def on_mount(self) -> None:
+        """Paint the frame."""
+        self.paint_frame()
+
+    def on_resize(self) -> None:
+        """Paint the frame in the new width, or the one message for a window too small."""
+        width, height = self.size
+        small = width < SMALLEST[0] or height < SMALLEST[1]
+        self.set_class(small, "-small")
+        if small:
+            words = (
+                f"Window too small: {width}x{height}."
+                f" fsbackup needs {SMALLEST[0]}x{SMALLEST[1]}. Jobs run on."
+            )
+            lines = [line((text, "warn")) for text in wrap(words, max(1, width))]
+            self.query_one("#too-small", LineWidget).show(*lines)
+        self.paint_frame()
+
+    def on_screen_resume(self) -> None:
+        """Start the timers and look at once."""
+        self._stop_timers()
+        if self.EVERY_SECONDS:
+            self._timers_running.append(self.set_interval(self.EVERY_SECONDS, self.tick))
+        self._timers_running.append(self.set_interval(MINUTE, self._minute))
+        self.paint_frame()
+        self.tick()
+
+    def on_screen_suspend(self) -> None:
+        """Stop the timers: a screen that nobody sees does nothing."""
+        self._stop_timers()
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers_running:
+            timer.stop()
+        self._timers_running.clear()
+
+    def _minute(self) -> None:
+        self.paint_frame()
+        self.minute()
+
+    def paint_frame(self) -> None:
+        """Paint answer line, tabs, status and keys; what is the same is not sent again."""
+        if not self.is_mounted:
+            return
+        app, width = self.site_app, self.size.width
+        self.query_one("#answer", LineWidget).show(answer_line(app.overview, width))
+        tabs = tabs_line(app.overview, self.MODE, app.remapped, width)
+        self.query_one("#tabs", LineWidget).show(tabs)
+        self.query_one("#status", LineWidget).show(self._status)
+        self.query_one("#foot", LineWidget).show(keys_line(self.FOOT, app.remapped, width))
+
+    def say(self, text: str, role: Role = "accent") -> None:
+        """Put a message into the status line, where it stays until the next."""
+        self._status = line(" ", (text.splitlines()[0] if text else "", role))
+        self.query_one("#status", LineWidget).show(self._status)
+
+    def say_problem(self, problem: Problem) -> None:
+        """Put what failed into the status line, and keep why and what next behind ``a``."""
+        self.site_app.note_problem(problem)
+        self.say(f"{problem.what}  a: why, and what next", "bad")
+
+    def ask(
+        self, question: Sequence[Line], answers: Sequence[Answer], then: Callable[[int], None]
+    ) -> None:
+        """Put a question at the bottom."""
+        self.query_one(ChoicePanel).ask(question, answers, then)
+
+    def on_choice_panel_closed(self) -> None:
+        """Give the keyboard back to the body."""
+        self.focus_body()
+
+    def focus_body(self) -> None:
+        """Give the keyboard to what the screen is about."""
+
+    def in_thread(
+        self,
+        group: str,
+        work: Callable[[], Result],
+        then: Callable[[Result], None],
+        failed: Callable[[Problem], None] | None = None,
+    ) -> bool:
+        """Do blocking work beside the screen; one at a time per group, False if one is under way.
+
+        ``then`` and ``failed`` are called on the screen's thread, unless it is gone by then.
+        """
+        if group in self._busy:
+            return False
+        self._busy.add(group)
+        complain = failed or self.say_problem
+
+        def run() -> None:
+            try:
+                result = work()
+            except FsbackupError as error:
+                problem = error.problem()
+                self.post_message(Done(lambda: self._finish(group, complain, problem)))
+                return
+            self.post_message(Done(lambda: self._finish(group, then, result)))
+
+        self.run_worker(run, group=group, thread=True, exit_on_error=False)
+        return True
+
+    def _finish(self, group: str, take: Callable[[Result], None], value: Result) -> None:
+        self._busy.discard(group)
+        take(value)
+
+    def on_done(self, message: Done) -> None:
+        """Take the result of a worker."""
+        message.stop()
+        if self.is_attached:
+            message.then()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Turn what a worker did not foresee into a message instead of the end of the screen."""
+        if event.state is not WorkerState.ERROR or event.worker.group not in self._busy:
+            return
+        self._busy.discard(event.worker.group)
+        error = event.worker.error
+        self.say_problem(
+            Problem(
+                "internal",
+                f"NOT READ: {event.worker.group} failed in a way not foreseen.",
+                f"{type(error).__name__}: {error}",
+                "The rest of the screen works on; fsbackup doctor may tell more.",
+            )
+        )
+
+    def action_back(self) -> None:
+        """Go one level back; the first level stays."""
+        if len(self.app.screen_stack) > 1:
+            self.app.pop_screen()

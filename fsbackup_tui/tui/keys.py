@@ -1,0 +1,171 @@
+"""The one table of keys: what the screens bind, what the bottom line and the help show.
+
+Each key has an id, by which ``tui.yaml`` can give it others. No letter destroys anything: what
+changes something asks first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from textual.binding import BindingType
+
+Context = Literal["general", "list", "inventory", "point", "jobs", "job", "text", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One action: its id, its usual keys, its word at the bottom, its sentence in the help."""
+
+    id: str
+    context: Context
+    keys: str
+    action: str
+    word: str
+    help: str
+    priority: bool = False
+
+
+KEYS: tuple[Key, ...] = (
+    Key("inventory", "general", "1", "app.mode('inventory')", "points", "Inventory"),
+    Key("jobs", "general", "2", "app.mode('jobs')", "jobs", "Jobs"),
+    Key("alerts", "general", "a", "app.alerts", "alerts", "What needs a person, and the remedy"),
+    Key("back", "general", "escape", "screen.back", "back", "One level back; never quits"),
+    Key("help", "general", "question_mark,f1", "app.help", "keys", "This help"),
+    Key("palette", "general", "colon,ctrl+p", "app.palette", "commands", "All commands, themes"),
+    Key("mouse", "general", "M", "app.mouse", "mouse", "Mouse on and off"),
+    Key("suspend", "general", "ctrl+z", "app.suspend_process", "suspend", "To the shell", True),
+    Key("quit", "general", "q", "app.leave", "quit", "Leave; jobs run on"),
+    Key("interrupt", "general", "ctrl+c", "app.leave", "quit", "Leave; jobs run on", True),
+    Key("open", "list", "enter", "open", "open", "Open what the cursor is on"),
+    Key("up", "list", "up,k", "move(-1)", "", "One line up"),
+    Key("down", "list", "down,j", "move(1)", "", "One line down"),
+    Key("page-up", "list", "pageup", "page(-1)", "", "One page up"),
+    Key("page-down", "list", "pagedown,space", "page(1)", "", "One page down"),
+    Key("half-up", "list", "ctrl+u", "page(-0.5)", "", "Half a page up"),
+    Key("half-down", "list", "ctrl+d", "page(0.5)", "", "Half a page down"),
+    Key("first", "list", "g,home", "first", "", "To the first line"),
+    Key("last", "list", "G,end", "last", "", "To the last line"),
+    Key("back-up", "inventory", "b", "screen.back_up", "back up", "Back up now; asks which plan"),
+    Key("verify", "inventory", "v", "screen.verify", "verify", "Verify the point; asks how far"),
+    Key("filter", "inventory", "slash", "screen.filter", "filter", "Show points with this text"),
+    Key("sort", "inventory", "s", "screen.sort", "sort", "Newest, oldest, largest, least trusted"),
+    Key("copy", "inventory", "y", "screen.copy", "copy", "Copy the point's restore command"),
+    Key("show", "inventory", "Y", "screen.show", "by hand", "Show it, to select by hand"),
+    Key("point-verify", "point", "v", "screen.verify", "verify", "Verify; asks how far"),
+    Key("point-copy", "point", "y", "screen.copy", "copy", "Copy the restore commands"),
+    Key("point-show", "point", "Y", "screen.show", "by hand", "Show them, to select by hand"),
+    Key("jobs-cancel", "jobs", "c", "screen.cancel", "cancel", "Cancel the running job; asks"),
+    Key("jobs-back-up", "jobs", "b", "screen.back_up", "back up", "Back up now; asks which plan"),
+    Key("jobs-copy", "jobs", "y", "screen.copy", "copy", "Copy the command that attaches to it"),
+    Key("jobs-show", "jobs", "Y", "screen.show", "by hand", "Show it, to select by hand"),
+    Key("job-view", "job", "tab", "screen.next_view", "view", "Tables, log, commands"),
+    Key("job-cancel", "job", "c", "screen.cancel", "cancel", "Cancel the running job; asks"),
+    Key("job-copy", "job", "y", "screen.copy", "copy", "Copy the commands it ran"),
+    Key("job-show", "job", "Y", "screen.show", "by hand", "Show them, to select by hand"),
+    Key("text-up", "text", "up,k", "move(-1)", "", "One line up"),
+    Key("text-down", "text", "down,j", "move(1)", "", "One line down"),
+    Key("text-page-up", "text", "pageup,ctrl+u", "page(-1)", "", "One page up"),
+    Key("text-page-down", "text", "pagedown,space,ctrl+d", "page(1)", "", "One page down"),
+    Key("text-first", "text", "g,home", "first", "", "To the beginning"),
+    Key("text-last", "text", "G,end", "last", "", "To the end"),
+    Key("choice-up", "choice", "up,k,left", "move(-1)", "", "The answer above"),
+    Key("choice-down", "choice", "down,j,right,tab", "move(1)", "", "The answer below"),
+    Key("choice-take", "choice", "enter", "take", "answer", "Give the marked answer"),
+)
+_BY_ID = {key.id: key for key in KEYS}
+_NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "escape": "Esc",
+    "enter": "Enter",
+    "tab": "Tab",
+    "space": "Space",
+    "up": "Up",
+    "down": "Down",
+    "left": "Left",
+    "right": "Right",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+}
+TITLES: Mapping[Context, str] = {
+    "general": "Everywhere",
+    "list": "In a list",
+    "inventory": "Inventory",
+    "point": "Recovery point",
+    "jobs": "Jobs",
+    "job": "Job",
+    "text": "In a text",
+    "choice": "In a question",
+}
+
+
+def bindings(*contexts: Context) -> list[BindingType]:
+    """Return the Textual bindings of the contexts' keys."""
+    from textual.binding import Binding
+
+    return [
+        Binding(key.keys, key.action, key.help, id=key.id, priority=key.priority)
+        for key in KEYS
+        if key.context in contexts
+    ]
+
+
+def is_key_id(identifier: str) -> bool:
+    """Return whether an action has this id."""
+    return identifier in _BY_ID
+
+
+def keys_of(identifier: str, remapped: Mapping[str, str]) -> str:
+    """Return the keys of an action, the user's where there are any."""
+    return remapped.get(identifier) or _BY_ID[identifier].keys
+
+
+def shown_key(identifier: str, remapped: Mapping[str, str], *, every: bool = False) -> str:
+    """Return an action's key as people write it; all of its keys with ``every``."""
+    names = [_name(key.strip()) for key in keys_of(identifier, remapped).split(",")]
+    return ", ".join(names) if every else names[0]
+
+
+def _name(key: str) -> str:
+    *modifiers, last = key.split("+")
+    name = _NAMES.get(last, last.upper() if last[1:].isdigit() else last)
+    return "-".join([*modifiers, name])
+
+
+def word_of(identifier: str) -> str:
+    """Return the word that stands for an action at the bottom of the screen."""
+    return _BY_ID[identifier].word
+
+
+def clashes(remapped: Mapping[str, str]) -> str:
+    """Return what is wrong where two actions would have one key in one place, else nothing."""
+    for context in TITLES:
+        seen: dict[str, str] = {}
+        for key in KEYS:
+            if key.context not in (context, "general") or key.id == "interrupt":
+                continue
+            for name in keys_of(key.id, remapped).split(","):
+                other = seen.setdefault(_name(name.strip()), key.id)
+                if other != key.id:
+                    return f"{_name(name.strip())} would be both {other} and {key.id}"
+    return ""
+
+
+def help_rows(
+    contexts: Sequence[Context], remapped: Mapping[str, str]
+) -> Iterable[tuple[str, list[tuple[str, str, str]]]]:
+    """Return, by title, the (keys, sentence, id) rows of the contexts, in the order given."""
+    for context in contexts:
+        rows = [
+            (shown_key(key.id, remapped, every=True), key.help, key.id)
+            for key in KEYS
+            if key.context == context
+        ]
+        yield TITLES[context], rows

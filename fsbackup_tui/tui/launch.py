@@ -1,0 +1,91 @@
+"""Builds the application for one invocation, runs it, and says afterwards what goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from fsbackup_tui.tui.app import FsbackupApp, Start
+from fsbackup_tui.tui.data import SiteData
+from fsbackup_tui.tui.last_seen import last_seen_path, read_last_seen, write_last_seen
+from fsbackup_tui.tui.settings import Settings
+from fsbackup_tui.tui.terminal import few_colours
+from fsbackup_tui.tui.theme import choose_theme
+
+if TYPE_CHECKING:
+    from fsbackup_tui.config.load import LoadedConfig
+
+
+class Invocation(Protocol):
+    """What the application needs of the command line's context."""
+
+    environ: Mapping[str, str]
+    config_path: Path | None
+    site: str | None
+
+    def config_file(self) -> Path:
+        """Return the configuration file in use."""
+        ...
+
+    def load(self) -> LoadedConfig:
+        """Return the site's configuration."""
+        ...
+
+
+def run_application(invocation: Invocation, settings: Settings) -> tuple[int, str]:
+    """Run the application until it is left; returns the exit code and the words of farewell."""
+    environ = invocation.environ
+    look, message = choose_theme(environ, settings.theme, few_colours=few_colours(environ))
+    seen_path = last_seen_path(environ, _identity(invocation))
+    app = FsbackupApp(
+        Start(
+            look=look,
+            open_site=partial(_open, invocation),
+            environ=environ,
+            settings=settings,
+            seen=read_last_seen(seen_path),
+            remember=partial(write_last_seen, seen_path),
+            message=" · ".join((*settings.problems, *([message] if message else []))),
+        )
+    )
+    result = app.run(mouse=settings.mouse)
+    app.watch.stop()
+    if app.data is not None:
+        app.data.close()
+    return (result if isinstance(result, int) else app.return_code or 0), farewell(
+        app.overview.running, invocation.site
+    )
+
+
+def _identity(invocation: Invocation) -> str:
+    """Return what tells the start of one site from that of another, without reading a file."""
+    return repr(
+        (
+            os.getuid(),
+            str(invocation.config_path),
+            invocation.site,
+            invocation.environ.get("FSBACKUP_CONFIG"),
+            str(Path.cwd()),
+        )
+    )
+
+
+def _open(invocation: Invocation) -> SiteData:
+    from fsbackup_tui.tui.site_data import open_site
+
+    return open_site(invocation)
+
+
+def farewell(running: Sequence[str], site: str | None = None) -> str:
+    """Return what goes on after the application was left, and how to come back."""
+    back = "fsbackup" if site is None else f"fsbackup --site {site}"
+    if not running:
+        return f"You left. Nothing is running. Back: {back}"
+    if len(running) == 1:
+        return f"You left. {running[0].capitalize()} runs on. Back: {back}"
+    return f"You left. {', '.join(running).capitalize()} run on. Back: {back}"
+
+

@@ -1,0 +1,200 @@
+"""The rows of the inventory and of the jobs, as plain functions: what is shown at which width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from fsbackup_tui.domain.point import PointSummary
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.wording import age_text, count_text, size_text, when_text
+from fsbackup_tui.tui.data import JobRow
+from fsbackup_tui.tui.lines import Line, Piece, Role, line, pad, printable
+
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: ``width`` in cells, 0 for the one that takes what is left."""
+
+    key: str
+    title: str
+    width: int
+    right: bool = False
+    from_width: int = 0
+
+
+POINT_COLUMNS = (
+    Column("when", "WHEN", 21),
+    Column("age", "AGE", 5, right=True),
+    Column("database", "DB", 8, right=True),
+    Column("change", "Δ ROWS", 8, right=True),
+    Column("trust", "TRUST", 10),
+    Column("plan", "PLAN", 13),
+    Column("size", "SIZE", 8, right=True, from_width=100),
+    Column("rows", "ROWS", 12, right=True, from_width=120),
+    Column("parts", "PARTS", 20, from_width=140),
+    Column("note", "NOTE", 0, from_width=100),
+)
+JOB_COLUMNS = (
+    Column("started", "STARTED", 21),
+    Column("job", "JOB", 16),
+    Column("state", "STATE", 9),
+    Column("progress", "DONE", 6, right=True),
+    Column("took", "TOOK", 7, right=True),
+    Column("what", "WHAT", 0),
+)
+_MARK = 3
+_GAP = 2
+
+
+def columns_at(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
+    """Return the columns that are shown at this width, each with its cells."""
+    shown = [column for column in columns if width >= column.from_width]
+    fixed = _MARK + sum(column.width + _GAP for column in shown if column.width)
+    rest = max(0, width - fixed)
+    return [(column, column.width or rest) for column in shown if column.width or rest > _GAP]
+
+
+def heading(columns: Sequence[Column], width: int) -> Line:
+    """Return the titles above a table."""
+    text = " " * _MARK + (" " * _GAP).join(
+        pad(column.title, cells, right=column.right) for column, cells in columns_at(columns, width)
+    )
+    return line((text.rstrip(), "muted"))
+
+
+def _row(
+    columns: Sequence[Column], width: int, marked: bool, cells: dict[str, tuple[str, Role]]
+) -> Line:
+    pieces: list[Piece] = [Piece(" > " if marked else "   ", "key")]
+    for position, (column, room) in enumerate(columns_at(columns, width)):
+        text, role = cells[column.key]
+        if position:
+            pieces.append(Piece(" " * _GAP))
+        pieces.append(Piece(pad(printable(text), room, right=column.right), role))
+    return tuple(pieces)
+
+
+def trust_shown(point: PointSummary) -> tuple[str, Role]:
+    """Return the word for a point's state, and its meaning; a suspect one is never its trust."""
+    if point.running:
+        return "RUNNING", "accent"
+    if point.suspect:
+        return "SUSPECT", "bad"
+    if point.trust in (Trust.DAMAGED, Trust.INCOMPLETE):
+        return point.trust.word.upper(), "bad"
+    if point.trust in (Trust.UNVERIFIED, Trust.CLAIMED):
+        return point.trust.word, "warn"
+    if point.trust is Trust.PROVEN:
+        return "PROVEN", "good"
+    return point.trust.word, "text"
+
+
+def change_text(change: float | None) -> str:
+    """Return a change of the number of rows: ``+0.3 %``, ``−75 %``, ``-`` where unknown."""
+    if change is None:
+        return "-"
+    percent = change * 100
+    sign = MINUS if percent < 0 else "+"
+    size = abs(percent)
+    digits = f"{size:.1f}" if size < 10 else f"{size:.0f}"
+    if digits in {"0.0", "0"}:
+        return "0 %"
+    return f"{sign}{digits} %" if size < 10_000 else f"{sign}>9999 %"
+
+
+def age_of(moment: datetime, now: datetime) -> str:
+    """Return how long ago a moment was."""
+    return age_text(max(0.0, (now - moment).total_seconds()))
+
+
+def note_of(point: PointSummary) -> tuple[str, Role]:
+    """Return the most important remark on a point."""
+    if point.suspect:
+        return point.suspect[0], "bad"
+    if point.problems:
+        return point.problems[0], "bad"
+    return (point.reason or ""), "muted"
+
+
+def point_row(
+    point: PointSummary, width: int, marked: bool, *, now: datetime, zone: tzinfo, known: bool
+) -> Line:
+    """Return a point's row; ``known`` is false for a row from the cache, which is never green."""
+    word, role = trust_shown(point)
+    cells: dict[str, tuple[str, Role]] = {
+        "when": (when_text(point.created, now, zone), "text"),
+        "age": (age_of(point.created, now), "text"),
+        "database": (size_text(point.database_bytes), "text"),
+        "change": (change_text(point.rows_change), _change_role(point.rows_change)),
+        "trust": (word, role if known else "muted"),
+        "plan": (point.plan, "muted"),
+        "size": (size_text(point.bytes), "text"),
+        "rows": (count_text(point.rows), "text"),
+        "parts": (", ".join(part.source for part in point.parts) or "-", "muted"),
+        "note": note_of(point),
+    }
+    return _row(POINT_COLUMNS, width, marked, cells)
+
+
+def _change_role(change: float | None) -> Role:
+    return "bad" if change is not None and change <= -0.3 else "text"
+
+
+_STATE_ROLES: dict[str, Role] = {
+    "running": "accent",
+    "ok": "good",
+    "failed": "bad",
+    "cancelled": "warn",
+    "lost": "bad",
+}
+
+
+def state_role(state: str) -> Role:
+    """Return the meaning of a job's state."""
+    return _STATE_ROLES.get(state, "text")
+
+
+def percent_text(done: float | None, total: float | None) -> str:
+    """Return ``62 %``, or ``-`` where the whole is unknown."""
+    if done is None or not total:
+        return "-"
+    return f"{min(100, int(100 * done / total))} %"
+
+
+def span_text(seconds: float | None) -> str:
+    """Return a duration: ``41 s``, ``3:07``, ``1:02:03``; ``-`` where unknown."""
+    if seconds is None or seconds < 0:
+        return "-"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def took(job: JobRow, now: datetime) -> float | None:
+    """Return how long a job took, or has been running for."""
+    if job.started is None:
+        return None
+    end = job.finished or (now if job.state == "running" else None)
+    return None if end is None else max(timedelta(0), end - job.started).total_seconds()
+
+
+def job_row(job: JobRow, width: int, marked: bool, *, now: datetime, zone: tzinfo) -> Line:
+    """Return a job's row."""
+    running = job.state == "running"
+    what = job.what or " ".join(part for part in (job.subject, job.stage) if part)
+    cells: dict[str, tuple[str, Role]] = {
+        "started": ("-" if job.started is None else when_text(job.started, now, zone), "text"),
+        "job": (job.label, "text"),
+        "state": (job.state.upper() if job.state != "ok" else "ok", state_role(job.state)),
+        "progress": (percent_text(job.done, job.total) if running else "", "text"),
+        "took": (span_text(took(job, now)), "text"),
+        "what": (what, "bad" if job.state in ("failed", "lost") else "muted"),
+    }
+    return _row(JOB_COLUMNS, width, marked, cells)

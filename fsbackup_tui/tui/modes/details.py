@@ -1,0 +1,175 @@
+"""The lines that tell a point's details, as plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+
+from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
+from fsbackup_tui.operations.wording import count_text, size_text, when_text
+from fsbackup_tui.tui.data import PointDetails
+from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, wrapped
+from fsbackup_tui.tui.modes.columns import age_of, change_text, span_text, trust_shown
+
+_LABEL = 11
+
+
+def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:
+    """Return everything known of a point: state, commands, parts, tables, in this order."""
+    return [
+        *summary_lines(details.summary, width, now=now, zone=zone),
+        *_problem(details, width),
+        *_commands(details, width),
+        *_captured(details, now, zone),
+        *_parts(details.manifest, width),
+    ]
+
+
+def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:
+    """Return what the inventory itself knows of a point."""
+    word, role = trust_shown(point)
+    when = when_text(point.created, now, zone)
+    lines = [
+        line(" ", (point.id, "heading")),
+        _fact("Taken", f"{when}, {age_of(point.created, now)} ago, plan {point.plan}"),
+        _fact("Trust", word, role),
+    ]
+    for name, check in point.levels.items():
+        outcome = "held" if check.ok else "FAILED"
+        at = when_text(check.at, now, zone)
+        text = f"{name} {outcome}, {at}, {span_text(check.seconds)}, job {check.job}"
+        lines.append(_fact("", text, "text" if check.ok else "bad"))
+    if not point.levels and not point.running:
+        lines.append(_fact("", "never verified: v does", "warn"))
+    for reason in point.suspect:
+        lines.extend(_facts("Suspect", reason, width, "bad"))
+    if point.suspect:
+        lines.extend(_facts("", f'fsbackup clear {point.id} --reason "…"', width))
+    for problem in point.problems:
+        lines.extend(_facts("Problem", problem, width, "bad"))
+    if point.reason:
+        lines.extend(_facts("Reason", point.reason, width))
+    sizes = f"{size_text(point.bytes)} stored, database {size_text(point.database_bytes)}"
+    lines.append(_fact("Size", sizes))
+    lines.append(_fact("Rows", f"{count_text(point.rows)} ({change_text(point.rows_change)})"))
+    return lines
+
+
+def _fact(label: str, text: str, role: Role = "text") -> Line:
+    return line(" ", (pad(label, _LABEL), "muted"), (text, role))
+
+
+def _facts(label: str, text: str, width: int, role: Role = "text") -> list[Line]:
+    rows = wrapped(text, max(20, width - _LABEL - 2), role)
+    first = line(" ", (pad(label, _LABEL), "muted"), *rows[0])
+    return [first, *(line(" " * (_LABEL + 1), *row) for row in rows[1:])]
+
+
+def _title(text: str) -> list[Line]:
+    return [line(), line(" ", (text, "heading"))]
+
+
+def _problem(details: PointDetails, width: int) -> Iterator[Line]:
+    problem = details.problem
+    if problem is None:
+        return
+    yield line()
+    for row in wrapped(problem.what, width - 2, "bad"):
+        yield line(" ", *row)
+    for label, text in (("Why", problem.why), ("Next", problem.fix)):
+        if text:
+            for row in labelled(label, text, width - 2):
+                yield line(" ", *row)
+
+
+def _commands(details: PointDetails, width: int) -> Iterator[Line]:
+    if details.commands:
+        yield from _title("Restore with fsbackup")
+        for command in details.commands:
+            for row in wrapped(command, width - 4, indent="  "):
+                yield line("   ", *row)
+    manifest = details.manifest
+    if manifest is None:
+        return
+    for part in manifest.parts:
+        if not part.restore_commands:
+            continue
+        yield from _title(f"Restore {part.source} with stock tools alone")
+        yield line("   ", (f"cd {details.path}/{part.source}", "text"))
+        for command in part.restore_commands:
+            for text in command.splitlines():
+                for row in wrapped(text, width - 4, indent="  "):
+                    yield line("   ", *row)
+
+
+def _captured(details: PointDetails, now: datetime, zone: tzinfo) -> Iterator[Line]:
+    manifest = details.manifest
+    yield from _title("How it was taken")
+    yield _fact("Path", details.path)
+    if manifest is None:
+        return
+    seconds = (manifest.finished - manifest.started).total_seconds()
+    yield _fact("Took", f"{span_text(seconds)}, until {when_text(manifest.finished, now, zone)}")
+    if manifest.phases:
+        phases = ", ".join(f"{name} {span_text(took)}" for name, took in manifest.phases.items())
+        yield _fact("Phases", phases)
+    yield _fact("By", f"{manifest.operator} on {manifest.host}, fsbackup {manifest.tool_version}")
+    yield _fact("Job", manifest.job)
+
+
+def _parts(manifest: Manifest | None, width: int) -> Iterator[Line]:
+    if manifest is None:
+        return
+    for part in manifest.parts:
+        yield from _title(f"Part {part.source} ({part.kind}), {size_text(part.bytes)}")
+        for warning in part.warnings:
+            yield from _facts("Warning", warning, width, "warn")
+        for artifact in part.artifacts[:20]:
+            text = f"{artifact.path}  {size_text(artifact.bytes)}  sha256 {artifact.sha256[:16]}…"
+            yield _fact("Artifact", text)
+        if len(part.artifacts) > 20:
+            yield _fact("", f"and {len(part.artifacts) - 20} more in SHA256SUMS", "muted")
+        if part.postgres is not None:
+            yield from _database(part, part.postgres, width)
+
+
+def _database(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[Line]:
+    identity = facts.identity
+    role = "standby" if identity.standby else "primary"
+    server = f"{identity.database} on {identity.host}:{identity.port}, {role}"
+    yield _fact("Database", f"{server}, PostgreSQL {identity.server_version}")
+    yield _fact("System", f"{identity.system_identifier or '-'}, as {identity.role}")
+    yield _fact("Dump", f"{facts.format}, scope {facts.scope}, client {facts.client_version}")
+    locale = f"{facts.encoding}, {facts.collate} ({facts.locale_provider})"
+    yield _fact("Encoding", locale)
+    if facts.extensions:
+        named = ", ".join(f"{item.name} {item.version}" for item in facts.extensions)
+        yield from _facts("Extensions", named, width)
+    if facts.roles:
+        yield from _facts("Roles", ", ".join(facts.roles), width)
+    left_out = (*facts.managed_schemas, *facts.excluded_schemas, *facts.excluded_tables)
+    if left_out:
+        yield from _facts("Left out", ", ".join(left_out), width, "warn")
+    counts = {"content": "rows and content", "counts": "rows", "absent": "not counted"}
+    note = f" ({facts.count_note})" if facts.count_note else ""
+    yield from _facts("Counted", counts[facts.count_method] + note, width)
+    yield from _tables(part, facts, width)
+
+
+def _tables(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[Line]:
+    name_width = max(20, min(60, width - 36))
+    number = len(facts.tables)
+    yield from _title(f"{number} table{'s' if number != 1 else ''} of {part.source}")
+    titles = f"{pad('TABLE', name_width)}  {pad('ROWS', 14, right=True)}  {pad('SIZE', 8, right=True)}"
+    yield line("   ", (titles, "muted"))
+    ordered = sorted(facts.tables, key=lambda table: (-(table.bytes or 0), table.qualified))
+    for table in ordered:
+        about = "" if table.rows is None or table.counted else "~"
+        rows = pad(about + count_text(table.rows), 14, right=True)
+        remark = "data left out" if table.data_excluded else table.note
+        yield line(
+            "   ",
+            pad(line(table.qualified)[0].text, name_width),
+            f"  {rows}  {pad(size_text(table.bytes), 8, right=True)}",
+            (f"  {remark}" if remark else "", "warn"),
+        )

@@ -1,0 +1,185 @@
+"""The lines that tell a job as it is now, as plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, tzinfo
+from typing import Literal
+
+from fsbackup_tui.operations.wording import count_text, size_text, when_text
+from fsbackup_tui.tui.data import JobView, StageView, TableView
+from fsbackup_tui.tui.lines import Line, Piece, Role, labelled, line, pad, wrap, wrapped
+from fsbackup_tui.tui.modes.columns import percent_text, span_text, state_role, took
+
+View = Literal["tables", "log", "commands"]
+VIEWS: tuple[View, ...] = ("tables", "log", "commands")
+_BAR_CELLS = 28
+_STAGES: dict[str, tuple[str, Role]] = {
+    "waiting": ("-", "muted"),
+    "running": ("RUNNING", "accent"),
+    "ok": ("done", "good"),
+    "failed": ("FAILED", "bad"),
+    "cancelled": ("cancelled", "warn"),
+}
+
+
+def title_line(view: JobView, *, now: datetime, zone: tzinfo) -> Line:
+    """Return which job this is and how it stands."""
+    row = view.row
+    began = "-" if row.started is None else when_text(row.started, now, zone)
+    return line(
+        " ",
+        (row.label, "heading"),
+        f"  {row.subject}  ",
+        (row.state if row.state == "ok" else row.state.upper(), state_role(row.state)),
+        (f"  since {began}" if row.state == "running" else f"  {began}", "muted"),
+    )
+
+
+def stages_line(view: JobView) -> Line:
+    """Return the strip of stages: ``1 backup done 0:41  2 verify RUNNING``."""
+    pieces: list[Piece | tuple[str, Role]] = [" "]
+    for number, stage in enumerate(view.stages, start=1):
+        pieces.extend(_stage(number, stage))
+    return line(*pieces)
+
+
+def _stage(number: int, stage: StageView) -> Iterator[tuple[str, Role]]:
+    word, role = _STAGES[stage.state]
+    yield f"{number} {stage.name} ", "text" if stage.state != "waiting" else "muted"
+    yield word, role
+    yield (f" {span_text(stage.seconds)}" if stage.seconds is not None else ""), "muted"
+    yield "   ", "muted"
+
+
+def bar_text(done: float | None, total: float | None, cells: int = _BAR_CELLS) -> str:
+    """Return ``[#####.....]``; dots alone where the whole is unknown."""
+    filled = 0 if done is None or not total else min(cells, int(cells * done / total))
+    return "[" + "#" * filled + "." * (cells - filled) + "]"
+
+
+def progress_line(view: JobView) -> Line:
+    """Return the bar, the percentage and what is being done; pieces keep their widths."""
+    row = view.row
+    return line(
+        " ",
+        (bar_text(row.done, row.total), "accent"),
+        (f" {percent_text(row.done, row.total):>5}  ", "text"),
+        (view.detail, "text"),
+    )
+
+
+def numbers_line(view: JobView, now: datetime) -> Line:
+    """Return amount, rate, time left and time used, each in its own fixed place."""
+    row = view.row
+    amount = _amount(row.done, row.unit)
+    if row.total:
+        amount += f" of {_amount(row.total, row.unit)}"
+    rate = "-" if view.rate is None else f"{_amount(view.rate, row.unit)}/s"
+    return line(
+        " ",
+        pad(amount, 26),
+        ("  rate ", "muted"),
+        pad(rate, 13),
+        ("ETA ", "muted"),
+        pad(span_text(view.eta_seconds) if row.state == "running" else "-", 9),
+        ("used ", "muted"),
+        pad(span_text(took(row, now)), 9),
+    )
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    if unit == "bytes":
+        return size_text(int(value))
+    return f"{count_text(int(value))} {unit}"
+
+
+def active_line(view: JobView) -> Line:
+    """Return which tables are being worked on."""
+    if view.row.state != "running" or not view.active:
+        return line()
+    return line(("  now ", "muted"), ", ".join(view.active))
+
+
+def outcome_lines(view: JobView, width: int) -> list[Line]:
+    """Return how a job ended: what failed, why, what next, and where its output lies."""
+    problem = view.problem
+    lines: list[Line] = []
+    if problem is not None:
+        lines.extend(line(" ", *row) for row in wrapped(problem.what, width - 2, "bad"))
+        for label, text in (("Why", problem.why), ("Next", problem.fix)):
+            if text:
+                lines.extend(line(" ", *row) for row in labelled(label, text, width - 2))
+        if view.output_log:
+            lines.extend(line(" ", *row) for row in labelled("Log", view.output_log, width - 2))
+    elif view.row.state == "ok":
+        told = [f"{name} {value}" for name, value in _result(view)]
+        text = "Done. " + ", ".join(told) if told else "Done."
+        lines.extend(line(" ", *row) for row in wrapped(text, width - 2, "good"))
+    return lines
+
+
+def _result(view: JobView) -> Iterator[tuple[str, str]]:
+    result = view.result
+    for name in ("point", "target", "trust"):
+        if isinstance(result.get(name), str):
+            yield name, str(result[name])
+    stored = result.get("bytes")
+    if isinstance(stored, int):
+        yield "stored", size_text(stored)
+
+
+def view_lines(view: JobView, which: View, width: int) -> list[Line]:
+    """Return the lines of one of the job's views."""
+    if which == "tables":
+        return list(_tables(view, width))
+    if which == "commands":
+        return list(_commands(view, width))
+    return list(_log(view, width))
+
+
+def _tables(view: JobView, width: int) -> Iterator[Line]:
+    name_width = max(16, min(60, width - 40))
+    titles = (pad("TABLE", name_width), *(pad(t, w, right=True) for t, w in _TABLE_TITLES))
+    yield line("   ", ("  ".join(titles), "muted"))
+    if view.tables_skipped:
+        yield line("   ", (f"{count_text(view.tables_skipped)} tables before these", "muted"))
+    for table in reversed(view.tables):
+        yield _table(table, name_width)
+    if not view.tables:
+        yield line("   ", ("no table finished yet", "muted"))
+    for warning in view.warnings:
+        yield from wrapped(f"   WARN  {warning}", width, "warn", indent="         ")
+
+
+_TABLE_TITLES = (("ROWS", 14), ("SIZE", 9), ("TOOK", 7))
+
+
+def _table(table: TableView, name_width: int) -> Line:
+    cells = (count_text(table.rows), size_text(table.bytes), span_text(table.seconds))
+    numbers = (
+        pad(text, size, right=True) for text, (_, size) in zip(cells, _TABLE_TITLES, strict=True)
+    )
+    name = line(table.name)
+    return line("   ", pad(name[0].text if name else "", name_width), "  ", "  ".join(numbers))
+
+
+def _log(view: JobView, width: int) -> Iterator[Line]:
+    if view.log_skipped:
+        yield line("   ", (f"{count_text(view.log_skipped)} lines skipped", "muted"))
+    if not view.log:
+        yield line("   ", ("nothing logged yet", "muted"))
+    for text in view.log:
+        role: Role = "warn" if text.startswith("WARN") else "text"
+        for part in wrap(text, max(20, width - 4), indent="  "):
+            yield line("   ", (part, role))
+
+
+def _commands(view: JobView, width: int) -> Iterator[Line]:
+    if not view.commands:
+        yield line("   ", ("no command was run yet", "muted"))
+    for command in view.commands:
+        for part in wrap(command, max(20, width - 4), indent="  "):
+            yield line("   ", part)

@@ -1,0 +1,190 @@
+"""Screens of plain text: help, alerts, text to select by hand, and what to do without a site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+
+from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.tui.data import Overview
+from fsbackup_tui.tui.frame import FrameScreen
+from fsbackup_tui.tui.keys import Context, bindings, help_rows
+from fsbackup_tui.tui.lines import Line, labelled, line, pad, printable, wrap, wrapped
+from fsbackup_tui.tui.widgets.line_list import TextView
+
+WELCOME = """\
+No configuration is here yet, so there is nothing to show. Two ways to begin:
+
+  fsbackup init    writes a configuration for your database; it asks for the address
+                   (DATABASE_URL, an .env file or a Prisma schema serve) and for the
+                   place of the backups.
+
+  fsbackup demo    a PostgreSQL server of its own with a sample site: it is backed up
+                   and restored before your eyes, and taken away again afterwards.
+
+q leaves. A configuration elsewhere: fsbackup --config FILE"""
+
+
+class TextScreen(FrameScreen):
+    """A text in the frame; subclasses say which."""
+
+    CONTEXTS: ClassVar[tuple[Context, ...]] = ("text", "general")
+
+    def body(self) -> Iterator[Widget]:
+        """Compose the text."""
+        yield TextView(id="text")
+
+    def lines(self, width: int) -> list[Line]:
+        """Return the text, wrapped to the width."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Show the text."""
+        super().on_mount()
+        self.focus_body()
+
+    def focus_body(self) -> None:
+        """Give the keyboard to the text."""
+        self.query_one("#text", TextView).focus(scroll_visible=False)
+
+    def on_resize(self) -> None:
+        """Wrap the text anew."""
+        super().on_resize()
+        self.query_one("#text", TextView).show(self.lines(self.size.width))
+
+
+class HelpScreen(TextScreen):
+    """The keys of what had the keyboard, then the general ones."""
+
+    def __init__(self, contexts: Sequence[Context]) -> None:
+        super().__init__()
+        self._contexts = contexts
+
+    def lines(self, width: int) -> list[Line]:
+        """Return the keys, by context."""
+        result: list[Line] = []
+        wide = width >= 100
+        for title, rows in help_rows(self._contexts, self.site_app.remapped):
+            result.append(line(" ", (title, "heading")))
+            for keys, sentence, identifier in rows:
+                shown = (f"  {identifier}", "muted") if wide else ""
+                result.append(line("   ", (pad(keys, 16), "key"), pad(sentence, 44), shown))
+            result.append(line())
+        result.append(line(" ", ("In words", "heading")))
+        notes = (
+            "Jobs run in processes of their own: leaving, or losing the terminal, stops none.",
+            "The same from the command line: fsbackup list, show, verify, jobs, attach, cancel.",
+            "Themes are in the commands (:). Keys, theme and mouse are kept in tui.yaml,"
+            " in $XDG_CONFIG_HOME/fsbackup: for instance",
+            "   theme: light",
+            "   keys: {verify: V}",
+        )
+        for note in notes:
+            result.extend(line("   ", *row) for row in wrapped(note, width - 4))
+        for name, text in (
+            ("Config", self.site_app.overview.config),
+            ("Points", self.site_app.overview.repository),
+        ):
+            if text:
+                result.append(line("   ", (pad(name, 8), "muted"), text))
+        return result
+
+
+class AlertsScreen(TextScreen):
+    """What needs a person, and the remedies."""
+
+    def overview_changed(self, before: Overview) -> None:
+        """Show the alerts of now."""
+        self.query_one("#text", TextView).show(self.lines(self.size.width))
+
+    def lines(self, width: int) -> list[Line]:
+        """Return the alerts, and the last problem that the status line showed."""
+        result: list[Line] = []
+        for alert in self.site_app.overview.alerts:
+            role = "bad" if alert.severe else "warn"
+            result.extend(line(" ", *row) for row in wrapped(alert.what, width - 2, role))
+            if alert.fix:
+                result.extend(line(" ", *row) for row in labelled("Next", alert.fix, width - 2))
+            result.append(line())
+        problem = self.site_app.last_problem
+        if problem is not None:
+            result.append(line(" ", ("Last message", "heading")))
+            result.extend(problem_lines(problem, width))
+        if not result:
+            result.append(line(" ", ("Nothing needs you.", "text")))
+        return result
+
+
+class ProblemScreen(TextScreen):
+    """Shown instead of the inventory where the site can't be read at all."""
+
+    FOOT: ClassVar[tuple[str, ...]] = ("alerts", "palette", "help", "quit")
+    MODE: ClassVar[str] = "inventory"
+
+    def __init__(self, problem: Problem | None) -> None:
+        super().__init__()
+        self._problem = problem
+
+    def lines(self, width: int) -> list[Line]:
+        """Return what is missing and the remedy, or how to begin."""
+        if self._problem is None:
+            return [line(), *(line(" ", text) for text in WELCOME.splitlines())]
+        return [
+            line(),
+            *problem_lines(self._problem, width),
+            line(),
+            line(" ", ("It is looked for again every few seconds.", "muted")),
+        ]
+
+
+def problem_lines(problem: Problem, width: int) -> list[Line]:
+    """Return a problem in its three parts: what, why, next."""
+    result = [line(" ", *row) for row in wrapped(problem.what, width - 2, "bad")]
+    for label, text in (("Why", problem.why), ("Next", problem.fix)):
+        if text:
+            result.extend(line(" ", *row) for row in labelled(label, text, width - 2))
+    return result
+
+
+class ByHandScreen(Screen[None], inherit_bindings=False):
+    """A text alone on the screen, so that the terminal's own selection takes it; Esc ends it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("general")
+    DEFAULT_CSS = "ByHandScreen { background: $background; overflow: hidden; }"
+    CONTEXTS: ClassVar[tuple[Context, ...]] = ("text", "general")
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        super().__init__()
+        self._texts = texts
+
+    def compose(self) -> Iterator[Widget]:
+        """Compose the text."""
+        yield TextView(id="text")
+
+    def on_resize(self) -> None:
+        """Break the text where the window ends, without a frame around it."""
+        width = max(1, self.size.width)
+        rows = [
+            line(part)
+            for text in self._texts
+            for paragraph in text.splitlines() or [""]
+            for part in _chunks(printable(paragraph), width)
+        ]
+        rows.append(line())
+        rows += [line((text, "muted")) for text in wrap("Select with the mouse. Esc: back", width)]
+        view = self.query_one("#text", TextView)
+        view.show(rows)
+        view.focus(scroll_visible=False)
+
+    def action_back(self) -> None:
+        """Go back."""
+        self.app.pop_screen()
+
+
+def _chunks(text: str, width: int) -> list[str]:
+    """Return the text cut at the width without regard to words, as a terminal would wrap it."""
+    return [text[start : start + width] for start in range(0, len(text), width)] or [""]

@@ -1,0 +1,82 @@
+"""The lines that frame every screen, as plain functions: answer, tabs, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+
+from fsbackup_tui.tui.data import Overview, Tone
+from fsbackup_tui.tui.keys import shown_key, word_of
+from fsbackup_tui.tui.lines import Line, Piece, Role, clip_left, fit, line, spread, width_of
+
+MODES: tuple[tuple[str, str, str], ...] = (
+    ("inventory", "inventory", "Inventory"),
+    ("jobs", "jobs", "Jobs"),
+)
+_TONES: Mapping[Tone, Role] = {"good": "good", "warn": "warn", "bad": "bad", "checking": "muted"}
+_TAGS = {"production": "PROD", "development": "DEV"}
+
+
+def environment_tag(environment: str) -> str:
+    """Return the word for the environment: ``PROD``, ``STAGING`` …"""
+    return _TAGS.get(environment.lower(), environment.upper())
+
+
+def answer_line(overview: Overview, width: int) -> Line:
+    """Return the line that answers: what can be restored, to when, how long it takes."""
+    tag = environment_tag(overview.environment)
+    production = overview.environment.lower() == "production"
+    head: list[Piece | tuple[str, Role]] = []
+    if tag:
+        head.append((tag, "production" if production else "bar"))
+        head.append(" ")
+    if overview.site:
+        head.append((overview.site, "text"))
+        head.append("  ")
+    return fit(line(*head, (overview.answer, _TONES[overview.tone])), width)
+
+
+def tabs_line(overview: Overview, mode: str, remapped: Mapping[str, str], width: int) -> Line:
+    """Return the modes with the present one marked, and the counts of jobs and alerts."""
+    left: list[Piece | tuple[str, Role]] = []
+    for name, key_id, title in MODES:
+        here = name == mode
+        text = f" {shown_key(key_id, remapped)} {title} "
+        left.append((text, "bar" if here else "muted"))
+    right = _counts(overview)
+    room = width - width_of(line(*left)) - width_of(right) - 4
+    if overview.config and room >= 16:
+        left.append(("  " + clip_left(overview.config, room), "muted"))
+    return spread(line(*left), right, width)
+
+
+def _counts(overview: Overview) -> Line:
+    jobs, alerts = len(overview.running), len(overview.alerts)
+    severe = any(alert.severe for alert in overview.alerts)
+    pieces: list[Piece | tuple[str, Role]] = []
+    if jobs:
+        pieces.append((f"{jobs} job{'s' if jobs != 1 else ''}", "accent"))
+    if alerts:
+        pieces.append("  ")
+        words = f"{alerts} alert{'s' if alerts != 1 else ''}"
+        pieces.append((words, "bad" if severe else "warn"))
+    return line(*pieces, " ")
+
+
+def keys_line(identifiers: Sequence[str], remapped: Mapping[str, str], width: int) -> Line:
+    """Return the keys of the context; what does not fit is left out whole, but never ``?``/``q``.
+
+    The last two identifiers are taken to be help and quit.
+    """
+    parts = [(shown_key(name, remapped), word_of(name)) for name in identifiers]
+    sizes = [cell_len(key) + 1 + cell_len(word) + 2 for key, word in parts]
+    keep = list(range(len(parts)))
+    while len(keep) > 2 and sum(sizes[index] for index in keep) - 1 > width:
+        del keep[-3]
+    pieces: list[Piece | tuple[str, Role]] = [" "]
+    for index in keep:
+        key, word = parts[index]
+        pieces.append((key, "key"))
+        pieces.append((f" {word}  ", "muted"))
+    return fit(line(*pieces), width)

@@ -1,0 +1,417 @@
+"""The site in memory: everything the screens ask for, without a disk or a server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.point import (
+    Artifact,
+    ExtensionFacts,
+    LevelCheck,
+    Manifest,
+    PartManifest,
+    PartSummary,
+    PointSummary,
+    PostgresFacts,
+    ServerIdentity,
+    TableFacts,
+    point_id,
+)
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyRequest
+from fsbackup_tui.tui.app import FsbackupApp, Start
+from fsbackup_tui.tui.data import (
+    Alert,
+    JobRow,
+    JobView,
+    Overview,
+    PointDetails,
+    PointQuery,
+    StageView,
+    TableView,
+)
+from fsbackup_tui.tui.last_seen import LastSeen
+from fsbackup_tui.tui.settings import Settings
+from fsbackup_tui.tui.theme import Palette, builtin_directory, load_theme
+
+NOW = datetime(2026, 11, 22, 2, 1, 30, tzinfo=UTC)
+ZONE = ZoneInfo("Europe/Berlin")
+OVERVIEW = Overview(
+    site="face-swap",
+    environment="production",
+    answer="NO PROVEN POINT. Best: 02:00 CET readable",
+    tone="warn",
+    zone=ZONE,
+    config="/etc/fsbackup/config.yaml",
+    repository="/var/backups/face-swap",
+    plans=("daily", "weekly-schema"),
+    revision=1,
+)
+TABLE_NAMES = ("users", "generated_videos", "face_sources", "events", "_prisma_migrations")
+
+
+def make_point(
+    index: int,
+    *,
+    plan: str = "daily",
+    trust: Trust = Trust.READABLE,
+    suspect: Sequence[str] = (),
+    running: bool = False,
+    reason: str | None = None,
+    change: float | None = 0.003,
+    problems: Sequence[str] = (),
+) -> PointSummary:
+    """Return the point ``index`` days before the newest."""
+    created = NOW - timedelta(days=index, minutes=61, seconds=30)
+    rows = 5_412_345 - 1000 * index
+    return PointSummary(
+        id=point_id(created, plan, f"a{index % 1000:03}".replace("0", "z").replace("1", "y")),
+        sequence=1_000_000 - index,
+        plan=plan,
+        created=created,
+        whole=trust is not Trust.INCOMPLETE,
+        running=running,
+        trust=trust,
+        suspect=tuple(suspect),
+        bytes=310_000_000 - 1000 * index,
+        parts=(PartSummary("db", "postgres", trust, 310_000_000, rows, 1_200_000_000),),
+        rows=rows,
+        rows_change=change,
+        database_bytes=1_200_000_000 - 1_000_000 * index,
+        seconds=41.0,
+        reason=reason,
+        problems=tuple(problems),
+        levels={"sealed": LevelCheck(True, created + timedelta(minutes=2), "v1", 1.4)}
+        if trust >= Trust.SEALED
+        else {},
+    )
+
+
+def some_points() -> list[PointSummary]:
+    """Return a small inventory with one point of every kind."""
+    return [
+        make_point(0, trust=Trust.READABLE),
+        make_point(1, trust=Trust.SEALED, reason="deploy-4f2a [bold]not markup[/]"),
+        make_point(
+            2,
+            trust=Trust.SEALED,
+            suspect=("public.generated_videos had 5340 rows, has 40",),
+            change=-0.75,
+        ),
+        make_point(3, trust=Trust.UNVERIFIED, change=None),
+        make_point(4, trust=Trust.DAMAGED, problems=("db/database.dump: SHA-256 differs",)),
+        make_point(5, trust=Trust.INCOMPLETE),
+        make_point(6, plan="weekly-schema", trust=Trust.SEALED, change=0.0),
+        make_point(40, trust=Trust.PROVEN),
+    ]
+
+
+def make_manifest(point: PointSummary, tables: int = 5) -> Manifest:
+    """Return a manifest that fits the point; some names are hostile on purpose."""
+    names = [
+        *TABLE_NAMES,
+        'we"ird; [red]table[/red]',
+        "bell\x07 and \x1b[31mescape",
+        "naïve 表",
+        *(f"table_{number:05}" for number in range(tables)),
+    ]
+    identity = ServerIdentity(
+        "db1", 5432, "face_swap", 16_384, "app", "7301112223334445556", False, "15.8", 150_008
+    )
+    facts = PostgresFacts(
+        identity=identity,
+        client_version="15.8",
+        scope="full",
+        format="directory",
+        encoding="UTF8",
+        collate="C.UTF-8",
+        ctype="C.UTF-8",
+        locale_provider="libc",
+        locale=None,
+        icu_rules=None,
+        collation_version=None,
+        owner="app",
+        tablespace="pg_default",
+        connection_limit=-1,
+        comment=None,
+        settings=(),
+        grants=(),
+        roles=("app", "readonly"),
+        extensions=(ExtensionFacts("pgcrypto", "1.3", "public"),),
+        tables=tuple(
+            TableFacts("public", name, "table", 1000 * (len(names) - i), True, 80_000_000 // (i + 1))
+            for i, name in enumerate(names)
+        ),
+        sequences=(),
+        large_objects=0,
+        large_object_bytes=0,
+        subscriptions=(),
+        prepared_transactions=(),
+        replication_slots=(),
+        snapshot_at=point.created,
+        snapshot_lsn="0/16B3748",
+        replay_at=None,
+        count_method="content",
+        count_note="",
+        toc_entries=58,
+        schema_sha256="ab" * 32,
+    )
+    part = PartManifest(
+        source="db",
+        kind="postgres",
+        started=point.created,
+        finished=point.created + timedelta(seconds=40),
+        artifacts=(Artifact("database.dump/toc.dat", "dump", 310_000_000, "0f" * 32),),
+        restore_commands=(
+            "sha256sum -c SHA256SUMS",
+            "createdb -T template0 -E UTF8 NAME",
+            "pg_restore -j4 --no-owner -d NAME database.dump",
+        ),
+        warnings=("table events was locked for 12 s",),
+        postgres=facts,
+    )
+    return Manifest(
+        id=point.id,
+        sequence=point.sequence,
+        site="face-swap",
+        plan=point.plan,
+        reason=point.reason,
+        host="app1",
+        operator="ana",
+        tool_version="0.1",
+        started=point.created,
+        finished=point.created + timedelta(seconds=41),
+        phases={"snapshot": 0.2, "dump": 31.0, "hash": 4.1},
+        parts=(part,),
+        job="20261122T010000Z-backup-k3f9",
+    )
+
+
+def make_job(tag: str, **changes: object) -> JobRow:
+    """Return a running backup, changed as given."""
+    row = JobRow(
+        id=f"20261122T015900Z-backup-{tag}",
+        operation="backup",
+        subject="daily",
+        state="running",
+        started=NOW - timedelta(seconds=100),
+        stage="backup",
+        done=744e6,
+        total=1200e6,
+    )
+    return replace(row, **changes)  # type: ignore[arg-type]
+
+
+FAILED = Problem(
+    "server-unreachable",
+    "SERVER NOT REACHED: db1:5432 refused the connection.",
+    "Nothing listens there; the server is stopped or the port is wrong.",
+    "fsbackup doctor",
+)
+
+
+def some_jobs() -> list[JobRow]:
+    """Return a running backup and past jobs of every outcome."""
+    hour = timedelta(hours=1)
+    ended = {"stage": "", "done": None, "total": None}
+    return [
+        make_job("k3f9"),
+        make_job("b2c3", state="ok", started=NOW - hour, finished=NOW - hour * 0.9, **ended),
+        make_job(
+            "d4e5",
+            state="failed",
+            started=NOW - 20 * hour,
+            finished=NOW - 19.99 * hour,
+            what=FAILED.what,
+            **ended,
+        ),
+        make_job("f6g7", state="cancelled", started=NOW - 30 * hour, finished=NOW, **ended),
+        make_job("h8j9", state="lost", started=NOW - 200 * hour, what="JOB LOST: h8j9.", **ended),
+    ]
+
+
+def view_of(row: JobRow) -> JobView:
+    """Return a job as its screen shows it."""
+    running = row.state == "running"
+    return JobView(
+        row=row,
+        stages=(StageView("backup", "running" if running else "failed", 100.0),),
+        detail="data public.events",
+        active=("public.events", "public.[bold]videos[/bold]\x1b[31m") if running else (),
+        rate=112e6 if running else None,
+        eta_seconds=245.0 if running else None,
+        tables=tuple(
+            TableView(f"public.{name}", 1000 * (i + 1), 5_000_000 * (i + 1), 1.5 + i)
+            for i, name in enumerate(TABLE_NAMES)
+        ),
+        log=tuple(f"pg_dump: dumping contents of table {number}" for number in range(40)),
+        log_skipped=1200,
+        warnings=("events: locked by pid 812 for 12 s",),
+        commands=("pg_dump -Fd -j4 -Z zstd:1 -f db/database.dump service=fsbackup",),
+        problem=FAILED if row.state == "failed" else None,
+        output_log=f"/var/lib/fsbackup/jobs/{row.id}/output.log",
+    )
+
+
+@dataclass
+class FakeWatch:
+    """Gives the job's view as the site has it now."""
+
+    site: FakeSite
+    job: str
+
+    def read(self) -> JobView:
+        """Return the view."""
+        return self.site.views[self.job]
+
+
+@dataclass
+class FakeSite:
+    """A site whose answers the tests set; notes what was started and cancelled."""
+
+    state: Overview = OVERVIEW
+    stored: Sequence[PointSummary] = field(default_factory=some_points)
+    rows: list[JobRow] = field(default_factory=some_jobs)
+    views: dict[str, JobView] = field(default_factory=dict)
+    started: list[Request] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    pages_read: int = 0
+    trouble: FsbackupError | None = None
+    gate: threading.Event | None = None
+    closed: bool = False
+    tables: int = 5
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            self.views.setdefault(row.id, view_of(row))
+
+    def overview(self) -> Overview:
+        """Return the overview, or raise the trouble; waits at the gate where there is one."""
+        if self.gate is not None and not self.gate.wait(20):
+            raise TimeoutError
+        if self.trouble is not None:
+            raise self.trouble
+        running = tuple(row.label for row in self.rows if row.state == "running")
+        return replace(self.state, running=running)
+
+    def _matching(self, query: PointQuery) -> Sequence[PointSummary]:
+        found: Sequence[PointSummary] = self.stored
+        if query.text:
+            text = query.text.lower()
+            found = [p for p in found if text in f"{p.id} {p.plan} {p.reason}".lower()]
+        if query.order == "oldest":
+            found = found[::-1]
+        elif query.order == "largest":
+            found = sorted(found, key=lambda point: -point.bytes)
+        elif query.order == "least trusted":
+            found = sorted(found, key=lambda point: point.trust)
+        return found
+
+    def count(self, query: PointQuery) -> int:
+        """Count what matches."""
+        return len(self._matching(query))
+
+    def points(self, query: PointQuery, offset: int, limit: int) -> Sequence[PointSummary]:
+        """Return a page of what matches."""
+        self.pages_read += 1
+        return self._matching(query)[offset : offset + limit]
+
+    def details(self, point: str) -> PointDetails:
+        """Return the details of a point."""
+        summary = next(item for item in self.stored if item.id == point)
+        path = f"/var/backups/face-swap/points/{point}"
+        if summary.trust is Trust.INCOMPLETE:
+            problem = Problem("point-damaged", f"NO MANIFEST: {point}.", "It was never finished.")
+            return PointDetails(summary, None, path, (), problem)
+        command = f"fsbackup restore {point} --part db --beside NAME"
+        return PointDetails(summary, make_manifest(summary, self.tables), path, (command,))
+
+    def jobs(self) -> Sequence[JobRow]:
+        """Return the jobs."""
+        return list(self.rows)
+
+    def watch(self, job: str) -> FakeWatch:
+        """Follow a job."""
+        return FakeWatch(self, job)
+
+    def start(self, request: Request) -> JobRow:
+        """Note the request and add a running job."""
+        self.started.append(request)
+        subject = request.plan if isinstance(request, BackupRequest) else ""
+        if isinstance(request, VerifyRequest):
+            subject = request.point
+        row = make_job(
+            f"n{len(self.started):03}", operation=type(request).operation, subject=subject
+        )
+        self.rows.insert(0, row)
+        self.views[row.id] = view_of(row)
+        return row
+
+    def cancel(self, job: str) -> None:
+        """Note the job and mark it as cancelled."""
+        self.cancelled.append(job)
+        self.rows = [
+            replace(row, state="cancelled", finished=NOW) if row.id == job else row
+            for row in self.rows
+        ]
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that the tests move; it begins late enough for no guard to matter."""
+
+    seconds: float = 1000.0
+    step: float = 1.0
+
+    def __call__(self) -> float:
+        """Return the time; every look moves it on by ``step``."""
+        self.seconds += self.step
+        return self.seconds
+
+
+def look(name: str = "dark") -> Palette:
+    """Return one of the program's own themes."""
+    return load_theme(builtin_directory() / f"{name}.yaml")
+
+
+def make_app(
+    site: FakeSite | None = None,
+    *,
+    theme: str = "dark",
+    seen: LastSeen | None = None,
+    environ: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+    open_site: Callable[[], FakeSite] | None = None,
+    clock: Callable[[], float] | None = None,
+    message: str = "",
+) -> FsbackupApp:
+    """Return the application on a site in memory, with the time standing still."""
+    data = site or FakeSite()
+    return FsbackupApp(
+        Start(
+            look=look(theme),
+            open_site=open_site or (lambda: data),
+            environ=environ or {"HOME": str(Path("/nonexistent"))},
+            settings=settings or Settings(),
+            seen=seen,
+            now=lambda: NOW,
+            clock=clock or Clock(),
+            message=message,
+        )
+    )
+
+
+ALERTS = (
+    Alert("NO BACKUP FOR 26 h: plan daily.", "fsbackup backup daily"),
+    Alert("SUSPECT: Fri 02:00, videos 5340 to 40.", "fsbackup show latest", severe=False),
+)
