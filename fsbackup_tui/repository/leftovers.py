@@ -29,7 +29,7 @@ _WRITE_LOCK_WAIT = 600.0
 @contextmanager
 def write_lock(repository: Repository, job: str, operator: str) -> Iterator[None]:
     """Hold the repository's write lock for the block; waits for other short holders."""
-    holder = Holder(operator, socket.gethostname(), job, datetime.now(UTC))
+    holder = Holder(operator, socket.gethostname(), os.getpid(), job, datetime.now(UTC))
     lock = Lock(repository.write_lock(), what="the repository (for writing)")
     with lock.acquire(_WRITE_LOCK_WAIT, holder):
         yield

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -34,9 +34,9 @@ class Holder:
 
     operator: str
     host: str
+    pid: int
     job: str
     since: datetime
-    pid: int = field(default_factory=os.getpid)
 
     def line(self) -> bytes:
         """Return the holder as one line of JSON, as the lock file has it."""
@@ -208,6 +208,11 @@ def is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
+def is_job_alive(state: Path, job: str) -> bool:
+    """Whether the worker of a job lives: it holds the lock in its JOBDIR below ``state``."""
+    return is_locked(state / "jobs" / job / "lock")
+
+
 def _flock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -233,9 +238,9 @@ def _parse_holder(line: bytes) -> Holder | None:
         return Holder(
             operator=str(document["operator"]),
             host=str(document["host"]),
+            pid=int(document["pid"]),
             job=str(document["job"]),
             since=parse_time(document["since"]),
-            pid=int(document["pid"]),
         )
     except (ValueError, KeyError, TypeError):
         return None

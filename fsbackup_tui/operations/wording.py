@@ -1,0 +1,64 @@
+"""One wording for every face: sizes, ages, times, durations, counts; unknown is ``-``."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+
+import humanize
+
+from fsbackup_tui.domain.text import (
+    UNKNOWN,
+    age_text,
+    cell_width,
+    count_text,
+    duration_text,
+    plain_text,
+    shorten,
+    zone_text,
+)
+from fsbackup_tui.domain.text import when_text as _when_text
+
+__all__ = [
+    "UNKNOWN",
+    "age_text",
+    "cell_width",
+    "count_text",
+    "duration_text",
+    "pad_text",
+    "plain_text",
+    "shorten",
+    "size_text",
+    "when_text",
+    "zone_text",
+]
+
+
+def size_text(count: int | None) -> str:
+    """Return bytes in decimal units, one digit behind the point below ten: ``1.2 GB``, ``310 MB``."""
+    if count is None or count < 0:
+        return UNKNOWN
+    text = humanize.naturalsize(count, format="%.1f")
+    number, _, unit = text.partition(" ")
+    if unit.startswith("Byte"):
+        return f"{count} B"
+    if float(number) < 10:
+        return text
+    whole = humanize.naturalsize(count, format="%.0f")
+    # 999.6 kB rounds to 1000 kB: the next unit says it better.
+    return (
+        humanize.naturalsize(round(count, 1 - len(str(count))), format="%.1f")
+        if (whole.startswith("1000 "))
+        else whole
+    )
+
+
+def when_text(moment: datetime | None, now: datetime, zone: tzinfo) -> str:
+    """Return a moment in ``zone`` as lists show it: ``today 02:00 CET``, ``Sat 02:00 CET``."""
+    return UNKNOWN if moment is None else _when_text(moment, now, zone, today="today")
+
+
+def pad_text(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text in exactly ``width`` columns, cut with ``…`` or filled with spaces."""
+    shown = shorten(text, width)
+    fill = " " * (width - cell_width(shown))
+    return fill + shown if right else shown + fill
