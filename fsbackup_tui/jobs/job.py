@@ -146,7 +146,8 @@ def load_job(directory: Path, *, now: datetime | None = None) -> Job:
     free, the journal's last word, and without one the job is *lost*.
     """
     document = read_json(directory / STATE)
-    if document is None:
+    if document is None or (document.get("state") == "running" and not document.get("pid")):
+        # Torn, or the worker has just given its first word.
         document = _document_from_journal(directory)
     if document.get("state") in _ENDED:
         return _job(directory, document)

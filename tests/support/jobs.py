@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig, load_config
 from fsbackup_tui.domain.errors import PostgresError
-from fsbackup_tui.domain.events import JournalLine, Log, Progress, TableDone, Warned
+from fsbackup_tui.domain.events import CommandStarted, JournalLine, Log, Progress, TableDone, Warned
 from fsbackup_tui.engines.process import Command, run
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job, load_job, state_document
@@ -95,6 +95,13 @@ def slow_runner(directory: Path) -> Runner:
         scenario = request.point
         if scenario == "child":
             await run(Command((sys.executable, "-c", _SLEEPER)), report=context.report)
+        elif scenario == "orphan":
+            child = _start_orphan()
+            context.report(CommandStarted((sys.executable,), child.pid))
+            await asyncio.sleep(600)
+        elif scenario == "wrong-pid":
+            context.report(CommandStarted(("pg_dump",), os.getppid(), 0.5))
+            await asyncio.sleep(600)
         elif scenario == "busy":
             while not (directory / GO_ON).exists():
                 threading.Event().wait(0.02)
@@ -111,6 +118,10 @@ def slow_runner(directory: Path) -> Runner:
         return {"ok": True, "point": "p1", "seconds": 1.0}
 
     return work
+
+
+def _start_orphan() -> subprocess.Popen[bytes]:
+    return subprocess.Popen((sys.executable, "-c", _SLEEPER), start_new_session=True)
 
 
 _SLEEPER = "import signal; signal.pause()"
@@ -151,8 +162,3 @@ def journal_feed(directory: Path) -> JobFeed:
     feed = JobFeed()
     feed.feed_all(journal_lines(directory))
     return feed
-
-
-def problem_mapping(feed: JobFeed) -> dict[str, object]:
-    """Return the problem of a job as plain values; empty where it has none."""
-    return {} if feed.problem is None else asdict(feed.problem)

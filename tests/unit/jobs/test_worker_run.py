@@ -31,6 +31,7 @@ from fsbackup_tui.jobs.worker import Runner, run_job
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 from tests.support.jobs import SECRET, journal_feed, journal_lines, make_site, prepare_job
+from tests.support.waiting import wait_until_async
 
 REQUEST = VerifyRequest(point="p1")
 
@@ -226,7 +227,7 @@ def test_the_cancel_file_ends_the_job(directory: Path) -> None:
     assert feed.problem is not None
     assert feed.problem.exit_code == 130
     assert "ben" in feed.problem.what
-    assert [(stage.name, stage.outcome) for stage in feed.stages][0] == ("sealed", "cancelled")
+    assert (feed.stages[0].name, feed.stages[0].outcome) == ("sealed", "cancelled")
     assert load_job(directory).state == "cancelled"
 
 
@@ -235,8 +236,8 @@ def test_a_failure_while_ending_is_still_a_cancel(directory: Path) -> None:
         (directory / CONTROL / CANCEL).touch()
         try:
             await asyncio.sleep(60)
-        finally:
-            raise PostgresError("SERVER GONE: the copy was not dropped.")
+        except asyncio.CancelledError:
+            raise PostgresError("SERVER GONE: the copy was not dropped.") from None
         return {"ok": True}
 
     assert run_with(directory, fails_to_clean) == 130
@@ -423,8 +424,9 @@ def test_a_silent_job_is_warned_about_and_goes_on(tmp_path: Path) -> None:
         context.stage("sealed")
         context.report(Progress(1, 2, "bytes", "public.videos"))
         context.report(Log("server: waits for Lock relation"))
-        while not any(isinstance(line.event, Warned) for line in journal_lines(directory)):
-            await asyncio.sleep(0.02)
+        await wait_until_async(
+            lambda: any(isinstance(line.event, Warned) for line in journal_lines(directory))
+        )
         return {"ok": True}
 
     assert run_with(directory, stalls) == 0
