@@ -13,4 +13,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        # ``python -m`` looks into the current directory first: a yaml.py there is not ours.
+        del sys.path[0]
     sys.exit(main())
