@@ -161,9 +161,9 @@ TEXT_SETTINGS = {
     "bytea_output": "escape",
     "quote_all_identifiers": "on",
     "search_path": "other",
-    "statement_timeout": "1",
     "row_security": "on",
     "default_transaction_isolation": "serializable",
+    "statement_timeout": "1",  # the last: it holds for the test's own sessions from then on
 }
 
 

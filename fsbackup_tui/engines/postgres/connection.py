@@ -43,8 +43,10 @@ _OUR_PARAMETERS = frozenset(
 _SERVICE_UNSAFE = ("\n", "\r", "\0")
 _ENVIRONMENT_NAMES = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER"}
 
-# Whatever changes how a value is written as text, or who sees it, or how long it may take.
+# Whatever changes how a value is written as text, or who sees it, or how long it may take; first
+# of all the time-out that could end the pinning itself.
 _PINS: tuple[tuple[str, str], ...] = (
+    ("statement_timeout", "0"),
     ("search_path", ""),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
@@ -54,7 +56,6 @@ _PINS: tuple[tuple[str, str], ...] = (
     ("lc_monetary", "C"),
     ("quote_all_identifiers", "off"),
     ("row_security", "off"),
-    ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),
 )
