@@ -1,7 +1,7 @@
 """Compressed files as streams of their content; run as a module it prints one file's content.
 
-``python -m fsbackup_tui.engines.compression FILE`` is what feeds psql: the same decompressor
-that checked the file, whichever tools the machine has.
+``python -m fsbackup_tui.engines.compression FILE [START:STOP …]`` is what feeds psql: the same
+decompressor that checked the file, whichever tools the machine has.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import gzip
 import importlib
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,14 +75,38 @@ class _Checked:
             raise CompressedDataDamaged(str(error)) from error
 
 
-def main(arguments: list[str]) -> int:
-    """Write one file's content to standard output; 1 and a reason on stderr when damaged."""
+def copy_content(path: Path, write: Callable[[bytes], object], skip: Sequence[range]) -> None:
+    """Write a file's plain content, but for the ranges (of plain bytes, ascending) to be skipped.
+
+    Raises CompressedDataDamaged.
+    """
+    position = 0
+    ranges = list(skip)
+    with open_plain(path) as stream:
+        while block := stream.read(BLOCK):
+            start = 0
+            while ranges and ranges[0].start < position + len(block):
+                begin = max(ranges[0].start - position, start)
+                write(block[start:begin])
+                start = min(ranges[0].stop - position, len(block))
+                if ranges[0].stop > position + len(block):
+                    break
+                ranges.pop(0)
+            write(block[start:])
+            position += len(block)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write one file's content to standard output; 1 and a reason on stderr when damaged.
+
+    Further arguments ``START:STOP`` are ranges of plain bytes to leave out.
+    """
     path = Path(arguments[0])
+    bounds = [argument.partition(":") for argument in arguments[1:]]
+    skip = [range(int(start), int(stop)) for start, _colon, stop in bounds]
     try:
-        with open_plain(path) as stream:
-            while block := stream.read(BLOCK):
-                sys.stdout.buffer.write(block)
-            sys.stdout.buffer.flush()
+        copy_content(path, sys.stdout.buffer.write, skip)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         return 1
     except (CompressedDataDamaged, OSError) as error:

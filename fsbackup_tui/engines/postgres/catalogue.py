@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.dump import schema_digest
+from fsbackup_tui.engines.postgres.schema import schema_digest
 from fsbackup_tui.engines.postgres.toc import TocEntry, read_archive_header
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
 from fsbackup_tui.engines.process import Command, ToolFailed, run

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -19,6 +17,7 @@ from fsbackup_tui.engines.postgres.archive import list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.plain import check_harmless, scan_plain
+from fsbackup_tui.engines.postgres.schema import schema_digest
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
 from fsbackup_tui.engines.process import Command, RunningChild, ToolFailed, run
 
@@ -286,48 +285,6 @@ async def write_schema(
     except ToolFailed as error:
         raise explain_failure(error, log, what="SCHEMA NOT WRITTEN") from error
     return target.name, await asyncio.to_thread(schema_digest, target)
-
-
-def schema_digest(path: Path) -> str:
-    """Return the SHA-256 of a schema's canonical form, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for line in canonical_schema(stream):
-            digest.update(line)
-    return digest.hexdigest()
-
-
-# What a client writes of itself and for its own session; nothing of it is in the database.
-_OF_THE_CLIENT = re.compile(
-    rb"\\(un)?restrict |-- Dumped (from|by) |"
-    rb"SET (statement_timeout|lock_timeout|idle_in_transaction_session_timeout|"
-    rb"transaction_timeout|client_encoding|standard_conforming_strings|check_function_bodies|"
-    rb"xmloption|client_min_messages|row_security) = |"
-    rb"SELECT pg_catalog\.set_config\('search_path', '', false\);"
-)
-_TEXT_LITERAL = rb"'(?:[^']|'')*'::character varying(?:\(\d+\))?"
-_VARCHAR_LIST = re.compile(
-    rb"\(ARRAY\[(" + _TEXT_LITERAL + rb"(?:, " + _TEXT_LITERAL + rb")*)\]\)::text\[\]"
-)
-
-
-def canonical_schema(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a schema dump that describe the database, in a form that lasts.
-
-    Left out: the random ``\\restrict`` keys, versions, the dump's own session settings, empty
-    lines and plain comment bars. ``varchar_column IN ('a', 'b')`` in a check is written one way
-    by the database it was first made in and another way by every restored copy (tried on 15, 17
-    and 18); both become the copy's way.
-    """
-    for line in lines:
-        if line in {b"\n", b"--\n"} or _OF_THE_CLIENT.match(line):
-            continue
-        yield _VARCHAR_LIST.sub(_each_as_text, line)
-
-
-def _each_as_text(match: re.Match[bytes]) -> bytes:
-    members = re.findall(_TEXT_LITERAL, match[1])
-    return b"ARRAY[" + b", ".join(b"(" + member + b")::text" for member in members) + b"]"
 
 
 async def dump_globals(

@@ -14,13 +14,15 @@ from fsbackup_tui.domain.events import Report, TableDone
 from fsbackup_tui.domain.point import PostgresFacts, TableFacts
 from fsbackup_tui.engines.postgres.catalogue import Catalogue, ObjectKey, entry_key, one_line
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.dump import canonical_schema
 from fsbackup_tui.engines.postgres.restore import RestoreRun
+from fsbackup_tui.engines.postgres.schema import canonical_schema
 from fsbackup_tui.engines.postgres.toc import TocEntry
 
 _SETVAL = re.compile(
     r"pg_catalog\.setval\('(?P<name>(?:[^']|'')*)', (?P<value>-?\d+), (?P<called>true|false)\)"
 )
+_LARGE_OBJECT = re.compile(r"lo_create\('(\d+)'\)|^(\d+)$", re.MULTILINE)
+_NAMED_OBJECT = re.compile(r"LARGE OBJECT (\d+)\b")
 # Their text is kept as it was given, so that two databases can be compared by it; expressions
 # are written anew by each server.
 _TEXT_IS_STABLE = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
@@ -73,7 +75,7 @@ class Judge:
         self._report = report
         self._tables = {(one_line(t.schema), one_line(t.name)): t for t in facts.tables}
         self._used: Counter[ObjectKey] = Counter()
-        self._large_objects: set[int] = set()
+        self._large_objects: dict[int, tuple[bool, bool]] = {}
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
         self._extensions: dict[str, str] = {}
         self._uncounted = 0
@@ -88,9 +90,11 @@ class Judge:
         for schema, name in await cursor.fetchall():
             self._names[one_line(schema), one_line(name)] = (schema, name)
         cursor = await self._connection.execute(
-            "SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_largeobject_metadata"
+            "SELECT oid::pg_catalog.int8, lomacl IS NOT NULL,"
+            " pg_catalog.obj_description(oid, 'pg_largeobject') IS NOT NULL"
+            " FROM pg_catalog.pg_largeobject_metadata"
         )
-        self._large_objects = {row[0] for row in await cursor.fetchall()}
+        self._large_objects = {row[0]: (row[2], row[1]) for row in await cursor.fetchall()}
         cursor = await self._connection.execute(
             "SELECT extname::text, extversion FROM pg_catalog.pg_extension"
         )
@@ -140,6 +144,8 @@ class Judge:
         return None
 
     def _in_catalogue(self, entry: TocEntry) -> str | None:
+        if entry.schema is None and entry.name.startswith("LARGE OBJECT"):
+            return self._of_large_objects(entry)
         key = entry_key(entry)
         candidates = self._catalogue.objects.get(key, ())
         if self._used[key] >= len(candidates):
@@ -232,15 +238,23 @@ class Judge:
 
     async def large_objects(self, entry: TocEntry) -> str | None:
         """BLOB, BLOB METADATA: every object is there. BLOBS: their bytes came without an error."""
-        wanted = {int(word) for word in re.findall(r"\d+", entry.definition)}
-        if entry.kind == "BLOB":
-            wanted = {int(entry.name)}
-        if entry.kind != "BLOBS":
-            missing = wanted - self._large_objects
-            return f"{len(missing)} large objects are missing" if missing else None
-        if self._errors.get(entry.dump_id):
-            return "its large objects did not arrive"
-        return None if self._large_objects else "there are no large objects in the copy"
+        if entry.kind == "BLOBS":
+            if self._errors.get(entry.dump_id):
+                return "its large objects did not arrive"
+            return None if self._large_objects else "there are no large objects in the copy"
+        wanted = {int(match[1] or match[2]) for match in _LARGE_OBJECT.finditer(entry.definition)}
+        missing = wanted - set(self._large_objects)
+        return f"{len(missing)} large objects are missing" if missing or not wanted else None
+
+    def _of_large_objects(self, entry: TocEntry) -> str | None:
+        """Look up a COMMENT or ACL of large objects, which no schema-only dump shows."""
+        texts = (entry.name, entry.definition)
+        wanted = {int(number) for text in texts for number in _NAMED_OBJECT.findall(text)}
+        for number in wanted:
+            commented, granted = self._large_objects.get(number, (False, False))
+            if not (commented if entry.kind == "COMMENT" else granted):
+                return f"large object {number} lacks it"
+        return None
 
 
 _LOOKUPS: Mapping[str, Callable[[Judge, TocEntry], Awaitable[str | None]]] = {

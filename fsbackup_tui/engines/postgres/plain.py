@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,13 +47,27 @@ _KEPT_DEFINITION = 1024 * 1024
 
 @dataclass(slots=True)
 class PlainScan:
-    """What a plain dump holds: its entries, rows per data entry (by dump id), its completeness."""
+    """What a plain dump holds: its entries, rows per data entry (by dump id), its completeness.
+
+    ``starts`` are the entries' first bytes, counted in plain bytes.
+    """
 
     entries: list[TocEntry] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
     rows: dict[int, int] = field(default_factory=dict)
     complete: bool = False
     commands: list[str] = field(default_factory=list)
     bytes: int = 0
+
+    def ranges_of(self, entries: Collection[TocEntry]) -> list[range]:
+        """Return the ranges of plain bytes that these entries take, in ascending order."""
+        ids = {entry.dump_id for entry in entries}
+        ends = [*self.starts[1:], self.bytes]
+        return [
+            range(start, end)
+            for entry, start, end in zip(self.entries, self.starts, ends, strict=True)
+            if entry.dump_id in ids
+        ]
 
 
 def read_plain_to_the_end(path: Path) -> None:
@@ -131,9 +145,11 @@ class _Scanner:
         self._definition: list[bytes] = []
         self._definition_bytes = 0
         self._rows = 0
+        self._line_start = 0
         self._last: deque[bytes] = deque(maxlen=_TRAILER_LINES)
 
     def feed(self, block: bytes) -> None:
+        base = self.scan.bytes - len(self._rest)
         self.scan.bytes += len(block)
         text = self._rest + block
         position = 0
@@ -146,6 +162,7 @@ class _Scanner:
             end = text.find(b"\n", position)
             if end < 0:
                 break
+            self._line_start = base + position
             self._line(text[position:end])
             position = end + 1
         self._rest = text[position:]
@@ -177,6 +194,7 @@ class _Scanner:
 
     def finish(self) -> PlainScan:
         if self._rest and not self._in_rows:
+            self._line_start = self.scan.bytes - len(self._rest)
             self._line(self._rest)
         self._close_definition()
         self.scan.complete = not self._in_rows and not self._quote and _has_trailer(self._last)
@@ -267,6 +285,7 @@ class _Scanner:
             for part in ("schema", "name", "owner", "kind")
         )
         number = len(self.scan.entries) + 1
+        self.scan.starts.append(self._line_start)
         self.scan.entries.append(
             TocEntry(
                 number, 0, 0, kind, None if schema == "-" else schema, name,

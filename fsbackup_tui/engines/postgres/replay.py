@@ -246,8 +246,8 @@ async def finish_database(
 
 def _property_statements(
     database: sql.Identifier, facts: PostgresFacts
-) -> list[tuple[str, sql.Composable]]:
-    statements: list[tuple[str, sql.Composable]] = [
+) -> list[tuple[str, sql.Composed]]:
+    statements: list[tuple[str, sql.Composed]] = [
         (
             "comment",
             sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, sql.Literal(facts.comment)),
@@ -267,7 +267,7 @@ def _property_statements(
     return statements
 
 
-def setting_statement(database: sql.Identifier, setting: DatabaseSetting) -> sql.Composable:
+def setting_statement(database: sql.Identifier, setting: DatabaseSetting) -> sql.Composed:
     """Return the statement that sets what pg_db_role_setting held, lists of names as lists."""
     if setting.name.lower() in _LISTS_OF_NAMES:
         value: sql.Composable = sql.SQL(", ").join(
@@ -313,7 +313,7 @@ def parse_database_grant(item: str) -> tuple[str, dict[str, bool]] | None:
 
 def _grant_statements(
     database: sql.Identifier, facts: PostgresFacts
-) -> list[tuple[str, sql.Composable]]:
+) -> list[tuple[str, sql.Composed]]:
     if not facts.grants:
         return [
             (
@@ -321,7 +321,7 @@ def _grant_statements(
                 sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(database),
             )
         ]
-    statements: list[tuple[str, sql.Composable]] = []
+    statements: list[tuple[str, sql.Composed]] = []
     for item in facts.grants:
         parsed = parse_database_grant(item)
         if parsed is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from fsbackup_tui.engines.process import (
     run_pipeline,
 )
 
+_OF_TRANSACTIONS = re.compile(r"there is (already a|no) transaction in progress")
 # Extensions that work in one database of a server alone (their background worker is told its
 # name), so a copy beside the live one can't have them; and the schemas they bring.
 SINGLE_DATABASE_EXTENSIONS: Mapping[str, tuple[str, ...]] = {"pg_cron": ("cron",)}
@@ -182,16 +184,19 @@ async def restore_plain(
     on_started: Callable[[RunningChild], None] | None = None,
     on_log: Callable[[str], None] | None = None,
 ) -> RestoreRun:
-    """Fill the database from a plain dump, in one transaction; ``scan`` is what judged it.
+    """Fill the database from a plain dump; ``scan`` is what ``scan_for_restore`` found in it.
 
     The text comes to psql from fsbackup's own decompressor, whose exit status counts as much as
-    psql's. Subscriptions in it come disabled and unconnected, as pg_dump writes them.
+    psql's, without the parts of ``deferred_entries``. psql stops at the first error; it is
+    asked for one transaction, but a dump with large objects commits in its midst.
     """
+    left_out = deferred_entries(scan.entries)
+    skip = [f"{part.start}:{part.stop}" for part in scan.ranges_of(left_out)]
     check_harmless(dump, scan)
     started = monotonic()
     log = ToolLog("psql", redactor, on_log)
     feeder = Command(
-        (sys.executable, "-P", "-m", "fsbackup_tui.engines.compression", str(dump)),
+        (sys.executable, "-P", "-m", "fsbackup_tui.engines.compression", str(dump), *skip),
         env={"PYTHONDONTWRITEBYTECODE": "1"},
     )
     loader = Command(
@@ -219,5 +224,10 @@ async def restore_plain(
     except ToolFailed as error:
         raise explain_failure(error, log, what="RESTORE BROKE OFF") from error
     return RestoreRun(
-        0, tuple(log.errors), tuple(log.warnings), monotonic() - started, rows=scan.rows
+        0,
+        tuple(log.errors),
+        tuple(warning for warning in log.warnings if not _OF_TRANSACTIONS.match(warning)),
+        monotonic() - started,
+        deferred=tuple(left_out),
+        rows=scan.rows,
     )

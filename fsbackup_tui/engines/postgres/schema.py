@@ -1,0 +1,63 @@
+"""A schema's canonical form and its digest: what makes two schemas the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+def schema_digest(path: Path) -> str:
+    """Return the SHA-256 of a schema's canonical form, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for line in canonical_schema(stream):
+            digest.update(line)
+    return digest.hexdigest()
+
+
+# What a client writes of itself and for its own session; nothing of it is in the database.
+_OF_THE_CLIENT = re.compile(
+    rb"\\(un)?restrict |-- (Dumped (from|by)|Started on|Completed on|PostgreSQL database dump)|"
+    rb"SET (statement_timeout|lock_timeout|idle_in_transaction_session_timeout|"
+    rb"transaction_timeout|client_encoding|standard_conforming_strings|check_function_bodies|"
+    rb"xmloption|client_min_messages|row_security) = |"
+    rb"SELECT pg_catalog\.set_config\('search_path', '', false\);"
+)
+_LEFT_OUT = re.compile(
+    rb"-- Name: (SUBSCRIPTION .*; Type: COMMENT;|.*; Type: SUBSCRIPTION( TABLE)?;"
+    rb"|.*; Type: MATERIALIZED VIEW DATA;"
+    rb"|(EXTENSION )?pg_cron; Type: (EXTENSION|COMMENT);"
+    rb"|cron; Type: SCHEMA;|SCHEMA cron; Type: |.*; Schema: cron;)"
+)
+_TEXT_LITERAL = rb"'(?:[^']|'')*'::character varying(?:\(\d+\))?"
+_VARCHAR_LIST = re.compile(
+    rb"\(ARRAY\[(" + _TEXT_LITERAL + rb"(?:, " + _TEXT_LITERAL + rb")*)\]\)::text\[\]"
+)
+
+
+def canonical_schema(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a schema dump that describe the database, in a form that lasts.
+
+    Left out: the random ``\\restrict`` keys, versions, the dump's own session settings, empty
+    lines and plain comment bars. ``varchar_column IN ('a', 'b')`` in a check is written one way
+    by the database it was first made in and another way by every restored copy (tried on 15, 17
+    and 18); both become the copy's way. What a copy never gets (``deferred_entries``) and the
+    REFRESH that ``pg_restore --schema-only`` adds are left out too, so that the digests of a
+    copy and of its original are equal.
+    """
+    skipping = False
+    for line in lines:
+        if line.startswith(b"-- Name: "):
+            skipping = _LEFT_OUT.match(line) is not None
+        if skipping:
+            continue
+        if line in {b"\n", b"--\n"} or _OF_THE_CLIENT.match(line):
+            continue
+        yield _VARCHAR_LIST.sub(_each_as_text, line)
+
+
+def _each_as_text(match: re.Match[bytes]) -> bytes:
+    members = re.findall(_TEXT_LITERAL, match[1])
+    return b"ARRAY[" + b", ".join(b"(" + member + b")::text" for member in members) + b"]"
