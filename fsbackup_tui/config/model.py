@@ -24,6 +24,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+COMPRESSION_PATTERN = r"^(auto|none|gzip(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
 
 
@@ -163,7 +164,7 @@ class PostgresSource(Settings):
     admin: Admin = Admin()
     scope: Literal["full", "schema", "data"] = "full"
     format: Literal["auto", "custom", "directory", "plain"] = "auto"
-    compression: Annotated[str, Field(pattern=r"^(auto|none|(gzip|zstd)(:\d{1,2})?)$")] = "auto"
+    compression: Annotated[str, Field(pattern=COMPRESSION_PATTERN)] = "auto"
     jobs: Literal["auto"] | Jobs = "auto"
     fingerprints: Literal["content", "counts"] = "content"
     exclude_schemas: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ _SECRET_KEY = re.compile(r"(?i)url|passw|passphrase|secret|token|key|dsn")
 _NAME_HINT = "letters, digits, - and _, beginning with a letter or digit, at most 40"
 _PATTERN_HINTS = {
     "site": f"a name has {_NAME_HINT}",
-    "compression": "write auto, none, gzip, gzip:LEVEL, zstd or zstd:LEVEL",
+    "compression": "write auto, none, gzip, gzip:1 to gzip:9, zstd, or zstd:1 to zstd:22",
 }
 _MISSING_EXAMPLES = {
     ("site",): "add site: NAME, the name of what is backed up",

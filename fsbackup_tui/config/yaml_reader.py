@@ -205,7 +205,7 @@ class _Builder:
                 case "int":
                     return int(text, 0 if text[:2] in ("0o", "0x") else 10)
                 case "float":
-                    return float(text.replace(".inf", "inf").replace(".nan", "nan").lower())
+                    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
                 case "str":
                     return text
         except ValueError:
@@ -233,6 +233,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Config
     lines = text.splitlines()
     here = lines[line - 1] if line is not None and line <= len(lines) else ""
     found = (error.problem or error.context or "it can't be read").replace("'\\t'", "a tab")
+    # The name may be a piece of a password that begins with *.
+    found = re.sub(r"(undefined alias) '.*'", r"\1", found, flags=re.DOTALL)
     if "\t" in here[: len(here) - len(here.lstrip())] or "a tab" in found:
         return ConfigProblem(file, line, "a tab is used to indent", "indent with spaces")
     begun = error.context_mark.line + 1 if error.context_mark is not None else line
@@ -244,7 +246,10 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Config
 
 
 _REMEDIES: tuple[tuple[str, str], ...] = (
-    ("mapping values are not allowed", "put a value that has ': ' in it in quotes"),
+    (
+        "mapping values are not allowed",
+        "put a value that has ': ' in it in quotes, or mend the indentation",
+    ),
     ("found character '%'", "put a value that begins with % in quotes"),
     ("found character '@'", "put a value that begins with @ in quotes"),
     ("found character '`'", "put a value that begins with ` in quotes"),

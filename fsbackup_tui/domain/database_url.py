@@ -30,6 +30,7 @@ _PLACEHOLDER = re.compile(
     r"(?i)^(?:[\[<{(]+\s*)(?:(?:your|db|database|postgres|the|my)[-_ ]*)*password(?:\s*[\]>})]+)$"
     r"|^your[-_ ]?(?:db[-_ ]?|database[-_ ]?)?password$"
 )
+_TEMPLATE_PIECE = re.compile(r"\[[A-Za-z _-]+\]|<[A-Za-z _-]+>")
 _HOST_CHARACTERS = re.compile(r"[\w.:%-]+")
 _PATTERN = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
@@ -187,7 +188,9 @@ def _decoded(text: str, what: str) -> str:
             fix="Encode it again: a character outside ASCII is two or more codes, ü is %C3%BC.",
         ) from None
     if "\0" in decoded:
-        raise UsageError(f"{what.upper()} NOT USABLE: %00 can't be part of it.")
+        raise UsageError(
+            f"{what.upper()} NOT USABLE: %00 can't be part of it.", fix="Take the %00 out."
+        )
     return decoded
 
 
@@ -217,6 +220,8 @@ def _address(given: Mapping[str, str], notes: list[str]) -> DatabaseAddress:
     host = _checked_host(given.get("host", ""))
     port = _checked_port(given.get("port", ""))
     user, database = given.get("user"), given.get("dbname", "")
+    if user is not None and _TEMPLATE_PIECE.search(user):
+        raise _not_filled_in("USER")
     password = _checked_password(given.get("password"), notes)
     parameters, schema, pooled = translate_parameters(
         {name: value for name, value in given.items() if name not in ADDRESS_KEYWORDS}, notes
@@ -256,16 +261,20 @@ def _checked_host(host: str) -> str:
         raise _several_hosts()
     if host and not _HOST_CHARACTERS.fullmatch(host):
         if any(character in host for character in "[]<>{}"):
-            raise UsageError(
-                "HOST NOT FILLED IN: it still holds the brackets of a template.",
-                fix="Replace what stands in the brackets, and the brackets, by your project's own.",
-            )
+            raise _not_filled_in("HOST")
         raise UsageError(
             "HOST NOT USABLE: it holds a character that no host name has.",
             why="Often a piece of an unescaped password was taken for the host.",
             fix=f"Write {_PATTERN}, with %-codes in the password.",
         )
     return host.lower() if host.isascii() else host
+
+
+def _not_filled_in(what: str) -> UsageError:
+    return UsageError(
+        f"{what} NOT FILLED IN: it still holds the brackets of a template.",
+        fix="Replace what stands in the brackets, and the brackets, by your project's own.",
+    )
 
 
 def _several_hosts() -> UsageError:
