@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,7 +30,7 @@ from fsbackup_tui.demo.sample_site import (
     write_files,
 )
 from fsbackup_tui.demo.server import embedded_binaries
-from fsbackup_tui.domain.errors import FsbackupError, JobError, UsageError
+from fsbackup_tui.domain.errors import FsbackupError, JobError, Problem, UsageError
 from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
 from fsbackup_tui.jobs.supervisor import (
     cancel_job,
@@ -207,8 +207,14 @@ class _Demo:
         asyncio.run(self._watch(job.id))
         ended = find_job(self._state, job.id)
         if ended.problem is not None:
-            raise JobError(ended.problem)
+            raise JobError(self._with_a_way_to_keep_it(ended.problem))
         return ended.result
+
+    def _with_a_way_to_keep_it(self, problem: Problem) -> Problem:
+        if self._place.kept:
+            return problem
+        keep = "fsbackup demo --dir DIR keeps the job's directory, with its log."
+        return replace(problem, fix=f"{problem.fix}\n{keep}".strip())
 
     async def _watch(self, job_id: str) -> None:
         if self._state is not None:

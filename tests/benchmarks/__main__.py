@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from fsbackup_tui.config.model import parse_size
@@ -29,6 +30,7 @@ from tests.benchmarks.startup import first_paint_seconds, help_seconds
 
 _BARS_FROM_BYTES = 10**9
 Seconds = dict[str, list[float]]
+Contenders = dict[str, Callable[[], run.Timed]]
 
 
 def main() -> int:
@@ -90,12 +92,13 @@ def _backups(site: BenchSite, repeat: int) -> tuple[Seconds, str, int]:
     point, peak = "", 0
     for round_number in range(repeat):
         _say(f"backup round {round_number + 1} of {repeat}")
-        for name, timed in (
-            ("seed's script", lambda: run.seed_backup(site)),
-            ("raw pg_dump", lambda: run.raw_backup(site, options)),
-            ("fsbackup, counts", lambda: run.fsbackup_backup(site, "counts")),
-            ("fsbackup, content", lambda: run.fsbackup_backup(site, "content")),
-        ):
+        contenders: Contenders = {
+            "seed's script": lambda: run.seed_backup(site),
+            "raw pg_dump": lambda: run.raw_backup(site, options),
+            "fsbackup, counts": lambda: run.fsbackup_backup(site, "counts"),
+            "fsbackup, content": lambda: run.fsbackup_backup(site, "content"),
+        }
+        for name, timed in contenders.items():
             run.settle(site)
             outcome = timed()
             seconds[name].append(outcome.seconds)
@@ -115,11 +118,12 @@ def _restores(site: BenchSite, repeat: int, point: str) -> tuple[Seconds, int]:
     peak = first.peak_bytes
     for round_number in range(repeat):
         _say(f"restore round {round_number + 1} of {repeat}")
-        for name, timed in (
-            ("gunzip | psql", lambda: run.seed_restore(site)),
-            ("raw pg_restore", lambda: run.raw_restore(site, options)),
-            ("fsbackup restore", lambda: run.fsbackup_restore(site, point, "counts")),
-        ):
+        contenders: Contenders = {
+            "gunzip | psql": lambda: run.seed_restore(site),
+            "raw pg_restore": lambda: run.raw_restore(site, options),
+            "fsbackup restore": lambda: run.fsbackup_restore(site, point, "counts"),
+        }
+        for name, timed in contenders.items():
             run.settle(site)
             outcome = timed()
             seconds[name].append(outcome.seconds)

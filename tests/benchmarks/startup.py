@@ -26,7 +26,7 @@ def _first_paint(site: BenchSite, environment: Mapping[str, str]) -> float:
     stream = pyte.ByteStream(screen)
     program, *arguments = site.fsbackup()
     started = time.perf_counter()
-    child = pexpect.spawn(
+    child: pexpect.spawn[bytes] = pexpect.spawn(
         program,
         arguments,
         dimensions=(_ROWS, _COLUMNS),
