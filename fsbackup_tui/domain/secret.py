@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 REDACTED = "***"
 _SHORTEST_REDACTED = 3
-_URL_PASSWORD = re.compile(r"(?P<head>[a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\"]*:)[^\s@'\"]+(?=@)")
+# The scheme's length is bounded: a long run of letters would take quadratic time otherwise.
+_URL_PASSWORD = re.compile(r"(?P<head>[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s:/@'\"]*:)[^\s@'\"]+(?=@)")
 _KEYWORD_PASSWORD = re.compile(
     r"(?i)\b(?P<head>(?:password|passwd|pgpassword)\s*=\s*)(?:'[^']*'|\S+)"
 )

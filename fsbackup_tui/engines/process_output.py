@@ -36,11 +36,10 @@ class LineSplitter:
             data = data[1:]
         if data:
             self._after_carriage_return = data.endswith(b"\r")
-        *lines, self._rest = _cut(self._rest + data)
-        while len(self._rest) > LONGEST_LINE_BYTES:
-            lines.append(self._rest[:LONGEST_LINE_BYTES])
-            self._rest = self._rest[LONGEST_LINE_BYTES:]
-        return [line.decode("utf-8", errors="replace") for line in lines]
+        *whole, last = _cut(self._rest + data)
+        *begun, self._rest = _pieces(last)
+        pieces = [piece for line in whole for piece in _pieces(line)]
+        return [piece.decode("utf-8", errors="replace") for piece in (*pieces, *begun)]
 
     def finish(self) -> list[str]:
         """Return the last line if the stream ended without a line's end."""
@@ -50,6 +49,11 @@ class LineSplitter:
 
 def _cut(data: bytes) -> list[bytes]:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    starts = range(0, max(len(line), 1), LONGEST_LINE_BYTES)
+    return [line[start : start + LONGEST_LINE_BYTES] for start in starts]
 
 
 class LineFeed:
