@@ -17,7 +17,7 @@ def find_point(
     from fsbackup_tui.repository.reader import resolve_point
 
     loaded = context.load()
-    with open_catalogue(loaded, context.environ, context.now()) as catalogue:
+    with open_catalogue(loaded, context.environ) as catalogue:
         return resolve_point(
             catalogue.points(), text, zone=site_zone(loaded), part=part, any_trust=any_trust
         )

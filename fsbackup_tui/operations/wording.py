@@ -34,7 +34,7 @@ __all__ = [
 
 
 def size_text(count: int | None) -> str:
-    """Return bytes in decimal units, one digit behind the point below ten: ``1.2 GB``, ``310 MB``."""
+    """Return bytes in decimal units: ``512 B``, ``1.2 GB``, ``310 MB``."""
     if count is None or count < 0:
         return UNKNOWN
     text = humanize.naturalsize(count, format="%.1f")
@@ -44,12 +44,7 @@ def size_text(count: int | None) -> str:
     if float(number) < 10:
         return text
     whole = humanize.naturalsize(count, format="%.0f")
-    # 999.6 kB rounds to 1000 kB: the next unit says it better.
-    return (
-        humanize.naturalsize(round(count, 1 - len(str(count))), format="%.1f")
-        if (whole.startswith("1000 "))
-        else whole
-    )
+    return whole.replace("1 ", "1.0 ", 1) if whole.startswith("1 ") else whole
 
 
 def when_text(moment: datetime | None, now: datetime, zone: tzinfo) -> str:

@@ -23,6 +23,7 @@ from fsbackup_tui.repository.manifest import MANIFEST_NAME, PART_NAME
 
 PARTIAL_PREFIX = ".partial-"
 MARKER_NAME = ".job"
+PART_MARKER_NAME = "job"
 _WRITE_LOCK_WAIT = 600.0
 
 

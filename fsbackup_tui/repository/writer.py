@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import RepositoryError, RepositoryUnwritable
+from fsbackup_tui.domain.errors import Interrupted, RepositoryError, RepositoryUnwritable
 from fsbackup_tui.domain.point import (
     Artifact,
     ArtifactRole,
@@ -43,6 +44,7 @@ from fsbackup_tui.repository.files import (
 from fsbackup_tui.repository.layout import RECOVER_NAME, SITE_NAME, Repository
 from fsbackup_tui.repository.leftovers import (
     MARKER_NAME,
+    PART_MARKER_NAME,
     PARTIAL_PREFIX,
     make_marker,
     sweep_leftovers,
@@ -61,7 +63,6 @@ from fsbackup_tui.repository.recover_text import point_recover_text, stock_comma
 from fsbackup_tui.repository.site_text import mask_config
 
 __all__ = ["PointWriter", "hash_artifacts", "sweep_leftovers"]
-PART_MARKER_NAME = "job"
 Advance = Callable[[int], None]
 
 
@@ -90,6 +91,9 @@ class PointWriter:
         self._heading = heading
         self._marker: int | None = marker
         self._parts: dict[str, PartManifest] = {}
+        # A cancelled job abandons from its event loop while a thread may still hash or seal.
+        self._busy = threading.Lock()
+        self._abandoned = False
 
     @classmethod
     def begin(
@@ -157,12 +161,18 @@ class PointWriter:
             RepositoryError: the files there are not those the artifacts name.
             DiskFull, RepositoryUnwritable: it can't be written.
         """
+        with self._busy:
+            return self._commit_part(source, part, advance)
+
+    def _commit_part(
+        self, source: str, part: PartManifest, advance: Advance | None
+    ) -> PartManifest:
         partial, final = self._partial(source), self.directory / source
+        self._refuse_abandoned()
         with writing(partial):
             (partial / PART_MARKER_NAME).unlink(missing_ok=True)
-            part = dataclasses.replace(
-                part, source=source, artifacts=_complete(partial, part.artifacts, advance)
-            )
+            artifacts = _complete(partial, part.artifacts, self._stoppable(advance))
+            part = dataclasses.replace(part, source=source, artifacts=artifacts)
             if not part.restore_commands:
                 part = dataclasses.replace(part, restore_commands=stock_commands(part))
             content = write_json(partial / PART_NAME, part)
@@ -188,6 +198,11 @@ class PointWriter:
             RepositoryError: no part was committed, or one is still partial.
             DiskFull, RepositoryUnwritable: it can't be written; whole parts stay.
         """
+        with self._busy:
+            return self._finish(phases, now)
+
+    def _finish(self, phases: Mapping[str, float], now: datetime | None) -> Manifest:
+        self._refuse_abandoned()
         self._refuse_unfinished()
         finished = (now or datetime.now(UTC)).astimezone(UTC)
         known = scan_sequences(self._repository)
@@ -209,12 +224,30 @@ class PointWriter:
         return manifest
 
     def abandon(self) -> None:
-        """Take back what is not whole; whole parts stay, as an incomplete point."""
-        if self._marker is None:
-            return
-        with suppress(RepositoryUnwritable):
-            sweep_point(self._repository, self.directory)
-        self._release()
+        """Take back what is not whole; whole parts stay, as an incomplete point.
+
+        A point that a thread has just finished stays, too. Waits for that thread; hashing in it
+        is broken off.
+        """
+        self._abandoned = True
+        with self._busy:
+            if self._marker is None:
+                return
+            with suppress(RepositoryUnwritable):
+                sweep_point(self._repository, self.directory)
+            self._release()
+
+    def _stoppable(self, advance: Advance | None) -> Advance:
+        def step(count: int) -> None:
+            self._refuse_abandoned()
+            if advance is not None:
+                advance(count)
+
+        return step
+
+    def _refuse_abandoned(self) -> None:
+        if self._abandoned or self._marker is None:
+            raise Interrupted(f"GIVEN UP: the point {self.id} is not written any further.")
 
     def _partial(self, source: str) -> Path:
         return self.directory / f"{PARTIAL_PREFIX}{source}"

@@ -1,0 +1,244 @@
+"""One answer for the answer line, the lists and the screens, from the catalogue alone.
+
+No server is asked, and nothing here waits for a backup; what can't be read is told, not raised.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fsbackup_tui.domain.errors import (
+    PointDamaged,
+    PointNotFound,
+    Problem,
+    RepositoryError,
+    RepositoryMissing,
+    RepositoryNewer,
+)
+from fsbackup_tui.domain.health import Answer, Hints, InventoryState, RepositoryState, answer_line
+from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.repository.catalog import Catalogue
+from fsbackup_tui.repository.layout import (
+    Repository,
+    open_repository,
+    recall,
+    site_state,
+    whereabouts,
+)
+from fsbackup_tui.repository.lock import is_job_alive
+from fsbackup_tui.repository.reader import PointReader
+from fsbackup_tui.repository.recover_text import copy_name
+
+if TYPE_CHECKING:
+    from fsbackup_tui.config.load import LoadedConfig
+
+_NEWEST_LOOKED_AT = 400
+_PAGE = 50
+_LOCAL_TIME = Path("/etc/localtime")
+COMMAND_HINTS = Hints(
+    back_up="Take one: fsbackup backup PLAN",
+    verify="Verify it: fsbackup verify latest",
+    create="Make one: fsbackup init",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What there is to know without asking a server.
+
+    ``problem`` says why the repository can't be read (then ``newest`` is what was known of
+    it); ``newest`` are the first points in capture order, ``count`` is that of all.
+    """
+
+    answer: Answer
+    zone: tzinfo
+    repository: Repository | None
+    problem: Problem | None
+    newest: tuple[PointSummary, ...]
+    count: int
+    revision: int
+    catalogue_in_memory: bool
+
+
+def gather_status(
+    loaded: LoadedConfig,
+    environ: Mapping[str, str],
+    now: datetime,
+    *,
+    refresh: bool = True,
+    restore_rights: bool | None = None,
+    hints: Hints = COMMAND_HINTS,
+) -> Status:
+    """Return the state of a site's inventory.
+
+    Without ``refresh`` it is what the catalogue remembers, and the answer says ``checking…``.
+    """
+    with site_catalogue(loaded, environ) as (catalogue, repository, error, where):
+        if refresh and repository is not None:
+            catalogue.refresh(running=job_liveness(loaded, environ, repository))
+        newest = catalogue.points(limit=_NEWEST_LOOKED_AT)
+        zone = site_zone(loaded)
+        state = InventoryState(
+            site=loaded.config.site,
+            environment=loaded.config.environment,
+            zone=zone,
+            now=now,
+            repository=where,
+            newest=newest,
+            restore_rights=restore_rights,
+            checking=not refresh,
+            checked_at=catalogue.refreshed_at,
+            hints=hints,
+        )
+        return Status(
+            answer=answer_line(state),
+            zone=zone,
+            repository=repository,
+            problem=error.problem() if error is not None else None,
+            newest=tuple(newest),
+            count=catalogue.count(),
+            revision=catalogue.revision(),
+            catalogue_in_memory=catalogue.in_memory,
+        )
+
+
+@contextmanager
+def open_catalogue(
+    loaded: LoadedConfig, environ: Mapping[str, str], repository: Repository | None = None
+) -> Iterator[Catalogue]:
+    """Open the site's catalogue, compared with the repository, for the block.
+
+    Raises:
+        RepositoryError: the repository, unless it was given, can't be read.
+    """
+    if repository is None:
+        repository = _open(loaded, environ)
+    with Catalogue.open(site_state(loaded, environ, repository), repository) as catalogue:
+        catalogue.refresh(running=job_liveness(loaded, environ, repository))
+        yield catalogue
+
+
+@contextmanager
+def site_catalogue(
+    loaded: LoadedConfig, environ: Mapping[str, str]
+) -> Iterator[tuple[Catalogue, Repository | None, RepositoryError | None, RepositoryState]]:
+    """Open the site's catalogue as it is, even where the repository is not there.
+
+    Yields the catalogue, the repository or why there is none (the error, and its state in words).
+    """
+    repository: Repository | None = None
+    problem: RepositoryError | None = None
+    where: RepositoryState = "there"
+    try:
+        repository = _open(loaded, environ)
+    except RepositoryError as error:
+        problem, where = error, _state_of(error, loaded, environ)
+    with Catalogue.open(site_state(loaded, environ, repository), repository) as catalogue:
+        yield catalogue, repository, problem, where
+
+
+def last_good_part(
+    catalogue: Catalogue, repository: Repository, source: str
+) -> PartManifest | None:
+    """Return a source's part in the newest point that is whole, sound and not suspect.
+
+    What a new part is compared with, and where its weights come from; None for none.
+    """
+    offset = 0
+    while page := catalogue.points(limit=_PAGE, offset=offset):
+        offset += len(page)
+        for point in page:
+            if not usable_for_comparison(point, source):
+                continue
+            with suppress(PointDamaged, PointNotFound):
+                return PointReader(repository, point.id).part(source)
+    return None
+
+
+def usable_for_comparison(point: PointSummary, source: str) -> bool:
+    """Whether a point holds a part of the source that a new one may be measured by."""
+    return (
+        point.whole
+        and not point.suspect
+        and any(part.source == source and part.trust > Trust.INCOMPLETE for part in point.parts)
+    )
+
+
+def restore_command_lines(point: PointSummary, manifest: Manifest | None) -> tuple[str, ...]:
+    """Return fsbackup's own commands that restore each database part beside, ready to paste."""
+    facts = {part.source: part.postgres for part in manifest.parts} if manifest else {}
+    lines = []
+    for part in point.parts:
+        if not part.kind.startswith("postgres"):
+            continue
+        known = facts.get(part.source)
+        name = copy_name(known.identity.database if known else part.source)
+        words = ["fsbackup", "restore", point.id, "--part", part.source, "--beside", name]
+        if known is not None and known.scope == "data":
+            words += ["--schema-point", "SCHEMA_POINT"]
+        lines.append(shlex.join(words))
+    return tuple(lines)
+
+
+def job_liveness(
+    loaded: LoadedConfig, environ: Mapping[str, str], repository: Repository | None
+) -> Callable[[str], bool]:
+    """Return what tells whether the worker of a job of this site lives."""
+    state = site_state(loaded, environ, repository)
+    return lambda job: is_job_alive(state, job)
+
+
+def _open(loaded: LoadedConfig, environ: Mapping[str, str]) -> Repository:
+    from fsbackup_tui.config.load import state_directory
+
+    config = loaded.config
+    state = state_directory(loaded, environ)
+    return open_repository(config.repository, site=config.site, state=state)
+
+
+def _state_of(
+    error: RepositoryError, loaded: LoadedConfig, environ: Mapping[str, str]
+) -> RepositoryState:
+    from fsbackup_tui.config.load import state_directory
+
+    if isinstance(error, RepositoryNewer):
+        return "unusable"
+    root = loaded.config.repository.absolute()
+    known = recall(root, state_directory(loaded, environ)) is not None
+    where = whereabouts(root, remembered=known)
+    if where in ("not-mounted", "not-readable", "never-created"):
+        return where
+    return "never-created" if isinstance(error, RepositoryMissing) else "unusable"
+
+
+def site_zone(loaded: LoadedConfig) -> tzinfo:
+    """Return the zone in which the site's times are shown: the config's, else this machine's."""
+    name = loaded.config.timezone
+    if name:
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            # The config was checked when it was loaded; another machine may lack the zone.
+            return UTC
+    return machine_zone()
+
+
+def machine_zone(environ: Mapping[str, str] = os.environ) -> tzinfo:
+    """Return the machine's zone: ``$TZ``, else ``/etc/localtime``, else UTC."""
+    name = environ.get("TZ", "").removeprefix(":")
+    try:
+        if name:
+            return ZoneInfo(name)
+        with _LOCAL_TIME.open("rb") as file:
+            return ZoneInfo.from_file(file, key="local")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
