@@ -47,8 +47,9 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     with running_demo(options, environ=context.environ, stream=context.stderr) as report:
         opens = not (arguments.no_tui or context.json) and _is_terminal(context)
         context.emit(_document(report), lambda: _print(report, context, opens=opens))
-        if opens and report.comparison.equal:
-            _open_tui(arguments, report, context)
+        ended = _open_tui(arguments, report, context) if opens and report.comparison.equal else 0
+    if ended:
+        return ended
     if not context.json:
         _say_goodbye(report, context)
     return 0 if report.comparison.equal else 1
@@ -58,11 +59,12 @@ def _is_terminal(context: CliContext) -> bool:
     return sys.stdin.isatty() and context.stdout.isatty()
 
 
-def _open_tui(arguments: argparse.Namespace, report: DemoReport, context: CliContext) -> None:
+def _open_tui(arguments: argparse.Namespace, report: DemoReport, context: CliContext) -> int:
+    """Show the application on the demo's site; not 0 when a signal ended it, or its terminal."""
     from fsbackup_tui.cli import tui
     from fsbackup_tui.cli.context import CliContext as Context
 
-    tui.run(arguments, Context(config_path=report.place.config, environ=context.environ))
+    return tui.run(arguments, Context(config_path=report.place.config, environ=context.environ))
 
 
 def _document(report: DemoReport) -> dict[str, object]:
