@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from fsbackup_tui.domain.events import JournalLine, Warned
+from fsbackup_tui.domain.text import count_text, duration_text, plain_text, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,11 +22,6 @@ _REFRESH_SECONDS = 0.5
 _ACTIVE_SHOWN = 4
 
 
-def plain(text: str) -> str:
-    """Return foreign text on one line, its control characters replaced."""
-    return "".join(character if character.isprintable() else "�" for character in text)
-
-
 def bar_text(fraction: float, width: int = _BAR_WIDTH) -> str:
     """Return a bar in ASCII, ``[#####.....]``, full only when the work is."""
     filled = int(fraction * width)
@@ -34,8 +30,6 @@ def bar_text(fraction: float, width: int = _BAR_WIDTH) -> str:
 
 def progress_lines(feed: JobFeed, job: str, *, now: datetime, width: int) -> list[str]:
     """Return the live block: the job and its stage, bar and figures, what it is at."""
-    from fsbackup_tui.operations.wording import duration_text
-
     names = [stage.name for stage in feed.stages]
     place = feed.stage or "starting"
     if feed.stage in names and len(names) > 1:
@@ -45,17 +39,15 @@ def progress_lines(feed: JobFeed, job: str, *, now: datetime, width: int) -> lis
     if feed.progress is not None:
         lines.append("  ".join(_figures(feed)))
         if feed.progress.detail:
-            lines.append(plain(feed.progress.detail))
-        lines.extend(f"  {plain(name)}" for name in feed.progress.active[:_ACTIVE_SHOWN])
+            lines.append(plain_text(feed.progress.detail))
+        lines.extend(f"  {plain_text(name)}" for name in feed.progress.active[:_ACTIVE_SHOWN])
         more = len(feed.progress.active) - _ACTIVE_SHOWN
         if more > 0:
             lines.append(f"  and {more} more")
-    return [line[:width] for line in lines]
+    return [shorten(line, width) for line in lines]
 
 
 def _figures(feed: JobFeed) -> list[str]:
-    from fsbackup_tui.operations.wording import duration_text
-
     progress = feed.progress
     if progress is None:
         return []
@@ -76,7 +68,7 @@ def _figures(feed: JobFeed) -> list[str]:
 
 def amount_text(amount: float, unit: str) -> str:
     """Return an amount in its unit; bytes as sizes, anything else counted."""
-    from fsbackup_tui.operations.wording import count_text, size_text
+    from fsbackup_tui.operations.wording import size_text
 
     return size_text(int(amount)) if unit == "bytes" else f"{count_text(int(amount))} {unit}"
 
@@ -104,7 +96,7 @@ class QuietView:
         """Print the new warnings."""
         for line in lines:
             if isinstance(line.event, Warned):
-                self._stream.write(f"warning: {plain(line.event.text)}\n")
+                self._stream.write(f"warning: {plain_text(line.event.text)}\n")
                 self._stream.flush()
 
     def pause(self) -> None:
@@ -133,7 +125,7 @@ class LiveView:
 
         for line in lines:
             if isinstance(line.event, Warned):
-                self._console.print(Text(f"warning: {plain(line.event.text)}", style="yellow"))
+                self._console.print(Text(f"warning: {plain_text(line.event.text)}", style="yellow"))
         if feed.outcome is not None or time.monotonic() - self._shown_at < _REFRESH_SECONDS:
             return
         self._shown_at = time.monotonic()
