@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,20 +36,21 @@ _POLL_SECONDS = 0.05
 def reap_lost(
     state: Path,
     *,
-    end_sessions: Callable[[Job], None] | None = None,
+    end_sessions: Callable[[Job], bool] | None = None,
     now: datetime | None = None,
 ) -> list[Job]:
     """End what the workers that vanished left, and settle their jobs as lost; return those.
 
     Children are told by pid and start time, and by PGAPPNAME in their environment: a pid that was
     given to something else is left alone. ``end_sessions`` is for what may be left on the server
-    (sessions whose application_name is ``fsbackup/<job>``). Each job is settled once. Jobs that
-    can't be read or written are left as they are.
+    (sessions whose application_name is ``fsbackup/<job>``) and returns whether that was seen to;
+    whoever has the credentials passes it, and gets the jobs settled by others before too. Jobs
+    that can't be read or written are left as they are.
     """
     settled: list[Job] = []
     for directory in _job_directories(state):
         document = read_json(directory / STATE)
-        if document is not None and document.get("state") != "running":
+        if document is not None and not _unsettled(document, sessions=end_sessions is not None):
             continue
         try:
             job = load_job(directory, now=now)
@@ -57,12 +58,18 @@ def reap_lost(
             continue
         if job.state != "lost":
             continue
-        end_children(job)
-        if end_sessions is not None:
-            end_sessions(job)
-        if _settle(job):
+        if document is None or document.get("state") == "running":
+            end_children(job)
+        seen_to = end_sessions is not None and end_sessions(job)
+        if _settle(job, sessions_ended=seen_to):
             settled.append(job)
     return settled
+
+
+def _unsettled(document: Mapping[str, object], *, sessions: bool) -> bool:
+    if document.get("state") == "running":
+        return True
+    return sessions and document.get("state") == "lost" and not document.get("sessions_ended")
 
 
 def end_children(job: Job) -> None:
@@ -116,7 +123,7 @@ def prune_jobs(state: Path, *, now: datetime | None = None) -> list[str]:
     return removed
 
 
-def _settle(job: Job) -> bool:
+def _settle(job: Job, *, sessions_ended: bool) -> bool:
     shutil.rmtree(job.directory / WORK, ignore_errors=True)
     with contextlib.suppress(OSError):
         (job.directory / RESERVE).unlink(missing_ok=True)
@@ -124,6 +131,7 @@ def _settle(job: Job) -> bool:
     if document is None or job.problem is None:
         return False
     document["state"] = job.state
+    document["sessions_ended"] = sessions_ended
     document["problem"] = asdict(job.problem)
     document["finished"] = None if job.finished is None else format_time(job.finished)
     try:

@@ -178,18 +178,32 @@ def test_what_a_lost_job_left_is_ended_by_the_next_fsbackup(
     send(job, signal.SIGKILL)
     lost = wait_for_state(job, "lost")
     assert is_same_process(child.pid, child.start_time)
-    ended_sessions: list[str] = []
 
-    reaped = reap_lost(state, end_sessions=lambda job: ended_sessions.append(job.id))
-
-    assert [job.id for job in reaped] == [lost.id]
-    assert ended_sessions == [lost.id]
+    assert [job.id for job in reap_lost(state)] == [lost.id]
     assert not is_same_process(child.pid, child.start_time)
     assert not (job.directory / WORK).exists()
     assert reap_lost(state) == []
     settled = find_job(state, "last")
     assert settled.state == "lost"
     assert settled.problem == lost.problem
+
+
+def test_sessions_of_a_lost_job_are_offered_until_somebody_saw_to_them(
+    loaded: LoadedConfig, state: Path
+) -> None:
+    job = start_slow_job(loaded, state, "loop")
+    send(job, signal.SIGKILL)
+    wait_for_state(job, "lost")
+    reap_lost(state)
+    offered: list[str] = []
+
+    def end_sessions(job: Job) -> bool:
+        offered.append(job.id)
+        return len(offered) > 1
+
+    for _ in range(4):
+        reap_lost(state, end_sessions=end_sessions)
+    assert offered == [job.id, job.id]
 
 
 def test_a_process_that_got_a_lost_childs_pid_is_left_alone(
