@@ -12,40 +12,38 @@ from pathlib import Path
 import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from tests.support.processes import is_running, processes_in_group
+from tests.support.processes import is_running, processes_in_group, state
 from tests.support.servers import FreshServer, execute, package_binaries, query
 from tests.support.waiting import wait_until
 
 GONE_SECONDS = 5.0
 
 RUN = """
-import asyncio, json, pathlib, sys
+import asyncio, json, pathlib, signal, sys
 from fsbackup_tui.engines.process import Command, run_pipeline
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as the worker does
+commands = [Command(tuple(argv), env=env) for argv, env in json.loads(sys.argv[1])]
 
 def started(child):
     # Until setpriv has become the program, nothing is bound to our life.
-    while any(b"setpriv" in pathlib.Path(f"/proc/{pid}/comm").read_bytes() for pid in child.pids):
-        pass
-    if sys.argv[2] == "paused":
-        child.pause()
+    for pid, command in zip(child.pids, commands):
+        program = pathlib.Path(f"/proc/{pid}/exe")
+        while program.readlink().name != pathlib.Path(command.argv[0]).name:
+            pass
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, child.pause)
     print(*child.pids, flush=True)
 
-async def main():
-    commands = [Command(tuple(argv), env=env) for argv, env in json.loads(sys.argv[1])]
-    await run_pipeline(commands, on_started=started)
-
-asyncio.run(main())
+asyncio.run(run_pipeline(commands, on_started=started))
 """
 
 
 class Worker:
     """A process like fsbackup's worker, leader of its own session, running a pipeline."""
 
-    def __init__(
-        self, commands: str, state: str = "running", *, leads_session: bool = True
-    ) -> None:
+    def __init__(self, commands: str, *, leads_session: bool = True) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", RUN, commands, state],
+            [sys.executable, "-P", "-c", RUN, commands],
             start_new_session=leads_session,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -54,6 +52,12 @@ class Worker:
             raise AssertionError("no pipe")
         with self.process.stdout as output:
             self.children = [int(word) for word in output.readline().split()]
+
+    def pause(self) -> None:
+        """Make the worker pause its children, and wait until all of them stand still."""
+        self.process.send_signal(signal.SIGUSR1)
+        everybody = [pid for group in self.children for pid in processes_in_group(group)]
+        wait_until(lambda: all(state(pid) == "T" for pid in everybody))
 
     def kill(self) -> None:
         self.process.kill()
@@ -73,9 +77,8 @@ def cleared() -> Iterator[list[Worker]]:
             os.killpg(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("state", ["running", "paused"])
-def test_killed_worker_leaves_no_pipeline(state: str, cleared: list[Worker]) -> None:
-    worker = Worker('[[["sleep", "1801"], {}], [["cat"], {}]]', state)
+def test_killed_worker_leaves_no_pipeline(cleared: list[Worker]) -> None:
+    worker = Worker('[[["sleep", "1801"], {}], [["cat"], {}]]')
     cleared.append(worker)
     assert len(worker.children_left()) == 2
     worker.kill()
@@ -104,8 +107,9 @@ def slow_tables(server: ScratchServer) -> str:
     return server.url(user="reader")
 
 
+@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
 def test_killed_worker_leaves_no_dump_and_no_statement(
-    fresh_server: FreshServer, cleared: list[Worker], tmp_path: Path
+    paused: bool, fresh_server: FreshServer, cleared: list[Worker], tmp_path: Path
 ) -> None:
     server = fresh_server()
     url = slow_tables(server)
@@ -119,6 +123,8 @@ def test_killed_worker_leaves_no_dump_and_no_statement(
     busy = f"{sessions} AND state = 'active' AND wait_event = 'PgSleep'"
     wait_until(lambda: len(query(server.url(), busy)) == 4, what="four workers that read")
     assert len(processes_in_group(worker.children[0])) == 5
+    if paused:
+        worker.pause()
     worker.kill()
     wait_until(lambda: not worker.children_left(), timeout=GONE_SECONDS)
     wait_until(lambda: query(server.url(), sessions) == [], timeout=GONE_SECONDS)

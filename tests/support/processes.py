@@ -20,6 +20,11 @@ def is_running(pid: int) -> bool:
     return bool(fields) and fields[0] not in ("Z", "X")
 
 
+def state(pid: int) -> str:
+    """Return the process's state as the kernel writes it (R, S, D, T: stopped, Z: zombie) or ""."""
+    return "".join(_stat(pid)[:1])
+
+
 def _pids() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 

@@ -31,7 +31,7 @@ from fsbackup_tui.engines.process import (
     run,
     run_pipeline,
 )
-from tests.support.processes import is_running, processes_in_group
+from tests.support.processes import is_running, processes_in_group, state
 from tests.support.waiting import wait_until_async
 
 PYTHON = sys.executable
@@ -370,9 +370,6 @@ async def test_a_stranger_holding_the_pipe_delays_the_end_only_a_little(
 
 
 async def test_pause_resume_and_end_while_paused() -> None:
-    def state(pid: int) -> str:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
     task, child = await started_task([Command(("yes",)), Command(("wc", "-l"))])
     child.pause()
     await wait_until_async(lambda: all(state(pid) == "T" for pid in child.pids))
