@@ -80,7 +80,8 @@ class Answer:
     def line(self, width: int = 80) -> str:
         """Return the whole line in at most ``width`` columns.
 
-        What does not fit goes from the right. The first piece is never dropped: before that the site's name is cut.
+        What does not fit goes from the right. The first piece of the answer is never dropped:
+        before that the site's name is cut.
         """
         room = width - cell_width(self.pieces[0]) - 2
         head = shorten(self.head, max(_SHORTEST_PIECE, room))

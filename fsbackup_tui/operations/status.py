@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -24,7 +24,7 @@ from fsbackup_tui.domain.errors import (
     RepositoryNewer,
 )
 from fsbackup_tui.domain.health import Answer, Hints, InventoryState, RepositoryState, answer_line
-from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
+from fsbackup_tui.domain.point import PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import (
@@ -173,9 +173,14 @@ def usable_for_comparison(point: PointSummary, source: str) -> bool:
     )
 
 
-def restore_command_lines(point: PointSummary, manifest: Manifest | None) -> tuple[str, ...]:
-    """Return fsbackup's own commands that restore each database part beside, ready to paste."""
-    facts = {part.source: part.postgres for part in manifest.parts} if manifest else {}
+def restore_command_lines(
+    point: PointSummary, parts: Sequence[PartManifest] = ()
+) -> tuple[str, ...]:
+    """Return fsbackup's own commands that restore each database part beside, ready to paste.
+
+    ``parts`` are the point's, as its manifest has them; they name the new database.
+    """
+    facts = {part.source: part.postgres for part in parts}
     lines = []
     for part in point.parts:
         if not part.kind.startswith("postgres"):

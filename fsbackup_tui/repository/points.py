@@ -123,10 +123,10 @@ def _why_not(points: Sequence[PointSummary]) -> str:
     return f"Of {len(points)}: {', '.join(told) or 'none has that part'}."
 
 
-def parse_moment(text: str, zone: tzinfo) -> datetime:
+def parse_moment(text: str, zone: tzinfo, *, end: bool = True) -> datetime:
     """Return the last moment (UTC) that a time means: a day and a minute mean all of it.
 
-    Without a zone of its own the time is in ``zone``.
+    Without a zone of its own the time is in ``zone``; without ``end`` it is the first moment.
 
     Raises:
         PointNotFound: no time, or an hour that the clocks had twice, or never.
@@ -137,7 +137,8 @@ def parse_moment(text: str, zone: tzinfo) -> datetime:
         raise PointNotFound(
             f"NOT A TIME: {text}.", fix="Write it like 2026-11-22T02:00, or with a zone: …+01:00"
         ) from error
-    moment += _precision(text) - timedelta(microseconds=1)
+    if end:
+        moment += _precision(text) - timedelta(microseconds=1)
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))

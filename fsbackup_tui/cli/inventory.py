@@ -1,0 +1,155 @@
+"""``fsbackup list``, ``show POINT`` and ``clear POINT``: what there is, and what it is worth."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+    from fsbackup_tui.cli.context import CliContext
+
+
+def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Register the commands."""
+    listing = subparsers.add_parser("list", parents=parents, help="the recovery points there are")
+    listing.add_argument("--plan", metavar="P", help="only those of this plan")
+    listing.add_argument(
+        "--since", metavar="T", help="only those from then on: a time, or an age like 7d"
+    )
+    listing.set_defaults(run=run_list)
+    show = subparsers.add_parser("show", parents=parents, help="all that is known of one point")
+    show.add_argument("point", metavar="POINT", help="an id, a prefix of it, latest, or a time")
+    show.set_defaults(run=run_show)
+    clear = subparsers.add_parser("clear", parents=parents, help="lift the suspicion from a point")
+    clear.add_argument("point", metavar="POINT", help="an id, or a prefix of it")
+    clear.add_argument(
+        "--reason", metavar="TEXT", required=True, help="why it is right as it is; kept for ever"
+    )
+    clear.set_defaults(run=run_clear)
+
+
+def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
+    """List the points, the newest first; what was known, and exit 1, where they can't be read."""
+    from fsbackup_tui.cli.point_text import list_lines, point_document
+    from fsbackup_tui.operations.status import gather_status, site_catalogue, site_zone
+
+    loaded, now = context.load(), context.now()
+    zone = site_zone(loaded)
+    since = None if arguments.since is None else parse_since(arguments.since, now, zone)
+    status = gather_status(loaded, context.environ, now)
+    with site_catalogue(loaded, context.environ) as (catalogue, _, error, _):
+        # The status has compared the catalogue with the repository a moment ago.
+        if catalogue.in_memory:
+            catalogue.refresh()
+        points = catalogue.points(arguments.plan, since)
+        as_of = catalogue.refreshed_at
+    if error is not None and (context.json or not points):
+        raise error
+
+    def human() -> None:
+        context.say(status.answer.line())
+        if points:
+            context.say()
+        for line in list_lines(points, now, zone):
+            context.say(line)
+        if not points and status.count:
+            context.say("No point answers to that: fsbackup list shows all.")
+
+    context.emit({"ok": True, "points": [point_document(point) for point in points]}, human)
+    if error is not None:
+        from fsbackup_tui.operations.wording import when_text
+
+        context.tell(f"That is what was there {when_text(as_of, now, zone)}.")
+        raise error
+    return 0
+
+
+def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Show one point: parts, tables, trust, problems, where it lies, how to restore it."""
+    from fsbackup_tui.cli.point_text import show_document, show_lines
+    from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.domain.errors import PointDamaged
+    from fsbackup_tui.operations.status import site_zone
+    from fsbackup_tui.repository.reader import PointReader
+
+    point = find_point(context, arguments.point, any_trust=True)
+    reader = PointReader(context.repository(), point.id)
+    try:
+        parts = reader.parts()
+    except PointDamaged:
+        # What is wrong is among the point's problems; the rest of it is still shown.
+        parts = []
+    zone = site_zone(context.load())
+
+    def human() -> None:
+        for line in show_lines(point, parts, reader.directory, context.now(), zone):
+            context.say(line)
+
+    context.emit(show_document(point, parts, reader.directory), human)
+    return 0
+
+
+def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Record why a suspect point is right as it is; it counts as good from then on."""
+    from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
+    from fsbackup_tui.jobs.supervisor import operator_name
+    from fsbackup_tui.repository.records import write_record
+
+    reason = arguments.reason.strip()
+    if not reason:
+        raise UsageError(
+            "NO REASON: a suspicion is only lifted with one.",
+            fix=f'fsbackup clear {arguments.point} --reason "old videos were purged on purpose"',
+        )
+    if context.load().config.read_only:
+        raise SafetyRefusal(
+            "READ ONLY: this configuration says read_only.",
+            why="Clearing a point adds a record to the repository.",
+            fix="Do it where the backups are taken.",
+        )
+    point = find_point(context, arguments.point, any_trust=True)
+    document = {"ok": True, "point": point.id, "cleared": list(point.suspect), "reason": reason}
+    if point.suspect:
+        write_record(
+            context.repository(),
+            point.id,
+            "cleared",
+            {"reason": reason, "suspect": list(point.suspect)},
+            now=context.now(),
+            job="-",
+            operator=operator_name(context.environ),
+        )
+
+    def human() -> None:
+        if not point.suspect:
+            context.say(f"{point.id} is not suspect; there was nothing to clear.")
+            return
+        context.say(f"{point.id} is cleared: {reason}")
+        for text in point.suspect:
+            context.say(f"  was suspect: {text}")
+
+    context.emit(document, human)
+    return 0
+
+
+def parse_since(text: str, now: datetime, zone: tzinfo) -> datetime:
+    """Return the moment ``--since`` means: a time in ``zone``, or an age; UsageError otherwise."""
+    from datetime import timedelta
+
+    from fsbackup_tui.config.model import parse_duration
+    from fsbackup_tui.domain.errors import PointNotFound, UsageError
+    from fsbackup_tui.repository.points import parse_moment
+
+    try:
+        age = parse_duration(text)
+        if isinstance(age, timedelta):
+            return now - age
+    except ValueError:
+        pass
+    try:
+        return parse_moment(text, zone, end=False)
+    except PointNotFound as error:
+        raise UsageError(error.what, why=error.why, fix=error.fix) from error

@@ -1,0 +1,304 @@
+"""Points as the command line prints them: aligned text of 80 columns, and JSON documents."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.point import (
+    LevelCheck,
+    PartManifest,
+    PartSummary,
+    PointSummary,
+    PostgresFacts,
+    TableFacts,
+)
+from fsbackup_tui.operations.status import restore_command_lines
+from fsbackup_tui.operations.wording import (
+    UNKNOWN,
+    age_text,
+    cell_width,
+    count_text,
+    duration_text,
+    pad_text,
+    plain_text,
+    size_text,
+    when_text,
+)
+
+WIDTH = 80
+MINUS = "\N{MINUS SIGN}"
+_LABEL = 12
+_SCHEMA_KIND = "postgres-schema"
+_NOTES_SHOWN = 3
+
+
+def trust_word(point: PointSummary) -> str:
+    """Return the word for what a point is worth, the gravest news first, bad news in capitals."""
+    if point.running:
+        return "running"
+    if point.suspect:
+        return "SUSPECT"
+    word = point.trust.word
+    return word.upper() if word in {"damaged", "incomplete", "proven"} else word
+
+
+def change_text(change: float | None) -> str:
+    """Return the change of the row count against the point before: ``+0.3 %``."""
+    if change is None:
+        return UNKNOWN
+    percent = f"{change * 100:+.1f}" if abs(change) < 0.1 else f"{change * 100:+.0f}"
+    return percent.replace("-", MINUS) + " %"
+
+
+def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> Iterator[str]:
+    """Yield the table of points with a remark below those that need one."""
+    if not points:
+        return
+    rows = [
+        (
+            plain_text(point.id),
+            when_text(point.created, now, zone),
+            age_text((now - point.created).total_seconds()),
+            size_text(point.bytes) if point.parts else UNKNOWN,
+            change_text(point.rows_change),
+            trust_word(point),
+        )
+        for point in points
+    ]
+    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "TRUST")
+    right = {2, 3, 4}
+    widths = [max(map(cell_width, column)) for column in zip(headings, *rows, strict=True)]
+    # The trust must be seen at 80 columns; a long plan name costs the least telling columns.
+    shown = [0, 1, 2, 3, 4, 5]
+    for spare in (4, 3, 2):
+        if sum(widths[column] for column in shown) + 2 * (len(shown) - 1) > WIDTH:
+            shown.remove(spare)
+    yield _cells(headings, widths, shown, right)
+    for point, row in zip(points, rows, strict=True):
+        yield _cells(row, widths, shown, right)
+        yield from (f"    {plain_text(note)}" for note in _notes(point))
+
+
+def _notes(point: PointSummary) -> list[str]:
+    notes = [*point.suspect, *point.problems]
+    more = len(notes) - _NOTES_SHOWN
+    return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
+
+
+def _cells(row: Sequence[str], widths: Sequence[int], shown: Sequence[int], right: set[int]) -> str:
+    texts = (pad_text(row[column], widths[column], right=column in right) for column in shown)
+    return "  ".join(texts).rstrip()
+
+
+def show_lines(
+    point: PointSummary,
+    parts: Sequence[PartManifest],
+    directory: Path,
+    now: datetime,
+    zone: tzinfo,
+) -> Iterator[str]:
+    """Yield everything that is known of one point."""
+    yield f"{plain_text(point.id)}  {trust_word(point)}"
+    when = when_text(point.created, now, zone)
+    age = age_text((now - point.created).total_seconds())
+    yield _fact("taken", f"{when} ({age} ago), took {duration_text(point.seconds)}")
+    yield _fact("plan", point.plan or UNKNOWN)
+    if point.reason:
+        yield from _wrapped("reason", point.reason)
+    yield _fact("stored", size_text(point.bytes))
+    yield _fact("database", size_text(point.database_bytes))
+    yield _fact("rows", f"{count_text(point.rows)} ({change_text(point.rows_change)})")
+    yield _fact("lies in", str(directory))
+    for reason in point.suspect:
+        yield from _wrapped("SUSPECT", reason)
+    for problem in point.problems:
+        yield from _wrapped("PROBLEM", problem)
+    yield ""
+    yield from _trust_lines(point, now, zone)
+    trusts = {part.source: part for part in point.parts}
+    for part in parts:
+        yield ""
+        yield from _part_lines(part, trusts.get(part.source))
+    yield ""
+    yield from _restore_lines(point, parts, directory)
+
+
+def _trust_lines(point: PointSummary, now: datetime, zone: tzinfo) -> Iterator[str]:
+    yield f"Trust: {point.trust.word}"
+    for level, check in point.levels.items():
+        word = "ok" if check.ok else "FAILED"
+        took = duration_text(check.seconds)
+        when = when_text(check.at, now, zone)
+        yield f"  {level:<10}{word:<8}{when}, took {took}, job {plain_text(check.job)}"
+    if not point.levels:
+        yield "  Nothing was checked yet: fsbackup verify " + point.id
+
+
+def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str]:
+    trust = summary.trust.word if summary is not None else UNKNOWN
+    yield f"Part {part.source} ({part.kind})  {trust}  {size_text(part.bytes)}"
+    facts = part.postgres
+    if facts is not None:
+        yield from _database_lines(facts)
+    for warning in part.warnings:
+        yield from _wrapped("warning", warning)
+    dumps = [artifact for artifact in part.artifacts if artifact.role == "dump"]
+    if len(dumps) > 1:
+        total = sum(artifact.bytes for artifact in dumps)
+        yield _fact("dump", f"{len(dumps)} files, {size_text(total)}")
+    for artifact in part.artifacts:
+        if artifact.role == "dump" and len(dumps) > 1:
+            continue
+        text = f"{plain_text(artifact.path)}  {size_text(artifact.bytes)}"
+        yield _fact(artifact.role, f"{text}  sha256 {artifact.sha256[:16]}…")
+    if facts is not None and facts.tables:
+        yield from _table_lines(facts.tables)
+
+
+def _database_lines(facts: PostgresFacts) -> Iterator[str]:
+    identity = facts.identity
+    place = f"{identity.database} on {identity.host}:{identity.port}"
+    yield _fact("database", plain_text(f"{place}, {'standby' if identity.standby else 'primary'}"))
+    yield _fact(
+        "version", plain_text(f"{identity.server_version}, dumped with {facts.client_version}")
+    )
+    yield _fact("form", f"{facts.format}, scope {facts.scope}, {facts.toc_entries} entries")
+    yield _fact("encoding", plain_text(f"{facts.encoding}, {facts.collate}"))
+    if facts.roles:
+        yield from _wrapped("roles", ", ".join(facts.roles))
+    if facts.extensions:
+        named = (f"{item.name} {item.version}" for item in facts.extensions)
+        yield from _wrapped("extensions", ", ".join(named))
+    counts = {"content": "rows and content", "counts": "rows", "absent": "nothing"}
+    note = f" ({facts.count_note})" if facts.count_note else ""
+    yield from _wrapped("compared by", counts[facts.count_method] + note)
+    if facts.migration_head:
+        yield from _wrapped("migration", facts.migration_head)
+
+
+def _table_lines(tables: Sequence[TableFacts]) -> Iterator[str]:
+    ordered = sorted(
+        tables, key=lambda table: (-(table.bytes or 0), -(table.rows or 0), table.name)
+    )
+    yield f"  {'ROWS':>15}  {'SIZE':>8}  TABLE"
+    for table in ordered:
+        about = "" if table.counted or table.rows is None else "~"
+        note = "  (data left out)" if table.data_excluded else ""
+        rows = about + count_text(table.rows)
+        yield f"  {rows:>15}  {size_text(table.bytes):>8}  {plain_text(table.qualified)}{note}"
+
+
+def _restore_lines(
+    point: PointSummary, parts: Sequence[PartManifest], directory: Path
+) -> Iterator[str]:
+    yield "Restore"
+    commands = restore_command_lines(point, parts)
+    yield from (f"  {command}" for command in commands)
+    if not commands:
+        yield "  Nothing in it is whole."
+    stock = [command for part in parts for command in part.restore_commands]
+    if stock:
+        yield ""
+        yield "Restore without fsbackup (RECOVER.md there says more)"
+        yield f"  cd {_quoted(directory)}"
+        for command in stock:
+            yield from (f"  {line}" for line in command.splitlines())
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+def _fact(label: str, text: str) -> str:
+    return f"  {label:<{_LABEL}}{plain_text(text)}"
+
+
+def _wrapped(label: str, text: str) -> Iterator[str]:
+    indent = " " * (_LABEL + 2)
+    lines = textwrap.wrap(
+        plain_text(text), WIDTH - len(indent), break_long_words=False, break_on_hyphens=False
+    )
+    yield _fact(label, lines[0] if lines else UNKNOWN)
+    yield from (indent + line for line in lines[1:])
+
+
+def point_document(point: PointSummary) -> dict[str, object]:
+    """Return a point as ``list --json`` gives it (design §9); times are UTC."""
+    return {
+        "id": point.id,
+        "sequence": point.sequence,
+        "plan": point.plan,
+        "created": format_time(point.created),
+        "whole": point.whole,
+        "running": point.running,
+        "trust": point.trust.word,
+        "suspect": list(point.suspect),
+        "bytes": point.bytes,
+        "rows": point.rows,
+        "rows_change": point.rows_change,
+        "database_bytes": point.database_bytes,
+        "seconds": point.seconds,
+        "reason": point.reason,
+        "parts": [_part_document(part) for part in point.parts],
+        "problems": list(point.problems),
+    }
+
+
+def _part_document(part: PartSummary) -> dict[str, object]:
+    schema_only = part.kind == _SCHEMA_KIND
+    return {
+        "source": part.source,
+        "kind": "postgres" if schema_only else part.kind,
+        "schema_only": schema_only,
+        "trust": part.trust.word,
+        "bytes": part.bytes,
+        "rows": part.rows,
+        "database_bytes": part.database_bytes,
+    }
+
+
+def show_document(
+    point: PointSummary, parts: Sequence[PartManifest], directory: Path
+) -> dict[str, object]:
+    """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
+    return {
+        "ok": True,
+        **point_document(point),
+        "path": str(directory),
+        "levels": levels_document(point.levels),
+        "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
+        "commands": {
+            "fsbackup": list(restore_command_lines(point, parts)),
+            "stock": {part.source: list(part.restore_commands) for part in parts},
+        },
+    }
+
+
+def levels_document(levels: Mapping[str, LevelCheck]) -> dict[str, object]:
+    """Return the levels as JSON documents carry them."""
+    return {
+        word: {
+            "ok": check.ok,
+            "at": format_time(check.at),
+            "job": check.job,
+            "seconds": check.seconds,
+        }
+        for word, check in levels.items()
+    }
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
