@@ -1,0 +1,258 @@
+"""What ``doctor`` finds out about a server: everything tried for real, nothing left behind."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from fsbackup_tui.domain.database_url import DatabaseAddress, Pooler
+from fsbackup_tui.domain.errors import PostgresError
+from fsbackup_tui.domain.point import ExtensionFacts, ServerIdentity
+from fsbackup_tui.engines.postgres.connection import Connection, classify, connect
+from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.inspect_objects import (
+    fetch_all,
+    read_extensions,
+    read_names,
+    read_properties,
+    read_roles,
+)
+from fsbackup_tui.engines.postgres.inspect_tables import list_tables
+from fsbackup_tui.engines.postgres.locking import LockBudget, read_budget
+from fsbackup_tui.engines.postgres.patterns import Exclusions
+from fsbackup_tui.engines.postgres.rights import MissingRights, missing_backup_rights
+
+_APPLICATION = "fsbackup/doctor"
+_LOCK_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceExamination:
+    """A database to be backed up, as the backup's own role sees it."""
+
+    identity: ServerIdentity
+    pooler: Pooler
+    tables: int
+    missing: MissingRights
+    budget: LockBudget
+    extensions: tuple[ExtensionFacts, ...]
+    roles: tuple[str, ...]
+    owner: str
+    prepared_transactions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreExamination:
+    """What the administrating role can do on the server; each problem None where it works.
+
+    ``unavailable`` and ``untrusted`` are extensions that the server lacks, or that only a
+    superuser may create; ``absent_roles`` are not on this server; ``foreign_owners`` are, but
+    objects can't be given to them by this role.
+    """
+
+    role: str
+    standby: bool
+    superuser: bool
+    create_problem: PostgresError | None
+    rename_problem: PostgresError | None
+    drop_problem: PostgresError | None
+    left_behind: str | None
+    may_end_sessions: bool
+    owns_live: bool
+    unavailable: tuple[str, ...]
+    untrusted: tuple[str, ...]
+    absent_roles: tuple[str, ...]
+    foreign_owners: tuple[str, ...]
+
+
+async def examine_source(
+    address: DatabaseAddress, exclusions: Exclusions, *, with_rows: bool
+) -> SourceExamination:
+    """Look at a source with its own credentials; PostgresError where it can't be looked at."""
+    connection = await _connect(address)
+    try:
+        tables = await list_tables(connection, exclusions, exact_sizes=False)
+        return SourceExamination(
+            identity=await read_identity(connection, address),
+            pooler=await _pooler(connection, address),
+            tables=len(tables),
+            missing=await missing_backup_rights(
+                connection, tables, exclusions, with_rows=with_rows
+            ),
+            budget=await read_budget(connection, tables, dump_jobs=1),
+            extensions=await read_extensions(connection),
+            roles=await read_roles(connection),
+            owner=(await read_properties(connection)).owner,
+            prepared_transactions=await read_names(connection, "prepared transactions"),
+        )
+    except psycopg.Error as error:
+        raise classify(error, address) from error
+    finally:
+        await connection.close()
+
+
+async def _connect(address: DatabaseAddress) -> Connection:
+    return await connect(
+        address, application_name=_APPLICATION, lock_timeout_seconds=_LOCK_TIMEOUT_SECONDS
+    )
+
+
+async def _pooler(first: Connection, address: DatabaseAddress) -> Pooler:
+    """Find out whether a pooler is between, and whether it keeps a session to its client.
+
+    A pooler makes up the process id it tells a client. Where a second client then gets the very
+    server process that the first one, still connected, has just had, sessions are not kept.
+    """
+    backend = await _backend(first)
+    if backend == first.info.backend_pid:
+        return address.pooler
+    second = await _connect(address)
+    try:
+        return "transaction" if await _backend(second) == backend else "session"
+    finally:
+        await second.close()
+
+
+async def _backend(connection: Connection) -> int:
+    return int((await fetch_all(connection, "SELECT pg_backend_pid()"))[0][0])
+
+
+async def examine_restore(
+    admin: DatabaseAddress,
+    source: ServerIdentity,
+    *,
+    extensions: Sequence[ExtensionFacts],
+    roles: Sequence[str],
+) -> RestoreExamination:
+    """Try on an empty database of our own what a restore and a swap will need.
+
+    ``admin`` names the maintenance database. Whatever happens the empty database is dropped;
+    where even that fails, ``left_behind`` names it. PostgresError where it can't be reached.
+    """
+    connection = await _connect(admin)
+    try:
+        rows = await fetch_all(connection, _ADMIN, [source.database])
+        role, superuser, standby, may_end, owns_live = rows[0]
+        tried = _Tried(None, None, None, None)
+        if not standby:
+            tried = await _try_database(connection, admin)
+        absent, foreign = await _roles(connection, roles, superuser=superuser)
+        unavailable, untrusted = await _extensions(connection, extensions, superuser=superuser)
+        return RestoreExamination(
+            role=role,
+            standby=standby,
+            superuser=superuser,
+            create_problem=tried.create,
+            rename_problem=tried.rename,
+            drop_problem=tried.drop,
+            left_behind=tried.left_behind,
+            may_end_sessions=may_end,
+            owns_live=bool(owns_live),
+            unavailable=unavailable,
+            untrusted=untrusted,
+            absent_roles=absent,
+            foreign_owners=foreign,
+        )
+    except psycopg.Error as error:
+        raise classify(error, admin) from error
+    finally:
+        await connection.close()
+
+
+_ADMIN = """
+SELECT r.rolname::text, r.rolsuper, pg_is_in_recovery(),
+       r.rolsuper OR pg_has_role('pg_signal_backend', 'USAGE'),
+       (SELECT r.rolsuper OR pg_has_role(d.datdba, 'USAGE')
+        FROM pg_database AS d WHERE d.datname = %s)
+FROM pg_roles AS r WHERE r.rolname = current_user
+"""
+
+
+@dataclass(slots=True)
+class _Tried:
+    create: PostgresError | None
+    rename: PostgresError | None
+    drop: PostgresError | None
+    left_behind: str | None
+
+
+async def _try_database(connection: Connection, admin: DatabaseAddress) -> _Tried:
+    name = f"fsbackup_doctor_{secrets.token_hex(5)}"
+    other = f"{name}_renamed"
+    made = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    tried = _Tried(None, None, None, None)
+    try:
+        try:
+            await connection.execute(made)
+        except psycopg.Error as error:
+            tried.create = classify(error, admin)
+            return tried
+        try:
+            await _rename(connection, name, other)
+            await _rename(connection, other, name)
+        except psycopg.Error as error:
+            tried.rename = classify(error, admin)
+    finally:
+        await _drop(connection, admin, (name, other), tried)
+    return tried
+
+
+async def _rename(connection: Connection, old: str, new: str) -> None:
+    await connection.execute(
+        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
+    )
+
+
+async def _drop(
+    connection: Connection, admin: DatabaseAddress, names: Sequence[str], tried: _Tried
+) -> None:
+    # On a cancelled try the session may be gone: then by another one.
+    if connection.broken or connection.closed:
+        with suppress(PostgresError):
+            connection = await _connect(admin)
+    for name in names:
+        try:
+            await connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+            )
+        except psycopg.Error as error:
+            if tried.create is None:
+                tried.drop = classify(error, admin)
+                tried.left_behind = name
+
+
+async def _roles(
+    connection: Connection, roles: Sequence[str], *, superuser: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    rows = await fetch_all(
+        connection,
+        "SELECT w.name, r.oid IS NULL, coalesce(pg_has_role(r.oid, 'MEMBER'), false)"
+        " FROM unnest(%s::text[]) AS w(name) LEFT JOIN pg_roles AS r ON r.rolname = w.name"
+        " ORDER BY w.name",
+        [list(roles)],
+    )
+    absent = tuple(name for name, missing, _ in rows if missing)
+    foreign = tuple(name for name, missing, member in rows if not (missing or member or superuser))
+    return absent, foreign
+
+
+async def _extensions(
+    connection: Connection, extensions: Sequence[ExtensionFacts], *, superuser: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    rows = await fetch_all(
+        connection,
+        "SELECT w.name, count(v.name) = 0,"
+        " coalesce(bool_or(v.trusted OR NOT v.superuser), false)"
+        " FROM unnest(%s::text[]) AS w(name)"
+        " LEFT JOIN pg_available_extension_versions AS v ON v.name = w.name"
+        " WHERE w.name <> 'plpgsql' GROUP BY w.name ORDER BY w.name",
+        [[extension.name for extension in extensions]],
+    )
+    unavailable = tuple(name for name, absent, _ in rows if absent)
+    untrusted = tuple(name for name, absent, free in rows if not (absent or free or superuser))
+    return unavailable, untrusted

@@ -1,0 +1,221 @@
+"""Everything that would make a backup or a restore fail, tried, with what mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fsbackup_tui.config.load import LoadedConfig, site_environment, state_directory
+from fsbackup_tui.config.places import repository_objection
+from fsbackup_tui.domain.errors import FsbackupError
+from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.operations.wording import size_text
+
+if TYPE_CHECKING:
+    from fsbackup_tui.engines.postgres.least_rights import RightsScript
+
+Severity = Literal["ok", "warning", "error"]
+
+_LEAST_FREE_BYTES = 100_000_000
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried; ``id`` is stable for scripts."""
+
+    id: str
+    severity: Severity
+    what: str
+    why: str = ""
+    fix: str = ""
+
+    def document(self) -> dict[str, str]:
+        """Return the finding as JSON has it."""
+        return asdict(self)
+
+
+def failure(identifier: str, error: FsbackupError, *, severity: Severity = "error") -> Finding:
+    """Return the finding that an error of ours is."""
+    problem = error.problem()
+    return Finding(identifier, severity, problem.what, problem.why, problem.fix)
+
+
+async def diagnose(
+    load: Callable[[], LoadedConfig], environ: Mapping[str, str], *, fix: bool = False
+) -> list[Finding]:
+    """Return what was found, in the order of looking; what is down or missing is a finding.
+
+    ``fix`` also closes the repository's directories to other users.
+    """
+    from fsbackup_tui.operations.doctor_database import check_clients, check_source
+
+    try:
+        loaded = load()
+    except FsbackupError as error:
+        return [failure("config", error)]
+    findings = [Finding("config", "ok", f"config {loaded.path}: site {loaded.config.site}")]
+    try:
+        environment = site_environment(loaded, environ)
+    except FsbackupError as error:
+        findings.append(failure("env-file", error))
+        environment = dict(environ)
+    findings += _check_state(loaded, environ)
+    clients, found = await check_clients(loaded)
+    findings += found
+    redactor = Redactor()
+    sizes: list[int] = []
+    for name in loaded.config.sources:
+        checked = await check_source(loaded, environment, redactor, name, clients)
+        findings += checked.findings
+        if checked.size_bytes is not None:
+            sizes.append(checked.size_bytes)
+    findings[1:1] = _check_repository(loaded, sum(sizes), fix=fix)
+    return [_redacted(finding, redactor) for finding in findings]
+
+
+def _redacted(finding: Finding, redactor: Redactor) -> Finding:
+    return Finding(
+        finding.id,
+        finding.severity,
+        redactor.redact(finding.what),
+        redactor.redact(finding.why),
+        redactor.redact(finding.fix),
+    )
+
+
+async def rights_scripts(
+    loaded: LoadedConfig, environ: Mapping[str, str]
+) -> dict[str, tuple[RightsScript, ...]]:
+    """Return for each source the SQL that gives each verb its least rights.
+
+    Where the server can't be reached the owner of the database is left for the reader to fill.
+    """
+    from fsbackup_tui.engines.postgres.least_rights import least_rights
+    from fsbackup_tui.operations.doctor_database import owner_of
+    from fsbackup_tui.operations.target import source_address
+
+    environment = site_environment(loaded, environ)
+    scripts: dict[str, tuple[RightsScript, ...]] = {}
+    for name in loaded.config.sources:
+        address = await source_address(loaded, environment, Redactor(), name)
+        scripts[name] = least_rights(address.database, await owner_of(address))
+    return scripts
+
+
+def _check_repository(loaded: LoadedConfig, needed: int, *, fix: bool) -> list[Finding]:
+    from fsbackup_tui.repository.layout import open_repository
+
+    root = loaded.config.repository
+    findings: list[Finding] = []
+    objection = repository_objection(root)
+    if objection is not None:
+        what, remedy = objection
+        findings.append(
+            Finding(
+                "repository-place", "error", f"REPOSITORY MISPLACED: {root} {what}.", "", remedy
+            )
+        )
+    try:
+        repository = open_repository(root, site=loaded.config.site)
+    except FsbackupError as error:
+        return [*findings, failure("repository", error)]
+    written = _write_problem(repository.root)
+    if written is not None:
+        findings.append(written)
+    findings += _check_modes(repository.root, fix=fix)
+    findings += _check_space(repository.root, needed)
+    if not findings:
+        free = size_text(shutil.disk_usage(root).free)
+        findings.append(Finding("repository", "ok", f"repository {root}: writable, {free} free"))
+    return findings
+
+
+def _write_problem(root: Path) -> Finding | None:
+    try:
+        with tempfile.NamedTemporaryFile(dir=root / "points", prefix=".fsbackup-doctor-") as file:
+            file.write(b"fsbackup")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding(
+            "repository-write",
+            "error",
+            f"REPOSITORY NOT WRITABLE: {root}/points.",
+            f"{error.strerror or error}.",
+            "Let this user write there (it should own the repository), or mount it read-write.",
+        )
+    return None
+
+
+def _check_modes(root: Path, *, fix: bool) -> list[Finding]:
+    open_ones = [
+        directory
+        for directory in (root, *sorted(root.iterdir()))
+        if directory.is_dir() and stat.S_IMODE(directory.stat().st_mode) & _OTHERS
+    ]
+    if not open_ones:
+        return []
+    if fix:
+        try:
+            for directory in open_ones:
+                directory.chmod(0o700)
+        except OSError as error:
+            return [
+                Finding(
+                    "repository-modes",
+                    "error",
+                    f"REPOSITORY OPEN TO OTHERS: {error.filename} could not be closed.",
+                    f"{error.strerror or error}.",
+                    "Run fsbackup doctor --fix as its owner.",
+                )
+            ]
+        return [Finding("repository-modes", "ok", f"closed to other users: {root}")]
+    return [
+        Finding(
+            "repository-modes",
+            "warning",
+            "REPOSITORY OPEN TO OTHERS: other users of this machine can look into it.",
+            "\n".join(str(directory) for directory in open_ones),
+            "fsbackup doctor --fix   (chmod 700)",
+        )
+    ]
+
+
+def _check_space(root: Path, needed: int) -> list[Finding]:
+    free = shutil.disk_usage(root).free
+    if free >= max(needed, _LEAST_FREE_BYTES):
+        return []
+    severity: Severity = "error" if free < _LEAST_FREE_BYTES else "warning"
+    return [
+        Finding(
+            "repository-space",
+            severity,
+            f"LITTLE SPACE: {size_text(free)} free in {root}.",
+            f"The databases to be backed up have {size_text(needed)}; dumps are smaller, often by"
+            " far.",
+            "Free space there, or move the repository.",
+        )
+    ]
+
+
+def _check_state(loaded: LoadedConfig, environ: Mapping[str, str]) -> list[Finding]:
+    directory = state_directory(loaded, environ)
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return [Finding("state", "ok", f"state directory {directory}")]
+    return [
+        Finding(
+            "state",
+            "error",
+            f"STATE DIRECTORY NOT WRITABLE: {directory}.",
+            f"{existing} belongs to uid {existing.stat().st_uid}; jobs keep their journals there.",
+            "Run as its owner, or name another one as state: in the config.",
+        )
+    ]

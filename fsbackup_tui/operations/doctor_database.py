@@ -1,0 +1,306 @@
+"""What ``doctor`` tries with the database clients and on the servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fsbackup_tui.config.load import LoadedConfig
+from fsbackup_tui.domain.database_url import DatabaseAddress
+from fsbackup_tui.domain.errors import FsbackupError, PostgresError
+from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.postgres.clients import ClientTools, choose_client, examine_clients
+from fsbackup_tui.engines.postgres.examination import (
+    RestoreExamination,
+    SourceExamination,
+    examine_restore,
+    examine_source,
+)
+from fsbackup_tui.engines.postgres.patterns import exclusions_for
+from fsbackup_tui.operations.doctor import Finding, failure
+from fsbackup_tui.operations.target import (
+    admin_address,
+    postgres_source,
+    source_address,
+    target_text,
+)
+
+_TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
+_SQL_HINT = "fsbackup doctor --sql prints the statements; run them as a superuser."
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCheck:
+    """What was found for one source."""
+
+    findings: list[Finding] = field(default_factory=list)
+    size_bytes: int | None = None
+
+
+async def check_clients(loaded: LoadedConfig) -> tuple[list[ClientTools], list[Finding]]:
+    """Return the PostgreSQL clients of this machine, and what is wrong with them."""
+    clients, broken = await examine_clients(loaded.config.clients, os.environ)
+    findings = [
+        Finding(
+            "clients",
+            "warning",
+            f"CLIENT DOES NOT RUN: {client.directory}.",
+            client.why,
+            "Reinstall it, or take it out of clients: in the config.",
+        )
+        for client in broken
+    ]
+    if clients:
+        versions = ", ".join(f"{client.version} ({client.directory})" for client in clients)
+        findings.append(Finding("clients", "ok", f"PostgreSQL clients {versions}"))
+    else:
+        findings.append(
+            Finding(
+                "clients",
+                "error",
+                "NO CLIENT: no pg_dump is found on this machine.",
+                "",
+                "Install the postgresql-client package of the server's major version.",
+            )
+        )
+    return clients, findings
+
+
+async def check_source(
+    loaded: LoadedConfig,
+    environment: Mapping[str, str],
+    redactor: Redactor,
+    name: str,
+    clients: Sequence[ClientTools],
+) -> SourceCheck:
+    """Try to reach a source, to read all of it, and to restore beside it."""
+    source = postgres_source(loaded, name)
+    try:
+        address = await source_address(loaded, environment, redactor, name)
+        exclusions = exclusions_for(
+            source.exclude_schemas,
+            source.exclude_tables,
+            source.exclude_table_data,
+            supabase=address.is_supabase,
+        )
+        found = await examine_source(address, exclusions, with_rows=source.scope != "schema")
+    except FsbackupError as error:
+        return SourceCheck([failure(f"{name}.connection", error)])
+    findings = [
+        Finding(f"{name}.connection", "ok", f"{name}: {target_text(found.identity)}"),
+        *_client(name, address, found, clients),
+        *_pooler(name, address, found),
+        *_rights(name, found),
+        *_counting(name, found),
+    ]
+    if source.scope != "schema":
+        findings += await _restore(loaded, environment, redactor, name, address, found)
+    return SourceCheck(findings, found.identity.size_bytes)
+
+
+def _client(
+    name: str,
+    address: DatabaseAddress,
+    found: SourceExamination,
+    clients: Sequence[ClientTools],
+) -> list[Finding]:
+    needs_tls = address.parameters.get("sslmode") in _TLS_MODES
+    try:
+        client, note = choose_client(
+            clients, found.identity.server_version_num, needs_tls=needs_tls
+        )
+    except FsbackupError as error:
+        return [failure(f"{name}.client", error)]
+    if note is not None:
+        what = f"CLIENT NEWER: {client.version} for a server {found.identity.server_version}."
+        return [Finding(f"{name}.client", "warning", what, note)]
+    return [Finding(f"{name}.client", "ok", f"{name}: pg_dump {client.version}")]
+
+
+def _pooler(name: str, address: DatabaseAddress, found: SourceExamination) -> list[Finding]:
+    if found.pooler == "transaction":
+        return [
+            Finding(
+                f"{name}.pooler",
+                "error",
+                f"TRANSACTION POOLER: {address.host}:{address.port} keeps no session.",
+                "A snapshot lives in a session; pg_dump's settings would leak to other clients.",
+                "Name the server's own port, or a session pooler, in the URL (DIRECT_URL).",
+            )
+        ]
+    return []
+
+
+def _rights(name: str, found: SourceExamination) -> list[Finding]:
+    if found.missing:
+        return [failure(f"{name}.backup-rights", found.missing.error())]
+    what = f"{name}: {found.identity.role} may read all of its {found.tables} tables"
+    return [Finding(f"{name}.backup-rights", "ok", what)]
+
+
+def _counting(name: str, found: SourceExamination) -> list[Finding]:
+    if found.budget.holder_fits:
+        return []
+    return [
+        Finding(
+            f"{name}.locks",
+            "warning",
+            f"COUNTS WILL BE ABSENT: {found.tables} tables are more than can be locked.",
+            f"The server's lock table has room for {found.budget.size}; pg_dump alone takes"
+            f" {found.budget.dumped_objects}.",
+            "Raise max_locks_per_transaction in postgresql.conf (needs a restart).",
+        )
+    ]
+
+
+async def _restore(
+    loaded: LoadedConfig,
+    environment: Mapping[str, str],
+    redactor: Redactor,
+    name: str,
+    address: DatabaseAddress,
+    found: SourceExamination,
+) -> list[Finding]:
+    try:
+        admin = await admin_address(loaded, environment, redactor, name)
+        tried = await examine_restore(
+            admin, found.identity, extensions=found.extensions, roles=found.roles
+        )
+    except FsbackupError as error:
+        return [failure(f"{name}.restore-connection", error)]
+    if tried.standby:
+        return [
+            Finding(
+                f"{name}.restore-rights",
+                "warning",
+                f"STANDBY: nothing can be restored on {admin.host}:{admin.port}.",
+                "It follows a primary and is read-only.",
+                "Name the primary as admin: url: of the source.",
+            )
+        ]
+    findings = [
+        *_tried_for_real(name, tried),
+        *_extensions(name, tried),
+        *_owners(name, tried),
+        *_swap(name, address, found, tried),
+    ]
+    if not findings:
+        what = f"{name}: {tried.role} can create, rename and drop databases, and end sessions"
+        findings.append(Finding(f"{name}.restore-rights", "ok", what))
+    return findings
+
+
+def _tried_for_real(name: str, tried: RestoreExamination) -> list[Finding]:
+    findings: list[Finding] = []
+    problems: tuple[tuple[str, PostgresError | None], ...] = (
+        ("create", tried.create_problem),
+        ("rename", tried.rename_problem),
+        ("drop", tried.drop_problem),
+    )
+    for verb, problem in problems:
+        if problem is None:
+            continue
+        left = f" It is still there: {tried.left_behind}." if verb == "drop" else ""
+        findings.append(
+            Finding(
+                f"{name}.restore-{verb}",
+                "error",
+                f"NO RESTORE: {tried.role} can't {verb} a database (tried on an empty one).{left}",
+                problem.why or problem.what,
+                f"ALTER ROLE … CREATEDB; or name another role as admin: url:.\n{_SQL_HINT}",
+            )
+        )
+    return findings
+
+
+def _extensions(name: str, tried: RestoreExamination) -> list[Finding]:
+    findings: list[Finding] = []
+    if tried.unavailable:
+        findings.append(
+            Finding(
+                f"{name}.extensions",
+                "error",
+                f"EXTENSIONS MISSING: {', '.join(tried.unavailable)}.",
+                "The database uses them; the server can't create them in a copy any more.",
+                "Install their packages on the server.",
+            )
+        )
+    if tried.untrusted:
+        findings.append(
+            Finding(
+                f"{name}.extension-rights",
+                "warning",
+                f"EXTENSIONS NEED A SUPERUSER: {', '.join(tried.untrusted)}.",
+                f"{tried.role} may not create them in a copy, unless the host lets it.",
+                "Name a superuser as admin: url:.",
+            )
+        )
+    return findings
+
+
+def _owners(name: str, tried: RestoreExamination) -> list[Finding]:
+    findings: list[Finding] = []
+    if tried.absent_roles:
+        findings.append(
+            Finding(
+                f"{name}.roles",
+                "error",
+                f"ROLES MISSING: {', '.join(tried.absent_roles)}.",
+                "The database's objects and grants name them.",
+                "CREATE ROLE …; (globals.sql of a point has them all)",
+            )
+        )
+    if tried.foreign_owners:
+        findings.append(
+            Finding(
+                f"{name}.owners",
+                "warning",
+                f"OWNERS OUT OF REACH: {', '.join(tried.foreign_owners)}.",
+                f"{tried.role} is no member of them: what they own can't be given to them.",
+                f"GRANT them TO {tried.role}, or name a superuser as admin: url:.",
+            )
+        )
+    return findings
+
+
+def _swap(
+    name: str, address: DatabaseAddress, found: SourceExamination, tried: RestoreExamination
+) -> list[Finding]:
+    lacking = []
+    if not tried.may_end_sessions:
+        lacking.append("it can't end others' sessions (pg_signal_backend)")
+    if not tried.owns_live and not address.is_supabase:
+        lacking.append(f"it can't rename {address.database}, which belongs to {found.owner}")
+    findings: list[Finding] = []
+    if lacking:
+        findings.append(
+            Finding(
+                f"{name}.swap-rights",
+                "warning",
+                f"SWAP LACKS RIGHTS: a copy can be restored, but {tried.role} can't swap it in.",
+                "; ".join(lacking) + ".",
+                _SQL_HINT,
+            )
+        )
+    if found.prepared_transactions:
+        findings.append(
+            Finding(
+                f"{name}.prepared",
+                "warning",
+                f"PREPARED TRANSACTIONS: {', '.join(found.prepared_transactions)}.",
+                "They hold locks and keep the database from being renamed; nobody can end them.",
+                "Ask their owner: COMMIT PREPARED '…' or ROLLBACK PREPARED '…'.",
+            )
+        )
+    return findings
+
+
+async def owner_of(address: DatabaseAddress) -> str | None:
+    """Return who owns the database; None where it can't be reached."""
+    from fsbackup_tui.engines.postgres.patterns import Exclusions
+
+    try:
+        return (await examine_source(address, Exclusions(), with_rows=False)).owner
+    except PostgresError:
+        return None
