@@ -95,11 +95,11 @@ def test_a_raw_password_is_taken_as_it_is_or_refused_without_showing_it(password
     try:
         address = parse_database_url(f"postgresql://ana:{marked}@db1:5432/shop")
     except UsageError as error:
-        assert "Q7zX" not in str(error)
+        message = str(error)
     else:
+        message = repr(address) + address.display()
         assert (address.host, address.database, address.user) == ("db1", "shop", "ana")
-        assert "Q7zX" not in repr(address)
-        assert "Q7zX" not in address.display()
+    assert "Q7zX" not in message
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,15 @@ def test_unescaped_characters_name_the_character_and_its_code(
 
 @pytest.mark.parametrize(
     "password",
-    ["[YOUR-PASSWORD]", "[YOUR_PASSWORD]", "[PASSWORD]", "<password>", "%5BYOUR-PASSWORD%5D"]
-    + ["[your-db-password]", "YOUR_PASSWORD"],
+    [
+        "[YOUR-PASSWORD]",
+        "[YOUR_PASSWORD]",
+        "[PASSWORD]",
+        "<password>",
+        "%5BYOUR-PASSWORD%5D",
+        "[your-db-password]",
+        "YOUR_PASSWORD",
+    ],
 )
 def test_a_placeholder_is_no_password(password: str) -> None:
     error = refused(f"postgresql://postgres:{password}@db.abc.supabase.co:5432/postgres")
@@ -203,10 +210,26 @@ def test_prisma_parameters_are_left_out_and_the_schema_kept() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["connection_limit", "pool_timeout", "pgbouncer", "socket_timeout", "statement_cache_size"]
-    + ["max_connection_lifetime", "max_idle_connection_lifetime", "single_use_connections"]
-    + ["sslidentity", "sslaccept", "uselibpqcompat", "supa", "workaround", "supavisor"]
-    + ["prepared_statements", "statement_timeout", "ssl", "anything_else"],
+    [
+        "connection_limit",
+        "pool_timeout",
+        "pgbouncer",
+        "socket_timeout",
+        "statement_cache_size",
+        "max_connection_lifetime",
+        "max_idle_connection_lifetime",
+        "single_use_connections",
+        "sslidentity",
+        "sslaccept",
+        "uselibpqcompat",
+        "supa",
+        "workaround",
+        "supavisor",
+        "prepared_statements",
+        "statement_timeout",
+        "ssl",
+        "anything_else",
+    ],
 )
 def test_what_libpq_refuses_never_reaches_it(name: str) -> None:
     parameters = parse_database_url(f"postgresql://u:p@h/d?{name}=1").parameters
