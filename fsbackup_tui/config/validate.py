@@ -81,6 +81,7 @@ class _Checker:
         self.notes: list[str] = []
         self.problems: list[ConfigProblem] = []
         self.unusable: set[NodePath] = set()
+        self.env_file_unread = ""
 
     def prepare(self) -> list[ConfigProblem]:
         """Expand what can be expanded now; return what could not."""
@@ -105,7 +106,7 @@ class _Checker:
         try:
             value = expand(leaf.value, self.environ)
         except MissingVariable as missing:
-            self._unusable(leaf, _not_set(missing.names), _set_it(self.data))
+            self._unusable(leaf, _not_set(missing.names), self._how_to_set())
             return
         except BadTemplate as bad:
             self._unusable(
@@ -152,10 +153,17 @@ class _Checker:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             place = f"{self.places.file}:{self.places.line(('env_file',))}"
-            self.notes.append(f"{place}: env_file {name} can't be read: {reason}")
+            self.env_file_unread = f"env_file {name} can't be read ({reason})"
+            self.notes.append(f"{place}: {self.env_file_unread}")
             return
         self.notes.extend(env.notes)
         self.environ = {**self.environ, **env.values}
+
+    def _how_to_set(self) -> str:
+        if self.env_file_unread:
+            return f"mend this first: {self.env_file_unread}"
+        where = "in the env_file, or " if self.data.get("env_file") else ""
+        return f"set it {where}in the environment, or write ${{NAME:-default}}"
 
     def _unusable(self, leaf: Leaf, what: str, fix: str) -> None:
         self.unusable.add(leaf.path)
@@ -204,8 +212,3 @@ def _not_set(names: tuple[str, ...]) -> str:
     if len(names) == 1:
         return f"the variable {names[0]} is not set"
     return f"none of the variables {', '.join(names)} is set"
-
-
-def _set_it(data: Mapping[str, object]) -> str:
-    where = "in the env_file, or " if data.get("env_file") else ""
-    return f"set it {where}in the environment, or write ${{NAME:-default}}"

@@ -148,6 +148,15 @@ def test_mistakes_in_a_source(tmp_path: Path, setting: str, message: str) -> Non
     assert message in found[0]
 
 
+def test_a_variable_that_an_unread_env_file_may_hold(tmp_path: Path) -> None:
+    text = MINIMAL.format(repository="${BASE}/r") + "env_file: /nowhere/.env\n"
+    (found,) = mistakes(tmp_path, text)
+    assert found == (
+        "fsbackup.yaml:2: repository: the variable BASE is not set; "
+        "mend this first: env_file /nowhere/.env can't be read (No such file or directory)"
+    )
+
+
 def test_a_repository_in_a_git_work_tree_or_a_data_directory(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     (tree / ".git").mkdir(parents=True)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.pq import Conninfo, version
 
 from fsbackup_tui.domain.conninfo import KEYWORDS
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
@@ -18,6 +19,10 @@ def refused(text: str) -> UsageError:
         parse_database_url(text)
     assert caught.value.what.split(":")[0].isupper()
     return caught.value
+
+
+def libpq_major() -> int:
+    return version() // 10_000
 
 
 def password_of(address: DatabaseAddress) -> str | None:
@@ -299,3 +304,53 @@ def test_without_a_database_the_users_name_is_used_as_libpq_does() -> None:
     address = parse_database_url("postgresql://ana:pw@h")
     assert address.database == "ana"
     assert any("'ana'" in note for note in address.notes)
+
+
+def test_every_parameter_that_may_stay_is_one_of_libpqs() -> None:
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    newer_than_this_libpq = {name for name, major in KEYWORDS.items() if major > libpq_major()}
+    assert set(KEYWORDS) - newer_than_this_libpq <= known
+
+
+@given(
+    user=st.text("aZ0_-.ü%40", min_size=1, max_size=8),
+    password=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=12),
+    host=st.sampled_from(["db1", "10.0.0.1", "[::1]", "%2Frun%2Fpg", "a-b.c.example"]),
+    port=st.sampled_from(["", ":5433"]),
+    database=st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=8),
+    query=st.sampled_from(
+        ["", "?sslmode=require", "?connect_timeout=3&options=-ca%3Db", "?user=x"]
+    ),
+)
+def test_what_is_accepted_means_the_same_to_libpq(
+    user: str, password: str, host: str, port: str, database: str, query: str
+) -> None:
+    credentials = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    url = f"postgresql://{credentials}@{host}{port}/{quote(database, safe='')}{query}"
+    address = parse_database_url(url)
+    theirs = {
+        option.keyword.decode(): option.val.decode()
+        for option in Conninfo.parse(url.encode())
+        if option.val is not None
+    }
+    ours = {
+        "host": address.host,
+        "port": str(address.port),
+        "dbname": address.database,
+        "user": address.user or "",
+        "password": password_of(address) or "",
+        **address.parameters,
+    }
+    assert {"password": "", "port": "5432"} | theirs == ours
+
+
+@given(text=st.text("postgresql://@:?#[]%2F4&=ab1 ,'\\", max_size=40))
+def test_no_text_whatever_breaks_the_parser(text: str) -> None:
+    for prefix in ("", "postgresql://", "host=", "postgresql://u:Q7zX"):
+        try:
+            parse_database_url(prefix + text)
+        except UsageError as error:
+            message = str(error)
+        else:
+            message = ""
+        assert "Q7zX" not in message
