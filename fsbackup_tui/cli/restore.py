@@ -17,7 +17,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "restore", parents=parents, help="restore a point into a new database"
     )
     parser.add_argument("point", metavar="POINT", help="an id, a prefix of it, latest, or a time")
-    parser.add_argument("--part", metavar="P", help="the source's name; needed if there are several")
+    parser.add_argument(
+        "--part", metavar="P", help="the source's name; needed if there are several"
+    )
     parser.add_argument(
         "--beside",
         metavar="NAME",
@@ -80,8 +82,7 @@ def _summary(result: Mapping[str, Any]) -> list[str]:
 
     entries = result["entries"]
     lines = [
-        f"Restored {result['point']} into {result['target']} in "
-        f"{duration_text(result['seconds'])}",
+        f"Restored {result['point']} into {result['target']} in {duration_text(result['seconds'])}",
         f"  {entries['restored']} entries restored, {entries['benign']} known-benign, "
         f"{entries['deferred']} deferred, {entries['lost']} lost",
     ]

@@ -10,7 +10,7 @@ from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
 from fsbackup_tui.domain.errors import IdentityMismatch, UsageError
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.secret import Redactor
-from fsbackup_tui.engines.secrets import read_secret
+from fsbackup_tui.engines.secrets import expands_to_nothing, read_secret
 
 # What makes two looks at a server the same place; size and minor version may change.
 _IDENTITY_FIELDS = ("system_identifier", "database", "database_oid", "standby")
@@ -41,19 +41,12 @@ async def admin_address(
 ) -> DatabaseAddress:
     """Return how to reach the maintenance database with the rights to create databases."""
     source = postgres_source(loaded, name)
-    description, place = source.url, ("sources", name, "url")
-    if source.admin.url is not None:
-        given = source.admin.url
-        if not _is_empty_text(given, environment):
-            description, place = given, ("sources", name, "admin", "url")
+    description = source.url
+    place: tuple[str | int, ...] = ("sources", name, "url")
+    if source.admin.url is not None and not expands_to_nothing(source.admin.url, environment):
+        description, place = source.admin.url, ("sources", name, "admin", "url")
     address = await _read_address(loaded, environment, redactor, description, place)
     return address.with_database(source.admin.maintenance_database)
-
-
-def _is_empty_text(description: SecretDescription, environment: Mapping[str, str]) -> bool:
-    from fsbackup_tui.engines.secrets import expands_to_nothing
-
-    return expands_to_nothing(description, environment)
 
 
 async def _read_address(
@@ -63,9 +56,8 @@ async def _read_address(
     description: SecretDescription,
     place: tuple[str | int, ...],
 ) -> DatabaseAddress:
-    where = f"{loaded.path.name}:{loaded.lines[place]}" if place in loaded.lines else str(loaded.path)
     secret = await read_secret(
-        description, environment, redactor, what="DATABASE ADDRESS", where=where
+        description, environment, redactor, what="database address", where=loaded.place(*place)
     )
     address = parse_database_url(secret.reveal())
     if address.password is not None:
@@ -76,9 +68,13 @@ async def _read_address(
 async def look_at_target(
     loaded: LoadedConfig, environ: Mapping[str, str], source: str
 ) -> ServerIdentity:
-    """Return what the source's database is at this moment, for a person to see before acting."""
+    """Return the server a restore beside goes to, for a person to see before acting.
+
+    It is looked at through the maintenance database: the live one may be gone, and that is when
+    a restore is wanted most.
+    """
     redactor = Redactor()
-    address = await source_address(loaded, site_environment(loaded, environ), redactor, source)
+    address = await admin_address(loaded, site_environment(loaded, environ), redactor, source)
     return await look_at(address, application_name="fsbackup/look")
 
 
@@ -97,9 +93,7 @@ def check_target(confirmed: ServerIdentity | None, found: ServerIdentity) -> Non
     if confirmed is None:
         return
     differing = [
-        name
-        for name in _IDENTITY_FIELDS
-        if getattr(confirmed, name) != getattr(found, name)
+        name for name in _IDENTITY_FIELDS if getattr(confirmed, name) != getattr(found, name)
     ]
     if differing:
         raise IdentityMismatch(
@@ -119,5 +113,3 @@ def target_text(identity: ServerIdentity) -> str:
         f"{size_text(identity.size_bytes)}  {'standby' if identity.standby else 'primary'}  "
         f"as {identity.role}  PostgreSQL {identity.server_version}"
     )
-
-

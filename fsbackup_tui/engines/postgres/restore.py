@@ -6,9 +6,11 @@ import asyncio
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
+from typing import Literal
+from typing import Literal
 
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.secret import Redactor
@@ -26,9 +28,14 @@ from fsbackup_tui.engines.process import (
 )
 
 _OF_TRANSACTIONS = re.compile(r"there is (already a|no) transaction in progress")
+Section = Literal["pre-data", "data", "post-data"]
+
 # Extensions that work in one database of a server alone (their background worker is told its
 # name), so a copy beside the live one can't have them; and the schemas they bring.
 SINGLE_DATABASE_EXTENSIONS: Mapping[str, tuple[str, ...]] = {"pg_cron": ("cron",)}
+
+
+Section = Literal["pre-data", "data", "post-data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,17 @@ class RestoreRun:
     errors_not_kept: int = 0
     deferred: tuple[TocEntry, ...] = ()
     rows: Mapping[int, int] = field(default_factory=dict)
+
+    def then(self, later: RestoreRun) -> RestoreRun:
+        """Return both runs as one: the same archive restored in two steps."""
+        return replace(
+            later,
+            exit_status=self.exit_status or later.exit_status,
+            errors=self.errors + later.errors,
+            warnings=self.warnings + later.warnings,
+            seconds=self.seconds + later.seconds,
+            errors_not_kept=self.errors_not_kept + later.errors_not_kept,
+        )
 
 
 def deferred_entries(entries: Sequence[TocEntry]) -> list[TocEntry]:
@@ -98,6 +116,7 @@ async def restore_archive(
     no_owner: bool = False,
     no_owner_reason: str = "",
     data_only: bool = False,
+    section: Section | None = None,
     deferred: Sequence[TocEntry] | None = None,
     report: Report | None = None,
     redactor: Redactor | None = None,
@@ -110,7 +129,8 @@ async def restore_archive(
     ``deferred_entries`` finds) are left out by a list file in ``work``. An exit status other
     than 0 is returned, not raised, when pg_restore went through to its end ("errors ignored on
     restore"): the accounting then says what is lost. A run that broke off raises, as the tool's
-    words tell. ``data_only`` is for data points, which are loaded into an existing schema.
+    words tell. ``data_only`` is for data points, which are loaded into an existing schema;
+    ``section`` restores that section of the archive alone.
     """
     left_out = list(deferred_entries(entries) if deferred is None else deferred)
     started = monotonic()
@@ -124,8 +144,10 @@ async def restore_archive(
     ]
     if no_owner:
         arguments.append("--no-owner")
-    if data_only:
-        arguments.append("--data-only")
+    if section is not None:
+        arguments.append(f"--section={section}")
+    if section is not None:
+        arguments.append(f"--section={section}")
     if left_out:
         ids = {entry.dump_id for entry in left_out}
         list_file = write_restore_list(work / "restore-without-deferred.list", entries, ids)
@@ -231,3 +253,55 @@ async def restore_plain(
         deferred=tuple(left_out),
         rows=scan.rows,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive with its entries as ``list_archive`` gives them."""
+
+    path: Path
+    entries: Sequence[TocEntry]
+
+
+async def restore_data_into_schema(
+    client: ClientTools,
+    environment: Mapping[str, str],
+    *,
+    schema: Archive,
+    data: Archive,
+    work: Path,
+    jobs: int,
+    no_owner: bool = False,
+    no_owner_reason: str = "",
+    report: Report | None = None,
+    redactor: Redactor | None = None,
+    on_started: Callable[[RunningChild], None] | None = None,
+    on_log: Callable[[str], None] | None = None,
+) -> tuple[RestoreRun, RestoreRun]:
+    """Load a data point's archive into a schema point's tables; returns both archives' runs.
+
+    Indexes, foreign keys and triggers come after the rows: loaded into a finished schema, rows
+    would fail on foreign keys that point to tables not loaded yet. Neither may be plain SQL.
+    """
+
+    async def step(archive: Archive, section: Section | None) -> RestoreRun:
+        return await restore_archive(
+            client,
+            environment,
+            archive.path,
+            entries=archive.entries,
+            work=work,
+            jobs=jobs,
+            no_owner=no_owner,
+            no_owner_reason=no_owner_reason,
+            section=section,
+            report=report,
+            redactor=redactor,
+            on_started=on_started,
+            on_log=on_log,
+        )
+
+    before = await step(schema, "pre-data")
+    rows = await step(data, None)
+    after = await step(schema, "post-data")
+    return before.then(after), rows

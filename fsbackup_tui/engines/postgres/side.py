@@ -1,0 +1,128 @@
+"""Side databases while they are unfinished: their mark, their lock, and their removal."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg import sql
+
+from fsbackup_tui.domain.errors import LockHeld, PostgresError, SafetyRefusal
+from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
+
+_MARK = re.compile(r"fsbackup: unfinished restore by job (?P<job>\S+)\.")
+
+
+def unfinished_comment(job: str) -> str:
+    """Return the comment that tells whose an unfinished database is."""
+    return f"fsbackup: unfinished restore by job {job}. Not usable; may be dropped."
+
+
+@asynccontextmanager
+async def restore_lock(
+    admin: Connection, identity: ServerIdentity, application_name: str
+) -> AsyncIterator[None]:
+    """Hold the advisory lock around restores into this server (design §3) inside the block.
+
+    It is taken in the maintenance database: advisory locks are per database. LockHeld names
+    the session that has it.
+    """
+    key = _lock_key(identity)
+    rows = await fetch_all(admin, "SELECT pg_catalog.pg_try_advisory_lock(%s)", [key])
+    if not rows[0][0]:
+        raise await _held(admin, key, application_name)
+    try:
+        yield
+    finally:
+        # A lost session has lost its lock already.
+        if not admin.closed:
+            await admin.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [key])
+
+
+def _lock_key(identity: ServerIdentity) -> int:
+    text = f"fsbackup restore {identity.system_identifier} {identity.database_oid}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+
+
+async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
+    rows = await fetch_all(
+        admin,
+        "SELECT a.application_name, a.usename::text, a.client_addr::text, a.backend_start::text"
+        " FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid"
+        " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name <> %s"
+        " AND (l.classid::int8 << 32 | l.objid::int8) = %s",
+        [application_name, key],
+    )
+    who = (
+        "It has ended since."
+        if not rows
+        else (
+            f"{rows[0][0] or '-'} ({rows[0][1] or '-'}) from {rows[0][2] or 'this machine'},"
+            f" since {rows[0][3]}."
+        )
+    )
+    return LockHeld(
+        "RESTORE RUNNING: another restore into this server is under way. Nothing was done.",
+        why=who,
+        fix="Wait for it (fsbackup jobs), then start this one again.",
+    )
+
+
+async def database_exists(admin: Connection, name: str) -> bool:
+    """Whether the server has a database of that name."""
+    rows = await fetch_all(admin, "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", [name])
+    return bool(rows)
+
+
+async def sweep_unfinished(
+    admin: Connection, name: str, is_alive: Callable[[str], bool]
+) -> str | None:
+    """Drop the unfinished database of that name if a dead job left it; returns that job.
+
+    Raises:
+        SafetyRefusal: it exists, and is a living job's or none of fsbackup's.
+    """
+    rows = await fetch_all(
+        admin,
+        "SELECT oid::int8, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '')"
+        " FROM pg_catalog.pg_database WHERE datname = %s",
+        [name],
+    )
+    if not rows:
+        return None
+    oid, comment = rows[0]
+    mark = _MARK.match(comment)
+    if mark is None or is_alive(mark["job"]):
+        raise SafetyRefusal(
+            f"NAME TAKEN: a database {name} exists already.",
+            why=f"Job {mark['job']} is filling it." if mark else "It was not made by fsbackup.",
+            fix="Choose another name for the copy.",
+        )
+    await drop_unfinished(admin, name, oid)
+    return mark["job"]
+
+
+async def drop_unfinished(admin: Connection, name: str, oid: int) -> None:
+    """Drop an unfinished database, ending what sessions are in it; only if it is still that one.
+
+    Raises:
+        PostgresError: the server refuses; says what is left over.
+    """
+    rows = await fetch_all(
+        admin, "SELECT oid::int8 FROM pg_catalog.pg_database WHERE datname = %s", [name]
+    )
+    if not rows or rows[0][0] != oid:
+        return
+    try:
+        await admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise PostgresError(
+            f"LEFT OVER: the unfinished database {name} could not be dropped.",
+            why=str(error).strip().splitlines()[0],
+            fix=f'Drop it yourself: DROP DATABASE "{name}"',
+        ) from error

@@ -1,0 +1,151 @@
+"""Capturing a recovery point: every source of the plan in turn, each part whole by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+
+from fsbackup_tui import __version__
+from fsbackup_tui.domain.errors import PointDamaged, UsageError
+from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.capture import CaptureRun, hashing_progress
+from fsbackup_tui.operations.capture_postgres import capture_postgres
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.requests import BackupRequest
+from fsbackup_tui.operations.status import job_liveness, open_catalogue
+from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.leftovers import sweep_leftovers
+from fsbackup_tui.repository.points import capture_order
+from fsbackup_tui.repository.reader import PointReader
+from fsbackup_tui.repository.records import write_record
+from fsbackup_tui.repository.writer import PointWriter
+
+CAPTURES: Mapping[str, Callable[[CaptureRun], Awaitable[PartManifest]]] = {
+    "postgres": capture_postgres
+}
+_SPACE_MARGIN = 1.2
+
+
+async def back_up(
+    request: BackupRequest, context: JobContext, repository: Repository
+) -> tuple[Manifest, Trust]:
+    """Capture the plan's sources as one point; returns its manifest and its trust.
+
+    A part that fails takes the run with it: what is whole by then stays as an incomplete point,
+    everything else is taken back.
+    """
+    sources = request.sources or context.loaded.config.plans[request.plan].sources
+    missing = [name for name in sources if name not in context.loaded.config.sources]
+    if missing:
+        raise UsageError(f"NO SUCH SOURCE: {', '.join(missing)}.")
+    alive = job_liveness(context.loaded, context.environment, repository)
+    for removed in sweep_leftovers(repository, alive):
+        context.report(Log(f"Swept what a dead job left: {removed}"))
+    last_good = _last_good_parts(context, repository, sources)
+    writer = PointWriter.begin(
+        repository,
+        plan=request.plan,
+        job=context.job,
+        now=context.now(),
+        reason=request.reason,
+        operator=context.operator,
+        host=context.host,
+        tool_version=__version__,
+        site_yaml=context.loaded.text,
+        space_needed=_space_needed(last_good),
+    )
+    phases: dict[str, float] = {}
+    try:
+        for name in sources:
+            await _capture(writer, name, request, context, repository, last_good[name], phases)
+        manifest = await asyncio.to_thread(writer.finish, phases, now=context.now())
+    except BaseException:
+        writer.abandon()
+        raise
+    _record_seal(manifest, context, repository, phases.get("seal", 0.0))
+    return manifest, Trust.SEALED
+
+
+async def _capture(
+    writer: PointWriter,
+    name: str,
+    request: BackupRequest,
+    context: JobContext,
+    repository: Repository,
+    last_good: PartManifest | None,
+    phases: dict[str, float],
+) -> None:
+    run = CaptureRun(
+        source=name,
+        context=context,
+        repository=repository,
+        directory=writer.part_directory(name),
+        last_good=last_good,
+        plan=request.plan,
+    )
+    part = await CAPTURES[context.loaded.config.sources[name].kind](run)
+    started = time.monotonic()
+    # Every artifact is read back here: its hash is that of what lies on the disk.
+    await asyncio.to_thread(
+        writer.commit_part,
+        name,
+        part,
+        advance=hashing_progress(context.report, None, f"sealing {name}"),
+    )
+    phases["seal"] = round(phases.get("seal", 0.0) + time.monotonic() - started, 3)
+    for phase, seconds in run.phases.items():
+        phases[phase] = round(phases.get(phase, 0.0) + seconds, 3)
+
+
+def _last_good_parts(
+    context: JobContext, repository: Repository, sources: Sequence[str]
+) -> dict[str, PartManifest | None]:
+    """Return each source's part in the newest point that is whole, sound and not suspect."""
+    found: dict[str, PartManifest | None] = dict.fromkeys(sources)
+    with open_catalogue(context.loaded, context.environment, repository) as catalogue:
+        candidates = sorted(catalogue.points(), key=capture_order, reverse=True)
+    for name in sources:
+        for point in candidates:
+            if is_good(point, name):
+                with suppress(PointDamaged):
+                    found[name] = PointReader(repository, point.id).part(name)
+                    break
+    return found
+
+
+def is_good(point: PointSummary, source: str) -> bool:
+    """Whether a new part of the source is to be compared with the one in this point."""
+    return (
+        point.whole
+        and point.trust > Trust.INCOMPLETE
+        and not point.suspect
+        and any(part.source == source for part in point.parts)
+    )
+
+
+def _space_needed(last_good: Mapping[str, PartManifest | None]) -> int | None:
+    known = [part.bytes for part in last_good.values() if part is not None]
+    return int(sum(known) * _SPACE_MARGIN) if known else None
+
+
+def _record_seal(
+    manifest: Manifest, context: JobContext, repository: Repository, seconds: float
+) -> None:
+    write_record(
+        repository,
+        manifest.id,
+        "verified",
+        {
+            "level": Trust.SEALED.word,
+            "ok": True,
+            "parts": {part.source: {"ok": True, "problems": []} for part in manifest.parts},
+            "seconds": seconds,
+        },
+        now=context.now(),
+        job=context.job,
+        operator=context.operator,
+    )

@@ -1,0 +1,400 @@
+"""Capturing a PostgreSQL database: one snapshot, dumped and counted, giving way to others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fsbackup_tui.config.model import PostgresSource
+from fsbackup_tui.domain.anomaly import suspect_reasons
+from fsbackup_tui.domain.database_url import DatabaseAddress
+from fsbackup_tui.domain.errors import TableLocked, ToolError
+from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.point import (
+    Artifact,
+    ArtifactRole,
+    CountMethod,
+    PartManifest,
+    PostgresFacts,
+    ServerIdentity,
+)
+from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.connection import Connection, client_environment, connect
+from fsbackup_tui.engines.postgres.dump import (
+    DumpPlan,
+    DumpResult,
+    dump_database,
+    dump_globals,
+    plan_dump,
+    write_schema,
+)
+from fsbackup_tui.engines.postgres.fingerprint import fingerprint_tables
+from fsbackup_tui.engines.postgres.guards import Throttle
+from fsbackup_tui.engines.postgres.inspect import TableCount, read_identity
+from fsbackup_tui.engines.postgres.patterns import Exclusions, exclusions_for
+from fsbackup_tui.engines.postgres.progress import Item, TransferProgress, dump_items
+from fsbackup_tui.engines.postgres.snapshot import SharedSnapshot, shared_snapshot
+from fsbackup_tui.operations.capture import CaptureRun, weights_of
+from fsbackup_tui.operations.clients import client_for_server
+from fsbackup_tui.operations.guard import (
+    GaveWay,
+    all_of,
+    give_way_when_blocking,
+    guarded,
+    pause_seconds,
+    watch_repository_space,
+)
+from fsbackup_tui.operations.target import postgres_source, source_address, target_text
+from fsbackup_tui.repository.leftovers import PART_MARKER_NAME
+
+_ATTEMPTS = 4
+_COUNTING_SESSIONS = 2
+_MANY_TABLES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What every attempt is about."""
+
+    run: CaptureRun
+    source: PostgresSource
+    address: DatabaseAddress
+    identity: ServerIdentity
+    client: ClientTools
+    exclusions: Exclusions
+
+
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    """How many sessions an attempt may use: fewer after it had to give way."""
+
+    parallel_dump: bool
+    counting: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    """What one attempt brought, its files in the part's directory."""
+
+    dump: DumpResult
+    artifacts: tuple[Artifact, ...]
+    facts: PostgresFacts
+    warnings: tuple[str, ...]
+
+
+async def capture_postgres(run: CaptureRun) -> PartManifest:
+    """Dump and count the source's database in one snapshot; returns its part, not yet hashed.
+
+    Where a session of ours keeps somebody else waiting for longer than ``yield_after`` the
+    attempt is given up, and made again later with fewer sessions.
+
+    Raises:
+        TableLocked: every attempt had to give way, or a table stayed locked.
+        PostgresError, ToolError, SecretUnavailable, DiskFull: as their messages tell.
+    """
+    started = run.context.now()
+    target = await _look(run)
+    for attempt in range(_ATTEMPTS):
+        try:
+            captured = await _attempt(target, _sessions(target.source, attempt))
+            return _part(target, captured, started)
+        except GaveWay as gave_way:
+            if attempt == _ATTEMPTS - 1:
+                raise gave_way.as_error(_ATTEMPTS) from None
+            pause = pause_seconds(attempt)
+            run.context.report(
+                Warned(f"Gave way, tries again in {pause:.0f} s. Kept waiting: {gave_way.who}")
+            )
+            _empty(run.directory)
+            await asyncio.sleep(pause)
+    raise TableLocked(f"NOT CAPTURED: {run.source}.")
+
+
+async def _look(run: CaptureRun) -> _Target:
+    context = run.context
+    source = postgres_source(context.loaded, run.source)
+    with run.phase("connect"):
+        address = await source_address(
+            context.loaded, context.environment, context.redactor, run.source
+        )
+        for note in address.notes:
+            context.report(Log(note))
+        connection = await connect(address, application_name=context.application_name)
+        async with connection:
+            identity = await read_identity(connection, address)
+        client = await client_for_server(context, address, identity.server_version_num)
+    context.report(Log(f"{run.source}: {target_text(identity)}"))
+    exclusions = exclusions_for(
+        source.exclude_schemas,
+        source.exclude_tables,
+        source.exclude_table_data,
+        supabase=address.is_supabase,
+    )
+    return _Target(run, source, address, identity, client, exclusions)
+
+
+def _sessions(source: PostgresSource, attempt: int) -> _Sessions:
+    """Two attempts are whole, the third dumps in one session, the fourth does not count either."""
+    counting = (_COUNTING_SESSIONS, _COUNTING_SESSIONS, 1, 0)[attempt]
+    return _Sessions(attempt < 2, 0 if source.scope == "schema" else counting)
+
+
+async def _attempt(target: _Target, sessions: _Sessions) -> _Captured:
+    name = target.run.context.application_name
+    monitor = await connect(target.address, application_name=name)
+    async with monitor:
+        return await guarded(
+            _capture(target, sessions, monitor),
+            give_way_when_blocking(
+                monitor,
+                application_name=name,
+                longer_than_seconds=target.source.yield_after.total_seconds(),
+            ),
+        )
+
+
+async def _capture(target: _Target, sessions: _Sessions, monitor: Connection) -> _Captured:
+    run, context = target.run, target.run.context
+    wished = _plan(target, sessions, tables=_MANY_TABLES)
+    async with AsyncExitStack() as stack:
+        with run.phase("snapshot"):
+            snapshot = await stack.enter_async_context(
+                shared_snapshot(
+                    target.address,
+                    application_name=context.application_name,
+                    exclusions=target.exclusions,
+                    lock_timeout_seconds=target.source.lock_timeout.total_seconds(),
+                    counting_connections=sessions.counting,
+                    dump_jobs=wished.jobs,
+                    with_rows=target.source.scope != "schema",
+                    report=context.report,
+                )
+            )
+        plan = _plan(target, sessions, tables=len(snapshot.inspection.tables))
+        if not snapshot.parallel_dump_fits:
+            plan = replace(plan, jobs=1)
+        environment = stack.enter_context(
+            client_environment(
+                target.address, directory=context.work, application_name=context.application_name
+            )
+        )
+        return await _dump_and_count(target, snapshot, plan, environment, monitor)
+
+
+def _plan(target: _Target, sessions: _Sessions, *, tables: int) -> DumpPlan:
+    plan = plan_dump(
+        target.source,
+        target.run.context.loaded.config.limits,
+        target.client,
+        size_bytes=target.identity.size_bytes,
+        tables=tables,
+        cpu_count=os.cpu_count() or 1,
+        exclusions=target.exclusions,
+    )
+    return plan if sessions.parallel_dump else replace(plan, jobs=1)
+
+
+async def _dump_and_count(
+    target: _Target,
+    snapshot: SharedSnapshot,
+    plan: DumpPlan,
+    environment: Mapping[str, str],
+    monitor: Connection,
+) -> _Captured:
+    run, context = target.run, target.run.context
+    with run.phase("dump"):
+        dump, counts, (globals_name, globals_problem) = await all_of(
+            _dump(target, snapshot, plan, environment, monitor),
+            fingerprint_tables(
+                snapshot,
+                method=target.source.fingerprints,
+                report=context.report,
+                weights=weights_of(run.last_good),
+            ),
+            _globals(target, environment),
+        )
+    with run.phase("schema"):
+        schema = await write_schema(
+            plan,
+            target.client,
+            environment,
+            snapshot_id=snapshot.snapshot_id,
+            directory=run.directory,
+            report=context.report,
+            redactor=context.redactor,
+        )
+    named: list[tuple[str, ArtifactRole]] = list(dump.artifacts)
+    if schema is not None:
+        named.append((schema[0], "schema"))
+    if globals_name is not None:
+        named.append((globals_name, "globals"))
+    named.extend((name, "also") for name in _copy_also(target))
+    warnings = [*dump.warnings, *([globals_problem] if globals_problem else [])]
+    return _Captured(
+        dump=dump,
+        artifacts=tuple(Artifact(name, role, 0, "") for name, role in named),
+        facts=_facts(target, snapshot, plan, dump, counts, schema[1] if schema else None),
+        warnings=tuple(warnings),
+    )
+
+
+async def _dump(
+    target: _Target,
+    snapshot: SharedSnapshot,
+    plan: DumpPlan,
+    environment: Mapping[str, str],
+    monitor: Connection,
+) -> DumpResult:
+    context, limits = target.run.context, target.run.context.loaded.config.limits
+    progress = TransferProgress(
+        _items(target, snapshot),
+        context.report,
+        connection=monitor,
+        application_name=context.application_name,
+    )
+    throttle = Throttle(
+        connection=monitor,
+        lag_limit_seconds=_seconds(limits.replication_lag),
+        age_limit_seconds=_seconds(limits.snapshot_age),
+        bytes_per_second=target.source.max_rate,
+        copied_bytes=lambda: progress.copied_bytes,
+        report=context.report,
+    )
+    try:
+        result = await guarded(
+            dump_database(
+                plan,
+                target.client,
+                environment,
+                snapshot_id=snapshot.snapshot_id,
+                directory=target.run.directory,
+                report=context.report,
+                redactor=context.redactor,
+                on_started=throttle.attach,
+                on_log=progress.on_log,
+            ),
+            progress.run(),
+            throttle.run(),
+            watch_repository_space(target.run.directory),
+        )
+    except TableLocked as error:
+        # An exclusive lock queued behind ours keeps pg_dump's workers from theirs: the same
+        # case as being waited for, seen from the other side.
+        raise GaveWay(error.why or error.what) from error
+    progress.finish()
+    return result
+
+
+def _items(target: _Target, snapshot: SharedSnapshot) -> dict[str, Item]:
+    """Weigh each table as the last good point measured it, else by its size now."""
+    measured = weights_of(target.run.last_good)
+    return dump_items(
+        (table.qualified, round(measured.get(table.qualified, table.bytes or 0)), None)
+        for table in snapshot.inspection.tables
+        if table.dumps_rows
+    )
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
+
+
+async def _globals(
+    target: _Target, environment: Mapping[str, str]
+) -> tuple[str | None, str | None]:
+    if target.source.scope == "data":
+        return None, None
+    return await dump_globals(
+        target.client,
+        environment,
+        database=target.address.database,
+        directory=target.run.directory,
+        report=target.run.context.report,
+        redactor=target.run.context.redactor,
+    )
+
+
+def _facts(
+    target: _Target,
+    snapshot: SharedSnapshot,
+    plan: DumpPlan,
+    dump: DumpResult,
+    counts: list[TableCount],
+    schema_sha256: str | None,
+) -> PostgresFacts:
+    counted = any(count.rows is not None for count in counts)
+    method: CountMethod = target.source.fingerprints if counted or not counts else "absent"
+    if not snapshot.counters:
+        method = "absent"
+    return snapshot.inspection.to_facts(
+        client_version=target.client.version,
+        scope=plan.scope,
+        format=plan.format,
+        toc_entries=dump.toc_entries,
+        schema_sha256=schema_sha256,
+        snapshot_at=snapshot.at,
+        snapshot_lsn=snapshot.lsn,
+        counts={count.table.oid: count for count in counts},
+        count_method=method,
+        count_note=snapshot.count_note,
+    )
+
+
+def _copy_also(target: _Target) -> list[str]:
+    """Copy the files that belong with the dump (a Prisma schema, say) to ``also/``."""
+    names: list[str] = []
+    for path in target.source.also:
+        name = f"also/{path.name}"
+        if name in names:
+            raise ToolError(
+                f"NOT COPIED: two files of 'also' are called {path.name}.",
+                fix="Leave one of them out, or capture it under another source.",
+            )
+        copy = target.run.directory / name
+        copy.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            raise ToolError(
+                f"NOT COPIED: {path}.",
+                why=error.strerror or str(error),
+                fix=f"Mend that, or take it out of {target.run.context.loaded.path.name}.",
+            ) from error
+        names.append(name)
+    return names
+
+
+def _part(target: _Target, captured: _Captured, started: datetime) -> PartManifest:
+    run = target.run
+    part = PartManifest(
+        source=run.source,
+        kind="postgres",
+        started=started,
+        finished=run.context.now(),
+        artifacts=captured.artifacts,
+        restore_commands=(),
+        phases=dict(run.phases),
+        warnings=captured.warnings,
+        postgres=captured.facts,
+    )
+    reasons = suspect_reasons(part, run.last_good, fall=target.source.suspect_fall)
+    for reason in reasons:
+        run.context.report(Warned(f"SUSPECT: {reason}"))
+    return replace(part, suspect=reasons)
+
+
+def _empty(directory: Path) -> None:
+    """Remove what a given-up attempt left in the part's directory."""
+    for path in directory.iterdir():
+        if path.name == PART_MARKER_NAME:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,257 @@
+"""Filling a side database from a part with the stock tools, and accounting for every entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsbackup_tui.domain.database_url import DatabaseAddress
+from fsbackup_tui.domain.errors import SafetyRefusal
+from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.point import PostgresFacts
+from fsbackup_tui.engines.postgres.accounting import Accounting, account
+from fsbackup_tui.engines.postgres.archive import archive_rows, list_archive
+from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.connection import Connection, client_environment, connect
+from fsbackup_tui.engines.postgres.progress import Item, TransferProgress, restore_items
+from fsbackup_tui.engines.postgres.replay import unreachable_roles
+from fsbackup_tui.engines.postgres.restore import (
+    RestoreRun,
+    Section,
+    restore_archive,
+    restore_plain,
+    scan_for_restore,
+)
+from fsbackup_tui.engines.postgres.toc import TocEntry
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.guard import guarded
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """The side database that is filled, and with what."""
+
+    context: JobContext
+    address: DatabaseAddress
+    client: ClientTools
+    database_oid: int
+    jobs: int
+
+    async def connect(self) -> Connection:
+        """Open a session in the side database; refused if it is not that very one any more."""
+        return await connect(
+            self.address,
+            application_name=self.context.application_name,
+            database_oid=self.database_oid,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A stored dump to fill from: where it lies, and what was captured with it."""
+
+    path: Path
+    facts: PostgresFacts
+
+
+async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = None) -> Accounting:
+    """Fill the side database and look for every entry of the dump in it.
+
+    A dump of data alone needs ``schema``: its tables are made first, the rows loaded, and the
+    indexes, keys and triggers made last, so that no order of rows can offend them.
+    """
+    context = filling.context
+    with ExitStack() as stack:
+        environment = stack.enter_context(
+            client_environment(
+                filling.address,
+                directory=context.work,
+                application_name=context.application_name,
+            )
+        )
+        connection = await filling.connect()
+        async with connection:
+            if dump.facts.format == "plain":
+                return await _from_plain(filling, dump, environment, connection)
+            if schema is None:
+                return await _from_archive(filling, dump, environment, connection)
+            return await _data_into_schema(filling, dump, schema, environment, connection)
+
+
+async def _from_plain(
+    filling: Filling, dump: Dump, environment: Mapping[str, str], connection: Connection
+) -> Accounting:
+    context = filling.context
+    scan = await scan_for_restore(dump.path, report=context.report)
+    progress = TransferProgress(
+        {
+            f"{table.schema}.{table.name}": Item(
+                f"{table.schema}.{table.name}", float(max(table.bytes or 0, 1)), table.rows
+            )
+            for table in dump.facts.tables
+        },
+        context.report,
+        connection=connection,
+        application_name=context.application_name,
+    )
+    run = await guarded(
+        restore_plain(
+            filling.client,
+            environment,
+            dump.path,
+            scan=scan,
+            report=context.report,
+            redactor=context.redactor,
+        ),
+        progress.run(),
+    )
+    progress.finish()
+    return await _account(filling, scan.entries, run, dump.facts, environment, connection, run.rows)
+
+
+async def _from_archive(
+    filling: Filling, dump: Dump, environment: Mapping[str, str], connection: Connection
+) -> Accounting:
+    _text, entries = await list_archive(filling.client, dump.path)
+    run = await _load(filling, dump, entries, environment, connection)
+    rows = await _rows_not_counted(filling, dump, entries)
+    return await _account(filling, entries, run, dump.facts, environment, connection, rows)
+
+
+async def _data_into_schema(
+    filling: Filling,
+    dump: Dump,
+    schema: Dump,
+    environment: Mapping[str, str],
+    connection: Connection,
+) -> Accounting:
+    if schema.facts.format == "plain":
+        raise SafetyRefusal(
+            "SCHEMA NOT DIVISIBLE: the schema point is a plain dump.",
+            why="Its keys and triggers can't be held back until the rows are loaded.",
+            fix="Name a schema point of format custom or directory.",
+        )
+    _text, definitions = await list_archive(filling.client, schema.path)
+    _text, entries = await list_archive(filling.client, dump.path)
+    before = await _load(filling, schema, definitions, environment, connection, "pre-data")
+    loaded = await _load(filling, dump, entries, environment, connection, data_only=True)
+    after = await _load(filling, schema, definitions, environment, connection, "post-data")
+    defined = dataclasses.replace(
+        before,
+        exit_status=max(before.exit_status, after.exit_status),
+        errors=before.errors + after.errors,
+        warnings=before.warnings + after.warnings,
+        errors_not_kept=before.errors_not_kept + after.errors_not_kept,
+    )
+    structure = [entry for entry in definitions if not entry.holds_data]
+    first = await _account(filling, structure, defined, schema.facts, environment, connection, {})
+    rows = await _rows_not_counted(filling, dump, entries)
+    second = await _account(filling, entries, loaded, dump.facts, environment, connection, rows)
+    return _sum(first, second)
+
+
+def _sum(first: Accounting, second: Accounting) -> Accounting:
+    return Accounting(
+        restored=first.restored + second.restored,
+        benign=first.benign + second.benign,
+        deferred=first.deferred + second.deferred,
+        lost=first.lost + second.lost,
+        unexplained=first.unexplained + second.unexplained,
+        notes=first.notes + second.notes,
+        schema_sha256=first.schema_sha256,
+    )
+
+
+async def _load(
+    filling: Filling,
+    dump: Dump,
+    entries: Sequence[TocEntry],
+    environment: Mapping[str, str],
+    connection: Connection,
+    section: Section | None = None,
+    *,
+    data_only: bool = False,
+) -> RestoreRun:
+    context = filling.context
+    missing, closed = await unreachable_roles(
+        connection, {entry.owner for entry in entries if entry.owner}
+    )
+    reason = _no_owner_reason(missing, closed)
+    if reason:
+        context.report(Log(reason))
+    progress = TransferProgress(
+        restore_items(
+            entries,
+            {table.qualified: (table.bytes, table.rows) for table in dump.facts.tables},
+        ),
+        context.report,
+        connection=connection,
+        application_name=context.application_name,
+    )
+    run = await guarded(
+        restore_archive(
+            filling.client,
+            environment,
+            dump.path,
+            entries=entries,
+            work=context.work,
+            jobs=filling.jobs,
+            no_owner=bool(reason),
+            no_owner_reason=reason,
+            data_only=data_only,
+            section=section,
+            report=context.report,
+            redactor=context.redactor,
+            on_log=progress.on_log,
+        ),
+        progress.run(),
+    )
+    progress.finish()
+    return run
+
+
+def _no_owner_reason(missing: Sequence[str], closed: Sequence[str]) -> str:
+    if missing:
+        return f"the roles {', '.join(missing)} don't exist here: the restoring role owns all"
+    if closed:
+        return f"the restoring role may not give objects to {', '.join(closed)}: it owns all itself"
+    return ""
+
+
+async def _rows_not_counted(
+    filling: Filling, dump: Dump, entries: Sequence[TocEntry]
+) -> dict[int, int]:
+    """Return the rows in the archive of the tables that were not counted at capture."""
+    counted = {table.qualified for table in dump.facts.tables if table.counted}
+    wanted = [
+        entry
+        for entry in entries
+        if entry.kind == "TABLE DATA" and f"{entry.schema}.{entry.name}" not in counted
+    ]
+    return await archive_rows(filling.client, dump.path, wanted, filling.context.work)
+
+
+async def _account(
+    filling: Filling,
+    entries: Sequence[TocEntry],
+    run: RestoreRun,
+    facts: PostgresFacts,
+    environment: Mapping[str, str],
+    connection: Connection,
+    rows: Mapping[int, int],
+) -> Accounting:
+    return await account(
+        connection,
+        entries,
+        run,
+        facts,
+        client=filling.client,
+        environment=environment,
+        work=filling.context.work,
+        archive_rows=rows,
+        report=filling.context.report,
+        redactor=filling.context.redactor,
+    )

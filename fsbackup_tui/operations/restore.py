@@ -1,0 +1,300 @@
+"""Restoring a postgres part beside the live database: checked, filled, accounted for, named."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fsbackup_tui.domain.database_url import DatabaseAddress
+from fsbackup_tui.domain.errors import (
+    DiskFull,
+    PointDamaged,
+    RestoreIncomplete,
+    SafetyRefusal,
+    UsageError,
+)
+from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.point import PartManifest, PostgresFacts
+from fsbackup_tui.engines.postgres.accounting import Accounting
+from fsbackup_tui.engines.postgres.connection import Connection, connect
+from fsbackup_tui.engines.postgres.guards import (
+    free_bytes,
+    local_data_directory,
+    watch_free_space,
+)
+from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.replay import (
+    CreatedDatabase,
+    create_database,
+    finish_database,
+    unfinished_name,
+)
+from fsbackup_tui.engines.postgres.side import (
+    database_exists,
+    drop_unfinished,
+    restore_lock,
+    sweep_unfinished,
+    unfinished_comment,
+)
+from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
+from fsbackup_tui.operations.clients import client_for_restore
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
+from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.requests import RestoreBesideRequest
+from fsbackup_tui.operations.status import job_liveness
+from fsbackup_tui.operations.target import admin_address, check_target, target_text
+from fsbackup_tui.operations.verify import dump_name
+from fsbackup_tui.repository.layout import Repository, open_repository
+from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.reader import PointReader
+
+_SPACE_SHARE = 1.3
+_FLOOR_SHARE = 0.02
+_LEAST_FLOOR_BYTES = 64 * 10**6
+
+
+@dataclass
+class _Restore:
+    """One restore while it runs."""
+
+    request: RestoreBesideRequest
+    context: JobContext
+    repository: Repository
+    reader: PointReader
+    part: PartManifest
+    facts: PostgresFacts
+    schema: tuple[PartManifest, PointReader] | None
+    notes: list[str] = field(default_factory=list)
+
+
+async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, object]:
+    """Restore a part into the new database ``beside``; returns the document of design §9.
+
+    The copy has another name, and nobody else may connect to it, until every entry of the
+    archive is accounted for. Where it fails or is cancelled before that, it is dropped; where
+    entries are lost it is kept under its unfinished name, for a person to look at.
+
+    Raises:
+        PointDamaged: what would be used does not match its seal; nothing was created.
+        IdentityMismatch, SafetyRefusal, RestoreIncomplete, PostgresError, DiskFull.
+    """
+    started = time.monotonic()
+    context.stage("check")
+    restore = _open(request, context)
+    lock = Lock(restore.repository.use_lock(request.point), what=f"point {request.point}")
+    async with lock.acquire_async(0, context.holder(), shared=True) as held:
+        if held.note:
+            context.report(Log(held.note))
+        await _check_sealed(restore)
+        address = await admin_address(
+            context.loaded, context.environment, context.redactor, request.part
+        )
+        admin = await connect(address, application_name=context.application_name)
+        async with admin:
+            accounting = await _restore_beside(restore, address, admin)
+    return _document(restore, accounting, time.monotonic() - started)
+
+
+def _open(request: RestoreBesideRequest, context: JobContext) -> _Restore:
+    repository = open_repository(context.loaded.config.repository, site=context.loaded.config.site)
+    reader = PointReader(repository, request.point)
+    part = reader.part(request.part)
+    if part.postgres is None:
+        raise UsageError(f"NOT A DATABASE: {request.part} is of kind {part.kind}.")
+    schema: tuple[PartManifest, PointReader] | None = None
+    if part.postgres.scope == "data":
+        schema = _schema_part(request, repository)
+    return _Restore(request, context, repository, reader, part, part.postgres, schema)
+
+
+def _schema_part(
+    request: RestoreBesideRequest, repository: Repository
+) -> tuple[PartManifest, PointReader]:
+    if request.schema_point is None:
+        raise SafetyRefusal(
+            f"NO SCHEMA NAMED: {request.point} holds data alone.",
+            why="Rows need the tables of a schema point (or a full one) to be loaded into.",
+            fix="Name it: --schema-point POINT",
+        )
+    reader = PointReader(repository, request.schema_point)
+    for part in reader.parts():
+        if part.postgres is not None and part.postgres.scope != "data":
+            return part, reader
+    raise SafetyRefusal(
+        f"NO SCHEMA IN IT: {request.schema_point} holds no database schema.",
+        fix="fsbackup list shows what there is.",
+    )
+
+
+async def _check_sealed(restore: _Restore) -> None:
+    """Compare what is about to be used with its seal, before anything is created."""
+    used = [(restore.part, restore.reader)]
+    if restore.schema is not None:
+        used.append(restore.schema)
+    for part, reader in used:
+        problems = await asyncio.to_thread(reader.check_sealed, part.source, restore.context.report)
+        if problems:
+            raise PointDamaged(
+                f"POINT DAMAGED: {reader.id} is not as it was sealed. Nothing was created.",
+                why="\n".join(problems[:5]),
+                fix="Restore another point: fsbackup list",
+            )
+
+
+async def _restore_beside(
+    restore: _Restore, address: DatabaseAddress, admin: Connection
+) -> Accounting:
+    context, request = restore.context, restore.request
+    identity = await read_identity(admin, address)
+    check_target(request.target, identity)
+    context.report(Log(f"Target: {target_text(identity)}"))
+    client = await client_for_restore(context, address, identity.server_version_num, restore.facts)
+    data_directory = await local_data_directory(admin, identity.system_identifier)
+    _check_space(restore, data_directory)
+    async with restore_lock(admin, identity, context.application_name):
+        context.stage("create")
+        async with _unfinished_database(restore, admin) as created:
+            context.stage("restore")
+            filling = Filling(
+                context=context,
+                address=address.with_database(created.name),
+                client=client,
+                database_oid=created.oid,
+                jobs=request.jobs or _automatic_jobs(),
+            )
+            accounting = await guarded(
+                _fill(restore, filling), *_space_guards(restore, data_directory)
+            )
+            context.stage("finish")
+            await _finish(restore, admin, filling, created, accounting)
+    return accounting
+
+
+def _automatic_jobs() -> int:
+    return min(max(2, os.cpu_count() or 1), 8)
+
+
+def _check_space(restore: _Restore, data_directory: Path | None) -> None:
+    size = restore.facts.identity.size_bytes
+    if data_directory is None:
+        restore.context.report(
+            Log("The server's disk can't be seen from here: look at its free space yourself.")
+        )
+        return
+    needed = int((size or 0) * _SPACE_SHARE)
+    free = free_bytes(data_directory)
+    if free < needed:
+        raise DiskFull(
+            "NOT ENOUGH SPACE on the server. Nothing was created.",
+            why=f"{data_directory} has {free // 10**6} MB free; the copy takes about "
+            f"{needed // 10**6} MB.",
+            fix="Free space on the server, or restore on another machine.",
+        )
+
+
+def _space_guards(
+    restore: _Restore, data_directory: Path | None
+) -> list[Coroutine[object, object, None]]:
+    if data_directory is None:
+        return []
+    floor = max(_LEAST_FLOOR_BYTES, int(shutil.disk_usage(data_directory).total * _FLOOR_SHARE))
+    floor = min(floor, free_bytes(data_directory) // 4)
+    return [
+        watch_free_space(data_directory, floor, what=f"the restore into {restore.request.beside}")
+    ]
+
+
+@asynccontextmanager
+async def _unfinished_database(
+    restore: _Restore, admin: Connection
+) -> AsyncIterator[CreatedDatabase]:
+    """Make the side database under its unfinished name; drop it when the block fails.
+
+    Lost entries are the exception: then a person may want to look at what is there.
+    """
+    context, request = restore.context, restore.request
+    await _refuse_taken(admin, request.beside)
+    name = unfinished_name(request.beside)
+    alive = job_liveness(context.loaded, context.environment, restore.repository)
+    dead_job = await sweep_unfinished(admin, name, alive)
+    if dead_job is not None:
+        context.report(Log(f"Dropped {name}, which the dead job {dead_job} had left."))
+    facts = restore.schema[0].postgres if restore.schema is not None else None
+    created = await create_database(
+        admin, name, facts or restore.facts, comment=unfinished_comment(context.job)
+    )
+    for note in created.notes:
+        restore.notes.append(note)
+        context.report(Warned(note))
+    try:
+        yield created
+    except RestoreIncomplete:
+        raise
+    except BaseException:
+        # Shielded: a second cancel must not leave half a database behind.
+        await asyncio.shield(drop_unfinished(admin, created.name, created.oid))
+        raise
+
+
+async def _refuse_taken(admin: Connection, name: str) -> None:
+    if await database_exists(admin, name):
+        raise SafetyRefusal(
+            f"NAME TAKEN: a database {name} exists already. Nothing was done.",
+            why="A restore never writes into a database that is there.",
+            fix="Choose another name with --beside.",
+        )
+
+
+async def _fill(restore: _Restore, filling: Filling) -> Accounting:
+    schema: Dump | None = None
+    if restore.schema is not None:
+        schema = _dump_of(*restore.schema)
+    return await fill_and_account(filling, _dump_of(restore.part, restore.reader), schema)
+
+
+def _dump_of(part: PartManifest, reader: PointReader) -> Dump:
+    if part.postgres is None:
+        raise UsageError(f"NOT A DATABASE: {part.source} is of kind {part.kind}.")
+    return Dump(reader.path_inside(part.source, dump_name(part)), part.postgres)
+
+
+async def _finish(
+    restore: _Restore,
+    admin: Connection,
+    filling: Filling,
+    created: CreatedDatabase,
+    accounting: Accounting,
+) -> None:
+    """Refuse what is not whole, else gather statistics, replay properties, give the name."""
+    accounting.require_whole(created.name)
+    problems = await vacuum_analyze(
+        filling.connect, jobs=filling.jobs, report=restore.context.report
+    )
+    facts = restore.schema[0].postgres if restore.schema is not None else None
+    replayed = await finish_database(
+        admin, created.name, restore.request.beside, facts or restore.facts
+    )
+    for note in (*accounting.notes, *problems, *replayed):
+        restore.notes.append(note)
+        restore.context.report(Warned(note))
+
+
+def _document(restore: _Restore, accounting: Accounting, seconds: float) -> dict[str, object]:
+    return {
+        "ok": True,
+        "point": restore.request.point,
+        "part": restore.request.part,
+        "target": restore.request.beside,
+        "entries": accounting.counts(),
+        "benign": [{"entry": entry.label, "reason": reason} for entry, reason in accounting.benign],
+        "deferred": [entry.label for entry in accounting.deferred],
+        "seconds": round(seconds, 3),
+        "problems": [{"what": note} for note in restore.notes],
+    }
