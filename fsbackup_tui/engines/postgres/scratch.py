@@ -9,29 +9,26 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import re
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from fsbackup_tui.domain.errors import PostgresError, ServerUnreachable
+from fsbackup_tui.domain.errors import (
+    PostgresError,
+    SafetyRefusal,
+    ServerUnreachable,
+    ToolMissing,
+)
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.engines.postgres.scratch_account import Account, Isolation, choose_account
-from fsbackup_tui.engines.postgres.scratch_room import (
-    ReadableBinaries,
-    Room,
-    give_to,
-    may_enter,
-)
-from fsbackup_tui.engines.process_group import Child, child_environment
+from fsbackup_tui.engines.postgres.scratch_programs import ASK_SECONDS, ServerPrograms
+from fsbackup_tui.engines.postgres.scratch_room import Room, give_to, may_enter, remove_tree
+from fsbackup_tui.engines.process_group import Child
 from fsbackup_tui.engines.process_output import open_new_file
 
 StopMode = Literal["smart", "fast", "immediate"]
@@ -43,10 +40,10 @@ START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
 _INITDB_SECONDS = 120.0
-_ASK_SECONDS = 10.0
 _LOOK_SECONDS = 0.02
 _LOG_LINES = 8
 _SOCKET_PORT = 5432
+_OUR_NAMES = ("data", "s", "password", "server.log")
 _STATUS_LINE = 7  # LOCK_FILE_LINE_PM_STATUS of PostgreSQL's miscadmin.h, counted from 0
 _FORGETFUL = {
     "fsync": "off",
@@ -67,11 +64,6 @@ _STOP_SIGNALS: Mapping[StopMode, signal.Signals] = {
     "fast": signal.SIGINT,
     "immediate": signal.SIGQUIT,
 }
-_VERSION = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
-
-# Linux ends a child when the *thread* that started it ends, so that one which lives as long as
-# the process starts all servers.
-_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scratch-server-starter")
 
 
 class ScratchServer:
@@ -93,6 +85,7 @@ class ScratchServer:
         tcp: bool,
         password: Secret | None,
     ) -> None:
+        _check(directory, bin_directory)
         self.directory = directory
         self.tcp = tcp
         self.password = password or (Secret(secrets.token_urlsafe(18)) if tcp else None)
@@ -102,13 +95,17 @@ class ScratchServer:
         self._asks_everybody = password is not None
         self._rooms: list[Room] = []
         self._child: Child | None = None
-        self._binaries = ReadableBinaries(bin_directory, account)
-        self.bin_directory = self._binaries.path
-        self.version_num = self._read_version()
+        self._programs = ServerPrograms(bin_directory, account)
+        self.version_num = self._programs.version_num()
         home = self._make_home()
         self.data_directory = home / "data"
         self.socket_directory = self._make_socket_directory(home)
         self.port = _free_port() if tcp else _SOCKET_PORT
+
+    @property
+    def bin_directory(self) -> Path:
+        """Where the server's programs are run from (perhaps a copy), clients among them."""
+        return self._programs.directory
 
     @property
     def pid(self) -> int | None:
@@ -144,9 +141,10 @@ class ScratchServer:
         """
         if self.pid is not None:
             return
-        self._child = _starter.submit(self._launch).result()
+        self._child = self._launch()
         atexit.register(self.stop, "immediate")
         deadline = time.monotonic() + START_SECONDS
+        # A crashed server leaves a postmaster.pid that says "ready": only an answer counts.
         while not self._accepts():
             if self._child.wait_blocking(_LOOK_SECONDS) is not None:
                 raise self._not_started("It ended at once. Its log ends so:")
@@ -167,20 +165,27 @@ class ScratchServer:
         child.signal(_STOP_SIGNALS[mode])
         if child.wait_blocking(STOP_SECONDS) is None:
             child.signal(signal.SIGQUIT)
-            child.wait_blocking(_ASK_SECONDS)
+            child.wait_blocking(ASK_SECONDS)
         child.kill()
 
     def remove(self) -> None:
-        """Stop the server and delete everything that was made for it, with its directory."""
-        self.stop("immediate")
-        for room in self._rooms:
-            room.remove()
-        for path in (self.data_directory, self.socket_directory):
-            remove_tree(path)
+        """Stop the server and delete everything that was made for it.
+
+        Its directory goes too, unless somebody else put something there.
+        """
+        self.remove_all_but_log()
         self.log.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.directory.rmdir()
-        self._binaries.give_back()
+
+    def remove_all_but_log(self) -> None:
+        """Stop the server and delete its data, its socket and the copies of its programs."""
+        self.stop("immediate")
+        for path in (self.data_directory, self.socket_directory):
+            remove_tree(path)
+        for room in self._rooms:
+            room.remove()
+        self._programs.give_back()
 
     def initialise(self, options: Sequence[str]) -> None:
         """Make the cluster with initdb; PostgresError with what it said when it can't."""
@@ -217,7 +222,7 @@ class ScratchServer:
         with self._password_file() as path:
             if path is not None:
                 arguments.append(f"--pwfile={path}")
-            return self._ask(
+            return self._programs.ask(
                 "initdb", *arguments, timeout=_INITDB_SECONDS, user=self._account.lender
             )
 
@@ -237,26 +242,6 @@ class ScratchServer:
         finally:
             path.unlink()
 
-    def _ask(
-        self, tool: str, *arguments: str, timeout: float, user: int | None = None
-    ) -> tuple[int | None, str]:
-        """Run one of the server's tools; return its status (None: too slow) and what it said."""
-        with tempfile.TemporaryFile() as said:
-            child = Child(
-                (str(self.bin_directory / tool), *arguments),
-                environment=child_environment({}),
-                cwd=Path("/"),
-                stdout=said,
-                stderr=said,
-                wrapper=self._account.wrapper,
-                user=user,
-                group=user,
-            )
-            status = child.wait_blocking(timeout)
-            child.kill()
-            said.seek(0)
-            return status, said.read().decode(errors="replace").strip()
-
     def _launch(self) -> Child:
         settings = {
             **_FORGETFUL,
@@ -264,26 +249,10 @@ class ScratchServer:
             "unix_socket_directories": str(self.socket_directory),
             **self._settings,
         }
-        arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with self.log.open("ab") as log:
-            return Child(
-                (
-                    str(self.bin_directory / "postgres"),
-                    "-D",
-                    str(self.data_directory),
-                    "-p",
-                    str(self.port),
-                    *arguments,
-                ),
-                environment=child_environment({}),
-                cwd=Path("/"),
-                stdout=log,
-                stderr=log,
-                wrapper=self._account.wrapper,
-                death_signal="INT",
-                user=self._account.user,
-                group=self._account.user,
-            )
+        arguments = ["-D", str(self.data_directory), "-p", str(self.port)]
+        for name, value in settings.items():
+            arguments += ["-c", f"{name}={value}"]
+        return self._programs.launch(arguments, self.log)
 
     def _accepts(self) -> bool:
         """Whether the server says that it is ready, and then answers a client."""
@@ -294,7 +263,7 @@ class ScratchServer:
         if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE].strip() not in ("ready", "standby"):
             return False
         host = ("-h", str(self.socket_directory), "-p", str(self.port))
-        status, _ = self._ask("pg_isready", "--quiet", *host, timeout=_ASK_SECONDS)
+        status, _ = self._programs.ask("pg_isready", "--quiet", *host)
         return status == 0
 
     def _not_started(self, why: str) -> ServerUnreachable:
@@ -310,15 +279,6 @@ class ScratchServer:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
         except OSError as error:
             return f"It can't be read: {error.strerror}."
-
-    def _read_version(self) -> int:
-        _, said = self._ask("postgres", "--version", timeout=_ASK_SECONDS)
-        match = _VERSION.search(said)
-        if match is None:
-            raise PostgresError(
-                f"NO SCRATCH SERVER: {self.bin_directory / 'postgres'} does not run.", why=said
-            )
-        return int(match[1]) * 10_000 + int(match[2] or 0)
 
     def _make_home(self) -> Path:
         """Return the directory for the data: ours if the account may enter it, else a room."""
@@ -373,15 +333,24 @@ def start_scratch_server(
         server.initialise(initdb_options)
         server.start()
     except BaseException:
-        server.stop("immediate")
+        server.remove_all_but_log()
         raise
     return server
 
 
-def remove_tree(path: Path) -> None:
-    """Delete a directory with all that is in it, if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+def _check(directory: Path, bin_directory: Path) -> None:
+    if not (bin_directory / "postgres").is_file():
+        raise ToolMissing(
+            f"NO SCRATCH SERVER: there is no postgres in {bin_directory}.",
+            fix="Install PostgreSQL's server programs, or: pip install 'fsbackup-tui[demo]'",
+        )
+    for name in _OUR_NAMES:
+        if (directory / name).exists():
+            raise SafetyRefusal(
+                f"NOT TOUCHED: {directory / name} is already there.",
+                why="A throw-away server makes it, and deletes it in the end.",
+                fix="Name another directory, or an empty one.",
+            )
 
 
 def _free_port() -> int:
