@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,9 @@ class DatabaseProperties:
 
 
 async def fetch_all(
-    connection: Connection, statement: str, parameters: Sequence[object] | None = None
+    connection: Connection,
+    statement: str,
+    parameters: Sequence[object] | Mapping[str, object] | None = None,
 ) -> list[tuple[Any, ...]]:
     """Run a statement and return all its rows."""
     return await (await connection.execute(statement, parameters)).fetchall()
@@ -164,11 +166,14 @@ async def read_large_objects(connection: Connection) -> tuple[int, int]:
 async def list_sequences(
     connection: Connection, *, schemas: Sequence[int], tables: Sequence[int]
 ) -> tuple[SequenceInspection, ...]:
-    """Return the sequences a dump holds, but those in excluded ``schemas`` and ``tables`` (OIDs).
+    """Return the sequences a dump holds that leaves out ``schemas`` and ``tables`` (OIDs).
 
-    A sequence that a column owns goes with its table.
+    As pg_dump decides (getOwnedSeqs): an identity column's sequence goes with its table alone; a
+    serial column's is dumped with its table, and also when only the table is left out.
     """
-    rows = await fetch_all(connection, _SEQUENCES, [list(schemas), list(tables), list(tables)])
+    rows = await fetch_all(
+        connection, _SEQUENCES, {"schemas": list(schemas), "tables": list(tables)}
+    )
     return tuple(SequenceInspection(*row) for row in rows)
 
 
@@ -186,8 +191,11 @@ LEFT JOIN pg_class AS on_table ON on_table.oid = d.refobjid
 LEFT JOIN pg_namespace AS on_schema ON on_schema.oid = on_table.relnamespace
 LEFT JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 WHERE c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-  AND NOT c.relnamespace = ANY (%s::oid[]) AND NOT c.oid = ANY (%s::oid[])
-  AND NOT coalesce(d.refobjid = ANY (%s::oid[]), false)
+  AND (coalesce(NOT on_table.relnamespace = ANY (%(schemas)s::oid[])
+                AND NOT on_table.oid = ANY (%(tables)s::oid[]), false)
+       OR d.deptype IS DISTINCT FROM 'i'
+          AND NOT c.relnamespace = ANY (%(schemas)s::oid[])
+          AND NOT c.oid = ANY (%(tables)s::oid[]))
   AND NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = 'pg_class'::regclass
                   AND e.objid = c.oid AND e.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
