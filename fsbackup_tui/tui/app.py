@@ -6,11 +6,10 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
 from textual.app import App
 from textual.binding import BindingType
@@ -24,7 +23,7 @@ from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.modes.inventory import InventoryScreen
 from fsbackup_tui.tui.modes.jobs import JobsScreen
 from fsbackup_tui.tui.settings import Settings
-from fsbackup_tui.tui.site_watch import SiteWatch
+from fsbackup_tui.tui.site_watch import SiteWatch, first_overview
 from fsbackup_tui.tui.texts import AlertsScreen, ByHandScreen, HelpScreen
 from fsbackup_tui.tui.theme import Palette, ThemeBroken, load_theme, theme_files
 
@@ -42,7 +41,7 @@ class Start:
     look: Palette
     open_site: Callable[[], SiteData]
     environ: Mapping[str, str]
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     seen: LastSeen | None = None
     remember: Callable[[LastSeen], None] | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -66,16 +65,21 @@ class FsbackupApp(App[int], inherit_bindings=False):
         self.now, self.clock = start.now, start.clock
         self.remapped = dict(start.settings.keys)
         self.seen = start.seen
-        self.overview = _first_overview(start)
+        self.overview = first_overview(start.seen, start.now())
         self.last_problem: Problem | None = None
-        self.watch = SiteWatch(self)
+        self.site_watch = SiteWatch(self)
         self.mouse_on = start.settings.mouse
         self.ended_by: int | None = None
 
     @property
+    def checked(self) -> bool:
+        """Whether the site was looked at; before, nothing that is shown may be trusted."""
+        return self.overview.answer.tone != "checking"
+
+    @property
     def data(self) -> SiteData | None:
         """The site's data, None until it was opened."""
-        return self.watch.data
+        return self.site_watch.data
 
     def on_mount(self) -> None:
         """Set look and keys, listen to signals, and read the site once the frame is painted."""
@@ -84,7 +88,9 @@ class FsbackupApp(App[int], inherit_bindings=False):
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)
-        self.call_after_refresh(self.watch.begin)
+        if self.start.message and isinstance(self.screen, FrameScreen):
+            self.screen.say(self.start.message, "warn")
+        self.call_after_refresh(self.site_watch.look)
 
     def _signalled(self, number: int) -> None:
         self.ended_by = number
@@ -101,16 +107,15 @@ class FsbackupApp(App[int], inherit_bindings=False):
                 widget.refresh()
 
     def set_overview(self, overview: Overview) -> None:
-        """Take a new overview and let the visible screen show it."""
-        before, self.overview = self.overview, overview
-        screen = self.screen
-        if isinstance(screen, FrameScreen):
-            screen.paint_frame()
-            screen.overview_changed(before)
+        """Take a new overview and let the screens of this mode show it."""
+        self.overview = overview
+        for screen in self.screen_stack:
+            if isinstance(screen, FrameScreen) and screen.is_mounted:
+                screen.take_overview()
 
     def refresh_overview(self) -> None:
         """Look at the site at once."""
-        self.watch.look()
+        self.site_watch.look()
 
     def note_problem(self, problem: Problem) -> None:
         """Keep a problem for ``a``."""
@@ -184,24 +189,3 @@ class FsbackupApp(App[int], inherit_bindings=False):
     def action_leave(self) -> None:
         """Leave; jobs run on."""
         self.exit(0)
-
-
-def _first_overview(start: Start) -> Overview:
-    """Return what the first paint shows: what was seen last, never green."""
-    seen = start.seen
-    if seen is None:
-        return Overview()
-    try:
-        zone = ZoneInfo(seen.zone)
-    except (KeyError, ValueError, OSError):
-        return replace(Overview(), site=seen.site, environment=seen.environment)
-    at = seen.at.astimezone(zone)
-    answer = f"checking… (at {at:%H:%M %Z} it was: {seen.answer})"
-    return replace(
-        Overview(),
-        site=seen.site,
-        environment=seen.environment,
-        answer=answer,
-        zone=zone,
-        config=seen.config,
-    )

@@ -51,7 +51,6 @@ class CommandsScreen(FrameScreen):
     def on_mount(self) -> None:
         """Show all commands."""
         self.query_one("#command", Input).cursor_blink = False
-        super().on_mount()
         self.focus_body()
 
     def focus_body(self) -> None:
@@ -60,7 +59,6 @@ class CommandsScreen(FrameScreen):
 
     def on_resize(self) -> None:
         """Paint everything in the new width."""
-        super().on_resize()
         self._paint()
 
     def _paint(self) -> None:

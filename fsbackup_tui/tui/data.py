@@ -13,13 +13,16 @@ from datetime import UTC, datetime, tzinfo
 from typing import Literal, Protocol
 
 from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.domain.health import Answer
 from fsbackup_tui.domain.point import Manifest, PointSummary
 from fsbackup_tui.operations.requests import Request
 
-Tone = Literal["good", "warn", "bad", "checking"]
 Order = Literal["newest", "oldest", "largest", "least trusted"]
 ORDERS: tuple[Order, ...] = ("newest", "oldest", "largest", "least trusted")
 JobState = Literal["running", "ok", "failed", "cancelled", "lost"]
+
+
+CHECKING = Answer("checking", "checking", "", ("checking…",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,14 @@ class Alert:
 class Overview:
     """The state of the site as the frame of every screen shows it.
 
-    ``answer`` is the answer line behind the site's name; ``blocked`` says, by action
+    ``answer`` is the answer line; ``blocked`` says, by action
     (``backup``, ``verify``, ``inventory``), why it can't be done now; ``revision`` is another
     whenever the points may be others.
     """
 
     site: str = ""
     environment: str = ""
-    answer: str = "checking…"
-    tone: Tone = "checking"
+    answer: Answer = CHECKING
     zone: tzinfo = UTC
     config: str = ""
     repository: str = ""

@@ -16,7 +16,7 @@ from textual.worker import Worker, WorkerState
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.keys import Context, bindings
-from fsbackup_tui.tui.lines import Line, Role, line, wrap
+from fsbackup_tui.tui.lines import Line, Role, line, spread, wrap
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
 from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
@@ -41,6 +41,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     """A screen in the frame; subclasses give the body, the keys at the bottom, the refresh.
 
     Blocking work goes through ``in_thread`` only. Timers run while the screen is visible.
+    Textual calls the ``on_…`` methods of every class, the subclass's first: none calls super.
     """
 
     DEFAULT_CSS = """
@@ -61,6 +62,8 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self._timers_running: list[Timer] = []
         self._busy: set[str] = set()
         self._status: Line = ()
+        self._corner: Line = ()
+        self._overview = Overview()
 
     @property
     def site_app(self) -> FsbackupApp:
@@ -88,7 +91,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         """Repaint ages; called once a minute while the screen is visible."""
 
     def overview_changed(self, before: Overview) -> None:
-        """Take note of a new overview of the site."""
+        """Take note of the site's overview; called when the screen comes back, too."""
 
     def on_mount(self) -> None:
         """Paint the frame."""
@@ -114,7 +117,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         if self.EVERY_SECONDS:
             self._timers_running.append(self.set_interval(self.EVERY_SECONDS, self.tick))
         self._timers_running.append(self.set_interval(MINUTE, self._minute))
-        self.paint_frame()
+        self.take_overview()
         self.tick()
 
     def on_screen_suspend(self) -> None:
@@ -130,6 +133,12 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self.paint_frame()
         self.minute()
 
+    def take_overview(self) -> None:
+        """Show the application's overview where it is another than this screen's."""
+        before, self._overview = self._overview, self.site_app.overview
+        self.paint_frame()
+        self.overview_changed(before)
+
     def paint_frame(self) -> None:
         """Paint answer line, tabs, status and keys; what is the same is not sent again."""
         if not self.is_mounted:
@@ -138,13 +147,22 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self.query_one("#answer", LineWidget).show(answer_line(app.overview, width))
         tabs = tabs_line(app.overview, self.MODE, app.remapped, width)
         self.query_one("#tabs", LineWidget).show(tabs)
-        self.query_one("#status", LineWidget).show(self._status)
+        self._paint_status()
         self.query_one("#foot", LineWidget).show(keys_line(self.FOOT, app.remapped, width))
 
     def say(self, text: str, role: Role = "accent") -> None:
         """Put a message into the status line, where it stays until the next."""
         self._status = line(" ", (text.splitlines()[0] if text else "", role))
-        self.query_one("#status", LineWidget).show(self._status)
+        self._paint_status()
+
+    def corner(self, shown: Line) -> None:
+        """Put something at the right end of the status line: where the cursor is."""
+        self._corner = shown
+        self._paint_status()
+
+    def _paint_status(self) -> None:
+        shown = spread(self._status, self._corner, self.size.width)
+        self.query_one("#status", LineWidget).show(shown)
 
     def say_problem(self, problem: Problem) -> None:
         """Put what failed into the status line, and keep why and what next behind ``a``."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fsbackup_tui.tui.app import FsbackupApp, Start
 from fsbackup_tui.tui.data import SiteData
@@ -16,23 +16,7 @@ from fsbackup_tui.tui.terminal import few_colours
 from fsbackup_tui.tui.theme import choose_theme
 
 if TYPE_CHECKING:
-    from fsbackup_tui.config.load import LoadedConfig
-
-
-class Invocation(Protocol):
-    """What the application needs of the command line's context."""
-
-    environ: Mapping[str, str]
-    config_path: Path | None
-    site: str | None
-
-    def config_file(self) -> Path:
-        """Return the configuration file in use."""
-        ...
-
-    def load(self) -> LoadedConfig:
-        """Return the site's configuration."""
-        ...
+    from fsbackup_tui.tui.site_data import Invocation
 
 
 def run_application(invocation: Invocation, settings: Settings) -> tuple[int, str]:
@@ -52,7 +36,7 @@ def run_application(invocation: Invocation, settings: Settings) -> tuple[int, st
         )
     )
     result = app.run(mouse=settings.mouse)
-    app.watch.stop()
+    app.site_watch.stop()
     if app.data is not None:
         app.data.close()
     return (result if isinstance(result, int) else app.return_code or 0), farewell(
@@ -87,5 +71,3 @@ def farewell(running: Sequence[str], site: str | None = None) -> str:
     if len(running) == 1:
         return f"You left. {running[0].capitalize()} runs on. Back: {back}"
     return f"You left. {', '.join(running).capitalize()} run on. Back: {back}"
-
-

@@ -41,6 +41,7 @@ class Piece(NamedTuple):
 
 
 Line = tuple[Piece, ...]
+Part = Piece | tuple[str, Role] | str
 
 
 def printable(text: str) -> str:
@@ -78,13 +79,13 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
     return blank + text if right else text + blank
 
 
-def line(*pieces: Piece | tuple[str, Role] | str) -> Line:
+def line(*pieces: Part) -> Line:
     """Return a line of pieces; strings are plain text, everything is made printable."""
     result: list[Piece] = []
     for piece in pieces:
-        text, role = (piece, "text") if isinstance(piece, str) else (piece[0], piece[1])
-        if text:
-            result.append(Piece(printable(text), role))
+        whole = Piece(piece) if isinstance(piece, str) else Piece(*piece)
+        if whole.text:
+            result.append(Piece(printable(whole.text), whole.role))
     return tuple(result)
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
-from fsbackup_tui.tui.data import Overview, SiteData
+from fsbackup_tui.domain.health import Answer
+from fsbackup_tui.domain.text import when_text
+from fsbackup_tui.tui.data import Overview, PointQuery, SiteData
 from fsbackup_tui.tui.last_seen import ROWS_KEPT, LastSeen
 
 if TYPE_CHECKING:
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 5.0
 # A look at a huge or slow repository must not become all that this process does.
 _SHARE = 20.0
-NO_CONFIG = "no-config"
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class SiteWatch:
@@ -29,10 +34,7 @@ class SiteWatch:
         self._again = False
         self._stopped = False
         self._problem: Problem | None = None
-
-    def begin(self) -> None:
-        """Look for the first time."""
-        self.look()
+        self._kept: LastSeen | None = None
 
     def look(self) -> None:
         """Look at the site beside the screen; one look at a time."""
@@ -54,6 +56,7 @@ class SiteWatch:
         try:
             if self.data is None:
                 self.data = self._app.start.open_site()
+                self._app.call_later(self._app.set_overview, self._app.overview)
             overview = self.data.overview()
             seen = self._seen(self.data, overview)
         except FsbackupError as error:
@@ -64,21 +67,22 @@ class SiteWatch:
         finally:
             self._looking.release()
         if seen is not None and self._app.start.remember is not None:
-            self._app.start.remember(seen)
+            kept = replace(seen, at=EPOCH)
+            if kept != self._kept:
+                self._kept = kept
+                self._app.start.remember(seen)
         pause = max(LOOK_SECONDS, _SHARE * (time.monotonic() - began))
         if not self._stopped:
             self._app.call_later(self._take, overview, problem, pause)
 
     def _seen(self, data: SiteData, overview: Overview) -> LastSeen:
-        from fsbackup_tui.tui.data import PointQuery
-
         query = PointQuery()
         key = getattr(overview.zone, "key", "UTC")
         return LastSeen(
             self._app.now(),
             overview.site,
             overview.environment,
-            overview.answer,
+            overview.answer.body(60),
             str(key),
             overview.config,
             data.count(query),
@@ -89,30 +93,39 @@ class SiteWatch:
         if self._stopped:
             return
         if overview is not None:
-            self._clear_problem()
+            self._problem = None
             self._app.set_overview(overview)
         elif problem is not None and problem != self._problem:
-            self._show_problem(problem)
+            self._problem = problem
+            self._app.note_problem(problem)
+            self._app.set_overview(self._without_site(problem))
         if self._again:
             self._again = False
             pause = 0.05
         self._app.set_timer(pause, self.look)
 
-    def _show_problem(self, problem: Problem) -> None:
-        from fsbackup_tui.tui.texts import ProblemScreen
+    def _without_site(self, problem: Problem) -> Overview:
+        """Return what is shown where a look failed: never what was green before."""
+        answer = Answer("unusable", "bad", "", (problem.what,))
+        if self.data is not None:
+            return replace(self._app.overview, answer=answer)
+        blocked = dict.fromkeys(("inventory", "backup", "verify", "jobs"), problem)
+        return Overview(answer=answer, blocked=blocked)
 
-        known = self.data is not None
-        self._problem = problem
-        self._app.note_problem(problem)
-        short = Overview(answer=problem.what, tone="bad") if not known else self._app.overview
-        self._app.set_overview(short)
-        if not known:
-            begin = problem.kind == NO_CONFIG
-            self._app.push_screen(ProblemScreen(None if begin else problem))
 
-    def _clear_problem(self) -> None:
-        from fsbackup_tui.tui.texts import ProblemScreen
-
-        self._problem = None
-        if isinstance(self._app.screen, ProblemScreen):
-            self._app.pop_screen()
+def first_overview(seen: LastSeen | None, now: datetime) -> Overview:
+    """Return what the first paint shows: what was seen last, as ``checking…``, never green."""
+    if seen is None:
+        return Overview()
+    try:
+        zone = ZoneInfo(seen.zone)
+    except (KeyError, ValueError, OSError):
+        return Overview(site=seen.site, environment=seen.environment)
+    before = f" (at {when_text(seen.at, now, zone)} it was: {seen.answer})"
+    return Overview(
+        site=seen.site,
+        environment=seen.environment,
+        answer=Answer("checking", "checking", "", ("checking…", before)),
+        zone=zone,
+        config=seen.config,
+    )

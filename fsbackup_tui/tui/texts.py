@@ -13,9 +13,10 @@ from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, bindings, help_rows
-from fsbackup_tui.tui.lines import Line, labelled, line, pad, printable, wrap, wrapped
+from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, printable, wrap, wrapped
 from fsbackup_tui.tui.widgets.line_list import TextView
 
+NO_CONFIG = "no-config"
 WELCOME = """\
 No configuration is here yet, so there is nothing to show. Two ways to begin:
 
@@ -44,7 +45,6 @@ class TextScreen(FrameScreen):
 
     def on_mount(self) -> None:
         """Show the text."""
-        super().on_mount()
         self.focus_body()
 
     def focus_body(self) -> None:
@@ -53,7 +53,6 @@ class TextScreen(FrameScreen):
 
     def on_resize(self) -> None:
         """Wrap the text anew."""
-        super().on_resize()
         self.query_one("#text", TextView).show(self.lines(self.size.width))
 
 
@@ -71,8 +70,10 @@ class HelpScreen(TextScreen):
         for title, rows in help_rows(self._contexts, self.site_app.remapped):
             result.append(line(" ", (title, "heading")))
             for keys, sentence, identifier in rows:
-                shown = (f"  {identifier}", "muted") if wide else ""
-                result.append(line("   ", (pad(keys, 16), "key"), pad(sentence, 44), shown))
+                shown = f"  {identifier}" if wide else ""
+                result.append(
+                    line("   ", (pad(keys, 16), "key"), pad(sentence, 44), (shown, "muted"))
+                )
             result.append(line())
         result.append(line(" ", ("In words", "heading")))
         notes = (
@@ -105,7 +106,7 @@ class AlertsScreen(TextScreen):
         """Return the alerts, and the last problem that the status line showed."""
         result: list[Line] = []
         for alert in self.site_app.overview.alerts:
-            role = "bad" if alert.severe else "warn"
+            role: Role = "bad" if alert.severe else "warn"
             result.extend(line(" ", *row) for row in wrapped(alert.what, width - 2, role))
             if alert.fix:
                 result.extend(line(" ", *row) for row in labelled("Next", alert.fix, width - 2))
@@ -119,26 +120,14 @@ class AlertsScreen(TextScreen):
         return result
 
 
-class ProblemScreen(TextScreen):
-    """Shown instead of the inventory where the site can't be read at all."""
-
-    FOOT: ClassVar[tuple[str, ...]] = ("alerts", "palette", "help", "quit")
-    MODE: ClassVar[str] = "inventory"
-
-    def __init__(self, problem: Problem | None) -> None:
-        super().__init__()
-        self._problem = problem
-
-    def lines(self, width: int) -> list[Line]:
-        """Return what is missing and the remedy, or how to begin."""
-        if self._problem is None:
-            return [line(), *(line(" ", text) for text in WELCOME.splitlines())]
-        return [
-            line(),
-            *problem_lines(self._problem, width),
-            line(),
-            line(" ", ("It is looked for again every few seconds.", "muted")),
-        ]
+def problem_page(problem: Problem, width: int) -> list[Line]:
+    """Return what stands in place of the points: what is missing, the remedy, how to begin."""
+    if problem.kind == NO_CONFIG:
+        looked = [line(" ", *row) for row in wrapped(problem.why, width - 2, "muted")]
+        welcome = (line(" ", text) for text in WELCOME.splitlines())
+        return [line(), *welcome, line(), *looked]
+    again = line(" ", ("It is looked for again every few seconds.", "muted"))
+    return [line(), *problem_lines(problem, width), line(), again]
 
 
 def problem_lines(problem: Problem, width: int) -> list[Line]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.health import Answer
 from fsbackup_tui.domain.point import (
     Artifact,
     ExtensionFacts,
@@ -45,8 +46,12 @@ ZONE = ZoneInfo("Europe/Berlin")
 OVERVIEW = Overview(
     site="face-swap",
     environment="production",
-    answer="NO PROVEN POINT. Best: 02:00 CET readable",
-    tone="warn",
+    answer=Answer(
+        "no-proven-point",
+        "warn",
+        "PROD face-swap",
+        ("NO PROVEN POINT", ". Best: 02:00 CET readable"),
+    ),
     zone=ZONE,
     config="/etc/fsbackup/config.yaml",
     repository="/var/backups/face-swap",
@@ -145,7 +150,9 @@ def make_manifest(point: PointSummary, tables: int = 5) -> Manifest:
         roles=("app", "readonly"),
         extensions=(ExtensionFacts("pgcrypto", "1.3", "public"),),
         tables=tuple(
-            TableFacts("public", name, "table", 1000 * (len(names) - i), True, 80_000_000 // (i + 1))
+            TableFacts(
+                "public", name, "table", 1000 * (len(names) - i), True, 80_000_000 // (i + 1)
+            )
             for i, name in enumerate(names)
         ),
         sequences=(),

@@ -8,7 +8,13 @@ from datetime import datetime, timedelta, tzinfo
 
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
-from fsbackup_tui.operations.wording import age_text, count_text, size_text, when_text
+from fsbackup_tui.operations.wording import (
+    age_text,
+    count_text,
+    duration_text,
+    size_text,
+    when_text,
+)
 from fsbackup_tui.tui.data import JobRow
 from fsbackup_tui.tui.lines import Line, Piece, Role, line, pad, printable
 
@@ -27,7 +33,7 @@ class Column:
 
 
 POINT_COLUMNS = (
-    Column("when", "WHEN", 21),
+    Column("when", "WHEN", 20),
     Column("age", "AGE", 5, right=True),
     Column("database", "DB", 8, right=True),
     Column("change", "Δ ROWS", 8, right=True),
@@ -39,11 +45,10 @@ POINT_COLUMNS = (
     Column("note", "NOTE", 0, from_width=100),
 )
 JOB_COLUMNS = (
-    Column("started", "STARTED", 21),
-    Column("job", "JOB", 16),
-    Column("state", "STATE", 9),
-    Column("progress", "DONE", 6, right=True),
-    Column("took", "TOOK", 7, right=True),
+    Column("started", "STARTED", 18),
+    Column("job", "JOB", 12),
+    Column("state", "STATE", 12),
+    Column("took", "TOOK", 9, right=True),
     Column("what", "WHAT", 0),
 )
 _MARK = 3
@@ -108,7 +113,7 @@ def change_text(change: float | None) -> str:
 
 def age_of(moment: datetime, now: datetime) -> str:
     """Return how long ago a moment was."""
-    return age_text(max(0.0, (now - moment).total_seconds()))
+    return age_text((now - moment).total_seconds())
 
 
 def note_of(point: PointSummary) -> tuple[str, Role]:
@@ -165,18 +170,6 @@ def percent_text(done: float | None, total: float | None) -> str:
     return f"{min(100, int(100 * done / total))} %"
 
 
-def span_text(seconds: float | None) -> str:
-    """Return a duration: ``41 s``, ``3:07``, ``1:02:03``; ``-`` where unknown."""
-    if seconds is None or seconds < 0:
-        return "-"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-
-
 def took(job: JobRow, now: datetime) -> float | None:
     """Return how long a job took, or has been running for."""
     if job.started is None:
@@ -185,16 +178,20 @@ def took(job: JobRow, now: datetime) -> float | None:
     return None if end is None else max(timedelta(0), end - job.started).total_seconds()
 
 
+def _state_text(job: JobRow) -> str:
+    if job.state == "running":
+        return f"RUNNING {percent_text(job.done, job.total)}" if job.total else "RUNNING"
+    return job.state if job.state == "ok" else job.state.upper()
+
+
 def job_row(job: JobRow, width: int, marked: bool, *, now: datetime, zone: tzinfo) -> Line:
     """Return a job's row."""
-    running = job.state == "running"
     what = job.what or " ".join(part for part in (job.subject, job.stage) if part)
     cells: dict[str, tuple[str, Role]] = {
         "started": ("-" if job.started is None else when_text(job.started, now, zone), "text"),
         "job": (job.label, "text"),
-        "state": (job.state.upper() if job.state != "ok" else "ok", state_role(job.state)),
-        "progress": (percent_text(job.done, job.total) if running else "", "text"),
-        "took": (span_text(took(job, now)), "text"),
+        "state": (_state_text(job), state_role(job.state)),
+        "took": (duration_text(took(job, now)), "text"),
         "what": (what, "bad" if job.state in ("failed", "lost") else "muted"),
     }
     return _row(JOB_COLUMNS, width, marked, cells)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
-from fsbackup_tui.operations.wording import count_text, size_text, when_text
+from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
 from fsbackup_tui.tui.data import PointDetails
 from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, wrapped
-from fsbackup_tui.tui.modes.columns import age_of, change_text, span_text, trust_shown
+from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
 
 _LABEL = 11
 
@@ -37,7 +37,7 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
     for name, check in point.levels.items():
         outcome = "held" if check.ok else "FAILED"
         at = when_text(check.at, now, zone)
-        text = f"{name} {outcome}, {at}, {span_text(check.seconds)}, job {check.job}"
+        text = f"{name} {outcome}, {at}, {duration_text(check.seconds)}, job {check.job}"
         lines.append(_fact("", text, "text" if check.ok else "bad"))
     if not point.levels and not point.running:
         lines.append(_fact("", "never verified: v does", "warn"))
@@ -109,9 +109,13 @@ def _captured(details: PointDetails, now: datetime, zone: tzinfo) -> Iterator[Li
     if manifest is None:
         return
     seconds = (manifest.finished - manifest.started).total_seconds()
-    yield _fact("Took", f"{span_text(seconds)}, until {when_text(manifest.finished, now, zone)}")
+    yield _fact(
+        "Took", f"{duration_text(seconds)}, until {when_text(manifest.finished, now, zone)}"
+    )
     if manifest.phases:
-        phases = ", ".join(f"{name} {span_text(took)}" for name, took in manifest.phases.items())
+        phases = ", ".join(
+            f"{name} {duration_text(took)}" for name, took in manifest.phases.items()
+        )
         yield _fact("Phases", phases)
     yield _fact("By", f"{manifest.operator} on {manifest.host}, fsbackup {manifest.tool_version}")
     yield _fact("Job", manifest.job)
@@ -160,7 +164,9 @@ def _tables(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[Li
     name_width = max(20, min(60, width - 36))
     number = len(facts.tables)
     yield from _title(f"{number} table{'s' if number != 1 else ''} of {part.source}")
-    titles = f"{pad('TABLE', name_width)}  {pad('ROWS', 14, right=True)}  {pad('SIZE', 8, right=True)}"
+    titles = (
+        f"{pad('TABLE', name_width)}  {pad('ROWS', 14, right=True)}  {pad('SIZE', 8, right=True)}"
+    )
     yield line("   ", (titles, "muted"))
     ordered = sorted(facts.tables, key=lambda table: (-(table.bytes or 0), table.qualified))
     for table in ordered:

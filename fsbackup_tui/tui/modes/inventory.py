@@ -17,10 +17,12 @@ from fsbackup_tui.tui.asking import ask_backup, ask_verify
 from fsbackup_tui.tui.data import ORDERS, Overview, PointQuery
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, bindings
-from fsbackup_tui.tui.lines import Line, line, spread
+from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes.columns import POINT_COLUMNS, heading, note_of, point_row
 from fsbackup_tui.tui.modes.point import PointScreen
-from fsbackup_tui.tui.widgets.line_list import LineList
+from fsbackup_tui.tui.texts import problem_page
+from fsbackup_tui.tui.widgets.choice import ChoicePanel
+from fsbackup_tui.tui.widgets.line_list import LineList, TextView
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 from fsbackup_tui.tui.widgets.paged_table import PAGE_ROWS, PagedTable, PageWanted
 
@@ -45,14 +47,14 @@ class InventoryScreen(FrameScreen):
     def __init__(self) -> None:
         super().__init__()
         self._query = PointQuery()
-        self._known = False
+        self._counted_once = False
         self._again = False
 
     def body(self) -> Iterator[Widget]:
         """Compose heading, table and the filter's input."""
         yield LineWidget(id="heading")
         yield PagedTable[PointSummary](self._row, id="points")
-        yield LineWidget(id="nothing")
+        yield TextView(id="nothing")
         yield LineWidget(id="note")
         yield Input(placeholder="text in point, plan or reason", id="filter", compact=True)
 
@@ -64,7 +66,6 @@ class InventoryScreen(FrameScreen):
     def on_mount(self) -> None:
         """Show the rows of last time, then read."""
         self.query_one("#filter", Input).cursor_blink = False
-        super().on_mount()
         seen = self.site_app.seen
         if seen is not None:
             self.table.restart(min(seen.count, len(seen.points)), keep=False)
@@ -74,12 +75,12 @@ class InventoryScreen(FrameScreen):
 
     def on_resize(self) -> None:
         """Paint everything in the new width."""
-        super().on_resize()
         self._paint_heading()
 
     def focus_body(self) -> None:
-        """Give the keyboard to the table."""
-        self.table.focus(scroll_visible=False)
+        """Give the keyboard to the table, or to what stands in its place."""
+        body = "#nothing" if self.has_class("-empty") else "#points"
+        self.query_one(body).focus(scroll_visible=False)
 
     def minute(self) -> None:
         """Repaint the rows whose age is another now."""
@@ -88,8 +89,15 @@ class InventoryScreen(FrameScreen):
     def overview_changed(self, before: Overview) -> None:
         """Read the points again where there may be others."""
         now = self.site_app.overview
-        if not self._known or before.revision != now.revision or before.zone != now.zone:
+        seen = (
+            self._counted_once or self.site_app.data is None,
+            before.revision,
+            before.zone,
+            before.answer.tone == "checking",
+        )
+        if seen != (True, now.revision, now.zone, now.answer.tone == "checking"):
             self.reload()
+        self._paint_heading()
 
     def reload(self) -> None:
         """Count the points and show them; the present rows stay until the new ones are there."""
@@ -105,16 +113,16 @@ class InventoryScreen(FrameScreen):
             self.reload()
             return
         table = self.table
-        newer = count - table.count if self._known and self._query == PointQuery() else 0
+        newer = count - table.count if self._counted_once and self._query == PointQuery() else 0
         cursor = table.cursor
-        self._known = True
+        self._counted_once = True
         table.restart(count, keep=True)
         if newer > 0 and cursor > 0:
             table.move_to(cursor + newer)
         self._paint_heading()
 
     def _unread(self, problem: Problem) -> None:
-        self._known = True
+        self._counted_once = True
         self.table.restart(0, keep=False)
         self.say_problem(problem)
         self._paint_heading()
@@ -122,7 +130,7 @@ class InventoryScreen(FrameScreen):
     def on_page_wanted(self, message: PageWanted) -> None:
         """Read a page beside the screen."""
         data, query = self.site_app.data, self._query
-        if data is None or not self._known:
+        if data is None or not self._counted_once:
             return
 
         def taken(rows: Sequence[PointSummary]) -> None:
@@ -143,7 +151,9 @@ class InventoryScreen(FrameScreen):
     def _row(self, point: PointSummary, width: int, marked: bool) -> Line:
         app = self.site_app
         zone = app.overview.zone
-        return point_row(point, width, marked, now=app.now(), zone=zone, known=self._known)
+        return point_row(
+            point, width, marked, now=app.now(), zone=zone, known=self.site_app.checked
+        )
 
     def _paint_heading(self) -> None:
         try:
@@ -152,14 +162,17 @@ class InventoryScreen(FrameScreen):
             return
         width = self.size.width
         titles = heading(POINT_COLUMNS, width)
-        self.query_one("#heading", LineWidget).show(spread(titles, self._position(), width))
+        self.query_one("#heading", LineWidget).show(titles)
+        self.corner(self._position())
         empty = table.count == 0
-        self.set_class(empty, "-empty")
+        if self.has_class("-empty") != empty:
+            self.set_class(empty, "-empty")
+            if not self.has_class("-filtering") and not self.query_one(ChoicePanel).open:
+                self.focus_body()
         if empty:
-            self.query_one("#nothing", LineWidget).show(*self._nothing())
+            self.query_one("#nothing", TextView).show(self._nothing())
         point = table.current()
-        text, role = ("", "muted") if point is None else note_of(point)
-        self.query_one("#note", LineWidget).show(line("   ", (text, role)))
+        self.query_one("#note", LineWidget).show(line("   ", note_of(point) if point else ""))
 
     def _position(self) -> Line:
         table = self.table
@@ -169,18 +182,13 @@ class InventoryScreen(FrameScreen):
         return line((f" {order}{text}{where} ", "accent"))
 
     def _nothing(self) -> list[Line]:
-        if not self._known:
-            return [line("   ", ("reading the inventory…", "muted"))]
         if self._query.text:
             text = f"No point has “{self._query.text}” in it. Esc shows all."
             return [line("   ", (text, "warn"))]
         if "inventory" in self.site_app.overview.blocked:
-            problem = self.site_app.overview.blocked["inventory"]
-            return [
-                line("   ", (problem.what, "bad")),
-                *[line("   ", text) for text in problem.why.splitlines()],
-                *[line("   Next  ", text) for text in problem.fix.splitlines()],
-            ]
+            return problem_page(self.site_app.overview.blocked["inventory"], self.size.width)
+        if not self._counted_once:
+            return [line("   ", ("reading the inventory…", "muted"))]
         return [
             line(),
             line("   ", ("No recovery point yet.", "warn")),

@@ -47,7 +47,6 @@ class JobScreen(FrameScreen):
 
     def on_mount(self) -> None:
         """Paint what the list knew, then follow the journal."""
-        super().on_mount()
         self.focus_body()
 
     def focus_body(self) -> None:
@@ -56,7 +55,6 @@ class JobScreen(FrameScreen):
 
     def on_resize(self) -> None:
         """Paint everything in the new width."""
-        super().on_resize()
         self.set_class(self.size.height >= 20, "-tall")
         self._paint()
 
@@ -103,11 +101,13 @@ class JobScreen(FrameScreen):
             tail.styles.height = 0
             return
         rows = 5
-        lines = live.view_lines(self._view, "log", self.size.width)
-        skipped = max(0, len(lines) - rows) + self._view.log_skipped
-        head = line(" ", ("Log", "heading"), (f"  {skipped} lines above" if skipped else "", "muted"))
+        logged = self._view.log
+        skipped = max(0, len(logged) - rows) + self._view.log_skipped
+        head = line(
+            " ", ("Log", "heading"), (f"  {skipped} lines above" if skipped else "", "muted")
+        )
         tail.styles.height = rows + 1
-        shown = lines[-rows:]
+        shown = [line("   ", text) for text in logged[-rows:]] or [line("   ", ("-", "muted"))]
         tail.show(head, *shown)
 
     def _show(self, selector: str, lines: list[Line]) -> None:

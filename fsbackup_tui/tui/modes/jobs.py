@@ -12,7 +12,7 @@ from fsbackup_tui.tui.asking import ask_backup, ask_cancel
 from fsbackup_tui.tui.data import JobRow, Overview
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, bindings
-from fsbackup_tui.tui.lines import line, spread
+from fsbackup_tui.tui.lines import line
 from fsbackup_tui.tui.modes.columns import JOB_COLUMNS, heading, job_row
 from fsbackup_tui.tui.modes.job import JobScreen
 from fsbackup_tui.tui.widgets.line_list import LineList, LineTexts
@@ -42,6 +42,7 @@ class JobsScreen(FrameScreen):
         """Compose heading and list."""
         yield LineWidget(id="heading")
         yield JobList(id="jobs")
+        yield LineWidget(id="note")
 
     @property
     def job_list(self) -> JobList:
@@ -50,12 +51,10 @@ class JobsScreen(FrameScreen):
 
     def on_mount(self) -> None:
         """Paint the frame and take the keyboard."""
-        super().on_mount()
         self.focus_body()
 
     def on_resize(self) -> None:
         """Paint everything in the new width."""
-        super().on_resize()
         self._paint()
 
     def focus_body(self) -> None:
@@ -93,8 +92,9 @@ class JobsScreen(FrameScreen):
         now, zone = app.now(), app.overview.zone
         jobs = self._jobs
         titles = heading(JOB_COLUMNS, width)
-        counted = f" {len(jobs)} " if jobs else ""
-        self.query_one("#heading", LineWidget).show(spread(titles, line((counted, "accent")), width))
+        self.query_one("#heading", LineWidget).show(titles)
+        position = f"{listing.cursor + 1}/{len(jobs)} " if jobs else ""
+        self.corner(line((position, "accent")))
         if jobs:
             rows = [
                 job_row(job, width, index == listing.cursor, now=now, zone=zone)
@@ -108,6 +108,9 @@ class JobsScreen(FrameScreen):
                 line("   ", ("No job has run here yet.", "warn"), "  b backs up now."),
             ]
         listing.show(rows)
+        current = self.current()
+        note = current.what if current is not None else ""
+        self.query_one("#note", LineWidget).show(line("   ", (note, "bad")))
 
     def on_line_list_moved(self) -> None:
         """Put the mark where the cursor is."""

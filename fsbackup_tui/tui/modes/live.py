@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from fsbackup_tui.operations.wording import count_text, size_text, when_text
+from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
 from fsbackup_tui.tui.data import JobView, StageView, TableView
-from fsbackup_tui.tui.lines import Line, Piece, Role, labelled, line, pad, wrap, wrapped
-from fsbackup_tui.tui.modes.columns import percent_text, span_text, state_role, took
+from fsbackup_tui.tui.lines import Line, Part, Role, labelled, line, pad, wrap, wrapped
+from fsbackup_tui.tui.modes.columns import percent_text, state_role, took
 
 View = Literal["tables", "log", "commands"]
 VIEWS: tuple[View, ...] = ("tables", "log", "commands")
@@ -38,7 +38,7 @@ def title_line(view: JobView, *, now: datetime, zone: tzinfo) -> Line:
 
 def stages_line(view: JobView) -> Line:
     """Return the strip of stages: ``1 backup done 0:41  2 verify RUNNING``."""
-    pieces: list[Piece | tuple[str, Role]] = [" "]
+    pieces: list[Part] = [" "]
     for number, stage in enumerate(view.stages, start=1):
         pieces.extend(_stage(number, stage))
     return line(*pieces)
@@ -48,7 +48,7 @@ def _stage(number: int, stage: StageView) -> Iterator[tuple[str, Role]]:
     word, role = _STAGES[stage.state]
     yield f"{number} {stage.name} ", "text" if stage.state != "waiting" else "muted"
     yield word, role
-    yield (f" {span_text(stage.seconds)}" if stage.seconds is not None else ""), "muted"
+    yield (f" {duration_text(stage.seconds)}" if stage.seconds is not None else ""), "muted"
     yield "   ", "muted"
 
 
@@ -82,9 +82,9 @@ def numbers_line(view: JobView, now: datetime) -> Line:
         ("  rate ", "muted"),
         pad(rate, 13),
         ("ETA ", "muted"),
-        pad(span_text(view.eta_seconds) if row.state == "running" else "-", 9),
+        pad(duration_text(view.eta_seconds) if row.state == "running" else "-", 11),
         ("used ", "muted"),
-        pad(span_text(took(row, now)), 9),
+        pad(duration_text(took(row, now)), 11),
     )
 
 
@@ -154,11 +154,11 @@ def _tables(view: JobView, width: int) -> Iterator[Line]:
         yield from wrapped(f"   WARN  {warning}", width, "warn", indent="         ")
 
 
-_TABLE_TITLES = (("ROWS", 14), ("SIZE", 9), ("TOOK", 7))
+_TABLE_TITLES = (("ROWS", 14), ("SIZE", 9), ("TOOK", 10))
 
 
 def _table(table: TableView, name_width: int) -> Line:
-    cells = (count_text(table.rows), size_text(table.bytes), span_text(table.seconds))
+    cells = (count_text(table.rows), size_text(table.bytes), duration_text(table.seconds))
     numbers = (
         pad(text, size, right=True) for text, (_, size) in zip(cells, _TABLE_TITLES, strict=True)
     )

@@ -38,7 +38,6 @@ class PointScreen(FrameScreen):
 
     def on_mount(self) -> None:
         """Show what is known, then read the manifest."""
-        super().on_mount()
         self.focus_body()
 
     def focus_body(self) -> None:
@@ -47,7 +46,6 @@ class PointScreen(FrameScreen):
 
     def on_resize(self) -> None:
         """Wrap the text anew."""
-        super().on_resize()
         self._paint()
 
     def tick(self) -> None:

@@ -110,7 +110,7 @@ class ChoicePanel(LineWidget, can_focus=True, inherit_bindings=False):
 
     def on_key(self, event: events.Key) -> None:
         """Take the key of an answer; no other key reaches the screen behind."""
-        if not self.open or event.key in {"escape", "n"}:
+        if not self.open or event.key in {"escape", "n", "q"}:
             event.stop()
             event.prevent_default()
             self.close()

@@ -6,40 +6,41 @@ from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 
-from fsbackup_tui.tui.data import Overview, Tone
+from fsbackup_tui.domain.health import Tone, site_head
+from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.keys import shown_key, word_of
-from fsbackup_tui.tui.lines import Line, Piece, Role, clip_left, fit, line, spread, width_of
+from fsbackup_tui.tui.lines import Line, Part, Role, clip_left, fit, line, spread, width_of
 
 MODES: tuple[tuple[str, str, str], ...] = (
     ("inventory", "inventory", "Inventory"),
     ("jobs", "jobs", "Jobs"),
 )
 _TONES: Mapping[Tone, Role] = {"good": "good", "warn": "warn", "bad": "bad", "checking": "muted"}
-_TAGS = {"production": "PROD", "development": "DEV"}
 
 
 def environment_tag(environment: str) -> str:
     """Return the word for the environment: ``PROD``, ``STAGING`` …"""
-    return _TAGS.get(environment.lower(), environment.upper())
+    return site_head(environment, "")
 
 
 def answer_line(overview: Overview, width: int) -> Line:
     """Return the line that answers: what can be restored, to when, how long it takes."""
     tag = environment_tag(overview.environment)
     production = overview.environment.lower() == "production"
-    head: list[Piece | tuple[str, Role]] = []
+    head: list[Part] = []
     if tag:
         head.append((tag, "production" if production else "bar"))
         head.append(" ")
     if overview.site:
         head.append((overview.site, "text"))
         head.append("  ")
-    return fit(line(*head, (overview.answer, _TONES[overview.tone])), width)
+    room = max(8, width - width_of(line(*head)))
+    return fit(line(*head, (overview.answer.body(room), _TONES[overview.answer.tone])), width)
 
 
 def tabs_line(overview: Overview, mode: str, remapped: Mapping[str, str], width: int) -> Line:
     """Return the modes with the present one marked, and the counts of jobs and alerts."""
-    left: list[Piece | tuple[str, Role]] = []
+    left: list[Part] = []
     for name, key_id, title in MODES:
         here = name == mode
         text = f" {shown_key(key_id, remapped)} {title} "
@@ -54,7 +55,7 @@ def tabs_line(overview: Overview, mode: str, remapped: Mapping[str, str], width:
 def _counts(overview: Overview) -> Line:
     jobs, alerts = len(overview.running), len(overview.alerts)
     severe = any(alert.severe for alert in overview.alerts)
-    pieces: list[Piece | tuple[str, Role]] = []
+    pieces: list[Part] = []
     if jobs:
         pieces.append((f"{jobs} job{'s' if jobs != 1 else ''}", "accent"))
     if alerts:
@@ -74,7 +75,7 @@ def keys_line(identifiers: Sequence[str], remapped: Mapping[str, str], width: in
     keep = list(range(len(parts)))
     while len(keep) > 2 and sum(sizes[index] for index in keep) - 1 > width:
         del keep[-3]
-    pieces: list[Piece | tuple[str, Role]] = [" "]
+    pieces: list[Part] = [" "]
     for index in keep:
         key, word = parts[index]
         pieces.append((key, "key"))

@@ -1,0 +1,351 @@
+"""The site as it really is: configuration, catalogue, manifests, jobs. Called in threads only."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+from fsbackup_tui.config.load import LoadedConfig, load_config, site_environment
+from fsbackup_tui.config.model import SecretCommand
+from fsbackup_tui.domain.errors import (
+    FsbackupError,
+    PointDamaged,
+    PointNotFound,
+    Problem,
+    RepositoryError,
+    RepositoryUnwritable,
+    UsageError,
+)
+from fsbackup_tui.domain.health import Hints
+from fsbackup_tui.domain.point import PointSummary
+from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.engines.secrets import read_secret
+from fsbackup_tui.jobs.supervisor import (
+    cancel_job,
+    find_job,
+    list_jobs,
+    operator_name,
+    reap_lost,
+    start_job,
+)
+from fsbackup_tui.operations.requests import Request
+from fsbackup_tui.operations.status import Status, gather_status
+from fsbackup_tui.repository.catalog import Catalogue
+from fsbackup_tui.repository.layout import Repository, site_state
+from fsbackup_tui.repository.reader import PointReader
+from fsbackup_tui.tui.data import Alert, JobRow, Order, Overview, PointDetails, PointQuery
+from fsbackup_tui.tui.job_data import LiveWatch, job_row, jobs_order
+
+_HINTS = Hints(back_up="b takes one", verify="v verifies it", create="Make one: fsbackup init")
+_SECRETS_SECONDS = 30.0
+_JOBS_LISTED = 200
+_ORDERS: Mapping[Order, tuple[Literal["sequence", "size", "trust"], bool]] = {
+    "newest": ("sequence", True),
+    "oldest": ("sequence", False),
+    "largest": ("size", True),
+    "least trusted": ("trust", False),
+}
+
+
+class NoConfigFound(UsageError):
+    """No configuration lies where one is looked for, and none was named."""
+
+    kind = "no-config"
+
+
+class Invocation(Protocol):
+    """What is needed of the command line's context."""
+
+    environ: Mapping[str, str]
+    config_path: Path | None
+    site: str | None
+
+    def config_file(self) -> Path:
+        """Return the configuration file in use."""
+        ...
+
+
+def open_site(invocation: Invocation) -> LiveSite:
+    """Open the site that the invocation means.
+
+    Raises:
+        NoConfigFound: there is no configuration, and none was named.
+        ConfigError, UsageError: the configuration can't be used.
+    """
+    environ = invocation.environ
+    try:
+        path = invocation.config_file()
+    except UsageError as error:
+        named = invocation.config_path or invocation.site or environ.get("FSBACKUP_CONFIG")
+        if named:
+            raise
+        raise NoConfigFound(error.what, why=error.why, fix=error.fix) from error
+    return LiveSite(load_config(path, environ), environ)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The catalogue that pages are read from, apart from the one that refreshes compare."""
+
+    state: Path
+    repository: Repository | None
+    catalogue: Catalogue
+
+
+class LiveSite:
+    """One site; every method may block, and may be called from several threads."""
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        environ: Mapping[str, str],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._loaded = loaded
+        self._environ = environ
+        self._now = now
+        self._guard = threading.Lock()
+        self._reading: _Reading | None = None
+        self._stamp = _stamp_of(loaded.path)
+        self._config_problem: Problem | None = None
+        self._secret_problems: tuple[Problem, ...] = ()
+        self._secrets_read = -_SECRETS_SECONDS
+
+    def overview(self) -> Overview:
+        """Look at the repository, the jobs and what the configuration needs."""
+        self._reload()
+        loaded = self._loaded
+        config = loaded.config
+        status = gather_status(loaded, self._environ, self._now(), hints=_HINTS)
+        self._follow(status.repository)
+        state = self._state()
+        reap_lost(state)
+        jobs = list_jobs(state, limit=_JOBS_LISTED)
+        secrets = self._missing_secrets()
+        return Overview(
+            site=config.site,
+            environment=config.environment,
+            answer=status.answer,
+            zone=status.zone,
+            config=str(loaded.path),
+            repository=str(config.repository),
+            plans=tuple(config.plans),
+            alerts=tuple(self._alerts(status, secrets)),
+            running=tuple(job_row(job).label for job in jobs if job.running),
+            revision=status.revision,
+            blocked=self._blocked(status, secrets),
+        )
+
+    def _reload(self) -> None:
+        """Read the configuration again where the file was changed; keep the old while it is bad."""
+        stamp = _stamp_of(self._loaded.path)
+        if stamp == self._stamp:
+            return
+        try:
+            self._loaded = load_config(self._loaded.path, self._environ)
+        except FsbackupError as error:
+            self._config_problem = error.problem()
+            return
+        self._config_problem = None
+        self._stamp = stamp
+        self._secrets_read = -_SECRETS_SECONDS
+
+    def _missing_secrets(self) -> tuple[Problem, ...]:
+        """Return which database addresses can't be had; commands are not run for it."""
+        if time.monotonic() - self._secrets_read < _SECRETS_SECONDS:
+            return self._secret_problems
+        loaded = self._loaded
+        problems: list[Problem] = []
+        try:
+            environment = site_environment(loaded, self._environ)
+            for name, source in loaded.config.sources.items():
+                if isinstance(source.url, SecretCommand):
+                    continue
+                where = loaded.place("sources", name, "url")
+                with suppress_into(problems):
+                    asyncio.run(
+                        read_secret(
+                            source.url,
+                            environment,
+                            Redactor(),
+                            what="database address",
+                            where=where,
+                        )
+                    )
+        except FsbackupError as error:
+            problems.append(error.problem())
+        self._secret_problems = tuple(dict.fromkeys(problems))
+        self._secrets_read = time.monotonic()
+        return self._secret_problems
+
+    def _alerts(self, status: Status, secrets: Sequence[Problem]) -> list[Alert]:
+        problems = [self._config_problem, status.problem, *secrets]
+        alerts = [
+            Alert(problem.what, "\n".join(filter(None, (problem.why, problem.fix))))
+            for problem in problems
+            if problem is not None
+        ]
+        newest = status.newest[0] if status.newest else None
+        for point in status.newest:
+            if point.trust is Trust.DAMAGED:
+                fix = f"fsbackup show {point.id}"
+                alerts.append(Alert(f"DAMAGED: {point.id}.", fix))
+            elif point.suspect and point is newest:
+                fix = f'Right after all? fsbackup clear {point.id} --reason "…"'
+                alerts.append(Alert(f"SUSPECT: {point.id}: {point.suspect[0]}.", fix))
+        if status.catalogue_in_memory:
+            what = "CATALOGUE IN MEMORY: the state directory can't be written."
+            alerts.append(Alert(what, "The start is slower; fsbackup doctor", severe=False))
+        return alerts
+
+    def _blocked(self, status: Status, secrets: Sequence[Problem]) -> dict[str, Problem]:
+        blocked: dict[str, Problem] = {}
+        if self._loaded.config.read_only:
+            place = self._loaded.place("read_only")
+            blocked["backup"] = Problem(
+                "refused", "READ ONLY: this configuration takes no backups.", f"{place} says so."
+            )
+        if len(secrets) >= len(self._loaded.config.sources):
+            blocked.setdefault("backup", secrets[0])
+        if self._config_problem is not None:
+            blocked["backup"] = blocked["verify"] = self._config_problem
+        if status.problem is not None:
+            blocked["backup"] = blocked["verify"] = blocked["inventory"] = status.problem
+        return blocked
+
+    def _state(self) -> Path:
+        return site_state(self._loaded, self._environ, self._repository())
+
+    def _repository(self) -> Repository | None:
+        reading = self._reading
+        return None if reading is None else reading.repository
+
+    def _follow(self, repository: Repository | None) -> None:
+        """Open the catalogue that pages are read from, anew where the repository is another."""
+        with self._guard:
+            state = site_state(self._loaded, self._environ, repository)
+            before = self._reading
+            known = before is not None and before.state == state
+            if not known or before is None or (before.repository is None) != (repository is None):
+                catalogue = Catalogue.open(state, repository)
+                self._reading = _Reading(state, repository, catalogue)
+                if before is not None:
+                    before.catalogue.close()
+            reading = self._reading
+        if reading is not None and reading.catalogue.in_memory:
+            reading.catalogue.refresh()
+
+    def _catalogue(self) -> Catalogue:
+        if self._reading is None:
+            repository: Repository | None = None
+            with suppress(RepositoryError):
+                repository = self._open_repository()
+            self._follow(repository)
+        reading = self._reading
+        if reading is None:
+            raise RepositoryUnwritable("CATALOGUE NOT OPENED.", fix="fsbackup doctor")
+        return reading.catalogue
+
+    def _open_repository(self) -> Repository:
+        from fsbackup_tui.repository.layout import open_repository
+
+        config = self._loaded.config
+        return open_repository(config.repository, site=config.site)
+
+    def count(self, query: PointQuery) -> int:
+        """Return how many points the query matches."""
+        return self._catalogue().count(text=query.text or None)
+
+    def points(self, query: PointQuery, offset: int, limit: int) -> Sequence[PointSummary]:
+        """Return one page of the points that the query matches."""
+        order, descending = _ORDERS[query.order]
+        return self._catalogue().points(
+            order=order,
+            descending=descending,
+            limit=limit,
+            offset=offset,
+            text=query.text or None,
+        )
+
+    def details(self, point: str) -> PointDetails:
+        """Return one point with its manifest, as far as it can be read."""
+        summary = self._catalogue().point(point)
+        if summary is None:
+            raise PointNotFound(f"POINT GONE: {point} is not in the repository any more.")
+        repository = self._repository() or self._open_repository()
+        reader = PointReader(repository, point)
+        commands = tuple(
+            f"fsbackup restore {point} --part {part.source} --beside NAME"
+            for part in summary.parts
+            if part.kind == "postgres" and part.trust is not Trust.DAMAGED and not summary.running
+        )
+        try:
+            manifest, problem = reader.manifest, None
+        except PointDamaged as error:
+            manifest, problem = None, error.problem()
+        if manifest is None and problem is None:
+            words = "is still being written" if summary.running else "was never finished"
+            why = "Parts that stand whole in it can be restored by name."
+            problem = Problem("incomplete", f"NO MANIFEST YET: this point {words}.", why)
+        return PointDetails(summary, manifest, str(reader.directory), commands, problem)
+
+    def jobs(self) -> Sequence[JobRow]:
+        """Return the jobs, running ones first, then the newest first."""
+        self._catalogue()
+        return jobs_order(list_jobs(self._state(), limit=_JOBS_LISTED))
+
+    def watch(self, job: str) -> LiveWatch:
+        """Begin to follow a job."""
+        return LiveWatch(find_job(self._state(), job))
+
+    def start(self, request: Request) -> JobRow:
+        """Start a job in its own process."""
+        operator = operator_name(self._environ)
+        return job_row(
+            start_job(
+                request, self._loaded, environ=self._environ, state=self._state(), operator=operator
+            )
+        )
+
+    def cancel(self, job: str) -> None:
+        """Ask a running job to stop and clean up."""
+        cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
+
+    def close(self) -> None:
+        """Let go of the catalogue."""
+        with self._guard:
+            if self._reading is not None:
+                self._reading.catalogue.close()
+                self._reading = None
+
+
+class suppress_into:  # noqa: N801 - reads as a statement, like contextlib.suppress
+    """Keeps an FsbackupError's problem in a list instead of raising it."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
+        if isinstance(error, FsbackupError):
+            self._problems.append(error.problem())
+            return True
+        return False
+
+
+def _stamp_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino

@@ -1,0 +1,198 @@
+"""Mode 2: the list of jobs, one job live, its outcome, cancelling, copying, leaving."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from fsbackup_tui.tui.clipboard import OSC52_LIMIT, copy_text
+from fsbackup_tui.tui.data import StageView
+from fsbackup_tui.tui.launch import farewell
+from tests.tui.fakes import NOW, Clock, FakeSite, make_app, make_job, some_jobs, view_of
+from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
+
+RUNNING = some_jobs()[0]
+
+
+async def test_jobs_are_listed_running_first_with_state_in_words() -> None:
+    app = make_app()
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        lines = text_lines(app)
+    assert lines[2].split() == ["STARTED", "JOB", "STATE", "TOOK", "WHAT"]
+    assert lines[3].startswith(" > today 02:59 CET")
+    assert [part in lines[3] for part in ("RUNNING", "62 %", "1 m 40 s", "daily backup")] == [
+        True, True, True, True,
+    ]  # fmt: skip
+    states = [line.split("backup ", 1)[1].split()[1] for line in lines[3:8]]
+    assert states == ["RUNNING", "ok", "FAILED", "CANCELLED", "LOST"]
+    assert "SERVER NOT REACHED" in lines[5]
+
+
+async def test_live_view_shows_progress_tables_log_and_commands() -> None:
+    site = FakeSite()
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        await press(pilot, "enter")
+        await until_text(pilot, "62 %")
+        text = screen_text(app)
+        assert "[#################...........]" in text
+        assert "744 MB of 1.2 GB" in text
+        assert "rate 112 MB/s" in text
+        assert "ETA 4 m 05 s" in text
+        assert "now public.events, public.[bold]videos[/bold]\ufffd[31m" in text
+        assert "1 warning" in text
+        assert "1235 lines above" in text
+        assert "pg_dump: dumping contents of table 39" in text
+        await press(pilot, "tab")
+        await until_text(pilot, "lines skipped")
+        await press(pilot, "tab")
+        await until_text(pilot, "pg_dump -Fd -j4 -Z zstd:1")
+        site.views[RUNNING.id] = replace(
+            site.views[RUNNING.id], row=replace(RUNNING, done=1100e6), eta_seconds=9.0
+        )
+        await until_text(pilot, "91 %")
+        await until_text(pilot, "ETA 9.0 s")
+
+
+async def test_job_that_ends_shows_its_outcome_while_it_is_watched() -> None:
+    site = FakeSite()
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        await press(pilot, "enter")
+        await until_text(pilot, "62 %")
+        failed = replace(RUNNING, state="failed", finished=NOW)
+        site.views[RUNNING.id] = replace(
+            view_of(failed), stages=(StageView("backup", "failed", 100.0),)
+        )
+        await until_text(pilot, "SERVER NOT REACHED: db1:5432 refused the connection.")
+        text = screen_text(app)
+    assert "Why   Nothing listens there" in text
+    assert "Next  fsbackup doctor" in text
+    assert "output.log" in text
+    assert "FAILED" in text
+
+
+async def test_cancel_asks_and_only_yes_cancels() -> None:
+    site = FakeSite()
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        for keys in (("enter",), ("escape",), ("n",), ("q",), ("enter", "escape")):
+            await press(pilot, "c")
+            await until_text(pilot, "Cancel backup k3f9?")
+            await press(pilot, *keys)
+            await until_gone(pilot, "Cancel backup k3f9?")
+            assert site.cancelled == []
+        await press(pilot, "c")
+        await until_text(pilot, "Cancel backup k3f9?")
+        await press(pilot, "y")
+        await until_text(pilot, "CANCELLED")
+        assert site.cancelled == [RUNNING.id]
+        assert app.is_running
+
+
+async def test_typed_ahead_yes_does_not_cancel() -> None:
+    site = FakeSite()
+    app = make_app(site, clock=Clock(step=0.0))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        await press(pilot, "c", "y", "y")
+        assert "Cancel backup k3f9?" in screen_text(app)
+        assert site.cancelled == []
+
+
+async def test_job_that_is_over_can_not_be_cancelled_and_says_so() -> None:
+    site = FakeSite()
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        await press(pilot, "j", "c")
+        await until_text(pilot, "backup b2c3 is not running")
+        assert "?" not in screen_text(app).splitlines()[-2]
+
+
+async def test_backup_from_the_jobs_and_no_job_at_all() -> None:
+    site = FakeSite(rows=[])
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "No job has run here yet.")
+        await press(pilot, "enter", "c", "y")
+        await press(pilot, "b")
+        await until_text(pilot, "Back up now?")
+        await press(pilot, "1")
+        await until_text(pilot, "RUNNING")
+        assert len(site.started) == 1
+
+
+async def test_cursor_stays_on_its_job_when_another_begins() -> None:
+    site = FakeSite()
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        await press(pilot, "j")
+        site.rows = [make_job("z9z9", started=NOW - timedelta(seconds=1)), *site.rows]
+        await until_text(pilot, "z9z9")
+        await until(pilot, lambda: text_lines(app)[5].startswith(" > ") or None)
+        assert "b2c3" in text_lines(app)[5]
+
+
+async def test_by_hand_shows_the_text_alone_and_escape_ends_it() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "Y")
+        await until_text(pilot, "Select with the mouse")
+        lines = text_lines(app)
+        assert lines[1].startswith("fsbackup restore 20261122T010000Z-daily-")
+        assert "PROD" not in "".join(lines)
+        await press(pilot, "escape")
+        await until_text(pilot, "1/8")
+
+
+def test_copy_uses_osc_52_outside_tmux_and_says_how_much() -> None:
+    written: list[str] = []
+    said = copy_text("naïve", {}, written.append)
+    assert base64.b64decode(written[0].split(";")[2].rstrip("\x07")).decode() == "naïve"
+    assert "6 bytes by OSC 52" in said
+    said = copy_text("x" * OSC52_LIMIT, {}, written.append)
+    assert len(written) == 1
+    assert said.startswith("NOT COPIED")
+
+
+def test_copy_falls_back_where_tmux_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    written: list[str] = []
+    assert "OSC 52" in copy_text("x", {"TMUX": "/tmp/none,1,0"}, written.append)
+    assert written
+
+
+def test_farewell_names_what_runs_on() -> None:
+    assert farewell(()) == "You left. Nothing is running. Back: fsbackup"
+    assert farewell(("backup b7",)) == "You left. Backup b7 runs on. Back: fsbackup"
+    assert farewell(("backup b7", "verify c8"), "shop") == (
+        "You left. Backup b7, verify c8 run on. Back: fsbackup --site shop"
+    )
