@@ -83,7 +83,7 @@ _BUDGET = """
 SELECT current_setting('max_locks_per_transaction')::int8
        * (current_setting('max_connections')::int8
           + current_setting('max_prepared_transactions')::int8),
-       (SELECT count(DISTINCT (locktype, database, relation, page, tuple, transactionid,
+       (SELECT count(DISTINCT (locktype, database, relation, page, tuple, transactionid::text,
                                classid, objid, objsubid)) FROM pg_locks WHERE NOT fastpath),
        (SELECT count(*) FROM pg_locks WHERE NOT fastpath),
        (SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
