@@ -292,7 +292,8 @@ class ScratchServer:
 
     def _make_socket_directory(self, home: Path) -> Path:
         path = home / "s"
-        if len(os.fsencode(path / ".s.PGSQL.65535.lock")) > LONGEST_SOCKET_PATH:
+        too_long = len(os.fsencode(path / ".s.PGSQL.65535.lock")) > LONGEST_SOCKET_PATH
+        if too_long or "," in str(path):  # which parts hosts in libpq
             path = self._new_room() / "s"
         path.mkdir(mode=0o700)
         return path

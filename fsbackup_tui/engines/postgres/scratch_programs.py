@@ -95,7 +95,8 @@ class ServerPrograms:
         return _starter.submit(self._launch, arguments, log).result()
 
     def _launch(self, arguments: Sequence[str], log: Path) -> Child:
-        with log.open("ab") as output:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        with os.fdopen(os.open(log, flags, 0o600), "ab") as output:
             return Child(
                 (str(self.directory / "postgres"), *arguments),
                 environment=child_environment({}),
