@@ -59,7 +59,9 @@ def _print_findings(findings: Sequence[Finding], context: CliContext) -> None:
         if finding.severity == "ok":
             context.say(f"ok       {plain_text(finding.what)}")
             continue
-        problem = Problem(finding.id, finding.what, finding.why, finding.fix)
+        source, dot, _ = finding.id.partition(".")
+        what = f"{source}: {finding.what}" if dot else finding.what
+        problem = Problem(finding.id, what, finding.why, finding.fix)
         first, *rest = wrap_problem(problem).splitlines()
         context.say(f"{finding.severity.upper():<9}{first}")
         for line in rest:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fsbackup_tui.config.load import LoadedConfig, site_environment, state_directory
-from fsbackup_tui.config.places import repository_objection
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.operations.wording import size_text
@@ -105,7 +104,7 @@ async def rights_scripts(
     scripts: dict[str, tuple[RightsScript, ...]] = {}
     for name in loaded.config.sources:
         address = await source_address(loaded, environment, Redactor(), name)
-        scripts[name] = least_rights(address.database, await owner_of(address))
+        scripts[name] = least_rights(address.database, *await owner_of(address))
     return scripts
 
 
@@ -114,18 +113,10 @@ def _check_repository(loaded: LoadedConfig, needed: int, *, fix: bool) -> list[F
 
     root = loaded.config.repository
     findings: list[Finding] = []
-    objection = repository_objection(root)
-    if objection is not None:
-        what, remedy = objection
-        findings.append(
-            Finding(
-                "repository-place", "error", f"REPOSITORY MISPLACED: {root} {what}.", "", remedy
-            )
-        )
     try:
         repository = open_repository(root, site=loaded.config.site)
     except FsbackupError as error:
-        return [*findings, failure("repository", error)]
+        return [failure("repository", error)]
     written = _write_problem(repository.root)
     if written is not None:
         findings.append(written)

@@ -16,6 +16,7 @@ from fsbackup_tui.engines.postgres.examination import (
     SourceExamination,
     examine_restore,
     examine_source,
+    read_owner,
 )
 from fsbackup_tui.engines.postgres.patterns import exclusions_for
 from fsbackup_tui.operations.doctor import Finding, failure
@@ -52,8 +53,8 @@ async def check_clients(loaded: LoadedConfig) -> tuple[list[ClientTools], list[F
         for client in broken
     ]
     if clients:
-        versions = ", ".join(f"{client.version} ({client.directory})" for client in clients)
-        findings.append(Finding("clients", "ok", f"PostgreSQL clients {versions}"))
+        versions = ", ".join(sorted({client.version for client in clients}))
+        findings.append(Finding("clients", "ok", f"PostgreSQL clients: {versions}"))
     else:
         findings.append(
             Finding(
@@ -165,7 +166,11 @@ async def _restore(
     try:
         admin = await admin_address(loaded, environment, redactor, name)
         tried = await examine_restore(
-            admin, found.identity, extensions=found.extensions, roles=found.roles
+            admin,
+            found.identity,
+            extensions=found.extensions,
+            roles=found.roles,
+            owners=found.owners,
         )
     except FsbackupError as error:
         return [failure(f"{name}.restore-connection", error)]
@@ -296,11 +301,9 @@ def _swap(
     return findings
 
 
-async def owner_of(address: DatabaseAddress) -> str | None:
-    """Return who owns the database; None where it can't be reached."""
-    from fsbackup_tui.engines.postgres.patterns import Exclusions
-
+async def owner_of(address: DatabaseAddress) -> tuple[str | None, bool]:
+    """Return who owns the database, and whether that is a superuser; None if not reachable."""
     try:
-        return (await examine_source(address, Exclusions(), with_rows=False)).owner
+        return await read_owner(address)
     except PostgresError:
-        return None
+        return None, False

@@ -19,6 +19,7 @@ from fsbackup_tui.engines.postgres.server_errors import explain
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT_SECONDS = 15
+OLDEST_SERVER = 140000
 _SERVICE = "fsbackup"
 _KEEPALIVES: Mapping[str, str] = {
     "keepalives": "1",
@@ -98,7 +99,7 @@ async def connect(
 
     Raises:
         ServerUnreachable, AuthenticationFailed, DatabaseMissing, RightsMissing, PostgresError:
-            as ``classify`` tells them apart.
+            as ``classify`` tells them apart; PostgresError for a server before 14, too.
         IdentityMismatch: the database of that name has another OID.
     """
     conninfo = make_conninfo(
@@ -113,6 +114,7 @@ async def connect(
         connection = await psycopg.AsyncConnection.connect(
             conninfo, password=password, autocommit=True, prepare_threshold=None
         )
+        _refuse_old(connection, address)
         await _pin(connection, lock_timeout_seconds)
         if database_oid is not None:
             await _check_database(connection, database_oid)
@@ -126,6 +128,16 @@ async def connect(
     return connection
 
 
+def _refuse_old(connection: Connection, address: DatabaseAddress) -> None:
+    version = connection.info.server_version
+    if version < OLDEST_SERVER:
+        raise PostgresError(
+            f"SERVER TOO OLD: {_place(address)} is PostgreSQL {version // 10000}.",
+            why=f"fsbackup works with PostgreSQL {OLDEST_SERVER // 10000} and newer.",
+            fix="Dump it with its own pg_dump, and upgrade it.",
+        )
+
+
 async def _pin(connection: Connection, lock_timeout_seconds: float) -> None:
     pins = (*_PINS, ("lock_timeout", f"{max(0, round(lock_timeout_seconds * 1000))}ms"))
     if connection.info.server_version >= 170000:
@@ -135,8 +147,7 @@ async def _pin(connection: Connection, lock_timeout_seconds: float) -> None:
         for name, value in pins
     )
     await connection.execute(statements)
-    if connection.info.server_version >= 140000:
-        await _set_where_possible(connection, "client_connection_check_interval", "2s")
+    await _set_where_possible(connection, "client_connection_check_interval", "2s")
     if connection.info.server_version >= 170000:
         await _set_where_possible(connection, "event_triggers", "off")
 

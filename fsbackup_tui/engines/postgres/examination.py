@@ -42,6 +42,7 @@ class SourceExamination:
     budget: LockBudget
     extensions: tuple[ExtensionFacts, ...]
     roles: tuple[str, ...]
+    owners: tuple[str, ...]
     owner: str
     prepared_transactions: tuple[str, ...]
 
@@ -79,7 +80,7 @@ async def examine_source(
         tables = await list_tables(connection, exclusions, exact_sizes=False)
         return SourceExamination(
             identity=await read_identity(connection, address),
-            pooler=await _pooler(connection, address),
+            pooler=await find_pooler(connection, address),
             tables=len(tables),
             missing=await missing_backup_rights(
                 connection, tables, exclusions, with_rows=with_rows
@@ -87,6 +88,7 @@ async def examine_source(
             budget=await read_budget(connection, tables, dump_jobs=1),
             extensions=await read_extensions(connection),
             roles=await read_roles(connection),
+            owners=await read_roles(connection, owners_alone=True),
             owner=(await read_properties(connection)).owner,
             prepared_transactions=await read_names(connection, "prepared transactions"),
         )
@@ -96,13 +98,29 @@ async def examine_source(
         await connection.close()
 
 
+async def read_owner(address: DatabaseAddress) -> tuple[str, bool]:
+    """Return who owns the database, and whether that role is a superuser."""
+    connection = await _connect(address)
+    try:
+        rows = await fetch_all(
+            connection,
+            "SELECT r.rolname::text, r.rolsuper FROM pg_database AS d"
+            " JOIN pg_roles AS r ON r.oid = d.datdba WHERE d.datname = current_database()",
+        )
+    except psycopg.Error as error:
+        raise classify(error, address) from error
+    finally:
+        await connection.close()
+    return rows[0][0], rows[0][1]
+
+
 async def _connect(address: DatabaseAddress) -> Connection:
     return await connect(
         address, application_name=_APPLICATION, lock_timeout_seconds=_LOCK_TIMEOUT_SECONDS
     )
 
 
-async def _pooler(first: Connection, address: DatabaseAddress) -> Pooler:
+async def find_pooler(first: Connection, address: DatabaseAddress) -> Pooler:
     """Find out whether a pooler is between, and whether it keeps a session to its client.
 
     A pooler makes up the process id it tells a client. Where a second client then gets the very
@@ -128,6 +146,7 @@ async def examine_restore(
     *,
     extensions: Sequence[ExtensionFacts],
     roles: Sequence[str],
+    owners: Sequence[str],
 ) -> RestoreExamination:
     """Try on an empty database of our own what a restore and a swap will need.
 
@@ -141,7 +160,7 @@ async def examine_restore(
         tried = _Tried(None, None, None, None)
         if not standby:
             tried = await _try_database(connection, admin)
-        absent, foreign = await _roles(connection, roles, superuser=superuser)
+        absent, foreign = await _roles(connection, roles, owners, superuser=superuser)
         unavailable, untrusted = await _extensions(connection, extensions, superuser=superuser)
         return RestoreExamination(
             role=role,
@@ -227,7 +246,7 @@ async def _drop(
 
 
 async def _roles(
-    connection: Connection, roles: Sequence[str], *, superuser: bool
+    connection: Connection, roles: Sequence[str], owners: Sequence[str], *, superuser: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     rows = await fetch_all(
         connection,
@@ -237,7 +256,11 @@ async def _roles(
         [list(roles)],
     )
     absent = tuple(name for name, missing, _ in rows if missing)
-    foreign = tuple(name for name, missing, member in rows if not (missing or member or superuser))
+    foreign = tuple(
+        name
+        for name, missing, member in rows
+        if name in owners and not (missing or member or superuser)
+    )
     return absent, foreign
 
 

@@ -96,13 +96,14 @@ async def read_settings(connection: Connection) -> tuple[DatabaseSetting, ...]:
     return tuple(DatabaseSetting(*row) for row in rows)
 
 
-async def read_roles(connection: Connection) -> tuple[str, ...]:
+async def read_roles(connection: Connection, *, owners_alone: bool = False) -> tuple[str, ...]:
     """Return every role that the database's objects, grants, policies and settings name.
 
     pg_shdepend knows them all but the bootstrap superuser, who is pinned; it counts when it owns
-    something that is not part of the system.
+    something that is not part of the system. ``owners_alone`` leaves out who owns nothing.
     """
-    rows = await fetch_all(connection, _ROLES)
+    kinds = ["o"] if owners_alone else ["o", "a", "r"]
+    rows = await fetch_all(connection, _ROLES, {"kinds": kinds, "settings": not owners_alone})
     return tuple(row[0] for row in rows)
 
 
@@ -111,11 +112,13 @@ WITH here AS (SELECT oid, datdba FROM pg_database WHERE datname = current_databa
 SELECT DISTINCT r.rolname::text FROM pg_roles AS r, here
 WHERE r.oid = here.datdba
    OR r.oid IN (SELECT s.refobjid FROM pg_shdepend AS s
-                WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype IN ('o', 'a', 'r')
+                WHERE s.refclassid = 'pg_authid'::regclass
+                  AND s.deptype::text = ANY (%(kinds)s::text[])
                   AND (s.dbid = here.oid
                        OR s.dbid = 0 AND s.classid = 'pg_database'::regclass
                           AND s.objid = here.oid))
-   OR r.oid IN (SELECT setrole FROM pg_db_role_setting WHERE setdatabase = here.oid)
+   OR %(settings)s
+      AND r.oid IN (SELECT setrole FROM pg_db_role_setting WHERE setdatabase = here.oid)
    OR r.oid = 10 AND (EXISTS (SELECT FROM pg_class WHERE relowner = 10 AND oid >= 16384)
                       OR EXISTS (SELECT FROM pg_namespace WHERE nspowner = 10 AND oid >= 16384)
                       OR EXISTS (SELECT FROM pg_proc WHERE proowner = 10 AND oid >= 16384))

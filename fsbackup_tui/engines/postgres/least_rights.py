@@ -31,18 +31,25 @@ class RightsScript:
         return "\n".join([*lines, *self.statements])
 
 
-def least_rights(database: str, owner: str | None) -> tuple[RightsScript, ...]:
+def least_rights(
+    database: str, owner: str | None, owner_is_superuser: bool
+) -> tuple[RightsScript, ...]:
     """Return the scripts for one database of PostgreSQL 14 or newer; ``owner`` None is unknown.
 
     They are run in that database by a superuser, or by whoever the host lets create such roles.
+    Membership in a superuser is never granted: it would be everything.
     """
     dump, admin = sql.Identifier(DUMP_ROLE), sql.Identifier(ADMIN_ROLE)
     name = sql.Identifier(database)
-    owners = (
-        (_text(sql.SQL("GRANT {} TO {};").format(sql.Identifier(owner), admin)),)
-        if owner is not None
-        else ("-- and: GRANT the owner of the database TO fsbackup_admin;",)
-    )
+    if owner is None:
+        owners = ("-- and: GRANT the database's owner TO fsbackup_admin;",)
+    elif owner_is_superuser:
+        owners = (
+            f"-- The owner of the database is a superuser; a swap by less needs another one:"
+            f" ALTER DATABASE … OWNER TO …; GRANT that owner TO {ADMIN_ROLE};",
+        )
+    else:
+        owners = (_text(sql.SQL("GRANT {} TO {};").format(sql.Identifier(owner), admin)),)
     return (
         RightsScript(
             "dump (the source's url:)",

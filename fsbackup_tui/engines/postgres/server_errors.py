@@ -39,8 +39,8 @@ class Refusal:
     @property
     def why(self) -> str:
         """The server's own words, one after the other."""
-        parts = [" ".join(part.split()) for part in (self.text, self.detail)]
-        return "\n".join(part for part in parts if part)
+        lines = [*self.text.splitlines(), *self.detail.splitlines()]
+        return "\n".join(line.strip() for line in lines if line.strip())
 
 
 @dataclass(frozen=True, slots=True)
