@@ -49,6 +49,18 @@ class Accounting:
         """Whether nothing is lost and every error is explained."""
         return not self.lost and not self.unexplained
 
+    def together(self, other: Accounting) -> Accounting:
+        """Return the sum of two archives' accountings, restored into one database."""
+        return Accounting(
+            self.restored + other.restored,
+            self.benign + other.benign,
+            self.deferred + other.deferred,
+            self.lost + other.lost,
+            self.unexplained + other.unexplained,
+            self.notes + other.notes,
+            self.schema_sha256,
+        )
+
     def counts(self) -> dict[str, int]:
         """Return the ``entries`` object of restore's JSON document (design §9)."""
         return {

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
 
 import psycopg
 
@@ -17,36 +16,11 @@ from fsbackup_tui.domain.events import Log, Report, Warned
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.process import RunningChild
 
-Result = TypeVar("Result")
-
 SPACE_SECONDS = 0.5
 LAG_SECONDS = 2.0
 RATE_SECONDS = 0.25
 _CONTROL_FILE = Path("global/pg_control")
 _IDENTIFIER_BYTES = 8
-
-
-async def while_watched(
-    work: Coroutine[object, object, Result], *watchers: Coroutine[object, object, None]
-) -> Result:
-    """Await ``work``; the first watcher that raises cancels it and its error is raised instead.
-
-    Watchers end when the work does; all have ended when this returns or raises.
-    """
-    working = asyncio.ensure_future(work)
-    watching = [asyncio.ensure_future(watcher) for watcher in watchers]
-    try:
-        waiting = {working, *watching}
-        while not working.done():
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if task is not working and task.exception() is not None:
-                    raise task.exception() or RuntimeError
-        return working.result()
-    finally:
-        for task in (working, *watching):
-            task.cancel()
-        await asyncio.gather(working, *watching, return_exceptions=True)
 
 
 async def local_data_directory(

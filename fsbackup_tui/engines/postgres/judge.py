@@ -211,7 +211,7 @@ class Judge:
         )
         row = await cursor.fetchone()
         if row is None or not row[0]:
-            return "it is not filled (pg_restore skips that after any error)"
+            return "it is not filled"
         captured = self._tables.get(key)
         if captured is not None and captured.counted:
             count = await self._count(name)

@@ -62,7 +62,7 @@ class PlainScan:
     def ranges_of(self, entries: Collection[TocEntry]) -> list[range]:
         """Return the ranges of plain bytes that these entries take, in ascending order."""
         ids = {entry.dump_id for entry in entries}
-        ends = [*self.starts[1:], self.bytes]
+        ends = [*self.starts[1:], self.bytes][: len(self.starts)]
         return [
             range(start, end)
             for entry, start, end in zip(self.entries, self.starts, ends, strict=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Literal
-from typing import Literal
 
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.secret import Redactor
@@ -28,8 +27,6 @@ from fsbackup_tui.engines.process import (
 )
 
 _OF_TRANSACTIONS = re.compile(r"there is (already a|no) transaction in progress")
-Section = Literal["pre-data", "data", "post-data"]
-
 # Extensions that work in one database of a server alone (their background worker is told its
 # name), so a copy beside the live one can't have them; and the schemas they bring.
 SINGLE_DATABASE_EXTENSIONS: Mapping[str, tuple[str, ...]] = {"pg_cron": ("cron",)}
@@ -144,8 +141,8 @@ async def restore_archive(
     ]
     if no_owner:
         arguments.append("--no-owner")
-    if section is not None:
-        arguments.append(f"--section={section}")
+    if data_only:
+        arguments.append("--data-only")
     if section is not None:
         arguments.append(f"--section={section}")
     if left_out:
@@ -253,55 +250,3 @@ async def restore_plain(
         deferred=tuple(left_out),
         rows=scan.rows,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """An archive with its entries as ``list_archive`` gives them."""
-
-    path: Path
-    entries: Sequence[TocEntry]
-
-
-async def restore_data_into_schema(
-    client: ClientTools,
-    environment: Mapping[str, str],
-    *,
-    schema: Archive,
-    data: Archive,
-    work: Path,
-    jobs: int,
-    no_owner: bool = False,
-    no_owner_reason: str = "",
-    report: Report | None = None,
-    redactor: Redactor | None = None,
-    on_started: Callable[[RunningChild], None] | None = None,
-    on_log: Callable[[str], None] | None = None,
-) -> tuple[RestoreRun, RestoreRun]:
-    """Load a data point's archive into a schema point's tables; returns both archives' runs.
-
-    Indexes, foreign keys and triggers come after the rows: loaded into a finished schema, rows
-    would fail on foreign keys that point to tables not loaded yet. Neither may be plain SQL.
-    """
-
-    async def step(archive: Archive, section: Section | None) -> RestoreRun:
-        return await restore_archive(
-            client,
-            environment,
-            archive.path,
-            entries=archive.entries,
-            work=work,
-            jobs=jobs,
-            no_owner=no_owner,
-            no_owner_reason=no_owner_reason,
-            section=section,
-            report=report,
-            redactor=redactor,
-            on_started=on_started,
-            on_log=on_log,
-        )
-
-    before = await step(schema, "pre-data")
-    rows = await step(data, None)
-    after = await step(schema, "post-data")
-    return before.then(after), rows

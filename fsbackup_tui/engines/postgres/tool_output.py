@@ -24,7 +24,7 @@ _MOST_MESSAGES = 200
 _MOST_LINES = 12
 _MESSAGE = re.compile(
     r"(?P<tool>pg_dump|pg_restore|pg_dumpall|psql)(?::[^:]*:\d+)?: "
-    r"(?P<kind>error|warning|fatal|hint|detail|while|from)?:?\s*(?P<text>.*)",
+    r"(?P<kind>error|warning|fatal|hint|detail)?:?\s*(?P<text>.*)",
     re.IGNORECASE,
 )
 
