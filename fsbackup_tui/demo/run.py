@@ -30,13 +30,16 @@ from fsbackup_tui.demo.sample_site import (
     write_files,
 )
 from fsbackup_tui.demo.server import embedded_binaries
-from fsbackup_tui.domain.errors import FsbackupError, JobError, Problem, UsageError
+from fsbackup_tui.domain.errors import FsbackupError, JobError, JobLost, Problem, UsageError
+from fsbackup_tui.domain.events import JobFinished
 from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
 from fsbackup_tui.jobs.supervisor import (
+    Job,
     cancel_job,
     find_job,
     follow,
     list_jobs,
+    lost_problem,
     operator_name,
     start_job,
 )
@@ -204,11 +207,11 @@ class _Demo:
             state=self._state,
             operator=operator_name(self._environ),
         )
-        asyncio.run(self._watch(job.id))
-        ended = find_job(self._state, job.id)
-        if ended.problem is not None:
-            raise JobError(self._with_a_way_to_keep_it(ended.problem))
-        return ended.result
+        finished = asyncio.run(self._watch(job))
+        if finished.outcome != "ok":
+            problem = finished.problem or Problem("failed", f"JOB {finished.outcome.upper()}.")
+            raise JobError(self._with_a_way_to_keep_it(problem))
+        return finished.result
 
     def _with_a_way_to_keep_it(self, problem: Problem) -> Problem:
         if self._place.kept:
@@ -216,10 +219,13 @@ class _Demo:
         keep = "fsbackup demo --dir DIR keeps the job's directory, with its log."
         return replace(problem, fix=f"{problem.fix}\n{keep}".strip())
 
-    async def _watch(self, job_id: str) -> None:
-        if self._state is not None:
-            async for line in follow(find_job(self._state, job_id)):
-                self._tell.event(line.event)
+    async def _watch(self, job: Job) -> JobFinished:
+        """Follow a job to its last event: the journal has it before the job's state does."""
+        async for line in follow(job):
+            self._tell.event(line.event)
+            if isinstance(line.event, JobFinished):
+                return line.event
+        raise JobLost(lost_problem(job))
 
     def _compare(self, server: ScratchServer, url: str, copy: str) -> Comparison:
         comparing = compare_databases(
