@@ -42,7 +42,12 @@ class Interrupts:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Collect signals inside the block instead of being ended by them."""
-        before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        before = {
+            number: signal.signal(number, self._hear)
+            for number in _SIGNALS
+            # What the caller has switched off (nohup, a shell's background job) stays off.
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             yield
         finally:

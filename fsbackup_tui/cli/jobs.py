@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from fsbackup_tui.jobs.job import Job
 
 _LISTED = 20
-_HEADINGS = ("JOB", "OPERATION", "STATE", "STARTED", "AGE", "STAGE", "DONE")
+# The id holds the operation; a column of its own would not fit 80 columns.
+_HEADINGS = ("JOB", "STATE", "STARTED", "AGE", "STAGE", "DONE")
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -105,7 +106,6 @@ def _table(jobs: Sequence[Job], now: datetime, zone: tzinfo) -> list[str]:
     rows = [
         (
             job.id,
-            job.operation,
             job.state,
             when_text(job.started, now, zone),
             age_text((now - job.started).total_seconds()),

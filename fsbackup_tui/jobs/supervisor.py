@@ -214,6 +214,7 @@ class Follower:
                 # Whoever comes after the end still wants to know how it ended.
                 self._tail = JournalTail(self.job.directory / JOURNAL)
                 self._seq -= 1
+                return
 
     def _take(self, lines: list[JournalLine]) -> list[JournalLine]:
         taken: list[JournalLine] = []

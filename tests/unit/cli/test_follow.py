@@ -135,6 +135,24 @@ def test_a_hang_up_leaves_the_job_running(site: Path) -> None:
     wait_until(lambda: state_of(job) == "ok")
 
 
+def test_under_nohup_a_hang_up_is_nothing(site: Path) -> None:
+    command = ["nohup", sys.executable, "-m", MODULE, str(site), "loop"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(slow_environment()),
+        cwd=ROOT,
+    ) as process:
+        job = running_job(site)
+        process.send_signal(signal.SIGHUP)
+        let_go_on(job)
+        stdout, _ = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (0, "Done: p1\n")
+
+
 def test_a_lost_job_is_told(site: Path) -> None:
     with start(site, "loop") as process:
         job = running_job(site)

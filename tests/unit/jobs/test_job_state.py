@@ -94,7 +94,7 @@ def test_what_is_told_of_a_lost_job(directory: Path) -> None:
 
 def test_a_restart_of_the_machine_is_named(directory: Path) -> None:
     begin(directory).close()
-    change_state(directory, boot="00000000-0000-0000-0000-000000000000")
+    change_state(directory, pid=4242, boot="00000000-0000-0000-0000-000000000000")
     problem = load_job(directory, now=utc_now() + LATER).problem
     assert problem is not None
     assert "the machine was restarted since" in problem.why

@@ -16,8 +16,9 @@ import pytest
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import DiskFull, JobError, JobNotFound, UsageError
-from fsbackup_tui.domain.events import JobFinished, JobStarted, JournalLine
+from fsbackup_tui.domain.events import JobFinished, JobStarted
 from fsbackup_tui.domain.point import POINT_ID
+from fsbackup_tui.jobs.job import load_job
 from fsbackup_tui.jobs.layout import read_json
 from fsbackup_tui.jobs.supervisor import (
     cancel_job,
@@ -43,10 +44,6 @@ def loaded(tmp_path: Path) -> LoadedConfig:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
-
-
-async def all_lines(job_state: Path, name: str) -> list[JournalLine]:
-    return [line async for line in follow(find_job(job_state, name))]
 
 
 async def test_a_job_is_started_and_comes_to_an_end(loaded: LoadedConfig, state: Path) -> None:
@@ -75,6 +72,48 @@ async def test_a_job_is_started_and_comes_to_an_end(loaded: LoadedConfig, state:
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_following_an_ended_job_from_its_end_gives_its_last_word(
+    loaded: LoadedConfig, state: Path
+) -> None:
+    job = start_slow_job(loaded, state, "loop")
+    let_go_on(job)
+    whole = [line async for line in follow(job)]
+    late = [line async for line in follow(job, from_start=False)]
+    assert [line.seq for line in whole] == list(range(1, len(whole) + 1))
+    assert late == whole[-1:]
+    assert isinstance(late[0].event, JobFinished)
+
+
+async def test_following_a_running_job_from_now_leaves_out_what_was(
+    loaded: LoadedConfig, state: Path
+) -> None:
+    job = start_slow_job(loaded, state, "loop")
+    wait_until(lambda: load_job(job.directory).progress is not None)
+    lines = follow(job, from_start=False)
+    let_go_on(job)
+    seen = [line async for line in lines]
+    assert not any(isinstance(line.event, JobStarted) for line in seen)
+    assert isinstance(seen[-1].event, JobFinished)
+
+
+async def test_a_journal_without_its_end_is_ended_by_the_state(
+    loaded: LoadedConfig, state: Path
+) -> None:
+    """As when the journal's disk was full to the last."""
+    job = start_slow_job(loaded, state, "loop")
+    let_go_on(job)
+    whole = [line async for line in follow(job)]
+    journal = job.directory / "journal.jsonl"
+    shortened = b"".join(journal.read_bytes().splitlines(keepends=True)[:-1])
+    rewrite(journal, shortened)
+    again = [line async for line in follow(job)]
+    assert [line.event for line in again] == [line.event for line in whole]
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def test_a_worker_that_does_not_come_up_is_told_with_what_it_said(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -325,37 +328,62 @@ def test_children_are_journaled_with_pid_and_start_time(directory: Path) -> None
     assert seen[0][1] > 0
 
 
+IN_A_PROCESS = """
+import os, subprocess, sys
+from pathlib import Path
+from fsbackup_tui.jobs.worker import run_job
+{}
+sys.exit(run_job(Path(sys.argv[1]), resolve_runner=lambda _: work))
+"""
+
+
+def run_in_a_process(directory: Path, runner: str) -> subprocess.CompletedProcess[str]:
+    """Run a job whose runner is the coroutine function ``work`` of the text."""
+    return subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS.format(runner), str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_limits_lower_the_priority_of_a_backup(tmp_path: Path) -> None:
     """In a process of its own: a niceness is not taken back."""
-    import subprocess
-    import sys
-
     loaded = make_site(tmp_path, more="limits: {nice: 7, ionice: idle}\n")
     directory, _ = prepare_job(loaded, tmp_path / "state", BackupRequest(plan="daily"))
-    script = (
-        "import os, subprocess, sys\n"
-        "from pathlib import Path\n"
-        "from fsbackup_tui.jobs.worker import run_job\n"
-        "async def look(request, context):\n"
-        "    said = subprocess.run(['ionice', '-p', str(os.getpid())], capture_output=True)\n"
-        "    return {'ok': True, 'nice': os.nice(0), 'ionice': said.stdout.decode().strip()}\n"
-        "sys.exit(run_job(Path(sys.argv[1]), resolve_runner=lambda _: look))\n"
-    )
-    before = _own_niceness()
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(directory)], capture_output=True, check=False
-    )
+    runner = """
+async def work(request, context):
+    said = subprocess.run(['ionice', '-p', str(os.getpid())], capture_output=True)
+    return {'ok': True, 'nice': os.nice(0), 'ionice': said.stdout.decode().strip()}
+"""
+    done = run_in_a_process(directory, runner)
 
     assert done.returncode == 0, done.stderr
     feed = journal_feed(directory)
-    assert feed.result["nice"] == min(19, before + 7)
+    assert feed.result["nice"] == min(19, os.nice(0) + 7)
     assert feed.result["ionice"] == "idle"
 
 
-def _own_niceness() -> int:
-    import os
-
-    return os.nice(0)
+@pytest.mark.parametrize("ending", ["return {'ok': True}", "raise ValueError('x')"])
+def test_nothing_is_imported_after_the_first_word(directory: Path, ending: str) -> None:
+    """An upgrade in mid-job takes the files away under the worker."""
+    runner = f"""
+import atexit
+from fsbackup_tui.engines.process import Command, run
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        late.append(name)
+late = []
+async def work(request, context):
+    sys.meta_path.insert(0, Watch())
+    atexit.register(lambda: print(late, flush=True))
+    context.stage('sealed')
+    await run(Command(('true',)), report=context.report)
+    {ending}
+"""
+    done = run_in_a_process(directory, runner)
+    assert done.stdout.strip() == "[]", done.stderr
+    assert journal_feed(directory).outcome == ("ok" if "ok" in ending else "failed")
 
 
 @pytest.mark.parametrize(
