@@ -33,13 +33,12 @@ from fsbackup_tui.demo.server import embedded_binaries
 from fsbackup_tui.domain.errors import FsbackupError, JobError, JobLost, Problem, UsageError
 from fsbackup_tui.domain.events import JobFinished
 from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
+from fsbackup_tui.jobs.job import Job, lost_problem
 from fsbackup_tui.jobs.supervisor import (
-    Job,
     cancel_job,
     find_job,
     follow,
     list_jobs,
-    lost_problem,
     operator_name,
     start_job,
 )
