@@ -13,11 +13,9 @@ def find_point(
     context: CliContext, text: str, *, part: str | None = None, any_trust: bool = False
 ) -> PointSummary:
     """Return the point that ``text`` means (POINT of design §9); PointNotFound otherwise."""
+    from fsbackup_tui.operations.status import find_point as find
     from fsbackup_tui.operations.status import open_catalogue, site_zone
-    from fsbackup_tui.repository.reader import resolve_point
 
     loaded = context.load()
     with open_catalogue(loaded, context.environ) as catalogue:
-        return resolve_point(
-            catalogue.points(), text, zone=site_zone(loaded), part=part, any_trust=any_trust
-        )
+        return find(catalogue, text, zone=site_zone(loaded), part=part, any_trust=any_trust)

@@ -142,7 +142,9 @@ def _fell(before: int | None, after: int | None, fall: float, least: int) -> boo
 
 def _totals(new: PartManifest, good: PartManifest, fall: float) -> Iterator[_Reason]:
     """Rules on the whole, for what no single table shows: many small losses, or thinner rows."""
-    before, after = _total_rows(good.postgres), _total_rows(new.postgres)
+    if new.postgres is None or good.postgres is None:
+        return
+    before, after = _total_rows(new.postgres, good.postgres)
     if _fell(before, after, fall, LEAST_ROWS):
         yield _Reason(f"all tables together {before} to {after} rows", 4, 0)
     if _dump_kind(new) == _dump_kind(good):
@@ -151,10 +153,18 @@ def _totals(new: PartManifest, good: PartManifest, fall: float) -> Iterator[_Rea
             yield _Reason(f"the dump {_size(stored)} to {_size(now)}", 5, 0)
 
 
-def _total_rows(facts: PostgresFacts | None) -> int | None:
-    if facts is None or not all(t.counted for t in facts.tables if not t.data_excluded):
-        return None
-    return sum(table.rows or 0 for table in facts.tables if not table.data_excluded)
+def _total_rows(new: PostgresFacts, good: PostgresFacts) -> tuple[int, int]:
+    """Return the rows before and after of the tables that both have, and have counted."""
+    now = _by_name(new)
+    pairs = [
+        (before, now[name])
+        for name, before in _by_name(good).items()
+        if name in now and _exact(before, now[name]) and not now[name].data_excluded
+    ]
+    return (
+        sum(before.rows or 0 for before, _ in pairs),
+        sum(after.rows or 0 for _, after in pairs),
+    )
 
 
 def _dump_kind(part: PartManifest) -> tuple[object, ...]:

@@ -35,6 +35,7 @@ from fsbackup_tui.repository.layout import (
     whereabouts,
 )
 from fsbackup_tui.repository.lock import is_job_alive
+from fsbackup_tui.repository.points import SHORTEST_PREFIX, resolve_point
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.recover_text import copy_name
 
@@ -144,6 +145,30 @@ def site_catalogue(
         problem, where = error, _state_of(error, loaded, environ)
     with Catalogue.open(site_state(loaded, environ, repository), repository) as catalogue:
         yield catalogue, repository, problem, where
+
+
+def find_point(
+    catalogue: Catalogue,
+    text: str,
+    *,
+    zone: tzinfo,
+    part: str | None = None,
+    any_trust: bool = False,
+) -> PointSummary:
+    """Return the point that ``text`` means (``resolve_point``), without reading all there are.
+
+    Raises:
+        PointNotFound: none, or more than one.
+    """
+    wanted = text.strip()
+    if wanted.startswith("latest"):
+        with suppress(PointNotFound):
+            newest = catalogue.points(limit=_NEWEST_LOOKED_AT)
+            return resolve_point(newest, wanted, zone=zone, part=part, any_trust=any_trust)
+    pool = catalogue.named(wanted) if len(wanted) >= SHORTEST_PREFIX else []
+    return resolve_point(
+        pool or catalogue.points(), wanted, zone=zone, part=part, any_trust=any_trust
+    )
 
 
 def last_good_part(

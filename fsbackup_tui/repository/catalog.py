@@ -31,7 +31,7 @@ from fsbackup_tui.repository.catalog_rows import (
     like_pattern,
     to_row,
 )
-from fsbackup_tui.repository.files import FILE_MODE
+from fsbackup_tui.repository.files import open_kept
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.manifest import MANIFEST_NAME
 from fsbackup_tui.repository.summary import summarise
@@ -170,6 +170,14 @@ class Catalogue:
         statement = f"SELECT {COLUMNS}, {PREVIOUS_ROWS} FROM points AS p WHERE id = ?"  # noqa: S608
         rows = self._read(statement, (identifier,))
         return from_row(rows[0]) if rows else None
+
+    def named(self, prefix: str) -> list[PointSummary]:
+        """Return the points whose id begins with the text, the newest first."""
+        statement = (
+            f"SELECT {COLUMNS}, {PREVIOUS_ROWS} FROM points AS p"  # noqa: S608
+            " WHERE id >= ? AND id < ? ORDER BY position DESC, id DESC"
+        )
+        return [from_row(row) for row in self._read(statement, (prefix, prefix + chr(0x10FFFF)))]
 
     def revision(self) -> int:
         """Return a number that is another one whenever the points may be others."""
@@ -317,7 +325,7 @@ def _open_file(path: Path) -> sqlite3.Connection:
         OSError, sqlite3.Error: it can't be used; ``_is_broken`` tells whether it is no
             catalogue, or only can't be written now.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+    os.close(open_kept(path))
     connection = _connect(path)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -43,8 +43,9 @@ CREATE TABLE IF NOT EXISTS points (
 );
 CREATE INDEX IF NOT EXISTS by_position ON points (position DESC, created DESC, id DESC);
 CREATE INDEX IF NOT EXISTS by_created ON points (created, position, id);
-CREATE INDEX IF NOT EXISTS by_size ON points (bytes, position);
-CREATE INDEX IF NOT EXISTS by_trust ON points (trust, position);
+CREATE INDEX IF NOT EXISTS by_size ON points (bytes DESC, position DESC, id DESC);
+CREATE INDEX IF NOT EXISTS by_trust ON points (trust DESC, position DESC, id DESC);
+CREATE INDEX IF NOT EXISTS by_least_trust ON points (trust, position DESC, id DESC);
 CREATE INDEX IF NOT EXISTS by_plan ON points (plan, sources, sequence, rows) WHERE whole;
 CREATE INDEX IF NOT EXISTS unnumbered ON points (id) WHERE sequence = 0;
 """

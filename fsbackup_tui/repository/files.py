@@ -139,6 +139,15 @@ def create_file(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
+def open_kept(path: Path) -> int:
+    """Open a file that stays (a lock, a cache) for reading and writing, made 0600 if missing."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    # Of another user's file the mode can't be changed, and need not be.
+    with suppress(OSError):
+        os.fchmod(descriptor, FILE_MODE)
+    return descriptor
+
+
 def create_whole(path: Path, content: bytes) -> None:
     """Let a file appear whole or not at all, never over another: temporary, fsync, link.
 

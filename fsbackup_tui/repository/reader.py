@@ -136,8 +136,16 @@ class PointReader:
         problems += found
         if sums is None:
             return problems
-        for name in sorted(name for name in sums if "/" not in name):
-            problems += self._check_one(name, sums[name], None)
+        promised = {
+            f"{part.source}/{artifact.path}": artifact.sha256
+            for part in manifest.parts
+            for artifact in part.artifacts
+        }
+        for name in sorted(sums):
+            if name not in promised:
+                problems += self._check_one(name, sums[name], None)
+            elif sums[name] != promised[name]:
+                problems.append(f"{SUMS_NAME}: another hash for {name} than in {MANIFEST_NAME}")
         actual = {
             name
             for name in list_files(self.directory)

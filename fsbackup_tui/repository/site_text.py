@@ -13,7 +13,7 @@ _DEFAULTED = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*):-(?P<default>[^}]
 _AUTHORITY = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>\S.*)", re.DOTALL)
 _PARAMETER = re.compile(r"(?i)(?P<head>[?&](?:ssl)?pass(?:word|wd)?=)(?P<value>[^&\s'\"}]+)")
 _KEYWORD = re.compile(
-    r"(?i)(?P<head>\b(?:pg|ssl)?pass(?:word|wd)\s*=\s*)(?P<value>'(?:[^'\\]|\\.)*'|[^\s'}]+)"
+    r"(?i)(?P<head>\b(?:pg|ssl)?pass(?:word|wd)\s*=\s*)(?P<value>'(?:[^'\\]|\\.|'')*'?|[^\s'}]+)"
 )
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 

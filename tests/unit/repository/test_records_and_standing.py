@@ -1,0 +1,155 @@
+"""Records count only when they are whole and speak of the manifest that is there."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fsbackup_tui.domain.errors import UsageError
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.records import read_records, write_record
+from fsbackup_tui.repository.summary import summarise
+from tests.support.points import START, make_point, make_repository, part, table, verify_record
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return make_repository(tmp_path)
+
+
+def test_a_fresh_point_is_unverified_and_climbs_by_its_records(repository: Repository) -> None:
+    point = make_point(repository).id
+    assert summarise(repository, point).trust is Trust.UNVERIFIED
+    verify_record(repository, point, "sealed")
+    assert summarise(repository, point).trust is Trust.SEALED
+    verify_record(repository, point, "readable")
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.READABLE
+    assert set(summary.levels) == {"sealed", "readable"}
+    assert summary.levels["readable"].job == "job-2"
+
+
+def test_the_newest_failing_check_makes_it_damaged_and_a_later_good_one_mends_it(
+    repository: Repository,
+) -> None:
+    point = make_point(repository).id
+    verify_record(repository, point, "sealed")
+    verify_record(repository, point, "sealed", ok=False, problems=["db/database.dump: altered"])
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.DAMAGED
+    assert summary.problems == ("db/database.dump: altered",)
+    verify_record(repository, point, "sealed")
+    assert summarise(repository, point).trust is Trust.SEALED
+
+
+def test_readable_that_failed_is_not_mended_by_a_mere_seal(repository: Repository) -> None:
+    point = make_point(repository).id
+    verify_record(repository, point, "readable", ok=False, problems=["truncated"])
+    verify_record(repository, point, "sealed")
+    assert summarise(repository, point).trust is Trust.DAMAGED
+
+
+def test_a_failed_trial_restore_takes_back_nothing_below(repository: Repository) -> None:
+    point = make_point(repository).id
+    verify_record(repository, point, "readable")
+    verify_record(repository, point, "restored", ok=False, problems=["no ICU here"])
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.READABLE
+    assert "no ICU here" in summary.problems
+
+
+def test_a_point_shows_its_least_part(repository: Repository) -> None:
+    point = make_point(repository, part("db"), part("schema", scope="schema")).id
+    verify_record(repository, point, "sealed", sources=["db", "schema"])
+    verify_record(repository, point, "readable", sources=["db"])
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.SEALED
+    assert {item.source: item.trust for item in summary.parts} == {
+        "db": Trust.READABLE,
+        "schema": Trust.SEALED,
+    }
+    assert [item.kind for item in summary.parts] == ["postgres", "postgres-schema"]
+
+
+def test_order_is_by_number_whatever_the_clock_says(repository: Repository) -> None:
+    point = make_point(repository).id
+    verify_record(repository, point, "sealed")
+    verify_record(repository, point, "sealed", ok=False, now=START - timedelta(days=1))
+    assert summarise(repository, point).trust is Trust.DAMAGED
+    assert [record.number for record in read_records(repository, point)] == [1, 2]
+
+
+def test_an_altered_record_counts_for_nothing_and_is_told(repository: Repository) -> None:
+    point = make_point(repository).id
+    path = verify_record(repository, point, "sealed", ok=False).path
+    path.write_text(path.read_text().replace('"ok": false', '"ok": true'))
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.UNVERIFIED
+    assert len(summary.problems) == 1
+    assert "altered after it was written" in summary.problems[0]
+    assert path.name in summary.problems[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b"\xff\xfe"])
+def test_a_broken_record_is_told_and_harms_nothing(repository: Repository, content: bytes) -> None:
+    point = make_point(repository).id
+    verify_record(repository, point, "sealed").path.with_name("20990101-x.json").write_bytes(
+        content
+    )
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.SEALED
+    assert "20990101-x.json counts for nothing" in summary.problems[0]
+
+
+def test_a_record_of_another_point_or_manifest_counts_for_nothing(repository: Repository) -> None:
+    one = make_point(repository).id
+    other = make_point(repository, created=START + timedelta(hours=1)).id
+    record = verify_record(repository, one, "sealed")
+    foreign = repository.records / other
+    foreign.mkdir()
+    (foreign / record.path.name).write_bytes(record.path.read_bytes())
+    summary = summarise(repository, other)
+    assert summary.trust is Trust.UNVERIFIED
+    assert f"it speaks of {one}" in summary.problems[0]
+
+    manifest = repository.point_directory(one) / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["reason"] = "rewritten"
+    manifest.write_text(json.dumps(document))
+    summary = summarise(repository, one)
+    assert summary.trust is Trust.UNVERIFIED
+    assert "another manifest" in summary.problems[0]
+
+
+def test_records_are_new_files_and_never_touched(repository: Repository) -> None:
+    point = make_point(repository).id
+    first = verify_record(repository, point, "sealed").path
+    before = (first.read_bytes(), first.stat().st_mtime_ns)
+    for _ in range(3):
+        verify_record(repository, point, "sealed")
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == before
+    assert len(list((repository.records / point).iterdir())) == 4
+
+
+def test_clearing_lifts_the_suspicion_only(repository: Repository) -> None:
+    point = make_point(
+        repository, part(tables=[table("videos", 40)], suspect=["videos 5340 to 40"])
+    ).id
+    assert summarise(repository, point).suspect == ("videos 5340 to 40",)
+    write_record(
+        repository, point, "cleared", {"reason": "purged"}, now=START, job="-", operator="ana"
+    )
+    summary = summarise(repository, point)
+    assert summary.suspect == ()
+    assert summary.trust is Trust.UNVERIFIED
+
+
+def test_only_known_kinds_of_existing_points_are_recorded(repository: Repository) -> None:
+    point = make_point(repository).id
+    for name, kind in ((point, "praised"), ("20200101T000000Z-daily-aaaa", "pinned")):
+        with pytest.raises(UsageError):
+            write_record(repository, name, kind, {}, now=START, job="j", operator="ana")

@@ -1,0 +1,112 @@
+"""Making and opening repositories, and telling why one is not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fsbackup_tui.domain.errors import (
+    RepositoryError,
+    RepositoryMissing,
+    RepositoryNewer,
+    UsageError,
+)
+from fsbackup_tui.repository import layout
+from fsbackup_tui.repository.layout import create_repository, open_repository, recall
+from tests.support.points import START, make_repository
+
+
+def test_a_new_repository_has_its_rooms_and_opens(tmp_path: Path) -> None:
+    made = create_repository(tmp_path / "deep" / "repository", "face-swap", START)
+    assert sorted(path.name for path in made.root.iterdir()) == [
+        "RECOVER.md",
+        "fsbackup.json",
+        "holds",
+        "locks",
+        "points",
+        "records",
+        "trash",
+    ]
+    document = json.loads((made.root / "fsbackup.json").read_text())
+    assert document["format"] == 1
+    assert open_repository(made.root, site="face-swap") == made
+
+
+def test_opening_never_creates(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryMissing, match="NO REPOSITORY") as caught:
+        open_repository(tmp_path / "nowhere")
+    assert "fsbackup init" in caught.value.fix
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_repository_seen_before_and_empty_now_is_not_mounted(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    state = tmp_path / "state"
+    open_repository(repository.root, state=state)
+    assert recall(repository.root, state) == repository
+    repository.root.rename(tmp_path / "unplugged")
+    repository.root.mkdir()
+    with pytest.raises(RepositoryMissing, match="NOT MOUNTED") as caught:
+        open_repository(repository.root, state=state)
+    assert repository.id in caught.value.why
+    assert list(repository.root.iterdir()) == []
+
+
+def test_a_mount_point_of_fstab_that_is_not_mounted_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = tmp_path / "mount point"
+    mount.mkdir()
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"# disks\nUUID=1 / ext4\nUUID=2 {str(mount).replace(' ', chr(92) + '040')}\n")
+    monkeypatch.setattr(layout, "_FSTAB", fstab)
+    with pytest.raises(RepositoryMissing, match="NOT MOUNTED") as caught:
+        open_repository(mount / "repository")
+    assert str(mount) in caught.value.why
+    assert "mount " in caught.value.fix
+    with pytest.raises(RepositoryMissing, match="NOT MOUNTED"):
+        create_repository(mount / "repository", "face-swap", START)
+
+
+def test_a_newer_repository_is_refused_by_name(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    path = repository.root / "fsbackup.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    with pytest.raises(RepositoryNewer, match="format 7"):
+        open_repository(repository.root)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": "1", "id": "a"}'])
+def test_a_broken_head_is_told_with_its_file(tmp_path: Path, content: str) -> None:
+    repository = make_repository(tmp_path)
+    (repository.root / "fsbackup.json").write_text(content)
+    with pytest.raises(RepositoryError, match=r"REPOSITORY DAMAGED.*fsbackup\.json"):
+        open_repository(repository.root)
+
+
+def test_the_repository_of_another_site_is_refused(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path, site="other")
+    with pytest.raises(RepositoryError, match="belongs to other"):
+        open_repository(repository.root, site="face-swap")
+
+
+def test_nothing_is_made_over_something_else(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    with pytest.raises(UsageError, match="REPOSITORY EXISTS"):
+        create_repository(repository.root, "face-swap", START)
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "cat.jpg").touch()
+    with pytest.raises(UsageError, match=r"NOT EMPTY.*cat\.jpg"):
+        create_repository(foreign, "face-swap", START)
+    with pytest.raises(UsageError, match="NOT A DIRECTORY"):
+        create_repository(foreign / "cat.jpg", "face-swap", START)
+
+
+def test_a_point_id_can_not_lead_elsewhere(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    for name in ("../records", "a/b", "", ".", ".."):
+        with pytest.raises(UsageError):
+            repository.point_directory(name)

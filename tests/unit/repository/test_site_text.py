@@ -1,0 +1,80 @@
+"""The config a point keeps names secrets, and holds none."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from fsbackup_tui.repository.site_text import mask_config
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "url: postgresql://app:hunter2@db1:5432/x",
+        "url: 'postgresql://app:hunter2@db1/x?sslmode=require'",
+        'url: "postgresql://app:hun\\x74er2@db1/x"',
+        "url: postgresql://app:a@hunter2/b@db1/x",
+        "url: postgresql://app:hunter2?@db1/x",
+        "url: postgresql://:hunter2@db1/x",
+        "url: ${DATABASE_URL:-postgresql://app:hunter2@db1/x}",
+        "url: postgresql://${APP:-app}:hunter2@db1/x",
+        "url: postgresql://app:${PW:-hunter2}@db1/x",
+        "url: postgresql://app@db1/x?password=hunter2&sslmode=require",
+        "url: postgresql://db1/x?sslpassword=hunter2",
+        "url: host=db1 user=app password=hunter2 dbname=x",
+        "url: host=db1 password='it''s hunter2' dbname=x",
+        "url: ${DIRECT_URL:-host=db1 password=hunter2}",
+        "url: {text: 'postgresql://app:hunter2@db1/x'}",
+        "sources:\n  - postgresql://app:hunter2@db1/x\n  - plain",
+        "url: |\n  postgresql://app:hunter2@db1/x\nnext: 1",
+        "url: >-\n  postgresql://app:hunter2@db1/x\nnext: 1",
+        "url: x  # was postgresql://app:hunter2@db1/x",
+        "# old: password=hunter2\nurl: x",
+        "broken: [ postgresql://app:hunter2@db1/x",
+        "a: &u postgresql://app:hunter2@db1/x\nb: *u",
+    ],
+)
+def test_no_literal_password_is_kept(text: str) -> None:
+    masked = mask_config(text)
+    assert "hunter2" not in masked
+    assert "hun\\x74er2" not in masked
+    assert "***" in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "url: ${DATABASE_URL}",
+        "url: postgresql://app:${PW}@db1/x",
+        "url: ${DIRECT_URL:-${DATABASE_URL}}  # which one: see doctor",
+        "url: {env: DATABASE_URL}",
+        "url: {file: /run/secrets/url}",
+        "url: {command: [pass, show, site/url]}",
+        "url: postgresql://app@db1/x",
+        "# mail ana@example.org: all of it\nsite: face-swap\n\n\nplans: {daily: {sources: [db]}}\n",
+        "at: 12:30",
+    ],
+)
+def test_what_holds_no_secret_stays_as_it_was(text: str) -> None:
+    assert mask_config(text) == text
+
+
+def test_it_stays_the_same_yaml_but_for_the_secret() -> None:
+    text = (
+        "site: face-swap # the site\n"
+        "sources:\n"
+        "  db: {kind: postgres, url: 'postgresql://app:hunter2@db1/x', jobs: 2}\n"
+        "  other:\n"
+        "    url: |\n"
+        "      postgresql://app:hunter2@db2/y\n"
+        "    jobs: 3\n"
+    )
+    before, after = yaml.safe_load(text), yaml.safe_load(mask_config(text))
+    assert after["sources"]["db"] == {
+        **before["sources"]["db"],
+        "url": "postgresql://app:***@db1/x",
+    }
+    assert after["sources"]["other"]["url"].strip() == "postgresql://app:***@db2/y"
+    assert after["sources"]["other"]["jobs"] == 3
+    assert "# the site" in mask_config(text)
