@@ -63,7 +63,8 @@ class TransferProgress:
     ``on_log`` takes every line of the tool's verbose log, ``run`` polls
     ``pg_stat_progress_copy`` (PostgreSQL 14 and later) through a connection to the same
     database for the sessions of ``application_name`` until it is cancelled; without a
-    connection the log alone must do. ``done`` and ``total`` are bytes as the tables weigh, not
+    connection the log alone must do. ``parallel`` says that the tool works on several tables at
+    once; otherwise one is finished when the next begins. ``done`` and ``total`` are bytes as the tables weigh, not
     as the file grows.
     """
 
@@ -74,6 +75,7 @@ class TransferProgress:
         *,
         connection: Connection | None = None,
         application_name: str = "",
+        parallel: bool = False,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._items = items
@@ -91,7 +93,7 @@ class TransferProgress:
         for key, item in items.items():
             self._by_label.setdefault(item.label, key)
         self._window: deque[tuple[float, float]] = deque()
-        self._parallel = False
+        self._parallel = parallel
         self._reported = float("-inf")
 
     @property

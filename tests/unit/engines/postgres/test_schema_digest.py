@@ -1,0 +1,68 @@
+"""Two dumps of one schema have one digest; another schema has another."""
+
+from __future__ import annotations
+
+from fsbackup_tui.engines.postgres.schema import canonical_schema
+
+SCHEMA = """--
+-- PostgreSQL database dump
+--
+
+\\restrict {key}
+
+-- Dumped from database version {version}
+-- Dumped by pg_dump version {version}
+
+SET statement_timeout = 0;
+SET client_encoding = 'UTF8';
+SELECT pg_catalog.set_config('search_path', '', false);
+
+SET default_tablespace = '';
+
+--
+-- Name: t; Type: TABLE; Schema: public; Owner: me
+--
+
+CREATE TABLE public.t (
+    a character varying(3),
+    CONSTRAINT c CHECK ({check})
+);
+{more}
+
+--
+-- PostgreSQL database dump complete
+--
+\\unrestrict {key}
+"""
+FIRST = "((a)::text = ANY ((ARRAY['x'::character varying, 'it''s, y'::character varying])::text[]))"
+COPIED = "((a)::text = ANY (ARRAY[('x'::character varying)::text, ('it''s, y'::character varying)::text]))"  # noqa: E501
+SUBSCRIPTION = """
+--
+-- Name: s; Type: SUBSCRIPTION; Schema: -; Owner: me
+--
+
+CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p;
+"""
+
+
+def canonical(key: str = "a", version: str = "18.6", check: str = FIRST, more: str = "") -> bytes:
+    text = SCHEMA.format(key=key, version=version, check=check, more=more)
+    return b"".join(canonical_schema(text.encode().splitlines(keepends=True)))
+
+
+def test_keys_versions_and_session_settings_make_no_difference() -> None:
+    assert canonical("a", "18.5") == canonical("b", "18.6")
+
+
+def test_a_list_of_texts_reads_the_same_in_a_copy() -> None:
+    assert canonical(check=FIRST) == canonical(check=COPIED)
+    assert canonical(check=FIRST) != canonical(check=FIRST.replace("y", "z"))
+
+
+def test_what_a_copy_never_gets_makes_no_difference() -> None:
+    assert canonical(more=SUBSCRIPTION) == canonical()
+
+
+def test_tablespaces_and_definitions_do() -> None:
+    assert canonical(more="SET default_tablespace = 'fast';") != canonical()
+    assert b"CREATE TABLE public.t" in canonical()

@@ -1,0 +1,184 @@
+"""Progress out of a tool's log and the server's counters; throttling by lag, rate and age."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fsbackup_tui.domain.errors import PostgresError
+from fsbackup_tui.domain.events import Event, Progress, TableDone
+from fsbackup_tui.engines.postgres.guards import Throttle
+from fsbackup_tui.engines.postgres.progress import (
+    TransferProgress,
+    dump_items,
+    restore_items,
+)
+from fsbackup_tui.engines.postgres.toc import TocEntry
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Feed:
+    def __init__(self, items: dict[str, tuple[int, int]], *, parallel: bool = False) -> None:
+        self.events: list[Event] = []
+        self.clock = Clock()
+        self.progress = TransferProgress(
+            dump_items((name, size, rows) for name, (size, rows) in items.items()),
+            self.events.append,
+            parallel=parallel,
+            now=self.clock,
+        )
+
+    def last(self) -> Progress:
+        return [event for event in self.events if isinstance(event, Progress)][-1]
+
+    def done(self) -> list[str]:
+        return [event.table for event in self.events if isinstance(event, TableDone)]
+
+
+def test_a_dump_in_one_session_finishes_a_table_with_the_next() -> None:
+    feed = Feed({"app.users": (1000, 10), "app.videos": (3000, 100)})
+    feed.progress.on_log('pg_dump: dumping contents of table "app.users"')
+    feed.progress.on_log('pg_dump: dumping contents of table "app.videos"')
+    feed.progress.on_copies([("app.videos", 500, 50)])
+    feed.progress.report()
+    assert (feed.last().done, feed.last().total) == (1000 + 1500, 4000)
+    assert feed.last().active == ("app.videos",)
+    assert feed.done() == ["app.users"]
+
+
+def test_a_parallel_dump_has_several_tables_under_way() -> None:
+    feed = Feed(
+        {"app.users": (1000, 0), "app.videos": (3000, 0), "app.a b": (10, 0)}, parallel=True
+    )
+    feed.progress.on_copies([("app.users", 100, 5), ("app.videos", 300, 5)])
+    feed.progress.report()
+    assert feed.last().done == 400
+    assert set(feed.last().active) == {"app.users", "app.videos"}
+    feed.progress.on_log('pg_dump: dumping contents of table "app.a b"')
+    feed.progress.on_log("pg_dump: finished item 3049 TABLE DATA users")
+    feed.progress.on_log("pg_dump: finished item 3050 TABLE DATA a b")
+    assert feed.done() == ["app.users", "app.a b"]
+
+
+def test_no_table_is_done_by_its_estimate_alone() -> None:
+    feed = Feed({"app.users": (1000, 10)})
+    feed.progress.on_copies([("app.users", 999_999, 999_999)])
+    assert feed.progress.done < 1000
+    feed.progress.finish()
+    assert feed.last().done == 1000
+
+
+def test_rate_and_remaining_time_come_from_the_last_minute() -> None:
+    feed = Feed({"app.users": (10_000, 0)})
+    for second in range(121):
+        feed.clock.now = 100.0 + second
+        feed.progress.on_copies(
+            [("app.users", 10 * second if second < 60 else 600 + 50 * (second - 60), 1)]
+        )
+        feed.progress.report()
+    assert feed.last().rate == pytest.approx(50, rel=0.05)
+    assert feed.last().eta_seconds == pytest.approx((10_000 - 3600) / 50, rel=0.05)
+
+
+def test_reports_come_once_a_second() -> None:
+    feed = Feed({"app.users": (10_000, 0)})
+    for tenth in range(100):
+        feed.clock.now = 100.0 + tenth / 10
+        feed.progress.report()
+    assert 9 <= len(feed.events) <= 12
+
+
+def test_copied_bytes_never_fall() -> None:
+    feed = Feed({"a.a": (10, 0), "a.b": (10, 0)})
+    seen = []
+    for rows in ([("a.a", 500, 1)], [("a.a", 700, 2), ("a.b", 100, 1)], [("a.b", 300, 1)], []):
+        feed.progress.on_copies(rows)
+        seen.append(feed.progress.copied_bytes)
+    assert seen == [500, 800, 1000, 1000]
+
+
+def test_a_restore_weighs_rows_and_what_is_built_on_them() -> None:
+    entries = [
+        TocEntry(1, 0, 0, "TABLE", "app", "users", "o"),
+        TocEntry(2, 0, 0, "TABLE DATA", "app", "users", "o", dependencies=(1,)),
+        TocEntry(3, 0, 0, "INDEX", "app", "users_email", "o", dependencies=(1,)),
+        TocEntry(4, 0, 0, "VIEW", "app", "v", "o"),
+    ]
+    events: list[Event] = []
+    items = restore_items(entries, {"app.users": (1000, 10)})
+    progress = TransferProgress(items, events.append, now=Clock())
+    total = sum(item.weight for item in items.values())
+    assert set(items) == {"2", "3"}
+    progress.on_log("pg_restore: launching item 2 TABLE DATA users")
+    progress.on_copies([("app.users", 1, 5)])
+    assert progress.done == 500
+    progress.on_log("pg_restore: finished item 2 TABLE DATA users")
+    progress.on_log("pg_restore: launching item 3 INDEX users_email")
+    assert progress.done == 1000
+    progress.on_log("pg_restore: finished item 3 INDEX users_email")
+    assert progress.done == total
+
+
+class Child:
+    pid = 1
+
+    def __init__(self) -> None:
+        self.moves: list[str] = []
+
+    def pause(self) -> None:
+        self.moves.append("pause")
+
+    def resume(self) -> None:
+        self.moves.append("resume")
+
+    def terminate(self) -> None:
+        self.moves.append("terminate")
+
+
+async def test_a_dump_above_its_rate_stands_still_until_it_may_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, child = Clock(), Child()
+    copied = 0
+    steps = iter([0, 2000, 2000, 2000, 2000])
+    stops = asyncio.Event()
+
+    async def step(_seconds: float) -> None:
+        nonlocal copied
+        clock.now += 0.5
+        try:
+            copied = next(steps)
+        except StopIteration:
+            stops.set()
+            raise asyncio.CancelledError from None
+
+    throttle = Throttle(bytes_per_second=1000, copied_bytes=lambda: copied, now=clock)
+    throttle.attach(child)  # type: ignore[arg-type]
+    monkeypatch.setattr("fsbackup_tui.engines.postgres.guards.asyncio.sleep", step)
+    with pytest.raises(asyncio.CancelledError):
+        await throttle.run()
+    assert stops.is_set()
+    assert child.moves == ["pause", "resume"]
+
+
+async def test_a_snapshot_older_than_allowed_ends_the_dump_unpaused() -> None:
+    clock, child = Clock(), Child()
+    throttle = Throttle(
+        age_limit_seconds=60, bytes_per_second=1, copied_bytes=lambda: 10**9, now=clock
+    )
+    throttle.attach(child)  # type: ignore[arg-type]
+    task = asyncio.create_task(throttle.run())
+    await asyncio.sleep(0)
+    assert throttle.paused
+    clock.now += 61
+    with pytest.raises(PostgresError, match="SNAPSHOT TOO OLD"):
+        await asyncio.wait_for(task, 5)
+    assert child.moves == ["pause", "resume"]
