@@ -120,6 +120,11 @@ class JournalWriter:
                 self._write_progress()
             self._append(event, sync=isinstance(event, _SYNCED))
 
+    def preview(self, event: Event) -> JournalLine | None:
+        """Return the line that an event would become if it were written now."""
+        with self._guard:
+            return parse_line(self._encode(event))
+
     def tick(self) -> None:
         """Write what has waited: progress whose second is over, and lines kept back."""
         with self._guard:
@@ -157,13 +162,8 @@ class JournalWriter:
             self._append(event, sync=False)
 
     def _append(self, event: Event, *, sync: bool) -> None:
+        data = self._encode(event)
         self._seq += 1
-        at = self._now()
-        plain = redact_values(event_document(event), self._redactor)
-        if not isinstance(plain, dict):
-            raise TypeError(f"an event's document is no object: {event!r}")
-        document = {"seq": self._seq, "at": format_time(at), **plain}
-        data = json.dumps(document, ensure_ascii=False, default=str).encode() + b"\n"
         if self._failed_since is not None:
             self._keep_back(data, event)
             self._write_kept_back()
@@ -172,6 +172,14 @@ class JournalWriter:
         line = parse_line(data)
         if self._on_line is not None and line is not None:
             self._on_line(line)
+
+    def _encode(self, event: Event) -> bytes:
+        """Return the next line's bytes: what the event tells, redacted."""
+        plain = redact_values(event_document(event), self._redactor)
+        if not isinstance(plain, dict):
+            raise TypeError(f"an event's document is no object: {event!r}")
+        document = {"seq": self._seq + 1, "at": format_time(self._now()), **plain}
+        return json.dumps(document, ensure_ascii=False, default=str).encode() + b"\n"
 
     def _keep_back(self, data: bytes, event: Event) -> None:
         if isinstance(event, Progress):

@@ -145,11 +145,16 @@ class JobSession:
         if self._thread.is_alive():
             self._thread.join()
         self._end_stage(outcome, problem)
-        self._journal.write(JobFinished(outcome, result, problem))
+        last_word = JobFinished(outcome, result, problem)
+        # The state is settled first: who has read the journal's end finds no other state there.
+        line = self._journal.preview(last_word)
+        if line is not None:
+            self._take_line(line)
+        self._write_state(sync=True)
+        self._journal.write(last_word)
         if not self._journal.drain(LAST_WORD_SECONDS):
             complain(f"The journal lacks its end: the job ended {outcome}.")
         self._journal.close()
-        self._write_state(sync=True)
 
     def hurry(self, signal_name: str) -> None:
         """Let the job end because of a signal; does nothing a signal handler may not do."""
