@@ -13,7 +13,7 @@ _WIDTH = 80
 
 def wrap_problem(problem: Problem, width: int = _WIDTH) -> str:
     """Return the problem in the three-line form of design §8, wrapped to ``width`` columns."""
-    lines = textwrap.wrap(problem.what, width) or [""]
+    lines = _wrapped(problem.what, width) or [""]
     for label, text in (("Why", problem.why), ("Next", problem.fix)):
         lines.extend(_labelled(label, text, width) if text else [])
     return "\n".join(lines)
@@ -23,16 +23,20 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
     lines: list[str] = []
     for paragraph in text.splitlines():
         head = f"{label:<6}" if not lines else " " * 6
-        wrapped = textwrap.wrap(
-            paragraph,
-            width,
-            initial_indent=head,
-            subsequent_indent=" " * 6,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        lines.extend(wrapped or [head.rstrip()])
+        lines.extend(_wrapped(paragraph, width, head, " " * 6) or [head.rstrip()])
     return lines
+
+
+def _wrapped(text: str, width: int, first: str = "", later: str = "") -> list[str]:
+    # Paths, commands and ids are there to be copied: never broken, not even at a hyphen.
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def print_problem(error: FsbackupError, *, as_json: bool, stdout: TextIO, stderr: TextIO) -> None:
