@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.repository.checksums import SUMS_NAME
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.manifest import MANIFEST_NAME
 from fsbackup_tui.repository.reader import PointReader
@@ -106,7 +107,9 @@ def test_no_damage_goes_unseen_and_none_is_seen_where_there_is_none(
         damage(path, chance)
         changed = not path.is_file() or path.is_symlink() or path.read_bytes() != before[path]
         problems = _problems(repository, directory.name)
-        if changed and not any(path.name in problem for problem in problems):
+        # A hash altered in SHA256SUMS can't be told from the file altered that it is of.
+        seen = problems if path.name == SUMS_NAME else [p for p in problems if path.name in p]
+        if changed and not seen:
             unseen.append(f"round {number}: {damage.__name__} {path.name}: {problems}")
         for place in [place for place in path.parent.iterdir() if not place.is_dir()]:
             place.unlink()
