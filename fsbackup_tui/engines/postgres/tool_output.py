@@ -123,7 +123,8 @@ _RULES: tuple[tuple[re.Pattern[str], type[FsbackupError], str, str], ...] = tupl
             "Free space where the repository lies (fsbackup list shows sizes), then try again.",
         ),
         (
-            r"canceling statement due to lock timeout|lock timeout|could not obtain lock",
+            # --lock-wait-timeout of pg_dump is a statement time-out around its LOCK TABLE.
+            r"lock timeout|could not obtain lock|due to statement timeout.*LOCK TABLE",
             TableLocked,
             "TABLE LOCKED",
             "Let the migration that holds it end, then try again; lock_timeout is in the config.",
