@@ -54,8 +54,8 @@ def make_site(tmp_path: Path) -> MakeSite:
         admin_text = "" if admin is None else f"\n    admin: {{url: '{admin}'}}"
         config.write_text(
             f"site: shop\nrepository: {place}\nstate: {tmp_path / 'state'}\n"
-            f"sources:\n  db:\n    kind: postgres\n    url: '{url}'{admin_text}\n{more}"
-            "plans: {daily: {sources: [db]}}\n",
+            "plans: {daily: {sources: [db]}}\n"
+            f"sources:\n  db:\n    kind: postgres\n    url: '{url}'{admin_text}\n{more}",
             encoding="utf-8",
         )
         config.chmod(0o600)
@@ -81,7 +81,8 @@ def test_all_is_well(
 ) -> None:
     url = make_database(matrix_server)
     execute(url, "CREATE TABLE t (id serial PRIMARY KEY)")
-    found = make_site(url).diagnose()
+    clients = f"clients: ['{binaries(matrix_server.version_num // 10000)}']\n"
+    found = make_site(url, more=clients).diagnose()
     assert set(severities(found).values()) == {"ok"}
     assert set(found) == {
         "config",

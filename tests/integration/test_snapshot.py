@@ -279,6 +279,20 @@ async def test_a_locked_table_is_named_with_who_locks_it(three_tables: str) -> N
     ) == [(0,)]
 
 
+async def test_only_tables_stay_locked(three_tables: str) -> None:
+    execute(three_tables, "CREATE SEQUENCE numbers", "CREATE INDEX ON a (name)")
+    async with snapshot_of(three_tables) as snapshot:
+        await count(snapshot)
+        held = query(
+            three_tables,
+            "SELECT DISTINCT relation::regclass::text FROM pg_locks AS l"
+            " JOIN pg_stat_activity AS s USING (pid) WHERE relation >= 16384"
+            f" AND application_name = '{APPLICATION}' ORDER BY 1",
+        )
+        execute(three_tables, "DROP SEQUENCE numbers")
+    assert held == [("a",), ("b",), ("c",)]
+
+
 async def test_no_session_is_left_behind(three_tables: str) -> None:
     async with snapshot_of(three_tables, sessions=3):
         pass

@@ -196,13 +196,10 @@ async def inspect_database(
     *,
     exclusions: Exclusions,
     tables: tuple[TableInspection, ...] | None = None,
-    sequences_on: Connection | None = None,
 ) -> DatabaseInspection:
     """Return everything the catalogue tells; psycopg.Error where the server refuses.
 
-    ``tables`` are those a holder of locks has listed already. Sequences are read on
-    ``sequences_on``, a session in no transaction, where ``connection`` holds a snapshot: locks
-    on them would otherwise last as long as it.
+    ``tables`` are those a holder of locks has listed already.
     """
     if tables is None:
         tables = await list_tables(connection, exclusions, exact_sizes=False)
@@ -222,7 +219,7 @@ async def inspect_database(
         roles=await read_roles(connection),
         extensions=await read_extensions(connection),
         tables=tables,
-        sequences=await read_sequences(sequences_on or connection, listed),
+        sequences=await read_sequences(connection, listed),
         listed_sequences=listed,
         large_objects=large_objects,
         large_object_bytes=large_object_bytes,

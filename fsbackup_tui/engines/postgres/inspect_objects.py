@@ -210,8 +210,8 @@ async def read_sequences(
 ) -> tuple[SequenceFacts, ...]:
     """Return the sequences with their positions, as pg_dump reads them.
 
-    Sequences are outside every snapshot. The session should be in no transaction, so that the
-    locks on them last a batch and no longer. What can't be read has ``last_value`` None.
+    Sequences are outside every snapshot. Each batch is rolled back, so that the locks on them
+    don't pile up in a transaction at hand. What can't be read has ``last_value`` None.
     """
     facts: list[SequenceFacts] = []
     for start in range(0, len(sequences), _BATCH):
@@ -237,7 +237,7 @@ async def _positions(
         for item in batch
     )
     try:
-        async with connection.transaction():
+        async with connection.transaction(force_rollback=True):
             rows = await (await connection.execute(statement)).fetchall()
     except psycopg.errors.Error:
         # One was dropped, locked or moved since it was listed: the others still can be read.

@@ -168,17 +168,14 @@ async def _open(stack: AsyncExitStack, wishes: _Wishes) -> SharedSnapshot:
         return connection
 
     holder = await open_session()
-    aside = await open_session()
     exported = await _export(holder, wishes)
     inspection = await inspect_database(
         holder,
         wishes.address,
         exclusions=wishes.exclusions,
         tables=exported.tables,
-        sequences_on=aside,
     )
     await wishes.stage("exported")
-    await aside.close()
     sessions = exported.budget.counting_sessions(wishes.counting_connections)
     counters = await _counters(holder, exported, sessions, open_session, wishes.report)
     return SharedSnapshot(
