@@ -321,8 +321,7 @@ class _Pipeline:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS_SECONDS)
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for work in self._work:
             work.close()
         self._pipes.close()

@@ -89,7 +89,10 @@ class ServerPool:
     def _get(self, name: str, bin_directory: Path, *, tcp: bool = False) -> ScratchServer:
         if name not in self._servers:
             self._servers[name] = start_scratch_server(
-                self._directory / name, bin_directory=bin_directory, tcp=tcp
+                self._directory / name,
+                bin_directory=bin_directory,
+                settings={"wal_level": "logical", "max_prepared_transactions": "10"},
+                tcp=tcp,
             )
         return self._servers[name]
 
