@@ -77,7 +77,7 @@ class ServerPrograms:
         with tempfile.TemporaryFile() as said:
             child = Child(
                 (str(self.directory / tool), *arguments),
-                environment=child_environment({}),
+                environment=self._environment(),
                 cwd=Path("/"),
                 stdout=said,
                 stderr=said,
@@ -90,6 +90,14 @@ class ServerPrograms:
             said.seek(0)
             return status, said.read().decode(errors="replace").strip()
 
+    def _environment(self) -> dict[str, str]:
+        """Name the programs' own libraries: what the server loads later (an extension that
+        needs libpq) would otherwise take the system's, which may be older.
+        """
+        libraries = self.directory.parent / "lib"
+        own = {"LD_LIBRARY_PATH": str(libraries)} if any(libraries.glob("libpq.so*")) else {}
+        return child_environment(own)
+
     def launch(self, arguments: Sequence[str], log: Path) -> Child:
         """Start ``postgres`` itself, which then shuts down fast (SIGINT) when we die."""
         return _starter.submit(self._launch, arguments, log).result()
@@ -99,7 +107,7 @@ class ServerPrograms:
         with os.fdopen(os.open(log, flags, 0o600), "ab") as output:
             return Child(
                 (str(self.directory / "postgres"), *arguments),
-                environment=child_environment({}),
+                environment=self._environment(),
                 cwd=Path("/"),
                 stdout=output,
                 stderr=output,
