@@ -21,6 +21,7 @@ _LIST_SETTINGS = frozenset(
     }
 )
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_NAME = 63
 _COPY_SUFFIX = "_restored"
 _PLAIN_READERS = {".gz": "gzip -dc", ".zst": "zstd -dc", ".sql": "cat"}
@@ -245,18 +246,18 @@ def create_commands(facts: PostgresFacts) -> list[str]:
     provider = _PROVIDERS.get(facts.locale_provider, facts.locale_provider)
     options = [
         "--template=template0",
-        f"--encoding={facts.encoding}",
-        f"--lc-collate={facts.collate}",
-        f"--lc-ctype={facts.ctype}",
+        f"--encoding={_line(facts.encoding, ' ')}",
+        f"--lc-collate={_line(facts.collate, ' ')}",
+        f"--lc-ctype={_line(facts.ctype, ' ')}",
     ]
     if major >= 15 and provider in {"libc", "icu", "builtin"}:
         options.append(f"--locale-provider={provider}")
     if provider == "icu" and facts.locale:
-        options.append(f"--icu-locale={facts.locale}")
+        options.append(f"--icu-locale={_line(facts.locale, ' ')}")
         if facts.icu_rules and major >= 16:
-            options.append(f"--icu-rules={facts.icu_rules}")
+            options.append(f"--icu-rules={_line(facts.icu_rules, ' ')}")
     if provider == "builtin" and facts.locale:
-        options.append(f"--builtin-locale={facts.locale}")
+        options.append(f"--builtin-locale={_line(facts.locale, ' ')}")
     return [f'createdb {shlex.join(options)} "$NEW_DATABASE"']
 
 
@@ -268,7 +269,9 @@ def restore_commands(part: PartManifest, facts: PostgresFacts) -> list[str]:
         reader = next(
             (tool for suffix, tool in _PLAIN_READERS.items() if path.endswith(suffix)), "cat"
         )
-        return [f'{reader} {stored} | psql -X -q -v ON_ERROR_STOP=1 -1 -d "$NEW_DATABASE"']
+        return [
+            f'{reader} {stored} | psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -1 -d "$NEW_DATABASE"'
+        ]
     options = "--jobs=4 --no-subscriptions"
     if facts.scope == "data":
         options += " --data-only"
@@ -281,7 +284,11 @@ def setting_commands(facts: PostgresFacts) -> list[str]:
         return []
     statements = []
     for setting in facts.settings:
-        value = setting.value if setting.name in _LIST_SETTINGS else _literal(setting.value)
+        listed = setting.name in _LIST_SETTINGS
+        if listed and _CONTROL.search(setting.value):
+            statements.append(f"-- left out, see manifest.json: {_line(setting.name)}")
+            continue
+        value = setting.value if listed else _literal(setting.value)
         name = ".".join(_identifier(piece) for piece in setting.name.split("."))
         role = f"ROLE {_identifier(setting.role)} IN " if setting.role is not None else ""
         empty = "''"
@@ -310,17 +317,25 @@ def _major(version: str) -> int:
 
 
 def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    """Quote a name for SQL on one line: a line break in it could end the shell's here-document."""
+    if _CONTROL.search(name) is None:
+        return '"' + name.replace('"', '""') + '"'
+    escaped = name.replace("\\", "\\\\").replace('"', '""')
+    return 'U&"' + _CONTROL.sub(lambda match: f"\\{ord(match[0]):04x}", escaped) + '"'
 
 
 def _literal(text: str) -> str:
+    """Quote a text for SQL on one line (see ``_identifier``)."""
     quoted = text.replace("'", "''")
-    return f" E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{quoted}'"
+    if "\\" not in text and _CONTROL.search(text) is None:
+        return f"'{quoted}'"
+    escaped = quoted.replace("\\", "\\\\")
+    return "E'" + _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", escaped) + "'"
 
 
-def _line(text: str) -> str:
+def _line(text: str, instead: str = "?") -> str:
     """Return text as one line without control characters, so that it can't forge a block."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return "".join(character if character.isprintable() else instead for character in text)
 
 
 def _code(text: str) -> str:

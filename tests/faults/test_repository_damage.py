@@ -7,17 +7,19 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from fsbackup_tui.domain.errors import DiskFull, PointDamaged
+from fsbackup_tui.domain.errors import DiskFull, PointDamaged, RepositoryUnwritable
 from fsbackup_tui.domain.events import Progress
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.repository.catalog import Catalogue
-from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.layout import Repository, open_repository
+from fsbackup_tui.repository.leftovers import sweep_leftovers
+from fsbackup_tui.repository.lock import Holder, Lock
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.writer import hash_artifacts
 from tests.support.points import (
@@ -80,7 +82,12 @@ def link(path: Path) -> None:
     path.symlink_to(target)
 
 
-DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+def become_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped byte": (
         lambda d: flip_byte(d / "db" / "database.dump", 77),
         "db/database.dump: altered",
@@ -98,11 +105,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
         "db/database.dump: a symbolic link",
     ),
     "an artifact that is a directory": (
-        lambda d: ((d / "db" / "database.dump").unlink(), (d / "db" / "database.dump").mkdir())[1],
+        lambda d: become_directory(d / "db" / "database.dump"),
         "db/database.dump: can't be read",
     ),
     "a foreign file": (
-        lambda d: (d / "db" / "core").write_bytes(b"x") and None,
+        lambda d: (d / "db" / "core").write_bytes(b"x"),
         "db/core: belongs to nothing",
     ),
     "a digit in upper case": (
@@ -132,11 +139,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "no checksums": (lambda d: (d / "SHA256SUMS").unlink(), "SHA256SUMS: it is missing"),
     "another recipe": (
-        lambda d: (d / "RECOVER.md").write_text("rm -rf /") and None,
+        lambda d: (d / "RECOVER.md").write_text("rm -rf /"),
         "RECOVER.md: altered",
     ),
     "another config": (
-        lambda d: (d / "site.yaml").write_text("") and None,
+        lambda d: (d / "site.yaml").write_text(""),
         "site.yaml: altered",
     ),
     "a manifest that tells otherwise": (
@@ -195,16 +202,16 @@ def test_every_flipped_byte_of_every_file_is_found(damaged: tuple[Repository, Pa
     assert sealed(repository, directory) == []
 
 
-BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
-    "nothing": (lambda d: (d / "manifest.json").write_bytes(b"") and None, "manifest.json"),
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing": (lambda d: (d / "manifest.json").write_bytes(b""), "manifest.json"),
     "half": (
         lambda d: os.truncate(d / "manifest.json", 500),
         "manifest.json: the whole file: Invalid JSON",
     ),
-    "zeros": (lambda d: (d / "manifest.json").write_bytes(b"\0" * 900) and None, "Invalid JSON"),
-    "no UTF-8": (lambda d: (d / "manifest.json").write_bytes(b'{"id": "\xff"}') and None, "JSON"),
-    "a list": (lambda d: (d / "manifest.json").write_text("[]") and None, "manifest.json"),
-    "deep": (lambda d: (d / "manifest.json").write_text("[" * 100_000) and None, "manifest.json"),
+    "zeros": (lambda d: (d / "manifest.json").write_bytes(b"\0" * 900), "Invalid JSON"),
+    "no UTF-8": (lambda d: (d / "manifest.json").write_bytes(b'{"id": "\xff"}'), "JSON"),
+    "a list": (lambda d: (d / "manifest.json").write_text("[]"), "manifest.json"),
+    "deep": (lambda d: (d / "manifest.json").write_text("[" * 100_000), "manifest.json"),
     "a link": (lambda d: link(d / "manifest.json"), "manifest.json: it is a symbolic link"),
     "newer": (
         edit("manifest.json", lambda m: (m.update(format=2), m.pop("parts"))),
@@ -355,42 +362,59 @@ def test_progress_is_told_in_bytes_to_the_end(repository: Repository) -> None:
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path) -> Path:
-    """A file system of two megabytes; needs the right to mount, which the test machine has."""
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes; needs the right to mount, as the test machine gives it."""
     place = tmp_path / "tiny"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=True)
-    return place
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_read_only_file_system_is_read_and_not_written(tiny_disk: Path) -> None:
+    repository = make_repository(tiny_disk)
+    point = make_point(repository, content=CONTENT).id
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    opened = open_repository(repository.root, state=tiny_disk / "state")
+    assert sealed(opened, opened.point_directory(point)) == []
+    assert inventory(opened)[point][0] is Trust.UNVERIFIED
+    holder = Holder("ana", "db1", os.getpid(), "job-1", START)
+    with Lock(opened.use_lock(point)).acquire(0, holder, shared=True) as held:
+        assert "no lock could be written" in held.note
+    with pytest.raises(RepositoryUnwritable, match="REPOSITORY NOT WRITABLE") as caught:
+        verify_record(opened, point, "sealed")
+    assert "Mount the file system" in caught.value.fix
+    with pytest.raises(RepositoryUnwritable):
+        begin_point(opened)
+    with pytest.raises(RepositoryUnwritable):
+        sweep_leftovers(opened, lambda job: False)
 
 
 def test_a_full_disk_leaves_no_half_point(tiny_disk: Path) -> None:
-    try:
-        repository = make_repository(tiny_disk)
-        whole = make_point(repository, content=CONTENT)
-        writer = begin_point(repository, created=START + timedelta(days=1))
-        directory = writer.part_directory("db")
-        (directory / "database.dump").write_bytes(CONTENT)
-        ballast = tiny_disk / "ballast"
-        with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):  # noqa: PT012
-            while True:
-                file.write(CONTENT)
-                file.flush()
-        artifacts = hash_artifacts(directory, {"database.dump": "dump"})
-        with pytest.raises(DiskFull, match="DISK FULL"):
-            writer.commit_part(
-                "db",
-                dataclasses.replace(part(tables=[table("t", 1)] * 500), artifacts=artifacts),
-            )
-        writer.abandon()
-        assert [path.name for path in repository.points.iterdir()] == [whole.id]
-        assert sealed(repository, repository.point_directory(whole.id)) == []
-        with Catalogue.open(tiny_disk, repository) as catalogue:
-            catalogue.refresh()
-            assert catalogue.in_memory
-            assert catalogue.count() == 1
-        ballast.unlink()
-        again = begin_point(repository, created=START + timedelta(days=1))
-        write_part(again, part("db"))
-        assert again.finish({}).sequence == 2
-    finally:
-        subprocess.run(["umount", str(tiny_disk)], check=True)
+    repository = make_repository(tiny_disk)
+    whole = make_point(repository, content=CONTENT)
+    writer = begin_point(repository, created=START + timedelta(days=1))
+    directory = writer.part_directory("db")
+    (directory / "database.dump").write_bytes(CONTENT)
+    ballast = tiny_disk / "ballast"
+    with ballast.open("wb") as file, pytest.raises(OSError, match="No space"):  # noqa: PT012
+        while True:
+            file.write(CONTENT)
+            file.flush()
+    artifacts = hash_artifacts(directory, {"database.dump": "dump"})
+    with pytest.raises(DiskFull, match="DISK FULL"):
+        writer.commit_part(
+            "db",
+            dataclasses.replace(part(tables=[table("t", 1)] * 500), artifacts=artifacts),
+        )
+    writer.abandon()
+    assert [path.name for path in repository.points.iterdir()] == [whole.id]
+    assert sealed(repository, repository.point_directory(whole.id)) == []
+    with Catalogue.open(tiny_disk, repository) as catalogue:
+        catalogue.refresh()
+        assert catalogue.in_memory
+        assert catalogue.count() == 1
+    ballast.unlink()
+    again = begin_point(repository, created=START + timedelta(days=1))
+    write_part(again, part("db"))
+    assert again.finish({}).sequence == 2

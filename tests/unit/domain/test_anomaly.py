@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.support.points import part, table
 
 
 def judged(
-    before: list[TableFacts], after: list[TableFacts], *, fall: float = 0.3, **changes: object
+    before: list[TableFacts], after: list[TableFacts], *, fall: float = 0.3, **changes: Any
 ) -> tuple[str, ...]:
     return suspect_reasons(part(tables=after, **changes), part(tables=before), fall=fall)
 
