@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -139,30 +138,13 @@ async def _data_into_schema(
     before = await _load(filling, schema, definitions, environment, connection, "pre-data")
     loaded = await _load(filling, dump, entries, environment, connection, data_only=True)
     after = await _load(filling, schema, definitions, environment, connection, "post-data")
-    defined = dataclasses.replace(
-        before,
-        exit_status=max(before.exit_status, after.exit_status),
-        errors=before.errors + after.errors,
-        warnings=before.warnings + after.warnings,
-        errors_not_kept=before.errors_not_kept + after.errors_not_kept,
-    )
     structure = [entry for entry in definitions if not entry.holds_data]
-    first = await _account(filling, structure, defined, schema.facts, environment, connection, {})
+    first = await _account(
+        filling, structure, before.then(after), schema.facts, environment, connection, {}
+    )
     rows = await _rows_not_counted(filling, dump, entries)
     second = await _account(filling, entries, loaded, dump.facts, environment, connection, rows)
-    return _sum(first, second)
-
-
-def _sum(first: Accounting, second: Accounting) -> Accounting:
-    return Accounting(
-        restored=first.restored + second.restored,
-        benign=first.benign + second.benign,
-        deferred=first.deferred + second.deferred,
-        lost=first.lost + second.lost,
-        unexplained=first.unexplained + second.unexplained,
-        notes=first.notes + second.notes,
-        schema_sha256=first.schema_sha256,
-    )
+    return first.together(second)
 
 
 async def _load(
@@ -190,6 +172,7 @@ async def _load(
         context.report,
         connection=connection,
         application_name=context.application_name,
+        parallel=filling.jobs > 1,
     )
     run = await guarded(
         restore_archive(
