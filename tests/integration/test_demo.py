@@ -73,7 +73,7 @@ def test_the_demo_ends_equal_and_leaves_nothing(temporary: Path) -> None:
     assert "Backed up, verified, restored beside, compared: EQUAL" in demo.stdout
     assert "[7/7]" in demo.stderr
     assert list(temporary.iterdir()) == []
-    assert _processes_about(str(temporary)) == []
+    wait_until(lambda: not _processes_about(str(temporary)), timeout=10)
 
 
 def test_a_named_directory_stays_and_opens_without_its_server_as_the_document_says(
@@ -95,7 +95,7 @@ def test_a_named_directory_stays_and_opens_without_its_server_as_the_document_sa
     assert verified.returncode == 0, verified.stderr
     uploads = [path.name for path in (place / "site" / "storage").rglob("*") if path.is_file()]
     assert len(uploads) == 120
-    assert _processes_about(str(temporary)) == []
+    wait_until(lambda: not _processes_about(str(temporary)), timeout=10)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_the_demo_opens_the_terminal_application_and_leaves_nothing_behind_it(
         child.close()
     assert child.exitstatus == 0
     assert list(temporary.iterdir()) == []
-    assert _processes_about(str(temporary)) == []
+    wait_until(lambda: not _processes_about(str(temporary)), timeout=10)
 
 
 def test_a_copy_that_differs_in_one_value_is_told_and_fails(
