@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,6 +132,33 @@ def site_environment(loaded: LoadedConfig, environ: Mapping[str, str]) -> dict[s
             fix=_env_file_remedy(env_file, error),
         ) from None
     return {**environ, **values}
+
+
+class SiteEnvironment(Mapping[str, str]):
+    """What ``site_environment`` returns, read when the first variable is asked for.
+
+    So an env_file that can't be read stops only what needs a secret; asking then raises
+    SecretUnavailable.
+    """
+
+    def __init__(self, loaded: LoadedConfig, environ: Mapping[str, str]) -> None:
+        self._loaded = loaded
+        self._environ = environ
+        self._values: Mapping[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> Mapping[str, str]:
+        if self._values is None:
+            self._values = site_environment(self._loaded, self._environ)
+        return self._values
 
 
 def state_directory(loaded: LoadedConfig, environ: Mapping[str, str]) -> Path:

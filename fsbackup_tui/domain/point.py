@@ -287,6 +287,11 @@ def point_id(created: datetime, plan: str, tag: str) -> str:
     return f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{plan}-{tag}"
 
 
+def session_name(job: str) -> str:
+    """Return the application_name of a job's server sessions, by which they are found again."""
+    return f"fsbackup/{job}"
+
+
 def point_time(identifier: str) -> datetime | None:
     """Return the time in a point's or job's id (UTC), or None where there is none."""
     match = POINT_ID.fullmatch(identifier)

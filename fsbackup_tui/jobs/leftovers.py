@@ -7,14 +7,14 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import CommandStarted, format_time
-from fsbackup_tui.domain.point import point_time
+from fsbackup_tui.domain.point import point_time, session_name
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.journal import JournalTail, utc_now
 from fsbackup_tui.jobs.launch import jobs_directory
@@ -33,24 +33,17 @@ _TERMINATE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
-def reap_lost(
-    state: Path,
-    *,
-    end_sessions: Callable[[Job], bool] | None = None,
-    now: datetime | None = None,
-) -> list[Job]:
+def reap_lost(state: Path, *, now: datetime | None = None) -> list[Job]:
     """End what the workers that vanished left, and settle their jobs as lost; return those.
 
     Children are told by pid and start time, and by PGAPPNAME in their environment: a pid that was
-    given to something else is left alone. ``end_sessions`` is for what may be left on the server
-    (sessions whose application_name is ``fsbackup/<job>``) and returns whether that was seen to;
-    whoever has the credentials passes it, and gets the jobs settled by others before too. Jobs
-    that can't be read or written are left as they are.
+    given to something else is left alone. What is left on servers is for ``lost_with_sessions``.
+    Jobs that can't be read or written are left as they are.
     """
     settled: list[Job] = []
     for directory in _job_directories(state):
         document = read_json(directory / STATE)
-        if document is not None and not _unsettled(document, sessions=end_sessions is not None):
+        if document is not None and document.get("state") != "running":
             continue
         try:
             job = load_job(directory, now=now)
@@ -58,18 +51,32 @@ def reap_lost(
             continue
         if job.state != "lost":
             continue
-        if document is None or document.get("state") == "running":
-            end_children(job)
-        seen_to = end_sessions is not None and end_sessions(job)
-        if _settle(job, sessions_ended=seen_to):
+        end_children(job)
+        if _settle(job):
             settled.append(job)
     return settled
 
 
-def _unsettled(document: Mapping[str, object], *, sessions: bool) -> bool:
-    if document.get("state") == "running":
-        return True
-    return sessions and document.get("state") == "lost" and not document.get("sessions_ended")
+def lost_with_sessions(state: Path, *, host: str) -> list[Job]:
+    """Return the settled lost jobs of this machine whose server sessions nobody has seen to."""
+    found: list[Job] = []
+    for directory in _job_directories(state):
+        document = read_json(directory / STATE)
+        if document is None or document.get("state") != "lost" or document.get("sessions_ended"):
+            continue
+        with contextlib.suppress(UsageError):
+            job = load_job(directory)
+            if job.host == host:
+                found.append(job)
+    return found
+
+
+def sessions_seen_to(job: Job) -> None:
+    """Note that a lost job has no session left on any server."""
+    document = read_json(job.directory / STATE)
+    if document is not None:
+        with contextlib.suppress(OSError):
+            replace_json(job.directory / STATE, {**document, "sessions_ended": True}, sync=False)
 
 
 def end_children(job: Job) -> None:
@@ -89,7 +96,7 @@ def leftover_processes(job: Job) -> list[ProcessFacts]:
     if not commands:
         return []
     started = {command.pid: command.start_time for command in commands}
-    name = f"fsbackup/{job.id}"
+    name = session_name(job.id)
     return [
         facts
         for facts in all_processes()
@@ -123,7 +130,7 @@ def prune_jobs(state: Path, *, now: datetime | None = None) -> list[str]:
     return removed
 
 
-def _settle(job: Job, *, sessions_ended: bool) -> bool:
+def _settle(job: Job) -> bool:
     shutil.rmtree(job.directory / WORK, ignore_errors=True)
     with contextlib.suppress(OSError):
         (job.directory / RESERVE).unlink(missing_ok=True)
@@ -131,7 +138,7 @@ def _settle(job: Job, *, sessions_ended: bool) -> bool:
     if document is None or job.problem is None:
         return False
     document["state"] = job.state
-    document["sessions_ended"] = sessions_ended
+    document["sessions_ended"] = False
     document["problem"] = asdict(job.problem)
     document["finished"] = None if job.finished is None else format_time(job.finished)
     try:

@@ -63,7 +63,7 @@ class JobSession:
         self.cancelled_by = ""
         self.on_cancel: Callable[[], None] | None = None
         self._pid = pid
-        self._state = state
+        self.state = state
         self._feed = JobFeed()
         self._guard = threading.Lock()
         self._changed = True
@@ -122,7 +122,7 @@ class JobSession:
     def stage(self, name: str) -> None:
         """Enter a stage, which ends the one before; StaleLeader if another leads by now."""
         self._end_stage("ok", None)
-        check_leader(self.request, self._state)
+        check_leader(self.request, self.state)
         self._stage = (name, time.monotonic())
         self.report(StageStarted(name))
 

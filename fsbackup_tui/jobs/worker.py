@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fsbackup_tui.domain.errors import (
     FsbackupError,
@@ -29,9 +29,13 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.jobs.journal import utc_now
 from fsbackup_tui.jobs.layout import OUTPUT, WORK, read_request
 from fsbackup_tui.jobs.leader import check_leader
+from fsbackup_tui.jobs.leftovers import lost_with_sessions, sessions_seen_to
 from fsbackup_tui.jobs.liveness import hold_lock
 from fsbackup_tui.jobs.preload import preload
 from fsbackup_tui.jobs.session import JobSession, complain
+
+if TYPE_CHECKING:
+    from fsbackup_tui.operations.context import JobContext
 
 Runner = Callable[[Any, Any], Awaitable[dict[str, object]]]
 ResolveRunner = Callable[[str], Runner]
@@ -136,11 +140,11 @@ async def _work(
 async def _run(
     session: JobSession, redactor: Redactor, work: Path, resolve: ResolveRunner
 ) -> dict[str, object]:
-    from fsbackup_tui.config.load import load_config, site_environment
+    from fsbackup_tui.config.load import SiteEnvironment, load_config
     from fsbackup_tui.operations.context import JobContext
 
     told = session.request
-    check_leader(told, session.directory.parent.parent)
+    check_leader(told, session.state)
     loaded = load_config(told.config, os.environ)
     if loaded.digest != told.config_digest:
         raise SafetyRefusal(
@@ -149,13 +153,12 @@ async def _run(
             fix="Look at the change, then ask again.",
         )
     session.watch(loaded.config.stall_after.total_seconds())
-    environment = site_environment(loaded, os.environ)
     if told.request.operation == "backup":
         await _apply_manners(session, loaded.config.limits.nice, loaded.config.limits.ionice)
     context = JobContext(
         job=told.job,
         loaded=loaded,
-        environment=environment,
+        environment=SiteEnvironment(loaded, os.environ),
         redactor=redactor,
         report=session.report,
         stage=session.stage,
@@ -164,7 +167,26 @@ async def _run(
         host=told.host,
         now=utc_now,
     )
+    if not loaded.config.read_only:
+        await _end_lost_sessions(session, context)
     return await resolve(told.request.runner)(told.request, context)
+
+
+async def _end_lost_sessions(session: JobSession, context: JobContext) -> None:
+    """End what lost jobs left on the servers that this job is about to use."""
+    from fsbackup_tui.operations.leftover_sessions import end_leftover_sessions, postgres_sources
+
+    ours = postgres_sources(session.request.request, context)
+    lost = lost_with_sessions(session.state, host=context.host) if ours else []
+    sources = {job.id: postgres_sources(job.request, context) for job in lost}
+    done = set()
+    for source in sorted(ours):
+        concerned = [job.id for job in lost if source in sources[job.id]]
+        if concerned and await end_leftover_sessions(context, source, concerned):
+            done.add(source)
+    for job in lost:
+        if sources[job.id] <= done:
+            sessions_seen_to(job)
 
 
 async def _apply_manners(session: JobSession, nice: int, ionice: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -42,7 +43,7 @@ async def back_up(
     missing = [name for name in sources if name not in context.loaded.config.sources]
     if missing:
         raise UsageError(f"NO SUCH SOURCE: {', '.join(missing)}.")
-    alive = job_liveness(context.loaded, context.environment, repository)
+    alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
     last_good = _last_good_parts(context, repository, sources)
@@ -106,7 +107,7 @@ def _last_good_parts(
 ) -> dict[str, PartManifest | None]:
     """Return each source's part in the newest point that is whole, sound and not suspect."""
     found: dict[str, PartManifest | None] = dict.fromkeys(sources)
-    with open_catalogue(context.loaded, context.environment, repository) as catalogue:
+    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         candidates = sorted(catalogue.points(), key=capture_order, reverse=True)
     for name in sources:
         for point in candidates:

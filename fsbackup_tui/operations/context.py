@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.events import Report
+from fsbackup_tui.domain.point import session_name
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.repository.lock import Holder
 
@@ -19,7 +20,8 @@ class JobContext:
     """The job an operation runs in.
 
     ``work`` is a private directory (0700) that is removed when the job ends; ``environment`` is
-    what secrets are read from (the site's env_file over the process environment); ``stage``
+    what secrets are read from (the site's env_file over the process environment), and nothing
+    else: it is read when it is first asked for, and may raise SecretUnavailable then. ``stage``
     is called with a stage's name where the operation enters it.
     """
 
@@ -37,7 +39,7 @@ class JobContext:
     @property
     def application_name(self) -> str:
         """The name that every server session of the job carries, so that it can be found."""
-        return f"fsbackup/{self.job}"
+        return session_name(self.job)
 
     def holder(self) -> Holder:
         """Return who holds a lock that this job takes."""

@@ -18,7 +18,12 @@ from fsbackup_tui.domain.errors import JobLost, Problem
 from fsbackup_tui.domain.events import CommandStarted, Log
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.layout import CANCEL, CONTROL, STATE, WORK
-from fsbackup_tui.jobs.leftovers import leftover_processes, reap_lost
+from fsbackup_tui.jobs.leftovers import (
+    leftover_processes,
+    lost_with_sessions,
+    reap_lost,
+    sessions_seen_to,
+)
 from fsbackup_tui.jobs.liveness import is_same_process, process_facts
 from fsbackup_tui.jobs.supervisor import cancel_job, find_job, follow, list_jobs
 from tests.support.jobs import (
@@ -194,16 +199,15 @@ def test_sessions_of_a_lost_job_are_offered_until_somebody_saw_to_them(
     job = start_slow_job(loaded, state, "loop")
     send(job, signal.SIGKILL)
     wait_for_state(job, "lost")
+    assert lost_with_sessions(state, host=job.host) == []
     reap_lost(state)
-    offered: list[str] = []
-
-    def end_sessions(job: Job) -> bool:
-        offered.append(job.id)
-        return len(offered) > 1
-
-    for _ in range(4):
-        reap_lost(state, end_sessions=end_sessions)
-    assert offered == [job.id, job.id]
+    assert lost_with_sessions(state, host="another-machine") == []
+    for _ in range(2):
+        assert [lost.id for lost in lost_with_sessions(state, host=job.host)] == [job.id]
+        reap_lost(state)
+    sessions_seen_to(job)
+    assert lost_with_sessions(state, host=job.host) == []
+    assert find_job(state, "last").state == "lost"
 
 
 def test_a_process_that_got_a_lost_childs_pid_is_left_alone(
