@@ -47,7 +47,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     DEFAULT_CSS = """
     FrameScreen { layout: vertical; background: $background; overflow: hidden; }
     FrameScreen > #too-small { display: none; height: 1fr; }
-    FrameScreen.-small > * { display: none; }
+    FrameScreen.-small > *, FrameScreen.-small > ChoicePanel.-open { display: none; }
     FrameScreen.-small > #too-small { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
@@ -121,8 +121,9 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self.tick()
 
     def on_screen_suspend(self) -> None:
-        """Stop the timers: a screen that nobody sees does nothing."""
+        """Stop the timers and withdraw a question: a screen that nobody sees does nothing."""
         self._stop_timers()
+        self.query_one(ChoicePanel).close()
 
     def _stop_timers(self) -> None:
         for timer in self._timers_running:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fsbackup_tui.domain.events import CommandStarted
+from fsbackup_tui.domain.events import CommandStarted, TableDone
 from fsbackup_tui.jobs.feed import FeedStage, JobFeed
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.journal import JournalTail
@@ -91,10 +91,7 @@ class LiveWatch:
             active=() if progress is None else tuple(progress.active),
             rate=feed.rate,
             eta_seconds=feed.eta_seconds,
-            tables=tuple(
-                TableView(table.table, table.rows, table.bytes, table.seconds)
-                for table in feed.tables
-            ),
+            tables=_tables(feed.tables),
             tables_skipped=feed.tables_done - len(feed.tables),
             log=tuple(log[-_LOG_SHOWN:]),
             log_skipped=max(0, self._logged - len(log[-_LOG_SHOWN:])),
@@ -104,6 +101,21 @@ class LiveWatch:
             problem=None if row.state == "running" else job.problem,
             output_log=str(job.directory / OUTPUT),
         )
+
+
+def _tables(events: Iterable[TableDone]) -> tuple[TableView, ...]:
+    """Return one row per table: it is told of once when counted and once when dumped."""
+    merged: dict[str, TableView] = {}
+    for event in events:
+        before = merged.pop(event.table, TableView(event.table))
+        seconds = [value for value in (before.seconds, event.seconds) if value is not None]
+        merged[event.table] = TableView(
+            event.table,
+            before.rows if event.rows is None else event.rows,
+            before.bytes if event.bytes is None else event.bytes,
+            max(seconds, default=None),
+        )
+    return tuple(merged.values())
 
 
 def _stage(stage: FeedStage, feed: JobFeed) -> StageView:

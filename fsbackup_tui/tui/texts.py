@@ -20,12 +20,12 @@ NO_CONFIG = "no-config"
 WELCOME = """\
 No configuration is here yet, so there is nothing to show. Two ways to begin:
 
-  fsbackup init    writes a configuration for your database; it asks for the address
-                   (DATABASE_URL, an .env file or a Prisma schema serve) and for the
-                   place of the backups.
+  fsbackup init    writes a configuration for your database. It finds the
+                   address in DATABASE_URL, an .env file or a Prisma schema,
+                   and asks where the backups shall lie.
 
-  fsbackup demo    a PostgreSQL server of its own with a sample site: it is backed up
-                   and restored before your eyes, and taken away again afterwards.
+  fsbackup demo    a PostgreSQL server of its own with a sample site: backed
+                   up and restored before your eyes, then taken away again.
 
 q leaves. A configuration elsewhere: fsbackup --config FILE"""
 

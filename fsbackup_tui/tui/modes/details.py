@@ -32,13 +32,14 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
     lines = [
         line(" ", (point.id, "heading")),
         _fact("Taken", f"{when}, {age_of(point.created, now)} ago, plan {point.plan}"),
-        _fact("Trust", word, role),
+        _fact("Trust", f"{word}, {point.trust.word}" if point.suspect else word, role),
     ]
     for name, check in point.levels.items():
         outcome = "held" if check.ok else "FAILED"
         at = when_text(check.at, now, zone)
-        text = f"{name} {outcome}, {at}, {duration_text(check.seconds)}, job {check.job}"
-        lines.append(_fact("", text, "text" if check.ok else "bad"))
+        job = check.job.rpartition("-")[2]
+        text = f"{name} {outcome}, {at}, {duration_text(check.seconds)}, job {job}"
+        lines.extend(_facts("", text, width, "text" if check.ok else "bad"))
     if not point.levels and not point.running:
         lines.append(_fact("", "never verified: v does", "warn"))
     for reason in point.suspect:
@@ -95,7 +96,8 @@ def _commands(details: PointDetails, width: int) -> Iterator[Line]:
         if not part.restore_commands:
             continue
         yield from _title(f"Restore {part.source} with stock tools alone")
-        yield line("   ", (f"cd {details.path}/{part.source}", "text"))
+        for row in wrapped(f"cd {details.path}", width - 4, indent="  "):
+            yield line("   ", *row)
         for command in part.restore_commands:
             for text in command.splitlines():
                 for row in wrapped(text, width - 4, indent="  "):
@@ -141,7 +143,7 @@ def _database(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[
     identity = facts.identity
     role = "standby" if identity.standby else "primary"
     server = f"{identity.database} on {identity.host}:{identity.port}, {role}"
-    yield _fact("Database", f"{server}, PostgreSQL {identity.server_version}")
+    yield from _facts("Database", f"{server}, PostgreSQL {identity.server_version}", width)
     yield _fact("System", f"{identity.system_identifier or '-'}, as {identity.role}")
     yield _fact("Dump", f"{facts.format}, scope {facts.scope}, client {facts.client_version}")
     locale = f"{facts.encoding}, {facts.collate} ({facts.locale_provider})"

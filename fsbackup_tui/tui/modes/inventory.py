@@ -187,7 +187,7 @@ class InventoryScreen(FrameScreen):
             return [line("   ", (text, "warn"))]
         if "inventory" in self.site_app.overview.blocked:
             return problem_page(self.site_app.overview.blocked["inventory"], self.size.width)
-        if not self._counted_once:
+        if not self._counted_once or not self.site_app.checked:
             return [line("   ", ("reading the inventory…", "muted"))]
         return [
             line(),

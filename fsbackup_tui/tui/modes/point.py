@@ -85,7 +85,7 @@ class PointScreen(FrameScreen):
         stock = () if details.manifest is None else details.manifest.parts
         texts = list(details.commands)
         for part in stock:
-            texts.append(f"cd {details.path}/{part.source}")
+            texts.append(f"cd {details.path}")
             texts.extend(part.restore_commands)
         return texts
 

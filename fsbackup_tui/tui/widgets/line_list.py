@@ -38,7 +38,7 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
             self.index = index
 
     class Moved(Message):
-        """The cursor or the window moved."""
+        """The cursor is on another row."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -86,7 +86,7 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         if before != index:
             self.refresh_line(before)
             self.refresh_line(index)
-        self.post_message(self.Moved())
+            self.post_message(self.Moved())
 
     def repaint(self) -> None:
         """Repaint the rows whose text is another than what is on screen."""
@@ -181,7 +181,6 @@ class TextView(LineTexts, inherit_bindings=False):
         self._cursor = top
         if self.scroll_offset.y != top:
             self.scroll_to(y=top, animate=False, force=True)
-        self.post_message(self.Moved())
 
     @property
     def at_end(self) -> bool:

@@ -1,0 +1,122 @@
+"""The application in a real terminal: a child on a pty, its bytes, its screen."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyte
+
+from tests.support.waiting import wait_until
+
+PROGRAM = """
+import sys
+from tests.tui.pty_program import main
+sys.exit(main())
+"""
+ROOT = Path(__file__).parents[2]
+
+
+class Terminal:
+    """A child on a pty; everything it writes is kept and drawn."""
+
+    def __init__(
+        self, environ: Mapping[str, str], *, columns: int = 80, rows: int = 24, live: bool = False
+    ) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self._guard = threading.Lock()
+        self.received = bytearray()
+        self.status: int | None = None
+        self._closed = False
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.chdir(ROOT)
+            words = ["-c", PROGRAM, *(["live"] if live else [])]
+            os.execve(sys.executable, [sys.executable, *words], dict(environ))  # noqa: S606
+        self.resize(columns, rows)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size."""
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                ready, _, _ = select.select([self.master], [], [], 0.2)
+                if self._closed:
+                    return
+                if not ready:
+                    continue
+                data = os.read(self.master, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            with self._guard:
+                self.received += data
+                self._stream.feed(data)
+
+    def count(self) -> int:
+        """Return how many bytes came so far."""
+        with self._guard:
+            return len(self.received)
+
+    def text(self) -> str:
+        """Return what is on the screen."""
+        with self._guard:
+            return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def type(self, text: str) -> None:
+        """Type."""
+        os.write(self.master, text.encode())
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until something is true."""
+        try:
+            wait_until(condition, timeout=40, what=what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text()}") from None
+
+    def until_text(self, text: str) -> None:
+        """Wait until the text is on the screen."""
+        self.until(lambda: text in self.text(), text)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the child a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Return the child's exit code; negative for a signal."""
+        found: list[int] = []
+
+        def ended() -> bool:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                found.append(os.waitstatus_to_exitcode(status))
+            return bool(pid)
+
+        self.until(ended, "the end of the child")
+        self.status = found[0]
+        return found[0]
+
+    def close(self) -> None:
+        """End the child if it still runs."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        self._closed = True
+        self._reader.join()
+        os.close(self.master)
