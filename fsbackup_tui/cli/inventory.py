@@ -94,8 +94,9 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
 def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
     """Record why a suspect point is right as it is; it counts as good from then on."""
     from fsbackup_tui.cli.points import find_point
-    from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
+    from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.jobs.supervisor import operator_name
+    from fsbackup_tui.operations.read_only import refuse_if_read_only
     from fsbackup_tui.repository.records import write_record
 
     reason = arguments.reason.strip()
@@ -104,12 +105,7 @@ def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
             "NO REASON: a suspicion is only lifted with one.",
             fix=f'fsbackup clear {arguments.point} --reason "old videos were purged on purpose"',
         )
-    if context.load().config.read_only:
-        raise SafetyRefusal(
-            "READ ONLY: this configuration says read_only.",
-            why="Clearing a point adds a record to the repository.",
-            fix="Do it where the backups are taken.",
-        )
+    refuse_if_read_only(context.load(), "clears no point")
     point = find_point(context, arguments.point, any_trust=True)
     document = {"ok": True, "point": point.id, "cleared": list(point.suspect), "reason": reason}
     if point.suspect:

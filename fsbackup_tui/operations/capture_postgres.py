@@ -35,10 +35,15 @@ from fsbackup_tui.engines.postgres.dump import (
     write_schema,
 )
 from fsbackup_tui.engines.postgres.fingerprint import fingerprint_tables
-from fsbackup_tui.engines.postgres.guards import Throttle
+from fsbackup_tui.engines.postgres.guards import RATE_SECONDS, Throttle, watch_snapshot_age
 from fsbackup_tui.engines.postgres.inspect import TableCount, read_identity
 from fsbackup_tui.engines.postgres.patterns import Exclusions, exclusions_for
-from fsbackup_tui.engines.postgres.progress import Item, TransferProgress, dump_items
+from fsbackup_tui.engines.postgres.progress import (
+    REPORT_SECONDS,
+    Item,
+    TransferProgress,
+    dump_items,
+)
 from fsbackup_tui.engines.postgres.snapshot import SharedSnapshot, shared_snapshot
 from fsbackup_tui.operations.capture import CaptureRun, weights_of
 from fsbackup_tui.operations.clients import client_for_server
@@ -184,7 +189,11 @@ async def _capture(target: _Target, sessions: _Sessions, monitor: Connection) ->
                 target.address, directory=context.work, application_name=context.application_name
             )
         )
-        return await _dump_and_count(target, snapshot, plan, environment, monitor)
+        # The snapshot is as old as the slowest of dumping and counting makes it.
+        return await guarded(
+            _dump_and_count(target, snapshot, plan, environment, monitor),
+            watch_snapshot_age(_seconds(context.loaded.config.limits.snapshot_age)),
+        )
 
 
 def _plan(target: _Target, sessions: _Sessions, *, tables: int) -> DumpPlan:
@@ -261,7 +270,6 @@ async def _dump(
     throttle = Throttle(
         connection=monitor,
         lag_limit_seconds=_seconds(limits.replication_lag),
-        age_limit_seconds=_seconds(limits.snapshot_age),
         bytes_per_second=target.source.max_rate,
         copied_bytes=lambda: progress.copied_bytes,
         report=context.report,
@@ -279,7 +287,8 @@ async def _dump(
                 on_started=throttle.attach,
                 on_log=progress.on_log,
             ),
-            progress.run(),
+            # A rate is kept only as closely as it is looked at.
+            progress.run(REPORT_SECONDS if target.source.max_rate is None else RATE_SECONDS),
             throttle.run(),
             watch_repository_space(target.run.directory),
         )

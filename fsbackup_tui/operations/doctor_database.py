@@ -163,6 +163,10 @@ async def _restore(
     address: DatabaseAddress,
     found: SourceExamination,
 ) -> list[Finding]:
+    if loaded.config.read_only:
+        place = loaded.place("read_only")
+        what = f"{name}: restore rights are not tried, since {place} says read_only: true"
+        return [Finding(f"{name}.restore-rights", "ok", what)]
     try:
         admin = await admin_address(loaded, environment, redactor, name)
         tried = await examine_restore(

@@ -47,6 +47,7 @@ from fsbackup_tui.operations.clients import client_for_restore
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.target import admin_address, check_target, target_text
@@ -86,6 +87,7 @@ async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, o
         IdentityMismatch, SafetyRefusal, RestoreIncomplete, PostgresError, DiskFull.
     """
     started = time.monotonic()
+    refuse_if_read_only(context.loaded, "restores nothing")
     context.stage("check")
     restore = _open(request, context)
     lock = Lock(restore.repository.use_lock(request.point), what=f"point {request.point}")
@@ -222,7 +224,7 @@ async def _unfinished_database(
     context, request = restore.context, restore.request
     await _refuse_taken(admin, request.beside)
     name = unfinished_name(request.beside)
-    alive = job_liveness(context.loaded, context.environment, restore.repository)
+    alive = job_liveness(context.loaded, os.environ, restore.repository)
     dead_job = await sweep_unfinished(admin, name, alive)
     if dead_job is not None:
         context.report(Log(f"Dropped {name}, which the dead job {dead_job} had left."))

@@ -15,6 +15,7 @@ from fsbackup_tui.domain.point import Manifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.lock import Lock
@@ -41,6 +42,7 @@ STAGES: Mapping[str, Callable[[PlanRun], Awaitable[None]]] = {"backup": _backup_
 
 async def run(request: BackupRequest, context: JobContext) -> dict[str, object]:
     """Run the plan under its lock; returns the document of ``fsbackup backup`` (design §9)."""
+    refuse_if_read_only(context.loaded, "takes no backups")
     repository = open_repository(context.loaded.config.repository, site=context.loaded.config.site)
     lock = Lock(repository.plan_lock(request.plan), what=f"plan {request.plan}")
     started = time.monotonic()

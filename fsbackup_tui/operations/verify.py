@@ -120,6 +120,10 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
 
 def _record(verification: _Verification, document: Mapping[str, object]) -> None:
     context = verification.context
+    if context.loaded.config.read_only:
+        place = context.loaded.place("read_only")
+        verification.notes.append(f"Not recorded: {place} says read_only: true.")
+        return
     try:
         write_record(
             verification.repository,

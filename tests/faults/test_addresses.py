@@ -45,9 +45,7 @@ def back_up_refused(site: Site, *, kind: str, what: str, why: str, fix: str, cod
 
 
 def test_a_host_that_nobody_knows(tmp_path: Path) -> None:
-    site = make_site(
-        tmp_path / "site", f"postgresql://app:{CANARY}@no-such-host.invalid:5432/shop"
-    )
+    site = make_site(tmp_path / "site", f"postgresql://app:{CANARY}@no-such-host.invalid:5432/shop")
     back_up_refused(
         site,
         kind="server-unreachable",

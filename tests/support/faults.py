@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,10 +49,16 @@ def processes_of(site: Site) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            text = _read(entry / "cmdline") + b"\0" + _read(entry / "environ")
-            if any(mark in text for mark in marks) and is_running(int(entry.name)):
-                found.append(int(entry.name))
+            pid = int(entry.name)
+            text = of_process(pid, "cmdline") + b"\0" + of_process(pid, "environ")
+            if any(mark in text for mark in marks) and is_running(pid):
+                found.append(pid)
     return found
+
+
+def of_process(pid: int, name: str) -> bytes:
+    """Return what ``/proc/PID/name`` holds; nothing of a process that has ended."""
+    return _read(Path("/proc") / str(pid) / name)
 
 
 def _read(path: Path) -> bytes:
@@ -159,14 +166,18 @@ def check_error(
     assert CANARY not in result.stdout + result.stderr
 
 
+def finish(process: subprocess.Popen[str], timeout: float = 60.0) -> CommandResult:
+    """Wait for a started command to end, and return what it gave."""
+    stdout, stderr = process.communicate(timeout=timeout)
+    return CommandResult(process.returncode, stdout, stderr)
+
+
 def wait_for_event(site: Site, wanted: Callable[[Event], bool], *, timeout: float = 30.0) -> Job:
     """Return the newest job as soon as its journal has an event of that kind."""
 
     def heard() -> bool:
         jobs = jobs_of(site)
-        return bool(jobs) and any(
-            wanted(line.event) for line in journal_lines(jobs[0].directory)
-        )
+        return bool(jobs) and any(wanted(line.event) for line in journal_lines(jobs[0].directory))
 
     wait_until(heard, timeout=timeout, what="the job's journal has the event")
     return newest_job(site)
@@ -177,7 +188,7 @@ def moving(event: Event) -> bool:
     return isinstance(event, Progress) and bool(event.active) and event.done > 0
 
 
-def fill(url: str, *, megabytes: int = 8, table: str = "events") -> None:
+def fill(url: str, *, megabytes: int = 24, table: str = "events") -> None:
     """Make a table of about that size that does not compress."""
     execute(
         url,

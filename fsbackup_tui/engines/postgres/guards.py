@@ -18,7 +18,7 @@ from fsbackup_tui.engines.process import RunningChild
 
 SPACE_SECONDS = 0.5
 LAG_SECONDS = 2.0
-RATE_SECONDS = 0.25
+RATE_SECONDS = 0.1
 _CONTROL_FILE = Path("global/pg_control")
 _IDENTIFIER_BYTES = 8
 
@@ -70,11 +70,29 @@ async def watch_free_space(directory: Path, floor_bytes: int, *, what: str) -> N
         await asyncio.sleep(SPACE_SECONDS)
 
 
+async def watch_snapshot_age(limit_seconds: float | None) -> None:
+    """Raise PostgresError when a snapshot that is opened now is older than allowed.
+
+    Never returns; without a limit it watches for nothing.
+    """
+    if limit_seconds is None:
+        await asyncio.Event().wait()
+        return
+    await asyncio.sleep(limit_seconds)
+    raise PostgresError(
+        f"SNAPSHOT TOO OLD: the backup was stopped after {limit_seconds:.0f} s.",
+        why=f"limits.snapshot_age is {limit_seconds:.0f} s: an old snapshot keeps the server "
+        "from cleaning up dead rows.",
+        fix="Raise limits.snapshot_age, give the dump more jobs, or back up when it is quieter.",
+    )
+
+
 class Throttle:
     """Pauses a dump's processes while standbys lag or the rate is above its limit.
 
-    All limits are optional; ``copied_bytes`` gives what was read so far. ``attach`` is made for
-    ``on_started``. The snapshot's age counts from ``snapshot_started`` (``now``'s clock).
+    All limits are optional; ``copied_bytes`` gives what was read so far, None when that can't be
+    known any more: then nothing stands still for it, since a client that does would never see
+    that its server is gone. ``attach`` is made for ``on_started``.
     """
 
     def __init__(
@@ -82,20 +100,16 @@ class Throttle:
         *,
         connection: Connection | None = None,
         lag_limit_seconds: float | None = None,
-        age_limit_seconds: float | None = None,
         bytes_per_second: int | None = None,
-        copied_bytes: Callable[[], int] = lambda: 0,
-        snapshot_started: float | None = None,
+        copied_bytes: Callable[[], float | None] = lambda: 0.0,
         report: Report | None = None,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._connection = connection
         self._lag_limit = lag_limit_seconds
-        self._age_limit = age_limit_seconds
         self._rate = bytes_per_second
         self._copied_bytes = copied_bytes
         self._now = now
-        self._snapshot_started = now() if snapshot_started is None else snapshot_started
         self._report = report
         self._child: RunningChild | None = None
         self._started = now()
@@ -114,13 +128,9 @@ class Throttle:
         return self._paused
 
     async def run(self) -> None:
-        """Watch until cancelled; raises PostgresError when the snapshot is older than allowed.
-
-        Whatever ends it, the child is not left paused.
-        """
+        """Watch until cancelled; whatever ends it, the child is not left paused."""
         try:
             while True:
-                self._check_age()
                 await self._look_at_lag()
                 self._set_paused(self._lagging or self._too_fast())
                 await asyncio.sleep(RATE_SECONDS)
@@ -128,21 +138,16 @@ class Throttle:
             with contextlib.suppress(ProcessLookupError):
                 self._set_paused(False)
 
-    def _check_age(self) -> None:
-        age = self._now() - self._snapshot_started
-        if self._age_limit is not None and age > self._age_limit:
-            raise PostgresError(
-                f"SNAPSHOT TOO OLD: the dump was stopped after {age:.0f} s.",
-                why=f"limits.snapshot_age is {self._age_limit:.0f} s: an old snapshot keeps the "
-                "server from cleaning up dead rows.",
-                fix="Raise limits.snapshot_age, give the dump more jobs, or back up when it is "
-                "quieter.",
-            )
-
     def _too_fast(self) -> bool:
         if self._rate is None:
             return False
-        return self._copied_bytes() > self._rate * (self._now() - self._started)
+        copied = self._copied_bytes()
+        if copied is None:
+            self._rate = None
+            if self._report is not None:
+                self._report(Warned("the rate can't be measured any more; max_rate is not kept"))
+            return False
+        return copied > self._rate * (self._now() - self._started)
 
     async def _look_at_lag(self) -> None:
         if self._lag_limit is None or self._connection is None:

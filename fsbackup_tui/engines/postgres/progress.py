@@ -64,8 +64,8 @@ class TransferProgress:
     ``pg_stat_progress_copy`` (PostgreSQL 14 and later) through a connection to the same
     database for the sessions of ``application_name`` until it is cancelled; without a
     connection the log alone must do. ``parallel`` says that the tool works on several tables at
-    once; otherwise one is finished when the next begins. ``done`` and ``total`` are bytes as the tables weigh, not
-    as the file grows.
+    once; otherwise one is finished when the next begins. ``done`` and ``total`` are bytes as
+    the tables weigh, not as the file grows.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class TransferProgress:
         self._items = items
         self._report = report
         self._connection = connection
+        self._lost = False
         self._application_name = application_name
         self._now = now
         self._total = sum(item.weight for item in items.values())
@@ -88,7 +89,8 @@ class TransferProgress:
         self._finished: set[str] = set()
         self._active: dict[str, _Active] = {}
         self._copied: dict[str, int] = {}
-        self._copied_before = 0
+        self._copied_before = 0.0
+        self._copied_tables: set[str] = set()
         self._by_label: dict[str, str] = {}
         for key, item in items.items():
             self._by_label.setdefault(item.label, key)
@@ -103,8 +105,14 @@ class TransferProgress:
         return self._finished_weight + running
 
     @property
-    def copied_bytes(self) -> int:
-        """Bytes that went through COPY so far, as last seen; for keeping a rate."""
+    def copied_bytes(self) -> float | None:
+        """Bytes that went through COPY so far, as last seen, for keeping a rate.
+
+        A table that was begun and finished between two looks counts by its weight. None when the
+        server can't be asked any more.
+        """
+        if self._lost:
+            return None
         return self._copied_before + sum(self._copied.values())
 
     def on_log(self, line: str) -> None:
@@ -129,7 +137,7 @@ class TransferProgress:
             self._finish_all()
             self._start(self._by_label.get(f"{match['kind']} {match['name']}"))
 
-    async def run(self) -> None:
+    async def run(self, poll_seconds: float = REPORT_SECONDS) -> None:
         """Poll the server and report until cancelled; a failing poll is the tool's to tell."""
         while True:
             if self._connection is not None:
@@ -137,15 +145,16 @@ class TransferProgress:
                     cursor = await self._connection.execute(_COPIES, (self._application_name,))
                     self.on_copies(await cursor.fetchall())
                 except psycopg.Error:
-                    self._connection = None
+                    self._connection, self._lost = None, True
             self.report()
-            await asyncio.sleep(REPORT_SECONDS)
+            await asyncio.sleep(poll_seconds)
 
     def on_copies(self, rows: Iterable[tuple[str, int, int]]) -> None:
         """Take what pg_stat_progress_copy shows: table, bytes and rows so far."""
         seen: dict[str, int] = {}
         for table, copied, tuples in rows:
             seen[table] = copied
+            self._copied_tables.add(table)
             key = self._by_label.get(table)
             if key is None or key in self._finished:
                 continue
@@ -204,6 +213,8 @@ class TransferProgress:
             return
         self._finished.add(key)
         self._finished_weight += item.weight
+        if item.table and item.label not in self._copied_tables:
+            self._copied_before += item.weight
         if item.table:
             seconds = self._now() - active.since if active is not None else None
             self._report(TableDone(item.label, None, round(item.weight), seconds))

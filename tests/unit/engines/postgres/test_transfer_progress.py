@@ -7,14 +7,15 @@ import asyncio
 import pytest
 
 from fsbackup_tui.domain.errors import PostgresError
-from fsbackup_tui.domain.events import Event, Progress, TableDone
-from fsbackup_tui.engines.postgres.guards import Throttle
+from fsbackup_tui.domain.events import Event, Progress, TableDone, Warned
+from fsbackup_tui.engines.postgres.guards import Throttle, watch_snapshot_age
 from fsbackup_tui.engines.postgres.progress import (
     TransferProgress,
     dump_items,
     restore_items,
 )
 from fsbackup_tui.engines.postgres.toc import TocEntry
+from tests.support.waiting import wait_until_async
 
 
 class Clock:
@@ -169,16 +170,50 @@ async def test_a_dump_above_its_rate_stands_still_until_it_may_go_on(
     assert child.moves == ["pause", "resume"]
 
 
-async def test_a_snapshot_older_than_allowed_ends_the_dump_unpaused() -> None:
+async def test_a_throttle_that_ends_leaves_nothing_paused() -> None:
     clock, child = Clock(), Child()
-    throttle = Throttle(
-        age_limit_seconds=60, bytes_per_second=1, copied_bytes=lambda: 10**9, now=clock
-    )
+    throttle = Throttle(bytes_per_second=1, copied_bytes=lambda: 10**9, now=clock)
     throttle.attach(child)  # type: ignore[arg-type]
     task = asyncio.create_task(throttle.run())
     await asyncio.sleep(0)
-    assert throttle.paused
-    clock.now += 61
-    with pytest.raises(PostgresError, match="SNAPSHOT TOO OLD"):
-        await asyncio.wait_for(task, 5)
+    clock.now += 1
+    await wait_until_async(lambda: throttle.paused)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert child.moves == ["pause", "resume"]
+
+
+async def test_a_dump_whose_rate_is_not_known_any_more_goes_on() -> None:
+    clock, child = Clock(), Child()
+    copied: list[float | None] = [10**9]
+    told: list[Event] = []
+    throttle = Throttle(
+        bytes_per_second=1, copied_bytes=lambda: copied[0], report=told.append, now=clock
+    )
+    throttle.attach(child)  # type: ignore[arg-type]
+    task = asyncio.create_task(throttle.run())
+    clock.now += 1
+    await wait_until_async(lambda: throttle.paused)
+    copied[0] = None
+    await wait_until_async(lambda: not throttle.paused)
+    assert [event.text for event in told if isinstance(event, Warned)] == [
+        "the rate can't be measured any more; max_rate is not kept"
+    ]
+    task.cancel()
+
+
+async def test_a_snapshot_may_be_as_old_as_is_allowed() -> None:
+    with pytest.raises(PostgresError, match="SNAPSHOT TOO OLD"):
+        await asyncio.wait_for(watch_snapshot_age(0.05), 5)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(watch_snapshot_age(None), 0.05)
+
+
+def test_a_table_too_small_to_be_seen_copying_counts_for_the_rate() -> None:
+    feed = Feed({"a.a": (400, 0), "a.b": (300, 0), "a.c": (10, 0)})
+    feed.progress.on_log('pg_dump: dumping contents of table "a.a"')
+    feed.progress.on_copies([("a.a", 500, 1)])
+    feed.progress.on_log('pg_dump: dumping contents of table "a.b"')
+    feed.progress.on_log('pg_dump: dumping contents of table "a.c"')
+    assert feed.progress.copied_bytes == 500 + 300
