@@ -8,12 +8,15 @@ Small tables change by large shares on quiet days, so a fall must be one of ``LE
 or ``LEAST_BYTES`` bytes at least; for a table that had rows and has none there is no such
 mercy. A table's size on disk may shrink without a loss (VACUUM FULL, a restore); where the
 content fingerprints are equal nothing is lost, and nothing is said.
+
+Partitions come and go by design (a month is dropped, the next one made): a partitioned table is
+compared as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts, TableFacts
 from fsbackup_tui.domain.text import plain_text
@@ -67,9 +70,32 @@ def _tables(new: PostgresFacts, good: PostgresFacts, fall: float) -> Iterator[_R
 
 
 def _by_name(facts: PostgresFacts) -> Mapping[tuple[str, str], TableFacts]:
-    return {
+    """Return what is compared: tables, and partitioned tables with all their partitions' rows."""
+    tables = {
         (table.schema, table.name): table for table in facts.tables if table.kind in _COUNTED_KINDS
     }
+    leaves: dict[tuple[str, str], list[TableFacts]] = {
+        name: [] for name, table in tables.items() if table.kind == "partitioned"
+    }
+    for name, table in list(tables.items()):
+        if table.partition_root in leaves:
+            del tables[name]
+            if table.kind != "partitioned":
+                leaves[table.partition_root].append(table)
+    for root, partitions in leaves.items():
+        if root in tables:
+            tables[root] = _with_partitions(tables[root], partitions)
+    return tables
+
+
+def _with_partitions(root: TableFacts, partitions: list[TableFacts]) -> TableFacts:
+    return replace(
+        root,
+        rows=sum(table.rows or 0 for table in partitions),
+        counted=all(table.counted for table in partitions),
+        bytes=sum(table.bytes or 0 for table in partitions),
+        data_excluded=any(table.data_excluded for table in partitions),
+    )
 
 
 def _is_left_out(table: TableFacts, new: PostgresFacts, good: PostgresFacts) -> bool:

@@ -58,7 +58,8 @@ class TableFacts:
     """One table as captured.
 
     ``rows`` is exact where ``counted``, else the server's estimate or None; ``kind`` is
-    PostgreSQL's relkind in words; ``note`` says why a count or fingerprint is absent.
+    PostgreSQL's relkind in words; ``note`` says why a count or fingerprint is absent;
+    ``partition_root`` is the topmost partitioned table (schema, name) of a partition.
     """
 
     schema: str
@@ -71,6 +72,7 @@ class TableFacts:
     primary_key: tuple[str, ...] = ()
     data_excluded: bool = False
     note: str = ""
+    partition_root: tuple[str, str] | None = None
 
     @property
     def qualified(self) -> str:

@@ -145,6 +145,7 @@ def table_facts(table: TableInspection, count: TableCount | None) -> TableFacts:
         primary_key=table.primary_key,
         data_excluded=table.data_excluded,
         note=count.note if count is not None and count.note else table.note,
+        partition_root=table.partition_root,
     )
 
 

@@ -47,6 +47,7 @@ class TableInspection:
     note: str
     readable: bool
     row_security: bool
+    partition_root: tuple[str, str] | None = None
 
     @property
     def qualified(self) -> str:
@@ -98,7 +99,7 @@ async def _is_standby(connection: Connection) -> bool:
 
 def _table(row: tuple[Any, ...], data: set[int], standby: bool) -> TableInspection:
     (oid, schema, name, relkind, persistence, estimate, key, configuration) = row[:8]
-    (readable, row_security, names, types, raws, size) = row[8:]
+    (readable, row_security, names, types, raws, root_schema, root_name, size) = row[8:]
     kind = _kind(relkind, persistence)
     excluded = oid in data
     note = _note(kind, configuration or "", excluded=excluded, standby=standby)
@@ -117,6 +118,7 @@ def _table(row: tuple[Any, ...], data: set[int], standby: bool) -> TableInspecti
         note=note,
         readable=readable,
         row_security=row_security,
+        partition_root=None if root_name is None else (root_schema, root_name),
     )
 
 
@@ -179,6 +181,7 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpers
                 true),
        row_security_active(c.oid),
        columns.names, columns.types, columns.raws,
+       root_schema.nspname::text, root.relname::text,
 """
 _KNOWN_SIZES = """
        CASE WHEN c.relkind IN ('r', 'm')
@@ -199,6 +202,8 @@ LEFT JOIN pg_class AS toast ON toast.oid = c.reltoastrelid AND c.reltoastrelid <
 LEFT JOIN columns ON columns.attrelid = c.oid
 LEFT JOIN keys ON keys.indrelid = c.oid
 LEFT JOIN members ON members.oid = c.oid
+LEFT JOIN pg_class AS root ON c.relispartition AND root.oid = pg_partition_root(c.oid)
+LEFT JOIN pg_namespace AS root_schema ON root_schema.oid = root.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm', 'f') AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND (members.oid IS NULL OR c.oid = ANY (members.extconfig))

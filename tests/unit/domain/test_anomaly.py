@@ -139,3 +139,22 @@ def test_a_schema_point_is_suspect_when_a_table_vanished_only() -> None:
 
 def test_names_can_not_forge_a_line() -> None:
     assert judged([table("a\x1b[31m\nb", 50)], []) == ("a [31m b vanished (had 50 rows)",)
+
+
+def _partition(name: str, rows: int) -> TableFacts:
+    return dataclasses.replace(table(name, rows), partition_root=("public", "events"))
+
+
+def _partitioned() -> TableFacts:
+    return dataclasses.replace(table("events", 0), kind="partitioned", rows=None, counted=False)
+
+
+def test_a_partitioned_table_is_compared_as_a_whole() -> None:
+    before = [_partitioned(), *(_partition(f"events_{month}", 500) for month in (1, 2, 3, 4))]
+    month_on = [_partitioned(), *(_partition(f"events_{month}", 500) for month in (2, 3, 4, 5))]
+    assert judged(before, month_on) == ()
+    emptied = [_partitioned(), *(_partition(f"events_{month}", 0) for month in (2, 3, 4))]
+    assert judged(before, emptied) == ("events 2000 to 0",)
+    assert judged(before, [_partitioned()]) == ("events 2000 to 0",)
+    assert judged(before, before[:3]) == ("events 2000 to 1000",)
+    assert judged(before, []) == ("events vanished (had 2000 rows)",)
