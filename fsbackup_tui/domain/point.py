@@ -18,6 +18,17 @@ from fsbackup_tui.domain.trust import Trust
 
 MANIFEST_FORMAT = 1
 POINT_ID = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<plan>[A-Za-z0-9_.-]+)-(?P<tag>[a-z0-9]{4})")
+_LISTS_OF_NAMES = frozenset(
+    {
+        "local_preload_libraries",
+        "oauth_validator_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+    }
+)
 _TAG_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 Scope = Literal["full", "schema", "data"]
@@ -111,6 +122,11 @@ class DatabaseSetting:
     role: str | None
     name: str
     value: str
+
+    @property
+    def lists_names(self) -> bool:
+        """Whether the value is a list of names, quoted already (GUC_LIST_QUOTE, 14 to 18)."""
+        return self.name.lower() in _LISTS_OF_NAMES
 
 
 @dataclass(frozen=True, slots=True)

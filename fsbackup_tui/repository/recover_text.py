@@ -9,17 +9,6 @@ from collections.abc import Iterator
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import Manifest, PartManifest, PostgresFacts
 
-# pg_db_role_setting keeps these as lists quoted already (PostgreSQL: GUC_LIST_QUOTE).
-_LIST_SETTINGS = frozenset(
-    {
-        "local_preload_libraries",
-        "search_path",
-        "session_preload_libraries",
-        "shared_preload_libraries",
-        "temp_tablespaces",
-        "unix_socket_directories",
-    }
-)
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_NAME = 63
@@ -284,7 +273,7 @@ def setting_commands(facts: PostgresFacts) -> list[str]:
         return []
     statements = []
     for setting in facts.settings:
-        listed = setting.name in _LIST_SETTINGS
+        listed = setting.lists_names
         if listed and _CONTROL.search(setting.value):
             statements.append(f"-- left out, see manifest.json: {_line(setting.name)}")
             continue

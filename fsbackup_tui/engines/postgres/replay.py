@@ -18,19 +18,6 @@ from fsbackup_tui.engines.postgres.connection import Connection
 
 LONGEST_NAME_BYTES = 63
 UNFINISHED_SUFFIX = "__unfinished"
-# Settings whose stored value is already a list of quoted names: quoting it as one text would
-# make one name of it (pg_dump's variable_is_guc_list_quote, 14 to 18).
-_LISTS_OF_NAMES = frozenset(
-    {
-        "local_preload_libraries",
-        "oauth_validator_libraries",
-        "search_path",
-        "session_preload_libraries",
-        "shared_preload_libraries",
-        "temp_tablespaces",
-        "unix_socket_directories",
-    }
-)
 _NAME_IN_LIST = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^,"]*?))\s*(?:,|$)')
 _ACL_ITEM = re.compile(
     r'(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^="]*))=(?P<privileges>[A-Za-z*]*)/.*', re.DOTALL
@@ -267,7 +254,8 @@ def _property_statements(
 
 def setting_statement(database: sql.Identifier, setting: DatabaseSetting) -> sql.Composed:
     """Return the statement that sets what pg_db_role_setting held, lists of names as lists."""
-    if setting.name.lower() in _LISTS_OF_NAMES:
+    # Quoted as one text, a list of names would become one name.
+    if setting.lists_names:
         value: sql.Composable = sql.SQL(", ").join(
             sql.Literal(name) for name in split_name_list(setting.value)
         )
