@@ -25,7 +25,12 @@ from fsbackup_tui.domain.point import (
     ServerIdentity,
 )
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.connection import Connection, client_environment, connect
+from fsbackup_tui.engines.postgres.connection import (
+    Connection,
+    client_environment,
+    connect,
+    plain_errors,
+)
 from fsbackup_tui.engines.postgres.dump import (
     DumpPlan,
     DumpResult,
@@ -105,10 +110,16 @@ async def capture_postgres(run: CaptureRun) -> PartManifest:
     """
     started = run.context.now()
     target = await _look(run)
+    with plain_errors(target.address):
+        return _part(target, await _captured(target), started)
+
+
+async def _captured(target: _Target) -> _Captured:
+    """Try until an attempt is through; the last one's GaveWay comes out as TableLocked."""
+    run = target.run
     for attempt in range(_ATTEMPTS):
         try:
-            captured = await _attempt(target, _sessions(target.source, attempt))
-            return _part(target, captured, started)
+            return await _attempt(target, _sessions(target.source, attempt))
         except GaveWay as gave_way:
             if attempt == _ATTEMPTS - 1:
                 raise gave_way.as_error(_ATTEMPTS) from None
@@ -132,7 +143,8 @@ async def _look(run: CaptureRun) -> _Target:
             context.report(Log(note))
         connection = await connect(address, application_name=context.application_name)
         async with connection:
-            identity = await read_identity(connection, address)
+            with plain_errors(address):
+                identity = await read_identity(connection, address)
         client = await client_for_server(context, address, identity.server_version_num)
     context.report(Log(f"{run.source}: {target_text(identity)}"))
     exclusions = exclusions_for(

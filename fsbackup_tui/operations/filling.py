@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
@@ -226,7 +226,7 @@ async def _account(
     connection: Connection,
     rows: Mapping[int, int],
 ) -> Accounting:
-    return await account(
+    accounting = await account(
         connection,
         entries,
         run,
@@ -238,3 +238,7 @@ async def _account(
         report=filling.context.report,
         redactor=filling.context.redactor,
     )
+    if not run.no_owner_reason:
+        return accounting
+    note = f"Owners were not restored: {run.no_owner_reason}."
+    return replace(accounting, notes=(note, *accounting.notes))

@@ -6,23 +6,25 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import (
     DiskFull,
+    FsbackupError,
     PointDamaged,
     RestoreIncomplete,
     SafetyRefusal,
+    ServerUnreachable,
     UsageError,
 )
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting
-from fsbackup_tui.engines.postgres.connection import Connection, connect
+from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.guards import (
     free_bytes,
     local_data_directory,
@@ -31,6 +33,7 @@ from fsbackup_tui.engines.postgres.guards import (
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.replay import (
     CreatedDatabase,
+    check_name,
     create_database,
     finish_database,
     unfinished_name,
@@ -73,6 +76,7 @@ class _Restore:
     facts: PostgresFacts
     schema: tuple[PartManifest, PointReader] | None
     notes: list[str] = field(default_factory=list)
+    keeps_copy: bool = False
 
 
 async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, object]:
@@ -88,6 +92,7 @@ async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, o
     """
     started = time.monotonic()
     refuse_if_read_only(context.loaded, "restores nothing")
+    check_name(request.beside)
     context.stage("check")
     restore = _open(request, context)
     lock = Lock(restore.repository.use_lock(request.point), what=f"point {request.point}")
@@ -98,9 +103,10 @@ async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, o
         address = await admin_address(
             context.loaded, context.environment, context.redactor, request.part
         )
-        admin = await connect(address, application_name=context.application_name)
-        async with admin:
-            accounting = await _restore_beside(restore, address, admin)
+        with plain_errors(address):
+            admin = await connect(address, application_name=context.application_name)
+            async with admin:
+                accounting = await _restore_beside(restore, address, admin)
     return _document(restore, accounting, time.monotonic() - started)
 
 
@@ -162,7 +168,7 @@ async def _restore_beside(
     _check_space(restore, data_directory)
     async with restore_lock(admin, identity, context.application_name):
         context.stage("create")
-        async with _unfinished_database(restore, admin) as created:
+        async with _unfinished_database(restore, address, admin) as created:
             context.stage("restore")
             filling = Filling(
                 context=context,
@@ -215,11 +221,11 @@ def _space_guards(
 
 @asynccontextmanager
 async def _unfinished_database(
-    restore: _Restore, admin: Connection
+    restore: _Restore, address: DatabaseAddress, admin: Connection
 ) -> AsyncIterator[CreatedDatabase]:
     """Make the side database under its unfinished name; drop it when the block fails.
 
-    Lost entries are the exception: then a person may want to look at what is there.
+    ``keeps_copy`` is the exception: then a person may want to look at what is there.
     """
     context, request = restore.context, restore.request
     await _refuse_taken(admin, request.beside)
@@ -237,12 +243,36 @@ async def _unfinished_database(
         context.report(Warned(note))
     try:
         yield created
-    except RestoreIncomplete:
+    except BaseException as error:
+        if not restore.keeps_copy:
+            # Shielded: a second cancel must not leave half a database behind.
+            await asyncio.shield(_take_back(restore, address, admin, created, error))
         raise
-    except BaseException:
-        # Shielded: a second cancel must not leave half a database behind.
-        await asyncio.shield(drop_unfinished(admin, created.name, created.oid))
-        raise
+
+
+async def _take_back(
+    restore: _Restore,
+    address: DatabaseAddress,
+    admin: Connection,
+    created: CreatedDatabase,
+    error: BaseException,
+) -> None:
+    """Drop the side database; where that fails, say so with what made the restore fail."""
+    try:
+        with plain_errors(address):
+            if not admin.closed:
+                with suppress(ServerUnreachable), plain_errors(address):
+                    await drop_unfinished(admin, created.name, created.oid)
+                    return
+            # The session was lost; its server may well be there.
+            name = restore.context.application_name
+            async with await connect(address, application_name=name) as another:
+                await drop_unfinished(another, created.name, created.oid)
+    except FsbackupError as problem:
+        left = f"LEFT OVER: {created.name}. The next restore of that name drops it first."
+        restore.context.report(Warned(f"{left} {problem.what}"))
+        if isinstance(error, FsbackupError):
+            error.fix = f"{error.fix}\n{left}".strip()
 
 
 async def _refuse_taken(admin: Connection, name: str) -> None:
@@ -274,18 +304,32 @@ async def _finish(
     created: CreatedDatabase,
     accounting: Accounting,
 ) -> None:
-    """Refuse what is not whole, else gather statistics, replay properties, give the name."""
-    accounting.require_whole(created.name)
+    """Refuse what is not whole, else gather statistics, replay properties, give the name.
+
+    What is not whole, and what is whole but can't be named, is kept under its unfinished name.
+    """
+    with _keeping_copy(restore, RestoreIncomplete):
+        accounting.require_whole(created.name)
     problems = await vacuum_analyze(
         filling.connect, jobs=filling.jobs, report=restore.context.report
     )
     facts = restore.schema[0].postgres if restore.schema is not None else None
-    replayed = await finish_database(
-        admin, created.name, restore.request.beside, facts or restore.facts
-    )
+    with _keeping_copy(restore, FsbackupError):
+        replayed = await finish_database(
+            admin, created.name, restore.request.beside, facts or restore.facts
+        )
     for note in (*accounting.notes, *problems, *replayed):
         restore.notes.append(note)
         restore.context.report(Warned(note))
+
+
+@contextmanager
+def _keeping_copy(restore: _Restore, kind: type[FsbackupError]) -> Iterator[None]:
+    try:
+        yield
+    except kind:
+        restore.keeps_copy = True
+        raise
 
 
 def _document(restore: _Restore, accounting: Accounting, seconds: float) -> dict[str, object]:

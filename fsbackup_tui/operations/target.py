@@ -80,12 +80,13 @@ async def look_at_target(
 
 async def look_at(address: DatabaseAddress, *, application_name: str) -> ServerIdentity:
     """Return the identity of the database at the address."""
-    from fsbackup_tui.engines.postgres.connection import connect
+    from fsbackup_tui.engines.postgres.connection import connect, plain_errors
     from fsbackup_tui.engines.postgres.inspect import read_identity
 
-    connection = await connect(address, application_name=application_name)
-    async with connection:
-        return await read_identity(connection, address)
+    with plain_errors(address):
+        connection = await connect(address, application_name=application_name)
+        async with connection:
+            return await read_identity(connection, address)
 
 
 def check_target(confirmed: ServerIdentity | None, found: ServerIdentity) -> None:

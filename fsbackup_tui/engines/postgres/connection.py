@@ -182,6 +182,15 @@ async def _check_database(connection: Connection, expected_oid: int) -> None:
         )
 
 
+@contextmanager
+def plain_errors(address: DatabaseAddress) -> Iterator[None]:
+    """Turn what a session of this address raises inside the block into errors of our tree."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise classify(error, address) from error
+
+
 def classify(error: psycopg.Error, address: DatabaseAddress) -> PostgresError:
     """Return the error of our tree that says in plain words what the server or libpq refused."""
     text = str(error)

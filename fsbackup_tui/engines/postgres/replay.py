@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors, sql
 
-from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
+from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal, UsageError
 from fsbackup_tui.domain.point import DatabaseSetting, PostgresFacts
 from fsbackup_tui.engines.postgres.connection import Connection
 
@@ -39,6 +39,20 @@ class CreatedDatabase:
     notes: tuple[str, ...]
 
 
+def check_name(name: str) -> None:
+    """Raise UsageError for what PostgreSQL would not take, or would cut, as a database's name."""
+    if not name or "\0" in name:
+        raise UsageError(
+            "NO NAME: a database needs one.", fix="Give the new database's name: --beside NAME"
+        )
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        raise UsageError(
+            f"NAME TOO LONG: {name} has {len(name.encode())} bytes.",
+            why=f"PostgreSQL would cut it to {LONGEST_NAME_BYTES}, and perhaps to another's name.",
+            fix="Choose a shorter name.",
+        )
+
+
 def unfinished_name(name: str) -> str:
     """Return the name that marks a copy unfinished; ``name`` is shortened, never the mark."""
     room = LONGEST_NAME_BYTES - len(UNFINISHED_SUFFIX)
@@ -60,15 +74,10 @@ async def create_database(
     template0 with the captured encoding, locale and provider, owner and tablespace where those
     exist here (else a note), CONNECT revoked from PUBLIC. ``admin`` is in another database.
 
-    Raises SafetyRefusal when the name is taken, RightsMissing, PostgresError when the server
-    lacks the locale.
+    Raises UsageError, SafetyRefusal when the name can't be or is taken, RightsMissing,
+    PostgresError when the server lacks the locale.
     """
-    if len(name.encode()) > LONGEST_NAME_BYTES:
-        raise SafetyRefusal(
-            f"NAME TOO LONG: {name} has {len(name.encode())} bytes.",
-            why=f"PostgreSQL would cut it to {LONGEST_NAME_BYTES}.",
-            fix="Choose a shorter name.",
-        )
+    check_name(name)
     notes: list[str] = []
     statement = sql.SQL("CREATE DATABASE {} WITH TEMPLATE template0 CONNECTION LIMIT {}").format(
         sql.Identifier(name), sql.Literal(connection_limit)

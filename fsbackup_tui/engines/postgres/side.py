@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
 from psycopg import sql
@@ -39,8 +39,8 @@ async def restore_lock(
     try:
         yield
     finally:
-        # A lost session has lost its lock already.
-        if not admin.closed:
+        # A lost session has lost its lock already; what it was lost by is told elsewhere.
+        with suppress(psycopg.Error):
             await admin.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [key])
 
 
