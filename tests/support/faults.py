@@ -188,14 +188,20 @@ def moving(event: Event) -> bool:
     return isinstance(event, Progress) and bool(event.active) and event.done > 0
 
 
-def fill(url: str, *, megabytes: int = 24, table: str = "events") -> None:
-    """Make a table of about that size that does not compress."""
-    execute(
-        url,
-        f"CREATE TABLE {table} (id bigint PRIMARY KEY, body text)",
-        f"INSERT INTO {table} SELECT i, (SELECT string_agg(md5(i::text || k), '')"
-        f" FROM generate_series(1, 32) AS k) FROM generate_series(1, {megabytes * 1000}) AS i",
-    )
+def fill(url: str, *, megabytes: int = 36, tables: int = 6) -> None:
+    """Make tables ``events_0`` and so on of about that size together that hardly compress.
+
+    Several, since a rate is only looked at ten times a second: what fits between two looks is
+    dumped at once.
+    """
+    for number in range(tables):
+        execute(
+            url,
+            f"CREATE TABLE events_{number} (id bigint PRIMARY KEY, body text)",
+            f"INSERT INTO events_{number} SELECT i, (SELECT string_agg(md5(i::text || k), '')"
+            f" FROM generate_series(1, 32) AS k)"
+            f" FROM generate_series(1, {megabytes * 1000 // tables}) AS i",
+        )
 
 
 SLOW_RATE = "100kB"
