@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import BindingType
 
@@ -91,6 +92,12 @@ class FsbackupApp(App[int], inherit_bindings=False):
         if self.start.message and isinstance(self.screen, FrameScreen):
             self.screen.say(self.start.message, "warn")
         self.call_after_refresh(self.site_watch.look)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take an event; keys that come while the screens are taken down have no screen."""
+        if isinstance(event, events.InputEvent) and (self._exit or not self.screen_stack):
+            return
+        await super().on_event(event)
 
     def _signalled(self, number: int) -> None:
         self.ended_by = number

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SMALLEST = (40, 10)
 MINUTE = 60.0
+_CHOICE_FOOT = ("choice-take", "choice-down", "back")
 Result = TypeVar("Result")
 
 
@@ -149,7 +150,8 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         tabs = tabs_line(app.overview, self.MODE, app.remapped, width)
         self.query_one("#tabs", LineWidget).show(tabs)
         self._paint_status()
-        self.query_one("#foot", LineWidget).show(keys_line(self.FOOT, app.remapped, width))
+        foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.FOOT
+        self.query_one("#foot", LineWidget).show(keys_line(foot, app.remapped, width))
 
     def say(self, text: str, role: Role = "accent") -> None:
         """Put a message into the status line, where it stays until the next."""
@@ -175,9 +177,11 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     ) -> None:
         """Put a question at the bottom."""
         self.query_one(ChoicePanel).ask(question, answers, then)
+        self.paint_frame()
 
     def on_choice_panel_closed(self) -> None:
         """Give the keyboard back to the body."""
+        self.paint_frame()
         self.focus_body()
 
     def focus_body(self) -> None:

@@ -52,7 +52,14 @@ KEYS: tuple[Key, ...] = (
     Key("back-up", "inventory", "b", "screen.back_up", "back up", "Back up now; asks which plan"),
     Key("verify", "inventory", "v", "screen.verify", "verify", "Verify the point; asks how far"),
     Key("filter", "inventory", "slash", "screen.filter", "filter", "Show points with this text"),
-    Key("sort", "inventory", "s", "screen.sort", "sort", "Newest, oldest, largest, least trusted"),
+    Key(
+        "sort",
+        "inventory",
+        "s",
+        "screen.sort",
+        "sort",
+        "Order: oldest, largest, least trusted",
+    ),
     Key("copy", "inventory", "y", "screen.copy", "copy", "Copy the point's restore command"),
     Key("show", "inventory", "Y", "screen.show", "by hand", "Show it, to select by hand"),
     Key("point-verify", "point", "v", "screen.verify", "verify", "Verify; asks how far"),
@@ -73,7 +80,7 @@ KEYS: tuple[Key, ...] = (
     Key("text-first", "text", "g,home", "first", "", "To the beginning"),
     Key("text-last", "text", "G,end", "last", "", "To the end"),
     Key("choice-up", "choice", "up,k,left", "move(-1)", "", "The answer above"),
-    Key("choice-down", "choice", "down,j,right,tab", "move(1)", "", "The answer below"),
+    Key("choice-down", "choice", "down,j,right,tab", "move(1)", "other answer", "The answer below"),
     Key("choice-take", "choice", "enter", "take", "answer", "Give the marked answer"),
 )
 _BY_ID = {key.id: key for key in KEYS}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from fsbackup_tui.tui.data import PointQuery
 from fsbackup_tui.tui.settings import Settings
@@ -39,14 +41,13 @@ async def test_screens_look_as_they_did(size: tuple[int, int]) -> None:
 
 
 def compare(name: str, size: tuple[int, int], lines: list[str]) -> None:
-    """Compare a screen with the stored one; an absent one is written, and fails this once."""
+    """Compare a screen with the stored one; FSBACKUP_SNAPSHOTS=write stores it instead."""
     path = SNAPSHOTS / f"{name}-{size[0]}x{size[1]}.txt"
     shown = "\n".join(lines) + "\n"
-    assert all(len(line) <= size[0] for line in lines)
-    if not path.exists():
+    assert all(cell_len(line) <= size[0] for line in lines)
+    if os.environ.get("FSBACKUP_SNAPSHOTS") == "write":
         SNAPSHOTS.mkdir(exist_ok=True)
         path.write_text(shown, encoding="utf-8")
-        pytest.fail(f"written for the first time, look at it: {path.name}")
     assert shown == path.read_text(encoding="utf-8")
 
 
@@ -176,7 +177,7 @@ async def test_random_keys_start_and_cancel_only_by_an_answer_that_was_marked(se
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_text(pilot, "1/8")
-        for _ in range(700):
+        for _ in range(400):
             key = random_keys.choice(MONKEY_KEYS)
             panels = list(app.screen.query(ChoicePanel))
             asked = bool(panels) and panels[0].open

@@ -141,6 +141,14 @@ def test_resize_to_nothing_and_back_in_a_real_terminal(terminal: Terminal) -> No
     assert terminal.wait() == 0
 
 
+def test_keys_typed_while_leaving_leave_no_trace(terminal: Terminal) -> None:
+    terminal.until_text("weekly-schema")
+    terminal.type("q" + "jk\rq" * 40)
+    assert terminal.wait() == 0
+    assert b"Traceback" not in terminal.received
+    assert "Error" not in terminal.text()
+
+
 def test_paste_into_a_question_answers_nothing(terminal: Terminal) -> None:
     terminal.until_text("weekly-schema")
     terminal.type("2")

@@ -226,6 +226,7 @@ class InventoryScreen(FrameScreen):
         box = self.query_one("#filter", Input)
         box.value = self._query.text
         box.focus(scroll_visible=False)
+        self.say("Enter keeps the filter, Esc shows all again")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while the text is typed."""
@@ -234,6 +235,7 @@ class InventoryScreen(FrameScreen):
 
     def on_input_submitted(self) -> None:
         """Keep the filter and go back to the table."""
+        self.say("")
         self.remove_class("-filtering")
         self.focus_body()
 
@@ -244,6 +246,8 @@ class InventoryScreen(FrameScreen):
 
     def action_back(self) -> None:
         """Close the filter's line, then clear the filter; never quits."""
+        if self.has_class("-filtering"):
+            self.say("")
         self.remove_class("-filtering")
         if self._query.text:
             self._change(PointQuery("", self._query.order))

@@ -100,7 +100,7 @@ class JobScreen(FrameScreen):
         if self._which != "tables" or not self.has_class("-tall"):
             tail.styles.height = 0
             return
-        rows = 5
+        rows = max(5, self.size.height // 3 - 3)
         logged = self._view.log
         skipped = max(0, len(logged) - rows) + self._view.log_skipped
         head = line(

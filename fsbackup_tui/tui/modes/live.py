@@ -141,7 +141,7 @@ def view_lines(view: JobView, which: View, width: int) -> list[Line]:
 
 
 def _tables(view: JobView, width: int) -> Iterator[Line]:
-    name_width = max(16, min(60, width - 3 - sum(size + 2 for _, size in _TABLE_TITLES)))
+    name_width = max(16, min(60, width - 4 - sum(size + 2 for _, size in _TABLE_TITLES)))
     titles = (pad("TABLE", name_width), *(pad(t, w, right=True) for t, w in _TABLE_TITLES))
     yield line("   ", ("  ".join(titles), "muted"))
     if view.tables_skipped:

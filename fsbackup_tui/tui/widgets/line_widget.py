@@ -26,18 +26,22 @@ def palette_of(widget: Widget) -> Palette:
 def to_strip(shown: Line, width: int, palette: Palette, over: Role | None = None) -> Strip:
     """Return the line as a strip of exactly ``width`` cells; ``over`` lies on every piece."""
     styles = palette.styles
-    cover = _cover(palette, over) if over is not None else None
+    covers = None if over is None else styles[over]
     segments = []
     for text, role in fit(shown, width):
         style = styles[role]
-        segments.append(Segment(text, style if cover is None else style + cover))
+        segments.append(Segment(text, style if covers is None else _covered(style, covers)))
     return Strip(segments, width)
 
 
-def _cover(palette: Palette, role: Role) -> Style:
-    """Return what a role adds above others: its background and attributes, not its colour."""
-    style = palette.styles[role]
-    return Style(bgcolor=style.bgcolor, bold=style.bold, reverse=style.reverse)
+def _covered(style: Style, over: Style) -> Style:
+    """Return a look with another lying on it: its background, or all of it where it is reversed.
+
+    Colours under a reversed look would become backgrounds of their own.
+    """
+    if over.reverse:
+        return over + Style(bold=style.bold)
+    return style + Style(bgcolor=over.bgcolor, bold=over.bold)
 
 
 class LineWidget(Widget):
