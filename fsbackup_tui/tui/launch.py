@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.tui.app import FsbackupApp, Start
 from fsbackup_tui.tui.data import SiteData
 from fsbackup_tui.tui.last_seen import last_seen_path, read_last_seen, write_last_seen
@@ -37,11 +38,20 @@ def run_application(invocation: Invocation, settings: Settings) -> tuple[int, st
     )
     result = app.run(mouse=settings.mouse)
     app.site_watch.stop()
+    running: Sequence[str] = app.overview.running
     if app.data is not None:
+        running = _running_now(app.data, running)
         app.data.close()
-    return (result if isinstance(result, int) else app.return_code or 0), farewell(
-        app.overview.running, invocation.site
-    )
+    code = result if isinstance(result, int) else app.return_code or 0
+    return code, farewell(running, invocation.site)
+
+
+def _running_now(data: SiteData, known: Sequence[str]) -> Sequence[str]:
+    """Return what runs at this moment: a job may have started or ended since the last look."""
+    try:
+        return [job.label for job in data.jobs() if job.state == "running"]
+    except FsbackupError:
+        return known
 
 
 def _identity(invocation: Invocation) -> str:

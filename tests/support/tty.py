@@ -78,7 +78,6 @@ class Tty:
             return not self.child.isalive()
 
         wait_until(ended, timeout=30, what="the command has ended")
-        self.child.close()
         if self.child.signalstatus is not None:
             return -int(self.child.signalstatus)
         return int(self.child.exitstatus or 0)
