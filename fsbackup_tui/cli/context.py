@@ -60,10 +60,9 @@ class CliContext:
 
     def repository(self) -> Repository:
         """Open the site's repository; RepositoryError where it can't be."""
-        from fsbackup_tui.repository.layout import open_repository
+        from fsbackup_tui.operations.status import open_site_repository
 
-        config = self.load().config
-        return open_repository(config.repository, site=config.site)
+        return open_site_repository(self.load(), self.environ)
 
     def state(self) -> Path:
         """Return the site's state directory, made if need be; works without the repository."""

@@ -40,8 +40,9 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
     since = None if arguments.since is None else parse_since(arguments.since, now, zone)
     status = gather_status(loaded, context.environ, now)
     with site_catalogue(loaded, context.environ) as (catalogue, _, error, _):
-        # The status has compared the catalogue with the repository a moment ago.
-        if catalogue.in_memory:
+        # The status has compared the catalogue with the repository a moment ago, unless the file
+        # can't be written: then each look is its own.
+        if catalogue.in_memory or status.catalogue_in_memory:
             catalogue.refresh()
         points = catalogue.points(arguments.plan, since)
         as_of = catalogue.refreshed_at

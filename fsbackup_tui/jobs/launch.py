@@ -38,6 +38,7 @@ from fsbackup_tui.jobs.layout import (
     output_tail,
     replace_json,
 )
+from fsbackup_tui.repository.files import free_bytes
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
@@ -47,6 +48,8 @@ JOBS = "jobs"
 WORKER = "fsbackup_tui.jobs.worker"
 FIRST_LINE_SECONDS = 20.0
 _POLL_SECONDS = 0.01
+# What a worker needs for its first words, its state and the reserve for its last ones.
+_LEAST_FREE_BYTES = 512 * 1024
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _started: set[subprocess.Popen[bytes]] = set()
 
@@ -98,6 +101,8 @@ def make_job_directory(
     )
     try:
         make_private_directory(directory.parent)
+        if free_bytes(directory.parent) < _LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         directory.mkdir(mode=0o700)
         (directory / CONTROL).mkdir(mode=0o700)
         for name in (LOCK, OUTPUT):

@@ -52,10 +52,10 @@ from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
-from fsbackup_tui.operations.status import job_liveness
+from fsbackup_tui.operations.status import job_liveness, open_site_repository
 from fsbackup_tui.operations.target import admin_address, check_target, target_text
 from fsbackup_tui.operations.verify import dump_name
-from fsbackup_tui.repository.layout import Repository, open_repository
+from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
 
@@ -111,7 +111,7 @@ async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, o
 
 
 def _open(request: RestoreBesideRequest, context: JobContext) -> _Restore:
-    repository = open_repository(context.loaded.config.repository, site=context.loaded.config.site)
+    repository = open_site_repository(context.loaded, os.environ)
     reader = PointReader(repository, request.point)
     part = reader.part(request.part)
     if part.postgres is None:

@@ -5,6 +5,7 @@ Further stages (verify, replicate, retain) register behind ``backup`` by an entr
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import BackupRequest
-from fsbackup_tui.repository.layout import Repository, open_repository
+from fsbackup_tui.operations.status import open_site_repository
+from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 
 
@@ -43,7 +45,7 @@ STAGES: Mapping[str, Callable[[PlanRun], Awaitable[None]]] = {"backup": _backup_
 async def run(request: BackupRequest, context: JobContext) -> dict[str, object]:
     """Run the plan under its lock; returns the document of ``fsbackup backup`` (design §9)."""
     refuse_if_read_only(context.loaded, "takes no backups")
-    repository = open_repository(context.loaded.config.repository, site=context.loaded.config.site)
+    repository = open_site_repository(context.loaded, os.environ)
     lock = Lock(repository.plan_lock(request.plan), what=f"plan {request.plan}")
     started = time.monotonic()
     async with lock.acquire_async(

@@ -122,7 +122,7 @@ def open_catalogue(
         RepositoryError: the repository, unless it was given, can't be read.
     """
     if repository is None:
-        repository = _open(loaded, environ)
+        repository = open_site_repository(loaded, environ)
     with Catalogue.open(site_state(loaded, environ, repository), repository) as catalogue:
         catalogue.refresh(running=job_liveness(loaded, environ, repository))
         yield catalogue
@@ -140,7 +140,7 @@ def site_catalogue(
     problem: RepositoryError | None = None
     where: RepositoryState = "there"
     try:
-        repository = _open(loaded, environ)
+        repository = open_site_repository(loaded, environ)
     except RepositoryError as error:
         problem, where = error, _state_of(error, loaded, environ)
     with Catalogue.open(site_state(loaded, environ, repository), repository) as catalogue:
@@ -227,7 +227,12 @@ def job_liveness(
     return lambda job: is_job_alive(state, job)
 
 
-def _open(loaded: LoadedConfig, environ: Mapping[str, str]) -> Repository:
+def open_site_repository(loaded: LoadedConfig, environ: Mapping[str, str]) -> Repository:
+    """Open the site's repository; what was there before is remembered, and missed when gone.
+
+    Raises:
+        RepositoryError: not mounted, never created, too new, of another site …
+    """
     from fsbackup_tui.config.load import state_directory
 
     config = loaded.config

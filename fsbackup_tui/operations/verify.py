@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.operations.clients import client_for_archive
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.requests import VerifyRequest
-from fsbackup_tui.repository.layout import Repository, open_repository
+from fsbackup_tui.operations.status import open_site_repository
+from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
@@ -72,7 +74,7 @@ async def run(request: VerifyRequest, context: JobContext) -> dict[str, object]:
     A level that fails ends the climb and is recorded as failed. The document's ``ok`` says
     whether every level held; damage found is a result, not an error.
     """
-    repository = open_repository(context.loaded.config.repository, site=context.loaded.config.site)
+    repository = open_site_repository(context.loaded, os.environ)
     reader = PointReader(repository, request.point)
     lock = Lock(repository.use_lock(request.point), what=f"point {request.point}")
     async with lock.acquire_async(0, context.holder(), shared=True) as held:

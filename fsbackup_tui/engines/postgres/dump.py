@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from fsbackup_tui.config.model import Limits, PostgresSource
-from fsbackup_tui.domain.errors import ClientUnsuitable, ToolError
+from fsbackup_tui.domain.errors import ClientUnsuitable, DiskFull, ToolError
 from fsbackup_tui.domain.events import Report, Warned
 from fsbackup_tui.domain.point import ArtifactRole, DumpFormat, Scope
 from fsbackup_tui.domain.secret import Redactor
@@ -19,7 +19,7 @@ from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.plain import check_harmless, scan_plain
 from fsbackup_tui.engines.postgres.schema import schema_digest
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
-from fsbackup_tui.engines.process import Command, RunningChild, ToolFailed, run
+from fsbackup_tui.engines.process import Command, RunningChild, ToolDiskFull, ToolFailed, run
 
 DIRECTORY_ABOVE_BYTES = 100_000_000
 """From this database size on the directory format's parallel jobs pay for their start-up."""
@@ -209,6 +209,12 @@ async def dump_database(
         )
     except ToolFailed as error:
         raise explain_failure(error, log, what="DUMP FAILED") from error
+    except ToolDiskFull as error:
+        raise DiskFull(
+            f"DISK FULL: pg_dump had no space left for {target}.",
+            why=f"{log.reason()}. What it had written is taken back.",
+            fix="Free space there (fsbackup list shows the sizes), then run it again.",
+        ) from error
     for warning in log.warnings:
         if report is not None:
             report(Warned(warning))
