@@ -86,6 +86,7 @@ class FsbackupApp(App[int], inherit_bindings=False):
         """Set look and keys, listen to signals, and read the site once the frame is painted."""
         self.use_look(self.look)
         self.set_keymap(self.remapped)
+        self.app_resume_signal.subscribe(self, lambda _app: self.repaint())
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._signalled, number)
@@ -109,7 +110,12 @@ class FsbackupApp(App[int], inherit_bindings=False):
         self.register_theme(look.textual_theme())
         self.ansi_color = True if look.ansi else None
         self.theme = look.name
+        self.repaint()
+
+    def repaint(self) -> None:
+        """Send every cell again: the look is another, or the terminal was somebody else's."""
         for screen in self.screen_stack:
+            screen.refresh()
             for widget in screen.walk_children():
                 widget.refresh()
 
@@ -123,10 +129,6 @@ class FsbackupApp(App[int], inherit_bindings=False):
     def refresh_overview(self) -> None:
         """Look at the site at once."""
         self.site_watch.look()
-
-    def note_problem(self, problem: Problem) -> None:
-        """Keep a problem for ``a``."""
-        self.last_problem = problem
 
     def allowed(self, screen: FrameScreen, action: str) -> bool:
         """Return whether an action can be started; where not, say why."""

@@ -169,7 +169,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
 
     def say_problem(self, problem: Problem) -> None:
         """Put what failed into the status line, and keep why and what next behind ``a``."""
-        self.site_app.note_problem(problem)
+        self.site_app.last_problem = problem
         self.say(f"{problem.what}  a: why, and what next", "bad")
 
     def ask(

@@ -97,7 +97,7 @@ class SiteWatch:
             self._app.set_overview(overview)
         elif problem is not None and problem != self._problem:
             self._problem = problem
-            self._app.note_problem(problem)
+            self._app.last_problem = problem
             self._app.set_overview(self._without_site(problem))
         if self._again:
             self._again = False

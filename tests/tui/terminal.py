@@ -112,6 +112,11 @@ class Terminal:
         self.status = found[0]
         return found[0]
 
+    def stopped(self) -> bool:
+        """Return whether the child has stopped itself."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+        return bool(pid) and os.WIFSTOPPED(status)
+
     def close(self) -> None:
         """End the child if it still runs."""
         if self.status is None:

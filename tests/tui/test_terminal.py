@@ -141,6 +141,20 @@ def test_resize_to_nothing_and_back_in_a_real_terminal(terminal: Terminal) -> No
     assert terminal.wait() == 0
 
 
+def test_suspended_and_continued_everything_is_painted_again(terminal: Terminal) -> None:
+    terminal.until_text("weekly-schema")
+    terminal.type("\x1a")
+    terminal.until(terminal.stopped, "the stop")
+    assert b"\x1b[?1049l" in terminal.received
+    terminal.screen.reset()
+    terminal.signal(signal.SIGCONT)
+    terminal.until_text("weekly-schema")
+    terminal.until_text("PROD face-swap")
+    terminal.until_text("q quit")
+    terminal.type("q")
+    assert terminal.wait() == 0
+
+
 def test_keys_typed_while_leaving_leave_no_trace(terminal: Terminal) -> None:
     terminal.until_text("weekly-schema")
     terminal.type("q" + "jk\rq" * 40)
