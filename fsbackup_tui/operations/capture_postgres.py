@@ -259,7 +259,9 @@ async def _dump_and_count(
     warnings = [*dump.warnings, *([globals_problem] if globals_problem else [])]
     return _Captured(
         dump=dump,
-        artifacts=tuple(Artifact(name, role, 0, "") for name, role in named),
+        artifacts=tuple(
+            Artifact(name, role, (run.directory / name).stat().st_size, "") for name, role in named
+        ),
         facts=_facts(target, snapshot, plan, dump, counts, schema[1] if schema else None),
         warnings=tuple(warnings),
     )

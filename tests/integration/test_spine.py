@@ -160,3 +160,21 @@ async def test_recover_md_restores_without_fsbackup(
         assert await text_of(client, address_of(url), copy, tmp_path) == original
     finally:
         execute(matrix_server.url(), f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
+
+
+def test_an_unchanged_database_is_not_suspect_the_second_time(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    url = make_database(server)
+    execute(
+        url,
+        "CREATE TABLE tokens (id int PRIMARY KEY, token text)",
+        "INSERT INTO tokens SELECT i, md5(i::text) || md5((-i)::text)"
+        " FROM generate_series(1, 60000) AS i",
+    )
+    site = _site_for(server, tmp_path / "site", url, "custom")
+    _point, first = _back_up(site)
+    assert first.bytes > 2_000_000
+    _point, second = _back_up(site)
+    assert second.suspect == ()
+    assert second.sequence == first.sequence + 1
