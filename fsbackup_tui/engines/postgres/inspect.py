@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+
+import psycopg
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import DatabaseMissing
@@ -163,10 +166,13 @@ async def read_identity(connection: Connection, address: DatabaseAddress) -> Ser
     database, oid, role, standby, version, version_num, may_control, size = rows[0]
     identifier: str | None = None
     if may_control:
-        control = await fetch_all(
-            connection, "SELECT system_identifier::text FROM pg_control_system()"
-        )
-        identifier = control[0][0]
+        # The right to call it is one thing, the server's own right to its file another.
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            async with connection.transaction():
+                control = await fetch_all(
+                    connection, "SELECT system_identifier::text FROM pg_control_system()"
+                )
+                identifier = control[0][0]
     return ServerIdentity(
         host=address.host,
         port=address.port,
