@@ -100,6 +100,11 @@ class FsbackupApp(App[int], inherit_bindings=False):
             return
         await super().on_event(event)
 
+    def clear_selection(self) -> None:
+        """Do nothing before the first screen is there: from Python 3.12 on its fields ask first."""
+        if self.screen_stack:
+            super().clear_selection()
+
     def _signalled(self, number: int) -> None:
         self.ended_by = number
         self.exit(128 + number, return_code=128 + number)
