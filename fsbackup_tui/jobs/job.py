@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -212,10 +213,10 @@ def again_text(request: Request) -> str:
         case "verify":
             command = f"fsbackup verify {getattr(request, 'point', 'POINT')}"
         case "restore":
-            beside = getattr(request, "beside", "NAME")
+            point, beside = getattr(request, "point", "POINT"), getattr(request, "beside", "NAME")
             return (
-                f"The unfinished copy of {beside} is marked as such; restore again under another"
-                " name, or drop it first."
+                f"Once more: fsbackup restore {point} --beside {shlex.quote(beside)}\n"
+                "It first drops what is left of the unfinished copy, which bears a mark."
             )
         case _:
             return "Start it again."

@@ -41,7 +41,10 @@ from fsbackup_tui.engines.postgres.replay import (
 from fsbackup_tui.engines.postgres.side import (
     database_exists,
     drop_unfinished,
+    name_unfinished,
+    newborn_name,
     restore_lock,
+    sweep_newborn,
     sweep_unfinished,
     unfinished_comment,
 )
@@ -229,15 +232,7 @@ async def _unfinished_database(
     """
     context, request = restore.context, restore.request
     await _refuse_taken(admin, request.beside)
-    name = unfinished_name(request.beside)
-    alive = job_liveness(context.loaded, os.environ, restore.repository)
-    dead_job = await sweep_unfinished(admin, name, alive)
-    if dead_job is not None:
-        context.report(Log(f"Dropped {name}, which the dead job {dead_job} had left."))
-    facts = restore.schema[0].postgres if restore.schema is not None else None
-    created = await create_database(
-        admin, name, facts or restore.facts, comment=unfinished_comment(context.job)
-    )
+    created = await _make_copy(restore, admin, unfinished_name(request.beside))
     for note in created.notes:
         restore.notes.append(note)
         context.report(Warned(note))
@@ -247,6 +242,36 @@ async def _unfinished_database(
         if not restore.keeps_copy:
             # Shielded: a second cancel must not leave half a database behind.
             await asyncio.shield(_take_back(restore, address, admin, created, error))
+        raise
+
+
+async def _make_copy(restore: _Restore, admin: Connection, name: str) -> CreatedDatabase:
+    """Make the side database, after dropping what a dead job left; a cancel leaves nothing."""
+    context = restore.context
+    alive = job_liveness(context.loaded, os.environ, restore.repository)
+    dead_jobs = await sweep_newborn(admin, alive)
+    if (dead_job := await sweep_unfinished(admin, name, alive)) is not None:
+        dead_jobs.append(dead_job)
+    for job in dead_jobs:
+        context.report(Log(f"Dropped the unfinished copy that the dead job {job} had left."))
+    facts = restore.schema[0].postgres if restore.schema is not None else None
+
+    async def drop() -> None:
+        await sweep_newborn(admin, lambda job: job != context.job)
+        with suppress(SafetyRefusal):
+            await sweep_unfinished(admin, name, lambda job: job != context.job)
+
+    try:
+        newborn = await create_database(
+            admin,
+            newborn_name(context.job),
+            facts or restore.facts,
+            comment=unfinished_comment(context.job),
+        )
+        return await name_unfinished(admin, newborn, name)
+    except BaseException:
+        if not admin.closed:
+            await asyncio.shield(drop())
         raise
 
 

@@ -172,7 +172,7 @@ def finish(process: subprocess.Popen[str], timeout: float = 60.0) -> CommandResu
     return CommandResult(process.returncode, stdout, stderr)
 
 
-def wait_for_event(site: Site, wanted: Callable[[Event], bool], *, timeout: float = 30.0) -> Job:
+def wait_for_event(site: Site, wanted: Callable[[Event], bool], *, timeout: float = 60.0) -> Job:
     """Return the newest job as soon as its journal has an event of that kind."""
 
     def heard() -> bool:

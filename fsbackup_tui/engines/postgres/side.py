@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
@@ -14,13 +15,65 @@ from fsbackup_tui.domain.errors import LockHeld, PostgresError, SafetyRefusal
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
+from fsbackup_tui.engines.postgres.replay import CreatedDatabase
 
+_NEWBORN = "fsbackup-"
 _MARK = re.compile(r"fsbackup: unfinished restore by job (?P<job>\S+)\.")
 
 
 def unfinished_comment(job: str) -> str:
     """Return the comment that tells whose an unfinished database is."""
     return f"fsbackup: unfinished restore by job {job}. Not usable; may be dropped."
+
+
+def newborn_name(job: str) -> str:
+    """Return the name under which a side database is made, until it bears its mark.
+
+    Between CREATE DATABASE and COMMENT lies a moment in which only its name tells whose it is.
+    """
+    return _NEWBORN + job
+
+
+async def name_unfinished(
+    admin: Connection, newborn: CreatedDatabase, name: str
+) -> CreatedDatabase:
+    """Give a side database, which bears its mark now, its unfinished name.
+
+    Raises:
+        SafetyRefusal: the name was taken meanwhile.
+    """
+    try:
+        await admin.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                sql.Identifier(newborn.name), sql.Identifier(name)
+            )
+        )
+    except psycopg.errors.DuplicateDatabase as error:
+        raise SafetyRefusal(
+            f"NAME TAKEN: a database {name} came into being meanwhile.",
+            why="A restore never writes into a database that is there.",
+            fix="Choose another name for the copy.",
+        ) from error
+    return replace(newborn, name=name)
+
+
+async def sweep_newborn(admin: Connection, is_alive: Callable[[str], bool]) -> list[str]:
+    """Drop what jobs left that died while they made a side database; returns the jobs.
+
+    Call it under ``restore_lock``: then no job of another host is making one on this server.
+    """
+    rows = await fetch_all(
+        admin,
+        "SELECT datname::text, oid::int8 FROM pg_catalog.pg_database"
+        " WHERE datname ~ '^fsbackup-[0-9]{8}T[0-9]{6}Z-restore-[a-z0-9]+$'",
+    )
+    swept = []
+    for name, oid in rows:
+        job = name.removeprefix(_NEWBORN)
+        if not is_alive(job):
+            await drop_unfinished(admin, name, oid)
+            swept.append(job)
+    return swept
 
 
 @asynccontextmanager
