@@ -18,6 +18,7 @@ from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
+from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
@@ -88,7 +89,8 @@ async def _capture(
         last_good=last_good,
         plan=request.plan,
     )
-    part = await CAPTURES[context.loaded.config.sources[name].kind](run)
+    with writing(run.directory):
+        part = await CAPTURES[context.loaded.config.sources[name].kind](run)
     started = time.monotonic()
     # Every artifact is read back here: its hash is that of what lies on the disk.
     await asyncio.to_thread(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from fsbackup_tui.config.model import PostgresSource
 from fsbackup_tui.domain.anomaly import suspect_reasons
 from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.errors import TableLocked, ToolError
+from fsbackup_tui.domain.errors import TableLocked
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import (
     Artifact,
@@ -50,7 +48,7 @@ from fsbackup_tui.engines.postgres.progress import (
     dump_items,
 )
 from fsbackup_tui.engines.postgres.snapshot import SharedSnapshot, shared_snapshot
-from fsbackup_tui.operations.capture import CaptureRun, weights_of
+from fsbackup_tui.operations.capture import CaptureRun, copy_also, empty_directory, weights_of
 from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.guard import (
     GaveWay,
@@ -61,7 +59,6 @@ from fsbackup_tui.operations.guard import (
     watch_repository_space,
 )
 from fsbackup_tui.operations.target import postgres_source, source_address, target_text
-from fsbackup_tui.repository.leftovers import PART_MARKER_NAME
 
 _ATTEMPTS = 4
 _COUNTING_SESSIONS = 2
@@ -127,7 +124,7 @@ async def _captured(target: _Target) -> _Captured:
             run.context.report(
                 Warned(f"Gave way, tries again in {pause:.0f} s. Kept waiting: {gave_way.who}")
             )
-            _empty(run.directory)
+            empty_directory(run.directory)
             await asyncio.sleep(pause)
     raise TableLocked(f"NOT CAPTURED: {run.source}.")
 
@@ -255,7 +252,7 @@ async def _dump_and_count(
         named.append((schema[0], "schema"))
     if globals_name is not None:
         named.append((globals_name, "globals"))
-    named.extend((name, "also") for name in _copy_also(target))
+    named.extend((name, "also") for name in copy_also(run, target.source.also))
     warnings = [*dump.warnings, *([globals_problem] if globals_problem else [])]
     return _Captured(
         dump=dump,
@@ -369,30 +366,6 @@ def _facts(
     )
 
 
-def _copy_also(target: _Target) -> list[str]:
-    """Copy the files that belong with the dump (a Prisma schema, say) to ``also/``."""
-    names: list[str] = []
-    for path in target.source.also:
-        name = f"also/{path.name}"
-        if name in names:
-            raise ToolError(
-                f"NOT COPIED: two files of 'also' are called {path.name}.",
-                fix="Leave one of them out, or capture it under another source.",
-            )
-        copy = target.run.directory / name
-        copy.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            shutil.copyfile(path, copy)
-        except OSError as error:
-            raise ToolError(
-                f"NOT COPIED: {path}.",
-                why=error.strerror or str(error),
-                fix=f"Mend that, or take it out of {target.run.context.loaded.path.name}.",
-            ) from error
-        names.append(name)
-    return names
-
-
 def _part(target: _Target, captured: _Captured, started: datetime) -> PartManifest:
     run = target.run
     part = PartManifest(
@@ -410,14 +383,3 @@ def _part(target: _Target, captured: _Captured, started: datetime) -> PartManife
     for reason in reasons:
         run.context.report(Warned(f"SUSPECT: {reason}"))
     return replace(part, suspect=reasons)
-
-
-def _empty(directory: Path) -> None:
-    """Remove what a given-up attempt left in the part's directory."""
-    for path in directory.iterdir():
-        if path.name == PART_MARKER_NAME:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

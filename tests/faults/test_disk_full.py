@@ -88,6 +88,24 @@ def test_the_disk_is_full_in_mid_dump(
         assert os.statvfs(site.repository).f_bavail > before - 100
 
 
+def test_the_disk_is_full_when_the_dump_is_done(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    """What comes behind the dump (here a file of ``also:``) has no room left."""
+    url = make_database(server)
+    large = tmp_path / "schema.prisma"
+    large.write_bytes(bytes(20_000_000))
+    with site_on_disk(tmp_path, url, 12, also=[str(large)]) as site:
+        check_error(
+            site.run("backup", "daily", "--json"),
+            exit_code=1,
+            kind="disk-full",
+            what="DISK FULL: no space left",
+            fix="Free space there",
+        )
+        assert_clean(site, url)
+
+
 def test_the_disk_fills_slowly_and_the_dump_is_stopped_before_it_is_full(
     tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
 ) -> None:
