@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -39,6 +40,8 @@ def main() -> int:
     size = parse_size(arguments.size)
     if not isinstance(size, int):
         raise SystemExit("--size wants a size such as 1.6GB")
+    # Ended from outside, it still stops its server and removes what it made.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
     try:
         _say(f"server {arguments.bin}; generating {arguments.size} in {directory}")
