@@ -11,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from fsbackup_tui.domain.events import JobStarted
@@ -23,7 +25,7 @@ from tests.support.faults import fill, jobs_of, moving, processes_of, wait_for_e
 from tests.support.installs import doctored_wheel, install_wheel, make_environment, project_wheel
 from tests.support.jobs import journal_lines
 from tests.support.processes import is_running
-from tests.support.servers import execute
+from tests.support.servers import execute, query
 from tests.support.sites import Site, make_site
 from tests.support.tty import Tty, answer
 from tests.support.waiting import wait_until
@@ -64,19 +66,50 @@ def screen(site: Site) -> Iterator[Tty]:
     tty.close()
 
 
-def start_from_screen(site: Site, screen: Tty) -> Job:
-    """Start a backup by keys; return the job when its rows flow."""
+@contextmanager
+def standing(site: Site) -> Iterator[Callable[[], Job]]:
+    """Keep a backup from going on inside the block; called, it returns the job that stands still.
+
+    Everything but the connecting to the server is still before it then.
+    """
+    site.source = {"lock_timeout": "120s"}
+    site.write_config()
+    waits = (
+        "SELECT application_name FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND application_name LIKE 'fsbackup/%'"
+    )
+
+    def job() -> Job:
+        wait_until(
+            lambda: (
+                jobs_of(site) and (f"fsbackup/{jobs_of(site)[0].id}",) in query(site.url, waits)
+            ),
+            timeout=30,
+            what="the job waits for the table",
+        )
+        return load_job(jobs_of(site)[0].directory)
+
+    with psycopg.connect(site.url) as connection:
+        connection.execute("LOCK TABLE events_0 IN ACCESS EXCLUSIVE MODE")
+        yield job
+
+
+def start_from_screen(site: Site, screen: Tty) -> None:
+    """Start a backup by keys."""
     screen.until_text("PROD face-swap", "No recovery point yet.")
     screen.type("b")
     screen.until_text("Back up daily")
     answer(screen, "1", question="No, nothing")
-    screen.until(lambda _: jobs_of(site), what="the job is there")
-    return wait_for_event(site, moving)
+
+
+def runs(job: Job) -> bool:
+    """Whether the job runs, and with it its worker."""
+    job = load_job(job.directory)
+    return job.running and job.pid is not None and is_running(job.pid)
 
 
 def ends_well(job: Job, site: Site) -> None:
-    """Assert that the job runs, ends well, and that a new fsbackup shows it and its point."""
-    assert load_job(job.directory).running, "it ended too early to show anything"
+    """Assert that the job ends well, and that a new fsbackup shows it and its point."""
     wait_until(lambda: not load_job(job.directory).running, timeout=60, what="the job's end")
     ended = load_job(job.directory)
     assert ended.state == "ok", ended.problem
@@ -134,29 +167,32 @@ def test_the_tmux_session_of_a_backup_is_killed(site: Site, tmux: Tmux) -> None:
     face = tmux.open("backup", "daily")
     job = wait_for_event(site, moving)
     assert job.id in tmux.text()
+    assert runs(job)
     tmux.call("kill-session", "-t", "it")
     wait_until(lambda: not is_running(face), what="the command line is gone")
     ends_well(job, site)
 
 
 def test_the_tmux_session_of_the_application_is_killed(site: Site, tmux: Tmux) -> None:
-    face = tmux.open()
-    wait_until(lambda: "No recovery point yet." in tmux.text(), timeout=30)
-    tmux.call("send-keys", "-t", "it", "b")
-    wait_until(lambda: "Back up daily" in tmux.text())
+    with standing(site) as started:
+        face = tmux.open()
+        wait_until(lambda: "No recovery point yet." in tmux.text(), timeout=30)
+        tmux.call("send-keys", "-t", "it", "b")
+        wait_until(lambda: "Back up daily" in tmux.text())
 
-    def given() -> bool:
-        if "No, nothing" in tmux.text():
-            tmux.call("send-keys", "-t", "it", "1")
-            return False
-        return True
+        def given() -> bool:
+            if "No, nothing" in tmux.text():
+                tmux.call("send-keys", "-t", "it", "1")
+                return False
+            return True
 
-    wait_until(given)
-    job = wait_for_event(site, moving)
-    tmux.call("send-keys", "-t", "it", "2")
-    wait_until(lambda: "RUNNING" in tmux.text(), what="the job is shown")
-    tmux.call("kill-session", "-t", "it")
-    wait_until(lambda: not is_running(face), what="the application is gone")
+        wait_until(given)
+        job = started()
+        tmux.call("send-keys", "-t", "it", "2")
+        wait_until(lambda: "RUNNING" in tmux.text(), what="the job is shown")
+        tmux.call("kill-session", "-t", "it")
+        wait_until(lambda: not is_running(face), what="the application is gone")
+        assert runs(job)
     ends_well(job, site)
     again = Tty(site.command(), site.environ(), site.directory)
     try:
@@ -168,31 +204,34 @@ def test_the_tmux_session_of_the_application_is_killed(site: Site, tmux: Tmux) -
 
 
 def test_leaving_says_what_goes_on(site: Site, screen: Tty) -> None:
-    job = start_from_screen(site, screen)
-    screen.type("q")
-    assert screen.wait() == 0
-    tag = job.id.rpartition("-")[2]
-    assert f"You left. Backup {tag} runs on. Back: fsbackup" in screen.text()
+    with standing(site) as started:
+        start_from_screen(site, screen)
+        job = started()
+        screen.type("q")
+        assert screen.wait() == 0
+        tag = job.id.rpartition("-")[2]
+        assert f"You left. Backup {tag} runs on. Back: fsbackup" in screen.text()
+        assert runs(job)
     ends_well(job, site)
 
 
 def test_leaving_at_once_says_what_was_just_started(site: Site, screen: Tty) -> None:
     """The worker has not even given its first word when the application is left."""
-    screen.until_text("PROD face-swap", "No recovery point yet.")
-    screen.type("b")
-    screen.until_text("Back up daily")
-    answer(screen, "1", question="No, nothing")
-    screen.type("q")
-    assert screen.wait() == 0
-    (job,) = jobs_of(site)
-    tag = job.id.rpartition("-")[2]
-    assert f"You left. Backup {tag} runs on." in screen.text()
+    with standing(site) as started:
+        start_from_screen(site, screen)
+        screen.type("q")
+        assert screen.wait() == 0
+        job = started()
+        tag = job.id.rpartition("-")[2]
+        assert f"You left. Backup {tag} runs on." in screen.text()
     ends_well(job, site)
 
 
 def test_the_application_is_killed_and_the_worker_hung_up(site: Site, screen: Tty) -> None:
-    job = start_from_screen(site, screen)
+    start_from_screen(site, screen)
+    job = wait_for_event(site, moving)
     assert job.pid is not None
+    assert runs(job)
     os.kill(screen.pid, signal.SIGKILL)
     assert screen.wait() == -signal.SIGKILL
     os.kill(job.pid, signal.SIGHUP)
@@ -212,7 +251,7 @@ def test_a_second_terminal_attaches_and_detaches(site: Site) -> None:
             assert f"Detached. {job.id} runs on." in second.text()
         finally:
             second.close()
-        assert load_job(job.directory).running
+        assert runs(job)
         assert first.wait() == 0
         assert "Backed up:" in first.text()
     finally:
@@ -233,7 +272,7 @@ def test_ctrl_c_asks_and_leaves_it_running_unless_told_to_cancel(site: Site, rep
     finally:
         tty.close()
     if reply != "c\r":
-        assert load_job(job.directory).running
+        assert runs(job)
         return
     assert load_job(job.directory).state == "cancelled"
     assert site.points() == []
@@ -244,34 +283,31 @@ def test_another_version_is_installed_in_mid_backup(site: Site, tmp_path: Path) 
     python = make_environment(tmp_path / "venv")
     old = project_wheel(tmp_path / "dist")
     new = doctored_wheel(old, tmp_path / "doctored", version="99.9")
-    before = install_wheel(python, old)
-    # Long enough for an installation, which took so many seconds just now.
-    rate = MEGABYTES * 1000 / (2 * before + 2)
-    site.source = {**site.source, "max_rate": f"{rate:.0f}kB"}
-    site.write_config()
+    install_wheel(python, old)
     environ = {name: text for name, text in site.environ().items() if name != "PYTHONPATH"}
-    command = [str(python.parent / "fsbackup"), "--config", str(site.config)]
-    face = subprocess.Popen(
-        [*command, "backup", "daily", "--json"],
-        env=environ,
-        cwd=site.directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    job = wait_for_event(site, moving)
-    install_wheel(python, new)
-    told = subprocess.run([*command, "--version"], env=environ, capture_output=True, text=True)
-    assert told.stdout == "fsbackup 99.9\n"
-    broken = subprocess.run([*command, "list"], env=environ, capture_output=True, text=True)
-    assert "another version" in broken.stderr
-    (started,) = (
-        line.event for line in journal_lines(job.directory) if isinstance(line.event, JobStarted)
-    )
-    assert started.version != "99.9"
+    with standing(site) as started:
+        command = [str(python.parent / "fsbackup"), "--config", str(site.config)]
+        face = subprocess.Popen(
+            [*command, "backup", "daily", "--json"],
+            env=environ,
+            cwd=site.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        job = started()
+        install_wheel(python, new)
+        told = subprocess.run([*command, "--version"], env=environ, capture_output=True, text=True)
+        assert told.stdout == "fsbackup 99.9\n"
+        broken = subprocess.run([*command, "list"], env=environ, capture_output=True, text=True)
+        assert "another version" in broken.stderr
+        assert runs(job)
     ends_well(job, site)
     face.wait(timeout=30)
+    (started_event,) = (
+        line.event for line in journal_lines(job.directory) if isinstance(line.event, JobStarted)
+    )
     (point,) = site.points()
     manifest = (site.repository / "points" / str(point["id"]) / "manifest.json").read_text()
-    assert f'"{started.version}"' in manifest
+    assert f'"{started_event.version}"' in manifest
     assert "99.9" not in manifest
