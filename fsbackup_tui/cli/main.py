@@ -80,7 +80,7 @@ def run_command_line(argv: Sequence[str]) -> int:
         # What reads us has gone; keep the interpreter from failing on the same pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001 - the outermost edge of every command
+    except Exception as error:  # the outermost edge of every command
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         print_problem(_internal(error), as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)

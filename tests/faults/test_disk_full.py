@@ -32,6 +32,8 @@ from tests.support.faults import (
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sites import Site, make_site
 
+pytestmark = pytest.mark.machine
+
 
 def mount(*arguments: str) -> None:
     done = subprocess.run(("mount", *arguments), capture_output=True, text=True, check=False)

@@ -371,6 +371,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.machine
 def test_a_read_only_file_system_is_read_and_not_written(tiny_disk: Path) -> None:
     repository = make_repository(tiny_disk)
     point = make_point(repository, content=CONTENT).id
@@ -390,6 +391,7 @@ def test_a_read_only_file_system_is_read_and_not_written(tiny_disk: Path) -> Non
         sweep_leftovers(opened, lambda job: False)
 
 
+@pytest.mark.machine
 def test_a_full_disk_leaves_no_half_point(tiny_disk: Path) -> None:
     repository = make_repository(tiny_disk)
     whole = make_point(repository, content=CONTENT)

@@ -163,6 +163,7 @@ def tmux(site: Site) -> Iterator[Tmux]:
     tmux.close()
 
 
+@pytest.mark.machine
 def test_the_tmux_session_of_a_backup_is_killed(site: Site, tmux: Tmux) -> None:
     face = tmux.open("backup", "daily")
     job = wait_for_event(site, moving)
@@ -173,6 +174,7 @@ def test_the_tmux_session_of_a_backup_is_killed(site: Site, tmux: Tmux) -> None:
     ends_well(job, site)
 
 
+@pytest.mark.machine
 def test_the_tmux_session_of_the_application_is_killed(site: Site, tmux: Tmux) -> None:
     with standing(site) as started:
         face = tmux.open()

@@ -122,7 +122,7 @@ class Site:
 
     def partial_remains(self) -> list[Path]:
         """Whatever a run left unfinished in the repository."""
-        return [path for path in self.repository.rglob(".partial-*")]
+        return list(self.repository.rglob(".partial-*"))
 
 
 def make_site(
