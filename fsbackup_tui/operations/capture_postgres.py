@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from fsbackup_tui.config.model import PostgresSource
 from fsbackup_tui.domain.anomaly import suspect_reasons
 from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.errors import TableLocked
+from fsbackup_tui.domain.errors import PostgresError, TableLocked
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import (
     Artifact,
@@ -307,6 +307,13 @@ async def _dump(
         # An exclusive lock queued behind ours keeps pg_dump's workers from theirs: the same
         # case as being waited for, seen from the other side.
         raise GaveWay(error.why or error.what) from error
+    except PostgresError as error:
+        if type(error) is PostgresError:
+            # A parallel dump's leader may know no more than that a worker of its died: where
+            # the server has gone, the monitor's session tells.
+            with plain_errors(target.address):
+                await monitor.execute("SELECT 1")
+        raise
     progress.finish()
     return result
 
