@@ -75,7 +75,7 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.operations.status import site_zone
     from fsbackup_tui.repository.reader import PointReader
 
-    point = find_point(context, arguments.point, any_trust=True)
+    point = find_point(context, arguments.point)
     reader = PointReader(context.repository(), point.id)
     try:
         parts = reader.parts()

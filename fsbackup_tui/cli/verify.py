@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.operations.requests import VerifyRequest
 
-    point = find_point(context, arguments.point, any_trust=True)
+    point = find_point(context, arguments.point)
     return run_request(
         VerifyRequest(point=point.id, level=arguments.level), context, summary=_summary
     )

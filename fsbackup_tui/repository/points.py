@@ -54,13 +54,16 @@ def resolve_point(
     raise _not_found(points, wanted)
 
 
-def usable(point: PointSummary, part: str | None = None) -> bool:
-    """Whether ``latest`` may mean this point: whole, sound, not suspect, with data and part."""
+def usable(point: PointSummary, part: str | None = None, *, data: bool = True) -> bool:
+    """Whether ``latest`` may mean this point: whole, sound, not suspect, with data and part.
+
+    ``data`` is not asked for where the plan was named: a plan of schemas has none.
+    """
     return (
         point.whole
         and point.trust > Trust.INCOMPLETE
         and not point.suspect
-        and point.holds_data
+        and (point.holds_data or not data)
         and _has_part(point, part)
     )
 
@@ -85,10 +88,10 @@ def _with_part(point: PointSummary, part: str | None) -> PointSummary:
     )
 
 
-def _allowed(point: PointSummary, part: str | None, any_trust: bool) -> bool:
+def _allowed(point: PointSummary, part: str | None, any_trust: bool, *, data: bool = True) -> bool:
     if any_trust:
         return point.whole and _has_part(point, part)
-    return usable(point, part)
+    return usable(point, part, data=data)
 
 
 def _latest(
@@ -97,7 +100,7 @@ def _latest(
     chosen = [
         point
         for point in points
-        if (not plan or point.plan == plan) and _allowed(point, part, any_trust)
+        if (not plan or point.plan == plan) and _allowed(point, part, any_trust, data=not plan)
     ]
     if chosen:
         return max(chosen, key=capture_order)

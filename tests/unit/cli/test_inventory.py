@@ -163,7 +163,7 @@ def test_show_tells_everything_of_a_point(commands: Commands) -> None:
     rows = [line.split()[-1] for line in text.splitlines() if " public." in line]
     assert rows == ["public.videos", "public.log", "public.users"]
     assert "~1 000 000" in text
-    document = commands.run("show", as_json=True, point="latest")
+    document = commands.run("show", as_json=True, point=point.id)
     assert document["id"] == point.id
     assert document["path"] == str(directory)
     assert document["levels"]["readable"]["ok"] is False

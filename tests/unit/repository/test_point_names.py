@@ -133,3 +133,11 @@ def test_an_hour_that_comes_twice_is_refused_with_both_meanings() -> None:
 def test_an_hour_that_never_was_is_refused() -> None:
     with pytest.raises(PointNotFound, match="never was"):
         parse_moment("2026-03-29T02:30", BERLIN)
+
+
+def test_a_plan_of_schemas_has_a_latest_point_when_it_is_named() -> None:
+    assert resolved("latest:schema") == "cccc"
+    only = [POINTS[2]]
+    with pytest.raises(PointNotFound, match="NO LATEST POINT") as caught:
+        resolve_point(only, "latest", zone=BERLIN)
+    assert "1 without data" in caught.value.why
