@@ -138,7 +138,7 @@ def _answer(state: InventoryState, *, brief: bool = False) -> _Found:
     data = [point for point in state.newest if point.holds_data]
     finished = [point for point in data if not point.running]
     if not finished:
-        return _no_points(state, running=any(point.running for point in data))
+        return _no_points(state, running=any(point.running for point in state.newest))
     good = [point for point in finished if _is_usable(point)]
     newest = next((point for point in finished if not _is_unfinished(point)), finished[0])
     proven = next((point for point in good if point.trust is Trust.PROVEN), None)

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,6 +68,7 @@ class FsbackupApp(App[int], inherit_bindings=False):
         self.seen = start.seen
         self.overview = first_overview(start.seen, start.now())
         self.last_problem: Problem | None = None
+        self.told_when_ended: set[str] = set()
         self.site_watch = SiteWatch(self)
         self.mouse_on = start.settings.mouse
         self.ended_by: int | None = None
@@ -98,7 +99,22 @@ class FsbackupApp(App[int], inherit_bindings=False):
         """Take an event; keys that come while the screens are taken down have no screen."""
         if isinstance(event, events.InputEvent) and (self._exit or not self.screen_stack):
             return
+        if isinstance(event, events.Key):
+            if isinstance(self.screen, FrameScreen):
+                self.screen.forget_message()
+            if event.key.startswith("alt+") and event.character is None:
+                event = self._after_escape(event)
         await super().on_event(event)
+
+    def _after_escape(self, event: events.Key) -> events.Key:
+        """Take Esc and the key that came in one packet as the two that they were.
+
+        No key of ours is with Alt, and a slow line delivers in bunches.
+        """
+        name = event.key.removeprefix("alt+")
+        character = name if len(name) == 1 else None
+        self.call_later(self.post_message, events.Key(name, character))
+        return events.Key("escape", None)
 
     def clear_selection(self) -> None:
         """Do nothing before the first screen is there: from Python 3.12 on its fields ask first."""
@@ -126,10 +142,22 @@ class FsbackupApp(App[int], inherit_bindings=False):
 
     def set_overview(self, overview: Overview) -> None:
         """Take a new overview and let the screens of this mode show it."""
-        self.overview = overview
+        before, self.overview = self.overview, overview
+        self._tell_ended(before)
         for screen in self.screen_stack:
             if isinstance(screen, FrameScreen) and screen.is_mounted:
                 screen.take_overview()
+
+    def _tell_ended(self, before: Overview) -> None:
+        """Say at once that a job failed which ran, or was started, before one's eyes."""
+        followed = self.told_when_ended | set(before.running)
+        for label in followed & self.overview.failed.keys():
+            problem = self.overview.failed[label]
+            if problem is not None and isinstance(self.screen, FrameScreen):
+                what = f"{label} FAILED: {problem.what}"
+                self.screen.say_problem(replace(problem, what=what))
+        ended = set(before.running) - set(self.overview.running)
+        self.told_when_ended -= ended | self.overview.failed.keys()
 
     def refresh_overview(self) -> None:
         """Look at the site at once."""

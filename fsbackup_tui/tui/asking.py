@@ -98,6 +98,7 @@ def start(screen: FrameScreen, request: Request) -> None:
     screen.say(f"Starting {request.operation}…")
 
     def started(job: JobRow) -> None:
+        screen.site_app.told_when_ended.add(job.label)
         screen.say(f"{job.label} runs. 2 shows it; it goes on when you leave.", "good")
         screen.site_app.refresh_overview()
         screen.tick()

@@ -19,6 +19,7 @@ from fsbackup_tui.operations.requests import Request
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]
 ORDERS: tuple[Order, ...] = ("newest", "oldest", "largest", "least trusted")
+StageState = Literal["waiting", "running", "ok", "failed", "cancelled", "lost"]
 JobState = Literal["running", "ok", "failed", "cancelled", "lost"]
 
 
@@ -40,7 +41,8 @@ class Overview:
 
     ``answer`` is the answer line; ``blocked`` says, by action
     (``backup``, ``verify``, ``inventory``), why it can't be done now; ``revision`` is another
-    whenever the points may be others.
+    whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
+    ``failed`` has those that were lost, too.
     """
 
     site: str = ""
@@ -52,6 +54,7 @@ class Overview:
     plans: tuple[str, ...] = ()
     alerts: tuple[Alert, ...] = ()
     running: tuple[str, ...] = ()
+    failed: Mapping[str, Problem | None] = field(default_factory=dict)
     revision: int = 0
     blocked: Mapping[str, Problem] = field(default_factory=dict)
 
@@ -93,6 +96,7 @@ class JobRow:
     total: float | None = None
     unit: str = "bytes"
     what: str = ""
+    problem: Problem | None = None
 
     @property
     def label(self) -> str:
@@ -110,7 +114,7 @@ class StageView:
     """One stage of a job: ``state`` is waiting, running or how it ended."""
 
     name: str
-    state: Literal["waiting", "running", "ok", "failed", "cancelled"]
+    state: StageState
     seconds: float | None = None
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SMALLEST = (40, 10)
 MINUTE = 60.0
+READ_SECONDS = 3.0
 _CHOICE_FOOT = ("choice-take", "choice-down", "back")
 Result = TypeVar("Result")
 
@@ -63,6 +64,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self._timers_running: list[Timer] = []
         self._busy: set[str] = set()
         self._status: Line = ()
+        self._said_at: float | None = None
         self._corner: Line = ()
         self._overview = Overview()
 
@@ -153,10 +155,19 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.FOOT
         self.query_one("#foot", LineWidget).show(keys_line(foot, app.remapped, width))
 
-    def say(self, text: str, role: Role = "accent") -> None:
-        """Put a message into the status line, where it stays until the next."""
+    def say(self, text: str, role: Role = "accent", *, stays: bool = False) -> None:
+        """Put a message into the status line, until the next or until it was read and a key came.
+
+        One that ``stays`` goes with the next only.
+        """
         self._status = line(" ", (text.splitlines()[0] if text else "", role))
+        self._said_at = None if stays or not text else self.site_app.clock()
         self._paint_status()
+
+    def forget_message(self) -> None:
+        """Take away a message that has been there long enough to be read."""
+        if self._said_at is not None and self.site_app.clock() - self._said_at >= READ_SECONDS:
+            self.say("")
 
     def corner(self, shown: Line) -> None:
         """Put something at the right end of the status line: where the cursor is."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from fsbackup_tui.domain.events import CommandStarted, TableDone
 from fsbackup_tui.jobs.feed import FeedStage, JobFeed
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.journal import JournalTail
 from fsbackup_tui.jobs.layout import JOURNAL, OUTPUT
-from fsbackup_tui.tui.data import JobRow, JobView, StageView, TableView
+from fsbackup_tui.tui.data import JobRow, JobView, StageState, StageView, TableView
 
 _LOG_SHOWN = 300
 # The state of the worker (alive, lost) is asked for once in so many looks at the journal.
@@ -36,6 +38,7 @@ def job_row(job: Job) -> JobRow:
         total=None if progress is None else progress.total,
         unit="bytes" if progress is None else progress.unit,
         what="" if job.problem is None or job.running else job.problem.what,
+        problem=None if job.running else job.problem,
     )
 
 
@@ -75,10 +78,13 @@ class LiveWatch:
         row = job_row(job)
         progress = feed.progress
         if row.state == "running" and progress is not None:
-            row = JobRow(
-                row.id, row.operation, row.subject, row.state, row.started, row.finished,
-                feed.stage or "", progress.done, progress.total, progress.unit, row.what,
-            )  # fmt: skip
+            row = replace(
+                row,
+                stage=feed.stage or "",
+                done=progress.done,
+                total=progress.total,
+                unit=progress.unit,
+            )
         log = [
             f"WARN  {line.text}" if line.kind == "warning" else line.text
             for line in feed.log
@@ -86,7 +92,7 @@ class LiveWatch:
         ]
         return JobView(
             row=row,
-            stages=tuple(_stage(stage, feed) for stage in feed.stages),
+            stages=tuple(_stage(stage, feed, job) for stage in feed.stages),
             detail="" if progress is None else progress.detail,
             active=() if progress is None else tuple(progress.active),
             rate=feed.rate,
@@ -118,7 +124,7 @@ def _tables(events: Iterable[TableDone]) -> tuple[TableView, ...]:
     return tuple(merged.values())
 
 
-def _stage(stage: FeedStage, feed: JobFeed) -> StageView:
+def _stage(stage: FeedStage, feed: JobFeed, job: Job) -> StageView:
     if stage.outcome is not None:
         return StageView(stage.name, stage.outcome, stage.seconds)
     if stage.started is None:
@@ -126,10 +132,9 @@ def _stage(stage: FeedStage, feed: JobFeed) -> StageView:
     if feed.outcome is not None:
         return StageView(stage.name, "failed" if feed.outcome == "failed" else "cancelled")
     until = feed.updated or stage.started
-    return StageView(stage.name, "running", (until - stage.started).total_seconds())
+    state: StageState = "lost" if job.state == "lost" else "running"
+    return StageView(stage.name, state, (until - stage.started).total_seconds())
 
 
 def _command(command: CommandStarted) -> str:
-    import shlex
-
     return shlex.join(command.argv)

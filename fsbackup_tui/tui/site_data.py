@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +16,7 @@ from fsbackup_tui.config.load import LoadedConfig, load_config, site_environment
 from fsbackup_tui.config.model import SecretCommand
 from fsbackup_tui.domain.errors import (
     FsbackupError,
+    LockHeld,
     PointDamaged,
     PointNotFound,
     Problem,
@@ -28,6 +29,7 @@ from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.secrets import read_secret
+from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.jobs.supervisor import (
     cancel_job,
     find_job,
@@ -37,7 +39,13 @@ from fsbackup_tui.jobs.supervisor import (
     start_job,
 )
 from fsbackup_tui.operations.requests import Request
-from fsbackup_tui.operations.status import Status, gather_status
+from fsbackup_tui.operations.status import (
+    Status,
+    gather_status,
+    open_site_repository,
+    restore_command_lines,
+)
+from fsbackup_tui.operations.wording import when_text
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
@@ -138,8 +146,12 @@ class LiveSite:
             config=str(loaded.path),
             repository=str(config.repository),
             plans=tuple(config.plans),
-            alerts=tuple(self._alerts(status, secrets)),
+            alerts=(
+                *self._alerts(status, secrets),
+                *failed_backups(jobs, self._now(), status.zone),
+            ),
             running=tuple(job_row(job).label for job in jobs if job.running),
+            failed={job_row(job).label: job.problem for job in jobs if _has_failed(job)},
             revision=status.revision,
             blocked=self._blocked(status, secrets),
         )
@@ -247,18 +259,12 @@ class LiveSite:
         if self._reading is None:
             repository: Repository | None = None
             with suppress(RepositoryError):
-                repository = self._open_repository()
+                repository = open_site_repository(self._loaded, self._environ)
             self._follow(repository)
         reading = self._reading
         if reading is None:
             raise RepositoryUnwritable("CATALOGUE NOT OPENED.", fix="fsbackup doctor")
         return reading.catalogue
-
-    def _open_repository(self) -> Repository:
-        from fsbackup_tui.repository.layout import open_repository
-
-        config = self._loaded.config
-        return open_repository(config.repository, site=config.site)
 
     def count(self, query: PointQuery) -> int:
         """Return how many points the query matches."""
@@ -280,17 +286,17 @@ class LiveSite:
         summary = self._catalogue().point(point)
         if summary is None:
             raise PointNotFound(f"POINT GONE: {point} is not in the repository any more.")
-        repository = self._repository() or self._open_repository()
+        repository = self._repository() or open_site_repository(self._loaded, self._environ)
         reader = PointReader(repository, point)
-        commands = tuple(
-            f"fsbackup restore {point} --part {part.source} --beside NAME"
-            for part in summary.parts
-            if part.kind == "postgres" and part.trust is not Trust.DAMAGED and not summary.running
-        )
         try:
             manifest, problem = reader.manifest, None
         except PointDamaged as error:
             manifest, problem = None, error.problem()
+        commands: tuple[str, ...] = ()
+        sound = tuple(part for part in summary.parts if part.trust is not Trust.DAMAGED)
+        if not summary.running:
+            parts = manifest.parts if manifest is not None else ()
+            commands = restore_command_lines(replace(summary, parts=sound), parts)
         if manifest is None and problem is None:
             words = "is still being written" if summary.running else "was never finished"
             why = "Parts that stand whole in it can be restored by name."
@@ -325,6 +331,30 @@ class LiveSite:
             if self._reading is not None:
                 self._reading.catalogue.close()
                 self._reading = None
+
+
+def _has_failed(job: Job) -> bool:
+    return job.state in ("failed", "lost") and job.problem is not None
+
+
+def failed_backups(jobs: Sequence[Job], now: datetime, zone: tzinfo) -> Iterator[Alert]:
+    """Yield an alert for every plan whose last backup failed or was lost; newest job first.
+
+    A run that found its plan busy is none: the run that held the lock tells of that plan.
+    """
+    told: set[str] = set()
+    for job in jobs:
+        plan, problem = getattr(job.request, "plan", None), job.problem
+        if job.operation != "backup" or job.state in ("running", "cancelled") or plan is None:
+            continue
+        if plan in told or (problem is not None and problem.kind == LockHeld.kind):
+            continue
+        told.add(plan)
+        if problem is None or not _has_failed(job):
+            continue
+        when = when_text(job.started, now, zone)
+        fix = "\n".join(filter(None, (problem.what, problem.why, problem.fix)))
+        yield Alert(f"BACKUP {job.state.upper()}: plan {plan}, {when}.", fix)
 
 
 class suppress_into:  # noqa: N801 - reads as a statement, like contextlib.suppress

@@ -176,9 +176,9 @@ def make_manifest(point: PointSummary, tables: int = 5) -> Manifest:
         finished=point.created + timedelta(seconds=40),
         artifacts=(Artifact("database.dump/toc.dat", "dump", 310_000_000, "0f" * 32),),
         restore_commands=(
-            "sha256sum -c SHA256SUMS",
+            "(cd db && sha256sum -c SHA256SUMS)",
             "createdb -T template0 -E UTF8 NAME",
-            "pg_restore -j4 --no-owner -d NAME database.dump",
+            "pg_restore -j4 --no-owner -d NAME db/database.dump",
         ),
         warnings=("table events was locked for 12 s",),
         postgres=facts,

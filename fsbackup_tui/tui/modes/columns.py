@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -52,6 +53,7 @@ JOB_COLUMNS = (
     Column("what", "WHAT", 0),
 )
 _MARK = 3
+_POINT_TIME = re.compile(r"\b\d{8}T\d{6}Z-")
 _GAP = 2
 
 
@@ -184,9 +186,16 @@ def _state_text(job: JobRow) -> str:
     return job.state if job.state == "ok" else job.state.upper()
 
 
+def _brief(subject: str) -> str:
+    """Return the subject with points by plan and tag: in a list their times tell nothing new."""
+    return _POINT_TIME.sub("", subject)
+
+
 def job_row(job: JobRow, width: int, marked: bool, *, now: datetime, zone: tzinfo) -> Line:
     """Return a job's row."""
-    what = job.what or " ".join(part for part in (job.subject, job.stage) if part)
+    # A stage that is called as the job tells nothing more.
+    stage = "" if job.stage == job.operation else job.stage
+    what = job.what or " ".join(part for part in (_brief(job.subject), stage) if part)
     cells: dict[str, tuple[str, Role]] = {
         "started": ("-" if job.started is None else when_text(job.started, now, zone), "text"),
         "job": (job.label, "text"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
+
+from rich.cells import cell_len
 
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
 from fsbackup_tui.tui.data import PointDetails
-from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, wrapped
+from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, printable, width_of, wrapped
 from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
 
 _LABEL = 11
@@ -20,7 +23,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
         *summary_lines(details.summary, width, now=now, zone=zone),
         *_problem(details, width),
         *_commands(details, width),
-        *_captured(details, now, zone),
+        *_captured(details, width, now, zone),
         *_parts(details.manifest, width),
     ]
 
@@ -35,7 +38,7 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         _fact("Trust", f"{word}, {point.trust.word}" if point.suspect else word, role),
     ]
     for name, check in point.levels.items():
-        outcome = "held" if check.ok else "FAILED"
+        outcome = "ok" if check.ok else "FAILED"
         at = when_text(check.at, now, zone)
         job = check.job.rpartition("-")[2]
         text = f"{name} {outcome}, {at}, {duration_text(check.seconds)}, job {job}"
@@ -50,9 +53,13 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         lines.extend(_facts("Problem", problem, width, "bad"))
     if point.reason:
         lines.extend(_facts("Reason", point.reason, width))
+    if point.running:
+        lines.append(_fact("Size", "- (2 shows how far the backup is)"))
+        return lines
     sizes = f"{size_text(point.bytes)} stored, database {size_text(point.database_bytes)}"
     lines.append(_fact("Size", sizes))
-    lines.append(_fact("Rows", f"{count_text(point.rows)} ({change_text(point.rows_change)})"))
+    change = "" if point.rows_change is None else f" ({change_text(point.rows_change)})"
+    lines.append(_fact("Rows", count_text(point.rows) + change))
     return lines
 
 
@@ -96,18 +103,21 @@ def _commands(details: PointDetails, width: int) -> Iterator[Line]:
         if not part.restore_commands:
             continue
         yield from _title(f"Restore {part.source} with stock tools alone")
-        for row in wrapped(f"cd {details.path}", width - 4, indent="  "):
-            yield line("   ", *row)
-        for command in part.restore_commands:
-            for text in command.splitlines():
-                for row in wrapped(text, width - 4, indent="  "):
-                    yield line("   ", *row)
+        for text in stock_commands(details.path, part):
+            for row in wrapped(text, width - 4, indent="  "):
+                yield line("   ", *row)
 
 
-def _captured(details: PointDetails, now: datetime, zone: tzinfo) -> Iterator[Line]:
+def stock_commands(path: str, part: PartManifest) -> list[str]:
+    """Return what restores a part with stock tools, line by line, from the point's directory."""
+    lines = (text for command in part.restore_commands for text in command.splitlines())
+    return [f"cd {shlex.quote(path)}", *lines]
+
+
+def _captured(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> Iterator[Line]:
     manifest = details.manifest
     yield from _title("How it was taken")
-    yield _fact("Path", details.path)
+    yield from _facts("Path", details.path, width)
     if manifest is None:
         return
     seconds = (manifest.finished - manifest.started).total_seconds()
@@ -118,8 +128,9 @@ def _captured(details: PointDetails, now: datetime, zone: tzinfo) -> Iterator[Li
         phases = ", ".join(
             f"{name} {duration_text(took)}" for name, took in manifest.phases.items()
         )
-        yield _fact("Phases", phases)
-    yield _fact("By", f"{manifest.operator} on {manifest.host}, fsbackup {manifest.tool_version}")
+        yield from _facts("Phases", phases, width)
+    by = f"{manifest.operator} on {manifest.host}, fsbackup {manifest.tool_version}"
+    yield from _facts("By", by, width)
     yield _fact("Job", manifest.job)
 
 
@@ -163,7 +174,8 @@ def _database(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[
 
 
 def _tables(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[Line]:
-    name_width = max(20, min(60, width - 36))
+    longest = max((cell_len(printable(table.qualified)) for table in facts.tables), default=0)
+    name_width = max(20, min(longest, 60, width - 34))
     number = len(facts.tables)
     yield from _title(f"{number} table{'s' if number != 1 else ''} of {part.source}")
     titles = (
@@ -175,9 +187,12 @@ def _tables(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[Li
         about = "" if table.rows is None or table.counted else "~"
         rows = pad(about + count_text(table.rows), 14, right=True)
         remark = "data left out" if table.data_excluded else table.note
-        yield line(
-            "   ",
-            pad(line(table.qualified)[0].text, name_width),
-            f"  {rows}  {pad(size_text(table.bytes), 8, right=True)}",
-            (f"  {remark}" if remark else "", "warn"),
-        )
+        size = pad(size_text(table.bytes), 8, right=True)
+        row = line("   ", pad(printable(table.qualified), name_width), f"  {rows}  {size}")
+        room = width - width_of(row) - 2
+        if cell_len(remark) <= room:
+            yield line(*row, (f"  {remark}" if remark else "", "warn"))
+            continue
+        yield row
+        for below in wrapped(remark, width - 6, "warn"):
+            yield line("     ", *below)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,12 +25,6 @@ from fsbackup_tui.tui.widgets.choice import ChoicePanel
 from fsbackup_tui.tui.widgets.line_list import LineList, TextView
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 from fsbackup_tui.tui.widgets.paged_table import PAGE_ROWS, PagedTable, PageWanted
-
-
-def restore_command(point: PointSummary) -> str:
-    """Return the command that restores the point's first part beside the live database."""
-    part = point.parts[0].source if point.parts else "db"
-    return f"fsbackup restore {point.id} --part {part} --beside NAME"
 
 
 class InventoryScreen(FrameScreen):
@@ -189,6 +183,12 @@ class InventoryScreen(FrameScreen):
             return problem_page(self.site_app.overview.blocked["inventory"], self.size.width)
         if not self._counted_once or not self.site_app.checked:
             return [line("   ", ("reading the inventory…", "muted"))]
+        if self.site_app.overview.running:
+            return [
+                line(),
+                line("   ", ("No recovery point yet.", "warn")),
+                line("   A job is running: 2 shows how far it is."),
+            ]
         return [
             line(),
             line("   ", ("No recovery point yet.", "warn")),
@@ -226,7 +226,7 @@ class InventoryScreen(FrameScreen):
         box = self.query_one("#filter", Input)
         box.value = self._query.text
         box.focus(scroll_visible=False)
-        self.say("Enter keeps the filter, Esc shows all again")
+        self.say("Enter keeps the filter, Esc shows all again", stays=True)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while the text is typed."""
@@ -254,13 +254,23 @@ class InventoryScreen(FrameScreen):
         self.focus_body()
 
     def action_copy(self) -> None:
-        """Copy the restore command of the point under the cursor."""
-        point = self.table.current()
-        if point is not None:
-            self.site_app.copy(self, restore_command(point))
+        """Copy the restore commands of the point under the cursor."""
+        self._with_commands(lambda _point, texts: self.site_app.copy(self, "\n".join(texts)))
 
     def action_show(self) -> None:
-        """Show the restore command alone on the screen."""
-        point = self.table.current()
-        if point is not None:
-            self.site_app.show_by_hand([point.id, restore_command(point)])
+        """Show the restore commands alone on the screen."""
+        self._with_commands(lambda point, texts: self.site_app.show_by_hand([point, *texts]))
+
+    def _with_commands(self, then: Callable[[str, Sequence[str]], None]) -> None:
+        data, point = self.site_app.data, self.table.current()
+        if data is None or point is None:
+            self.say("Copy: there is no point to restore yet", "warn")
+            return
+
+        def taken(commands: Sequence[str]) -> None:
+            if commands:
+                then(point.id, commands)
+            else:
+                self.say("Copy: nothing in this point can be restored", "warn")
+
+        self.in_thread("commands", lambda: data.details(point.id).commands, taken)

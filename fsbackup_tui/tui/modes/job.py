@@ -83,7 +83,7 @@ class JobScreen(FrameScreen):
         running = view.row.state == "running"
         numbers: list[Line] = [live.title_line(view, now=now, zone=zone), live.stages_line(view)]
         if running:
-            numbers += [live.progress_line(view), live.numbers_line(view, now)]
+            numbers += [live.progress_line(view, width), live.numbers_line(view, now, width)]
             numbers.append(live.active_line(view))
         self._show("#numbers", numbers)
         self._show("#outcome", live.outcome_lines(view, width)[:12])
@@ -100,13 +100,14 @@ class JobScreen(FrameScreen):
         if self._which != "tables" or not self.has_class("-tall"):
             tail.styles.height = 0
             return
-        rows = max(5, self.size.height // 3 - 3)
+        rows = min(max(5, self.size.height // 3 - 3), max(1, len(self._view.log)))
         logged = self._view.log
         skipped = max(0, len(logged) - rows) + self._view.log_skipped
         head = line(
             " ", ("Log", "heading"), (f"  {skipped} lines above" if skipped else "", "muted")
         )
-        tail.styles.height = rows + 1
+        if tail.styles.height is None or tail.styles.height.value != rows + 1:
+            tail.styles.height = rows + 1
         shown = [line("   ", text) for text in logged[-rows:]] or [line("   ", ("-", "muted"))]
         tail.show(head, *shown)
 

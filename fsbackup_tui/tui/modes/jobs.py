@@ -12,9 +12,10 @@ from fsbackup_tui.tui.asking import ask_backup, ask_cancel
 from fsbackup_tui.tui.data import JobRow, Overview
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, bindings
-from fsbackup_tui.tui.lines import line
+from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes.columns import JOB_COLUMNS, heading, job_row
 from fsbackup_tui.tui.modes.job import JobScreen
+from fsbackup_tui.tui.texts import problem_lines, problem_page
 from fsbackup_tui.tui.widgets.line_list import LineList, LineTexts
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
@@ -68,8 +69,9 @@ class JobsScreen(FrameScreen):
             self.in_thread("jobs", data.jobs, self._take)
 
     def overview_changed(self, before: Overview) -> None:
-        """Look at once when the site was just read."""
+        """Look at once when the site was just read; say so where it can't be."""
         if self._jobs is None:
+            self._paint()
             self.tick()
 
     def _take(self, jobs: Sequence[JobRow]) -> None:
@@ -100,6 +102,8 @@ class JobsScreen(FrameScreen):
                 job_row(job, width, index == listing.cursor, now=now, zone=zone)
                 for index, job in enumerate(jobs)
             ]
+        elif jobs is None and "jobs" in app.overview.blocked:
+            rows = problem_page(app.overview.blocked["jobs"], width)
         elif jobs is None:
             rows = [line("   ", ("reading the jobs…", "muted"))]
         else:
@@ -108,9 +112,24 @@ class JobsScreen(FrameScreen):
                 line("   ", ("No job has run here yet.", "warn"), "  b backs up now."),
             ]
         listing.show(rows)
-        current = self.current()
-        note = current.what if current is not None else ""
-        self.query_one("#note", LineWidget).show(line("   ", (note, "bad")))
+        self._paint_note()
+
+    def _paint_note(self) -> None:
+        """Tell what, why and next of a failed job below the list, so far as there is room."""
+        job, width = self.current(), self.size.width
+        rows: list[Line] = []
+        if job is not None and job.problem is not None:
+            rows = [line("  ", *row) for row in problem_lines(job.problem, width - 2)]
+        elif job is not None and job.what:
+            rows = [line("   ", (job.what, "bad"))]
+        note = self.query_one("#note", LineWidget)
+        room = max(1, self.size.height // 3)
+        if len(rows) > room:
+            rows = [*rows[: room - 1], line("   ", ("… Enter shows all", "muted"))]
+        height = len(rows)
+        if note.styles.height is None or note.styles.height.value != height:
+            note.styles.height = height
+        note.show(*rows)
 
     def on_line_list_moved(self) -> None:
         """Put the mark where the cursor is."""

@@ -14,13 +14,16 @@ from fsbackup_tui.tui.modes.columns import percent_text, state_role, took
 View = Literal["tables", "log", "commands"]
 VIEWS: tuple[View, ...] = ("tables", "log", "commands")
 _BAR_CELLS = 28
+_WIDEST_BAR = 60
 _STAGES: dict[str, tuple[str, Role]] = {
     "waiting": ("-", "muted"),
     "running": ("RUNNING", "accent"),
     "ok": ("done", "good"),
     "failed": ("FAILED", "bad"),
     "cancelled": ("cancelled", "warn"),
+    "lost": ("LOST", "bad"),
 }
+_NARROW = 78
 
 
 def title_line(view: JobView, *, now: datetime, zone: tzinfo) -> Line:
@@ -58,33 +61,39 @@ def bar_text(done: float | None, total: float | None, cells: int = _BAR_CELLS) -
     return "[" + "#" * filled + "." * (cells - filled) + "]"
 
 
-def progress_line(view: JobView) -> Line:
-    """Return the bar, the percentage and what is being done; pieces keep their widths."""
+def progress_line(view: JobView, width: int = 80) -> Line:
+    """Return the bar, the percentage and what is being done; pieces keep their widths.
+
+    What is being done is left out where ``active_line`` tells the same below.
+    """
     row = view.row
+    detail = "" if view.detail == ", ".join(view.active) else view.detail
+    cells = max(_BAR_CELLS, min(_WIDEST_BAR, width - 52))
     return line(
         " ",
-        (bar_text(row.done, row.total), "accent"),
+        (bar_text(row.done, row.total, cells), "accent"),
         (f" {percent_text(row.done, row.total):>5}  ", "text"),
-        (view.detail, "text"),
+        (detail, "text"),
     )
 
 
-def numbers_line(view: JobView, now: datetime) -> Line:
+def numbers_line(view: JobView, now: datetime, width: int = 80) -> Line:
     """Return amount, rate, time left and time used, each in its own fixed place."""
     row = view.row
     amount = _amount(row.done, row.unit)
     if row.total:
-        amount += f" of {_amount(row.total, row.unit)}"
+        done = amount.removesuffix(f" {row.unit}")
+        amount = f"{done} of {_amount(row.total, row.unit)}"
+    narrow = width < _NARROW
     rate = "-" if view.rate is None else f"{_amount(view.rate, row.unit)}/s"
     return line(
         " ",
-        pad(amount, 26),
-        ("  rate ", "muted"),
-        pad(rate, 13),
+        pad(amount, 20 if narrow else 26),
+        (" " if narrow else "  rate ", "muted"),
+        pad(rate, 11 if narrow else 13),
         ("ETA ", "muted"),
         pad(duration_text(view.eta_seconds) if row.state == "running" else "-", 11),
-        ("used ", "muted"),
-        pad(duration_text(took(row, now)), 11),
+        *(() if narrow else (("used ", "muted"), pad(duration_text(took(row, now)), 11))),
     )
 
 
@@ -146,7 +155,9 @@ def _tables(view: JobView, width: int) -> Iterator[Line]:
     yield line("   ", ("  ".join(titles), "muted"))
     if view.tables_skipped:
         yield line("   ", (f"{count_text(view.tables_skipped)} tables before these", "muted"))
-    for table in reversed(view.tables):
+    newest = list(reversed(view.tables))
+    newest.sort(key=lambda table: table.bytes is None)
+    for table in newest:
         yield _table(table, name_width)
     if not view.tables:
         yield line("   ", ("no table finished yet", "muted"))
@@ -158,7 +169,10 @@ _TABLE_TITLES = (("ROWS", 14), ("SIZE", 9), ("TOOK", 10))
 
 
 def _table(table: TableView, name_width: int) -> Line:
-    cells = (count_text(table.rows), size_text(table.bytes), duration_text(table.seconds))
+    # Counted, and waiting for the dump: the time is the count's, and no amount is known.
+    counted = table.rows is not None and table.bytes is None
+    time = "counted" if counted else duration_text(table.seconds)
+    cells = (count_text(table.rows), size_text(table.bytes), time)
     numbers = (
         pad(text, size, right=True) for text, (_, size) in zip(cells, _TABLE_TITLES, strict=True)
     )

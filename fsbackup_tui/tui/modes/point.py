@@ -13,7 +13,7 @@ from fsbackup_tui.tui.asking import ask_verify
 from fsbackup_tui.tui.data import Overview, PointDetails
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, bindings
-from fsbackup_tui.tui.modes.details import details_lines, summary_lines
+from fsbackup_tui.tui.modes.details import details_lines, stock_commands, summary_lines
 from fsbackup_tui.tui.widgets.line_list import TextView
 
 
@@ -85,8 +85,8 @@ class PointScreen(FrameScreen):
         stock = () if details.manifest is None else details.manifest.parts
         texts = list(details.commands)
         for part in stock:
-            texts.append(f"cd {details.path}")
-            texts.extend(part.restore_commands)
+            if part.restore_commands:
+                texts.extend(stock_commands(details.path, part))
         return texts
 
     def action_verify(self) -> None:
