@@ -75,7 +75,7 @@ async def diagnose(
         findings += checked.findings
         if checked.size_bytes is not None:
             sizes.append(checked.size_bytes)
-    findings[1:1] = _check_repository(loaded, sum(sizes), fix=fix)
+    findings[1:1] = _check_repository(loaded, environ, sum(sizes), fix=fix)
     return [_redacted(finding, redactor) for finding in findings]
 
 
@@ -108,13 +108,15 @@ async def rights_scripts(
     return scripts
 
 
-def _check_repository(loaded: LoadedConfig, needed: int, *, fix: bool) -> list[Finding]:
-    from fsbackup_tui.repository.layout import open_repository
+def _check_repository(
+    loaded: LoadedConfig, environ: Mapping[str, str], needed: int, *, fix: bool
+) -> list[Finding]:
+    from fsbackup_tui.operations.status import open_site_repository
 
     root = loaded.config.repository
     findings: list[Finding] = []
     try:
-        repository = open_repository(root, site=loaded.config.site)
+        repository = open_site_repository(loaded, environ)
     except FsbackupError as error:
         return [failure("repository", error)]
     written = _write_problem(repository.root)
