@@ -41,14 +41,12 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
 def _summary(result: Mapping[str, Any]) -> list[str]:
     from fsbackup_tui.operations.wording import duration_text
+    from fsbackup_tui.repository.standing import problem_text
 
     lines = [f"{result['point']}: {str(result['trust']).upper()}"]
     for level, check in result["levels"].items():
         word = "ok" if check["ok"] else "FAILED"
         lines.append(f"  {level:<9} {word:<6} {duration_text(check['seconds'])}")
-    lines.extend(
-        f"  {problem['part']}/{problem['artifact']}: {problem['what']}"
-        for problem in result["problems"]
-    )
+    lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
     lines.extend(f"  note: {note}" for note in result.get("notes", ()))
     return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.errors import (
@@ -34,10 +34,13 @@ _FIX = "Restore another point; keep this one's files for a closer look."
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong with a part: where, what, and what to do."""
+    """One thing wrong: where, what, and what to do.
 
-    part: str
-    artifact: str
+    ``part`` is None for a file beside the parts, ``artifact`` for a part as a whole.
+    """
+
+    part: str | None
+    artifact: str | None
     what: str
     fix: str = _FIX
 
@@ -146,12 +149,22 @@ async def _check_sealed(verification: _Verification, part: PartManifest) -> list
     problems = await asyncio.to_thread(
         verification.reader.check_sealed, part.source, verification.context.report
     )
+    return sealed_findings(part.source, problems)
+
+
+def sealed_findings(source: str, problems: Sequence[str]) -> list[Finding]:
+    """Return what the check of a part's seal said, each with the file that it is about."""
     findings = []
     for problem in problems:
         place, _, what = problem.partition(": ")
-        findings.append(
-            Finding(part.source, place.removeprefix(f"{part.source}/"), what or problem)
-        )
+        if not what:
+            findings.append(Finding(source, None, problem))
+        elif place == source:
+            findings.append(Finding(source, None, what))
+        elif place.startswith(f"{source}/"):
+            findings.append(Finding(source, place.removeprefix(f"{source}/"), what))
+        else:
+            findings.append(Finding(None, place, what))
     return findings
 
 

@@ -151,7 +151,6 @@ class PointReader:
             for name in list_files(self.directory)
             if name not in {SUMS_NAME, MARKER_NAME} and not name.startswith(PARTIAL_PREFIX)
         }
-        problems += [f"{name}: in SHA256SUMS, but missing" for name in sorted(set(sums) - actual)]
         problems += [f"{name}: not in SHA256SUMS" for name in sorted(actual - set(sums))]
         problems += self._check_records(sums.get(MANIFEST_NAME, ""))
         return problems
@@ -168,8 +167,11 @@ class PointReader:
         return problems
 
     def _check_part_json(self, part: PartManifest) -> list[str]:
+        path = self.directory / part.source / PART_NAME
+        if not path.exists():
+            return [f"{part.source}/{PART_NAME}: missing"]
         try:
-            stored = read_part(self.directory / part.source / PART_NAME)
+            stored = read_part(path)
         except PointDamaged as error:
             return [f"{part.source}/{error.why.rstrip('.')}"]
         if stored != part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fsbackup_tui.domain.point import LevelCheck, PartManifest, PartSummary
+from fsbackup_tui.domain.point import LevelCheck, PartManifest, PartSummary, TableFacts
 from fsbackup_tui.domain.trust import Trust, least
 from fsbackup_tui.repository.records import Record
 
@@ -76,16 +76,19 @@ def _part_problems(source: str, verified: Sequence[Record]) -> list[str]:
             problems = outcome.get("problems")
             if outcome.get("ok") is not True:
                 listed = problems if isinstance(problems, Sequence) else ()
-                texts = [_problem_text(problem) for problem in listed]
+                texts = [problem_text(problem) for problem in listed]
                 found += texts or [f"{source}: not {level.word} when it was last checked"]
             break
     return list(dict.fromkeys(found))
 
 
-def _problem_text(problem: object) -> str:
-    if isinstance(problem, Mapping):
-        return str(problem.get("what", problem))
-    return str(problem)
+def problem_text(problem: object) -> str:
+    """Return a finding of a verification in one line, led by the file or part it is about."""
+    if not isinstance(problem, Mapping):
+        return str(problem)
+    place = "/".join(str(problem[key]) for key in ("part", "artifact") if problem.get(key))
+    what = str(problem.get("what", problem))
+    return f"{place}: {what}" if place else what
 
 
 def _levels(verified: Sequence[Record]) -> dict[str, LevelCheck]:
@@ -108,7 +111,7 @@ def part_summary(part: PartManifest, trust: Trust) -> PartSummary:
     facts = part.postgres
     if facts is None:
         return PartSummary(part.source, part.kind, trust, part.bytes)
-    known = [table.rows for table in facts.tables if table.rows is not None]
+    known = [table.rows for table in facts.tables if table.rows is not None and _stored(table)]
     schema_only = facts.scope == "schema"
     return PartSummary(
         part.source,
@@ -118,3 +121,8 @@ def part_summary(part: PartManifest, trust: Trust) -> PartSummary:
         rows=None if schema_only or not known else sum(known),
         database_bytes=facts.identity.size_bytes,
     )
+
+
+def _stored(table: TableFacts) -> bool:
+    """Whether the dump holds the table's rows, so that they count among the point's."""
+    return table.kind in ("table", "unlogged") and not table.data_excluded

@@ -175,6 +175,13 @@ def test_damage_is_found_and_named(damaged: tuple[Repository, Path], name: str) 
     assert all(sealed(repository, other) == [] for other in others)
 
 
+@pytest.mark.parametrize("name", ["database.dump", "part.json"])
+def test_a_missing_file_is_told_once(damaged: tuple[Repository, Path], name: str) -> None:
+    repository, directory = damaged
+    (directory / "db" / name).unlink()
+    assert sealed(repository, directory) == [f"db/{name}: missing"]
+
+
 def test_an_upper_case_digit_passes_the_stock_tool_and_not_ours(
     damaged: tuple[Repository, Path],
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.verify import sealed_findings
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.records import read_records, write_record
 from fsbackup_tui.repository.summary import summarise
@@ -153,3 +155,43 @@ def test_only_known_kinds_of_existing_points_are_recorded(repository: Repository
     for name, kind in ((point, "praised"), ("20200101T000000Z-daily-aaaa", "pinned")):
         with pytest.raises(UsageError):
             write_record(repository, name, kind, {}, now=START, job="j", operator="ana")
+
+
+def test_a_problem_is_told_with_the_file_it_is_about(repository: Repository) -> None:
+    point = make_point(repository).id
+    problems = [
+        "db/database/1.dat: altered",
+        "RECOVER.md: altered",
+        "db/part.json: the whole file: no JSON",
+        "db: its directory is missing",
+        "it can't be said where",
+    ]
+    documents = [finding.document() for finding in sealed_findings("db", problems)]
+    assert [(document["part"], document["artifact"]) for document in documents] == [
+        ("db", "database/1.dat"),
+        (None, "RECOVER.md"),
+        ("db", "part.json"),
+        ("db", None),
+        ("db", None),
+    ]
+    outcome = {"ok": False, "problems": documents}
+    write_record(
+        repository,
+        point,
+        "verified",
+        {"level": "sealed", "ok": False, "parts": {"db": outcome}, "seconds": 1.0},
+        now=START,
+        job="job-2",
+        operator="ana",
+    )
+    assert summarise(repository, point).problems == (*problems[:4], f"db: {problems[4]}")
+
+
+def test_rows_are_those_that_the_dump_holds(repository: Repository) -> None:
+    tables = [
+        table("users", 12),
+        dataclasses.replace(table("by_day", 997, counted=False), kind="materialised view"),
+        dataclasses.replace(table("elsewhere", 7, counted=False), kind="foreign"),
+        dataclasses.replace(table("log", 1000, counted=False), data_excluded=True),
+    ]
+    assert summarise(repository, make_point(repository, part(tables=tables)).id).rows == 12
