@@ -282,3 +282,13 @@ async def test_the_kitchen_sink_is_read(
     assert {"kitchen_owner", "kitchen reader", "küche"} <= set(found.roles)
     assert {extension.name for extension in found.extensions} >= {"hstore", "citext", "pg_trgm"}
     assert any(table.kind == "foreign" for table in found.tables)
+
+
+async def test_a_size_that_nothing_has_measured_is_unknown(
+    matrix_server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(matrix_server)
+    execute(url, "CREATE MATERIALIZED VIEW seen AS SELECT generate_series(1, 5000) AS n")
+    assert facts_of(await inspect(url)).tables[0].bytes is None
+    execute(url, "ANALYZE seen")
+    assert (facts_of(await inspect(url)).tables[0].bytes or 0) > 100_000

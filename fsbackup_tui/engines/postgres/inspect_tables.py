@@ -183,8 +183,9 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpers
        columns.names, columns.types, columns.raws,
        root_schema.nspname::text, root.relname::text,
 """
+# A table that neither VACUUM nor ANALYZE has seen has relpages 0, which is no size of anything.
 _KNOWN_SIZES = """
-       CASE WHEN c.relkind IN ('r', 'm')
+       CASE WHEN c.relkind IN ('r', 'm') AND c.reltuples >= 0
             THEN (c.relpages::int8 + coalesce(toast.relpages, 0))
                  * current_setting('block_size')::int8 END
 """
@@ -192,8 +193,9 @@ _EXACT_SIZES = """
        CASE c.relkind
             WHEN 'r' THEN coalesce(pg_relation_size(c.oid), 0)
                  + coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)
-            WHEN 'm' THEN (c.relpages::int8 + coalesce(toast.relpages, 0))
-                 * current_setting('block_size')::int8 END
+            WHEN 'm' THEN CASE WHEN c.reltuples >= 0
+                 THEN (c.relpages::int8 + coalesce(toast.relpages, 0))
+                      * current_setting('block_size')::int8 END END
 """
 _WHERE = """
 FROM pg_class AS c
