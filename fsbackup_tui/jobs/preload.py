@@ -14,8 +14,11 @@ ROOMS = (
     "fsbackup_tui.repository",
     "fsbackup_tui.operations",
 )
-# What the standard library imports only when it is needed.
+# What other packages and the standard library import only when it is needed.
 LATE = (
+    "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",
+    "pydantic.type_adapter",
+    "pydantic.dataclasses",
     "asyncio.subprocess",
     "asyncio.taskgroups",
     "asyncio.unix_events",
@@ -24,6 +27,7 @@ LATE = (
     "encodings.idna",
     "encodings.latin_1",
     "encodings.utf_8",
+    "encodings.utf_8_sig",
     "linecache",
     "locale",
     "shutil",

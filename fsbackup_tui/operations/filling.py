@@ -102,6 +102,7 @@ async def _from_plain(
             environment,
             dump.path,
             scan=scan,
+            work=context.work,
             report=context.report,
             redactor=context.redactor,
         ),

@@ -184,7 +184,7 @@ async def fill(
         if dumped.plan.format == "plain":
             scan = await scan_for_restore(dumped.path)
             entries = list(scan.entries)
-            done = await restore_plain(client, environment, dumped.path, scan=scan)
+            done = await restore_plain(client, environment, dumped.path, scan=scan, work=work)
         else:
             _text, entries = await list_archive(client, dumped.path)
             done = await restore_archive(

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.point import DumpFormat
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.compression import CompressedDataDamaged, open_plain
+from fsbackup_tui.engines.own_program import own_program
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.plain import read_plain_to_the_end
 from fsbackup_tui.engines.postgres.toc import (
@@ -232,12 +232,13 @@ async def archive_rows(
         "--file=-",
         str(path),
     )
-    count = (sys.executable, "-P", "-m", "fsbackup_tui.engines.postgres.plain")
     printed: list[str] = []
     try:
-        await run_pipeline(
-            (Command(unpack, env=client.env), Command(count)), on_stdout_line=printed.append
-        )
+        with own_program("fsbackup_tui.engines.postgres.plain", work=work) as (count, variables):
+            await run_pipeline(
+                (Command(unpack, env=client.env), Command(count, env=variables)),
+                on_stdout_line=printed.append,
+            )
     except ToolFailed as error:
         raise _damaged(path, _last_line(error)) from error
     finally:

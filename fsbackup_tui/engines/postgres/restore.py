@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.own_program import own_program
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.plain import PlainScan, check_harmless, scan_plain
 from fsbackup_tui.engines.postgres.toc import TocEntry
@@ -198,12 +198,15 @@ async def restore_plain(
     dump: Path,
     *,
     scan: PlainScan,
+    work: Path,
     report: Report | None = None,
     redactor: Redactor | None = None,
     on_started: Callable[[RunningChild], None] | None = None,
     on_log: Callable[[str], None] | None = None,
 ) -> RestoreRun:
     """Fill the database from a plain dump; ``scan`` is what ``scan_for_restore`` found in it.
+
+    ``work`` takes small temporary files.
 
     The text comes to psql from fsbackup's own decompressor, whose exit status counts as much as
     psql's, without the parts of ``deferred_entries``. psql stops at the first error; it is
@@ -214,10 +217,6 @@ async def restore_plain(
     check_harmless(dump, scan)
     started = monotonic()
     log = ToolLog("psql", redactor, on_log)
-    feeder = Command(
-        (sys.executable, "-P", "-m", "fsbackup_tui.engines.compression", str(dump), *skip),
-        env={"PYTHONDONTWRITEBYTECODE": "1"},
-    )
     loader = Command(
         (
             client.tool("psql"),
@@ -233,13 +232,17 @@ async def restore_plain(
         env={**client.env, **environment},
     )
     try:
-        await run_pipeline(
-            (feeder, loader),
-            report=report,
-            redactor=redactor,
-            on_stderr_line=log.add,
-            on_started=on_started,
-        )
+        with own_program("fsbackup_tui.engines.compression", str(dump), *skip, work=work) as (
+            argv,
+            variables,
+        ):
+            await run_pipeline(
+                (Command(argv, env=variables), loader),
+                report=report,
+                redactor=redactor,
+                on_stderr_line=log.add,
+                on_started=on_started,
+            )
     except ToolFailed as error:
         raise explain_failure(error, log, what="RESTORE BROKE OFF") from error
     return RestoreRun(
