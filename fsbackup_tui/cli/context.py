@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
+
+from fsbackup_tui.cli.streams import json_text, write_output
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
@@ -78,13 +79,13 @@ class CliContext:
     def emit(self, document: Mapping[str, object], human: Callable[[], None]) -> None:
         """Print the document as JSON under ``--json``, else let ``human`` print."""
         if self.json:
-            self.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+            write_output(self.stdout, json_text(document, self.stdout))
         else:
             human()
 
     def say(self, text: str = "") -> None:
         """Print one line of the result to standard output."""
-        self.stdout.write(text + "\n")
+        write_output(self.stdout, text + "\n")
 
     def tell(self, text: str) -> None:
         """Print a message beside the result, to standard error."""

@@ -13,7 +13,8 @@ from fsbackup_tui import __version__
 from fsbackup_tui.cli import backup, demo, doctor, init, inventory, jobs, restore, tui, verify
 from fsbackup_tui.cli.context import CliContext
 from fsbackup_tui.cli.output import print_problem
-from fsbackup_tui.domain.errors import FsbackupError, UsageError
+from fsbackup_tui.cli.streams import prepare_streams, write_output
+from fsbackup_tui.domain.errors import FsbackupError, OutputLost, UsageError
 
 FAMILIES = (demo, init, doctor, backup, inventory, verify, restore, jobs)
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
@@ -66,20 +67,31 @@ def _common_options() -> argparse.ArgumentParser:
 
 def run_command_line(argv: Sequence[str]) -> int:
     """Run one command and return its exit code; never raises, never shows a traceback."""
+    prepare_streams()
+    try:
+        code = _run(argv)
+        write_output(sys.stdout)
+    except BrokenPipeError:
+        return 1
+    except OutputLost as lost:
+        print_problem(lost, as_json=False, stdout=sys.stdout, stderr=sys.stderr)
+        return 1
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
     as_json = "--json" in argv
     try:
         arguments = build_parser().parse_args(list(argv))
         run: Callable[[argparse.Namespace, CliContext], int] = arguments.run
         return run(arguments, CliContext.from_arguments(arguments))
+    except (BrokenPipeError, OutputLost):
+        raise
     except FsbackupError as error:
         print_problem(error, as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
         return error.problem().exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # What reads us has gone; keep the interpreter from failing on the same pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:  # the outermost edge of every command
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

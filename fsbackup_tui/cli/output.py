@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from typing import TextIO
 
+from fsbackup_tui.cli.streams import json_text, write_output
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 
 _WIDTH = 80
@@ -44,6 +44,6 @@ def print_problem(error: FsbackupError, *, as_json: bool, stdout: TextIO, stderr
     problem = error.problem()
     if as_json:
         document = {"ok": False, "error": problem.document()}
-        stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        write_output(stdout, json_text(document, stdout))
     else:
         stderr.write(wrap_problem(problem) + "\n")

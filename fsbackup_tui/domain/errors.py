@@ -184,6 +184,10 @@ class ConfirmationNeeded(FsbackupError):
     exit_code = 4
 
 
+class OutputLost(FsbackupError):
+    """Standard output can't be written: what was to be told there is told nowhere."""
+
+
 class Interrupted(FsbackupError):
     """The user or a signal ended the work before it was done."""
 
