@@ -94,8 +94,13 @@ def test_a_backup_killed(
     job = wait_for_event(site, BACKUP[moment])
     send(job, signal.SIGKILL)
     assert_all_left(site, url)
+    ended = finish(process)
+    if moment == "schema" and ended.exit_code == 0:
+        # The step lasts some milliseconds: the worker was done before it was killed.
+        assert_clean(site, url, points=1)
+        return
     check_error(
-        finish(process),
+        ended,
         exit_code=1,
         kind="job-lost",
         what=f"JOB LOST: {job.id}",
@@ -127,8 +132,13 @@ def test_a_backup_cancelled(
     process = site.start("backup", "daily", "--json")
     job = wait_for_event(site, BACKUP[moment])
     send(job, number)
+    ended = finish(process)
+    if moment == "schema" and ended.exit_code == 0:
+        # The step lasts some milliseconds: a signal that comes after it changes nothing.
+        assert_clean(site, url, points=1)
+        return
     check_error(
-        finish(process),
+        ended,
         exit_code=130,
         kind="interrupted",
         what=f"CANCELLED: {job.id} by signal {number.name}",
