@@ -49,6 +49,9 @@ def ask_verify(screen: FrameScreen, point: PointSummary | None) -> None:
     if point.running:
         screen.say("Verify: this point is still being written", "warn")
         return
+    if not point.bytes:
+        screen.say("Verify: nothing was stored in this point", "warn")
+        return
     answers = [
         Answer("No, nothing"),
         *(

@@ -33,6 +33,7 @@ class Alert:
     what: str
     fix: str = ""
     severe: bool = True
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

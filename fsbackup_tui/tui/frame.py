@@ -16,7 +16,7 @@ from textual.worker import Worker, WorkerState
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.keys import Context, bindings
-from fsbackup_tui.tui.lines import Line, Role, line, spread, wrap
+from fsbackup_tui.tui.lines import Line, Role, fit, line, spread, width_of, wrap
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
 from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
@@ -66,6 +66,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self._status: Line = ()
         self._said_at: float | None = None
         self._corner: Line = ()
+        self._pointer: Line = ()
         self._overview = Overview()
 
     @property
@@ -161,6 +162,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         One that ``stays`` goes with the next only.
         """
         self._status = line(" ", (text.splitlines()[0] if text else "", role))
+        self._pointer = ()
         self._said_at = None if stays or not text else self.site_app.clock()
         self._paint_status()
 
@@ -175,13 +177,20 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self._paint_status()
 
     def _paint_status(self) -> None:
-        shown = spread(self._status, self._corner, self.size.width)
+        left = self._status
+        if self._pointer:
+            # Where the rest can be read must not be what is cut off.
+            room = self.size.width - width_of(self._corner) - width_of(self._pointer) - 1
+            left = (*fit(left, max(0, min(width_of(left), room))), *self._pointer)
+        shown = spread(left, self._corner, self.size.width)
         self.query_one("#status", LineWidget).show(shown)
 
     def say_problem(self, problem: Problem) -> None:
         """Put what failed into the status line, and keep why and what next behind ``a``."""
         self.site_app.last_problem = problem
-        self.say(f"{problem.what}  a: why, and what next", "bad")
+        self.say(problem.what, "bad")
+        self._pointer = line(("  a: why, and what next", "muted"))
+        self._paint_status()
 
     def ask(
         self, question: Sequence[Line], answers: Sequence[Answer], then: Callable[[int], None]

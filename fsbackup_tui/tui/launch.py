@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ def run_application(invocation: Invocation, settings: Settings) -> tuple[int, st
         running = _running_now(app.data, running)
         app.data.close()
     code = result if isinstance(result, int) else app.return_code or 0
-    return code, farewell(running, invocation.site)
+    return code, farewell(running, invocation.site, invocation.config_path)
 
 
 def _running_now(data: SiteData, known: Sequence[str]) -> Sequence[str]:
@@ -73,9 +74,14 @@ def _open(invocation: Invocation) -> SiteData:
     return open_site(invocation)
 
 
-def farewell(running: Sequence[str], site: str | None = None) -> str:
+def farewell(running: Sequence[str], site: str | None = None, config: Path | None = None) -> str:
     """Return what goes on after the application was left, and how to come back."""
-    back = "fsbackup" if site is None else f"fsbackup --site {site}"
+    words = ["fsbackup"]
+    if config is not None:
+        words += ["--config", str(config)]
+    elif site is not None:
+        words += ["--site", site]
+    back = shlex.join(words)
     if not running:
         return f"You left. Nothing is running. Back: {back}"
     if len(running) == 1:

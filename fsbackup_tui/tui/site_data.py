@@ -201,7 +201,7 @@ class LiveSite:
     def _alerts(self, status: Status, secrets: Sequence[Problem]) -> list[Alert]:
         problems = [self._config_problem, status.problem, *secrets]
         alerts = [
-            Alert(problem.what, "\n".join(filter(None, (problem.why, problem.fix))))
+            Alert(problem.what, problem.fix, why=problem.why)
             for problem in problems
             if problem is not None
         ]
@@ -353,8 +353,8 @@ def failed_backups(jobs: Sequence[Job], now: datetime, zone: tzinfo) -> Iterator
         if problem is None or not _has_failed(job):
             continue
         when = when_text(job.started, now, zone)
-        fix = "\n".join(filter(None, (problem.what, problem.why, problem.fix)))
-        yield Alert(f"BACKUP {job.state.upper()}: plan {plan}, {when}.", fix)
+        why = "\n".join(filter(None, (problem.what, problem.why)))
+        yield Alert(f"BACKUP {job.state.upper()}: plan {plan}, {when}.", problem.fix, why=why)
 
 
 class suppress_into:  # noqa: N801 - reads as a statement, like contextlib.suppress

@@ -108,8 +108,9 @@ class AlertsScreen(TextScreen):
         for alert in self.site_app.overview.alerts:
             role: Role = "bad" if alert.severe else "warn"
             result.extend(line(" ", *row) for row in wrapped(alert.what, width - 2, role))
-            if alert.fix:
-                result.extend(line(" ", *row) for row in labelled("Next", alert.fix, width - 2))
+            for label, text in (("Why", alert.why), ("Next", alert.fix)):
+                if text:
+                    result.extend(line(" ", *row) for row in labelled(label, text, width - 2))
             result.append(line())
         problem = self.site_app.last_problem
         if problem is not None:

@@ -236,6 +236,7 @@ def some_jobs() -> list[JobRow]:
             started=NOW - 20 * hour,
             finished=NOW - 19.99 * hour,
             what=FAILED.what,
+            problem=FAILED,
             **ended,
         ),
         make_job("f6g7", state="cancelled", started=NOW - 30 * hour, finished=NOW, **ended),

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from fsbackup_tui.tui.data import PointQuery
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
-from tests.tui.fakes import FakeSite, make_app
+from tests.tui.fakes import Clock, FakeSite, make_app
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -189,3 +189,28 @@ async def test_random_keys_start_and_cancel_only_by_an_answer_that_was_marked(se
             if not direct and not marked:
                 assert len(site.started) + len(site.cancelled) == done, key
         assert site.count(PointQuery()) == 8
+
+
+async def test_escape_and_a_key_in_one_packet_are_two_keys() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "enter")
+        await until_text(pilot, "Restore with fsbackup")
+        await press(pilot, "alt+j")
+        await until_text(pilot, "2/8")
+
+
+async def test_message_goes_with_the_first_key_after_it_was_read() -> None:
+    clock = Clock(step=0.0)
+    app = make_app(clock=clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "s")
+        await until_text(pilot, "Order: oldest")
+        await press(pilot, "j")
+        await until_text(pilot, "2/8")
+        assert "Order: oldest" in screen_text(app)
+        clock.seconds += 5
+        await press(pilot, "j")
+        await until_gone(pilot, "Order: oldest")

@@ -95,7 +95,7 @@ async def test_details_tell_parts_tables_commands_and_hostile_names_safely() -> 
         identifier = some_points()[0].id
         assert f"fsbackup restore {identifier} --part db --beside NAME" in text
         assert f"cd /var/backups/face-swap/points/{identifier}" in text
-        assert "sealed ok, today 02:02 CET" in text
+        assert "sealed   ok, today 02:02 CET" in text
         assert "table events was locked for 12 s" in text
         assert 'public.we"ird; [red]table[/red]' in text
         assert "public.bell\ufffd and \ufffd[31mescape" in text

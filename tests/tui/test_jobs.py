@@ -8,10 +8,21 @@ from datetime import timedelta
 
 import pytest
 
+from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.tui.clipboard import OSC52_LIMIT, copy_text
 from fsbackup_tui.tui.data import StageView
 from fsbackup_tui.tui.launch import farewell
-from tests.tui.fakes import NOW, Clock, FakeSite, make_app, make_job, some_jobs, view_of
+from tests.tui.fakes import (
+    FAILED,
+    NOW,
+    OVERVIEW,
+    Clock,
+    FakeSite,
+    make_app,
+    make_job,
+    some_jobs,
+    view_of,
+)
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 RUNNING = some_jobs()[0]
@@ -196,3 +207,42 @@ def test_farewell_names_what_runs_on() -> None:
     assert farewell(("backup b7", "verify c8"), "shop") == (
         "You left. Backup b7, verify c8 run on. Back: fsbackup --site shop"
     )
+
+
+async def test_failed_job_in_the_list_says_what_why_and_next() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, "backup k3f9")
+        await press(pilot, "j", "j")
+        await until_text(pilot, "Next  fsbackup doctor")
+        assert "Why   Nothing listens there" in screen_text(app)
+
+
+async def test_job_that_fails_before_ones_eyes_is_told_of_at_once() -> None:
+    site = FakeSite()
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        site.rows = [replace(site.rows[0], state="failed", problem=FAILED), *site.rows[1:]]
+        site.state = replace(OVERVIEW, failed={"backup k3f9": FAILED})
+        app.refresh_overview()
+        await until_text(pilot, "backup k3f9 FAILED: SERVER NOT REACHED")
+        assert "a: why, and what next" in screen_text(app)
+        await press(pilot, "a")
+        await until_text(pilot, "Why   Nothing listens there")
+
+
+async def test_jobs_of_a_site_that_can_not_be_opened_say_why() -> None:
+    site = FakeSite()
+
+    def refused() -> FakeSite:
+        raise UsageError("CONFIG NOT USABLE: 1 problem.", why="Line 3.", fix="Mend it")
+
+    app = make_app(site, open_site=refused)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "CONFIG NOT USABLE")
+        await press(pilot, "2")
+        await until_text(pilot, "Next  Mend it")
+        assert "reading the jobs" not in screen_text(app)

@@ -41,7 +41,7 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         outcome = "ok" if check.ok else "FAILED"
         at = when_text(check.at, now, zone)
         job = check.job.rpartition("-")[2]
-        text = f"{name} {outcome}, {at}, {duration_text(check.seconds)}, job {job}"
+        text = f"{name:<9}{outcome}, {at}, {duration_text(check.seconds)}, job {job}"
         lines.extend(_facts("", text, width, "text" if check.ok else "bad"))
     if not point.levels and not point.running:
         lines.append(_fact("", "never verified: v does", "warn"))

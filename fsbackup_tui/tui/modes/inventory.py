@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import BindingType
+from textual.containers import Horizontal
 from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import Input
@@ -19,12 +20,17 @@ from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, bindings
 from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes.columns import POINT_COLUMNS, heading, note_of, point_row
+from fsbackup_tui.tui.modes.details import summary_lines
 from fsbackup_tui.tui.modes.point import PointScreen
 from fsbackup_tui.tui.texts import problem_page
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
 from fsbackup_tui.tui.widgets.line_list import LineList, TextView
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 from fsbackup_tui.tui.widgets.paged_table import PAGE_ROWS, PagedTable, PageWanted
+
+# From this width on the point under the cursor is told beside the table.
+_BESIDE_FROM = 196
+_BESIDE_WIDTH = 56
 
 
 class InventoryScreen(FrameScreen):
@@ -47,7 +53,9 @@ class InventoryScreen(FrameScreen):
     def body(self) -> Iterator[Widget]:
         """Compose heading, table and the filter's input."""
         yield LineWidget(id="heading")
-        yield PagedTable[PointSummary](self._row, id="points")
+        with Horizontal(id="both"):
+            yield PagedTable[PointSummary](self._row, id="points")
+            yield LineWidget(id="beside")
         yield TextView(id="nothing")
         yield LineWidget(id="note")
         yield Input(placeholder="text in point, plan or reason", id="filter", compact=True)
@@ -69,6 +77,7 @@ class InventoryScreen(FrameScreen):
 
     def on_resize(self) -> None:
         """Paint everything in the new width."""
+        self.set_class(self.size.width >= _BESIDE_FROM, "-wide")
         self._paint_heading()
 
     def focus_body(self) -> None:
@@ -79,6 +88,7 @@ class InventoryScreen(FrameScreen):
     def minute(self) -> None:
         """Repaint the rows whose age is another now."""
         self.table.repaint()
+        self._paint_beside(self.table.current())
 
     def overview_changed(self, before: Overview) -> None:
         """Read the points again where there may be others."""
@@ -154,8 +164,7 @@ class InventoryScreen(FrameScreen):
             table = self.table
         except NoMatches:
             return
-        width = self.size.width
-        titles = heading(POINT_COLUMNS, width)
+        titles = heading(POINT_COLUMNS, self._table_width())
         self.query_one("#heading", LineWidget).show(titles)
         self.corner(self._position())
         empty = table.count == 0
@@ -167,6 +176,23 @@ class InventoryScreen(FrameScreen):
             self.query_one("#nothing", TextView).show(self._nothing())
         point = table.current()
         self.query_one("#note", LineWidget).show(line("   ", note_of(point) if point else ""))
+        self._paint_beside(point)
+
+    def _table_width(self) -> int:
+        width = self.size.width
+        return width - _BESIDE_WIDTH if width >= _BESIDE_FROM else width
+
+    def _paint_beside(self, point: PointSummary | None) -> None:
+        """Show what the inventory knows of the point under the cursor, where there is room."""
+        if not self.has_class("-wide"):
+            return
+        app = self.site_app
+        lines: list[Line] = []
+        if point is not None:
+            zone = app.overview.zone
+            lines = summary_lines(point, _BESIDE_WIDTH - 3, now=app.now(), zone=zone)
+            lines = [line(("\u2502", "muted"), *row) for row in lines]
+        self.query_one("#beside", LineWidget).show(*lines)
 
     def _position(self) -> Line:
         table = self.table

@@ -1,0 +1,244 @@
+"""The adapter between the screens and a real, small repository."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fsbackup_tui.config.load import LoadedConfig
+from fsbackup_tui.domain.errors import LockHeld, PointNotFound, ServerUnreachable
+from fsbackup_tui.domain.point import Manifest
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.jobs.feed import JobFeed
+from fsbackup_tui.jobs.job import load_job, state_document
+from fsbackup_tui.jobs.layout import STATE, read_request, replace_json
+from fsbackup_tui.jobs.supervisor import list_jobs
+from fsbackup_tui.repository.layout import Repository, create_repository, site_state
+from fsbackup_tui.tui.data import PointQuery
+from fsbackup_tui.tui.modes.details import stock_commands
+from fsbackup_tui.tui.site_data import LiveSite, failed_backups
+from tests.support.jobs import make_site, write_past_job
+from tests.support.points import (
+    START,
+    begin_point,
+    flip_byte,
+    make_point,
+    part,
+    table,
+    verify_record,
+    write_part,
+)
+
+NOW = START + timedelta(days=2)
+ENVIRON = {"DATABASE_URL": "postgresql://app@db1/face_swap", "HOME": "/nonexistent"}
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> LoadedConfig:
+    return make_site(tmp_path, more="timezone: UTC\n")
+
+
+@pytest.fixture
+def repository(loaded: LoadedConfig) -> Repository:
+    return create_repository(loaded.config.repository, "shop", START)
+
+
+@pytest.fixture
+def site(loaded: LoadedConfig) -> Iterator[LiveSite]:
+    opened = live(loaded)
+    yield opened
+    opened.close()
+
+
+def live(loaded: LoadedConfig, environ: dict[str, str] | None = None) -> LiveSite:
+    return LiveSite(loaded, ENVIRON if environ is None else environ, now=lambda: NOW)
+
+
+def three_points(repository: Repository) -> tuple[Manifest, Manifest, Manifest]:
+    old = make_point(repository, created=START)
+    suspect = part(tables=[table("videos", 40)], suspect=["videos had 5340 rows, has 40"])
+    fallen = make_point(repository, suspect, created=START + timedelta(hours=1))
+    weekly = make_point(repository, created=START + timedelta(hours=2), plan="weekly")
+    return old, fallen, weekly
+
+
+def test_points_come_ordered_filtered_and_by_pages(repository: Repository, site: LiveSite) -> None:
+    old, fallen, weekly = three_points(repository)
+    site.overview()
+    named = [point.id for point in site.points(PointQuery(), 0, 10)]
+    assert named == [weekly.id, fallen.id, old.id]
+    oldest = PointQuery(order="oldest")
+    assert [point.id for point in site.points(oldest, 1, 1)] == [fallen.id]
+    assert site.count(PointQuery("weekly")) == 1
+    assert [point.id for point in site.points(PointQuery("weekly"), 0, 10)] == [weekly.id]
+    assert site.count(PointQuery("[.*+")) == 0
+
+
+def test_details_hold_the_commands_that_fsbackup_and_stock_tools_take(
+    repository: Repository, site: LiveSite
+) -> None:
+    point = make_point(repository)
+    site.overview()
+    details = site.details(point.id)
+    assert details.manifest == point
+    assert details.problem is None
+    assert details.path == str(repository.point_directory(point.id))
+    [command] = details.commands
+    assert command.startswith(f"fsbackup restore {point.id} --part db --beside face_swap")
+    assert stock_commands("/srv/my backups/p", point.parts[0])[0] == "cd '/srv/my backups/p'"
+
+
+def test_stock_commands_begin_where_the_parts_directory_is(
+    repository: Repository, site: LiveSite
+) -> None:
+    description = replace(part(), restore_commands=("(cd db && sha256sum -c SHA256SUMS)",))
+    point = make_point(repository, description)
+    site.overview()
+    manifest = site.details(point.id).manifest
+    assert manifest is not None
+    script = "\n".join(stock_commands(site.details(point.id).path, manifest.parts[0]))
+    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "database.dump: OK\npart.json: OK\n")
+
+
+def test_damaged_point_is_an_alert_and_offers_no_restore(
+    repository: Repository, site: LiveSite
+) -> None:
+    point = make_point(repository)
+    verify_record(repository, point.id, "sealed", ok=False, problems=["database.dump: differs"])
+    overview = site.overview()
+    assert [alert.what for alert in overview.alerts] == [f"DAMAGED: {point.id}."]
+    details = site.details(point.id)
+    assert details.summary.trust is Trust.DAMAGED
+    assert details.commands == ()
+
+
+def test_manifest_that_can_not_be_read_leaves_its_problem_in_the_details(
+    repository: Repository, site: LiveSite
+) -> None:
+    point = make_point(repository)
+    site.overview()
+    flip_byte(repository.point_directory(point.id) / "manifest.json", offset=0)
+    details = site.details(point.id)
+    assert details.manifest is None
+    assert details.problem is not None
+    assert "manifest.json" in details.problem.what + details.problem.why
+
+
+def test_suspect_newest_point_is_an_alert_with_the_command_that_clears_it(
+    repository: Repository, site: LiveSite
+) -> None:
+    make_point(repository)
+    suspect = part(tables=[table("videos", 40)], suspect=["videos had 5340 rows, has 40"])
+    point = make_point(repository, suspect, created=START + timedelta(hours=1))
+    overview = site.overview()
+    assert overview.answer.state == "suspect"
+    [alert] = overview.alerts
+    assert alert.what == f"SUSPECT: {point.id}: videos had 5340 rows, has 40."
+    assert f"fsbackup clear {point.id}" in alert.fix
+
+
+def test_point_without_a_manifest_says_what_it_is(repository: Repository, site: LiveSite) -> None:
+    writer = begin_point(repository)
+    write_part(writer, part())
+    site.overview()
+    problem = site.details(writer.id).problem
+    assert problem is not None
+    assert problem.what.startswith("NO MANIFEST YET")
+    with pytest.raises(PointNotFound, match="POINT GONE"):
+        site.details("20200101T000000Z-daily-zzzz")
+
+
+def test_missing_address_blocks_backups_only(repository: Repository, loaded: LoadedConfig) -> None:
+    make_point(repository)
+    site = live(loaded, {"HOME": "/nonexistent"})
+    overview = site.overview()
+    site.close()
+    assert set(overview.blocked) == {"backup"}
+    assert overview.blocked["backup"].what.startswith("DATABASE ADDRESS UNKNOWN")
+    assert [alert.what for alert in overview.alerts] == [overview.blocked["backup"].what]
+
+
+def test_repository_that_is_gone_is_missed_and_its_points_are_still_listed(
+    repository: Repository, loaded: LoadedConfig
+) -> None:
+    point = make_point(repository)
+    first = live(loaded)
+    first.overview()
+    first.close()
+    repository.root.rename(repository.root.with_name("elsewhere"))
+    site = live(loaded)
+    overview = site.overview()
+    assert overview.answer.state == "not-mounted"
+    assert set(overview.blocked) == {"backup", "verify", "inventory"}
+    assert [row.id for row in site.points(PointQuery(), 0, 10)] == [point.id]
+    site.close()
+    repository.root.with_name("elsewhere").rename(repository.root)
+    again = live(loaded)
+    assert again.overview().blocked == {}
+    again.close()
+
+
+def test_changed_configuration_is_read_again_and_a_broken_one_is_told(
+    repository: Repository, loaded: LoadedConfig, site: LiveSite
+) -> None:
+    assert site.overview().plans == ("daily",)
+    text = loaded.path.read_text()
+
+    def with_plan(plan: str) -> str:
+        return text.replace("plans:\n", f"plans:\n  {plan}\n")
+
+    loaded.path.write_text(with_plan("weekly: {sources: [db]}"))
+    assert set(site.overview().plans) == {"daily", "weekly"}
+    loaded.path.write_text(with_plan("weekly: {sources: [nothing]}"))
+    broken = site.overview()
+    assert set(broken.plans) == {"daily", "weekly"}
+    assert broken.blocked["backup"].what.startswith("CONFIG NOT USABLE")
+    loaded.path.write_text(text)
+    assert site.overview().blocked == {}
+
+
+def end_job(directory: Path, problem: LockHeld | ServerUnreachable, at: datetime) -> None:
+    """Write the last state of a job that failed."""
+    feed = JobFeed()
+    feed.started, feed.finished, feed.outcome = at, at, "failed"
+    feed.problem = problem.problem()
+    request = read_request(directory)
+    replace_json(directory / STATE, state_document(request, feed, now=at), sync=False)
+
+
+def test_last_backup_of_a_plan_that_failed_is_an_alert_until_one_ends_well(
+    repository: Repository, loaded: LoadedConfig, site: LiveSite
+) -> None:
+    state = site_state(loaded, ENVIRON, repository)
+    failed = write_past_job(state, "20261122T010000Z-backup-a2b3")
+    refused = ServerUnreachable("SERVER NOT REACHED: db1.", why="Refused.", fix="fsbackup doctor")
+    end_job(failed, refused, NOW - timedelta(hours=1))
+    busy = write_past_job(state, "20261122T013000Z-backup-c4d5")
+    end_job(busy, LockHeld("LOCKED: plan daily."), NOW - timedelta(minutes=30))
+    overview = site.overview()
+    [alert] = overview.alerts
+    assert alert.what == "BACKUP FAILED: plan daily, today 00:00 UTC."
+    assert alert.why == "SERVER NOT REACHED: db1.\nRefused."
+    assert alert.fix == "fsbackup doctor"
+    assert set(overview.failed) == {"backup a2b3", "backup c4d5"}
+    row = next(row for row in site.jobs() if row.short == "a2b3")
+    assert row.problem is not None
+    assert row.problem.why == "Refused."
+    write_past_job(state, "20261122T020000Z-backup-e6f7")
+    assert site.overview().alerts == ()
+
+
+def test_nothing_is_said_of_a_backup_that_was_cancelled(
+    repository: Repository, loaded: LoadedConfig
+) -> None:
+    state = site_state(loaded, ENVIRON, repository)
+    directory = write_past_job(state, "20261122T010000Z-backup-a2b3")
+    job = replace(load_job(directory), state="cancelled")
+    assert list(failed_backups([job], NOW, UTC)) == []
+    assert [row.state for row in list_jobs(state)] == ["ok"]
