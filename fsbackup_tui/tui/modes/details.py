@@ -43,7 +43,7 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         job = check.job.rpartition("-")[2]
         text = f"{name:<9}{outcome}, {at}, {duration_text(check.seconds)}, job {job}"
         lines.extend(_facts("", text, width, "text" if check.ok else "bad"))
-    if not point.levels and not point.running:
+    if not point.levels and not point.running and point.bytes:
         lines.append(_fact("", "never verified: v does", "warn"))
     for reason in point.suspect:
         lines.extend(_facts("Suspect", reason, width, "bad"))
