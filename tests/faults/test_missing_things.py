@@ -96,7 +96,7 @@ def test_the_application_opens_and_verifies_without(lacking: tuple[Site, str]) -
     try:
         screen.until_text("PROD face-swap", "daily")
         if "SERVER" not in words:
-            screen.until_text("1 alert")
+            screen.until_text(" alert")
             screen.type("a")
             screen.until_text(words)
             screen.type("\x1b")
