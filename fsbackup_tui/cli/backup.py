@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fsbackup_tui.cli.numbers import waiting_seconds
+
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
 
@@ -20,7 +22,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--reason", metavar="TEXT", help="kept with the point, e.g. deploy-4f2a")
     parser.add_argument(
         "--wait",
-        type=float,
+        type=waiting_seconds,
         default=0.0,
         metavar="SECONDS",
         help="wait this long for another run of the same plan (default: not at all)",

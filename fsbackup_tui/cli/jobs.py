@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fsbackup_tui.cli.numbers import positive_count
+
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
@@ -21,7 +23,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Register the commands."""
     listing = subparsers.add_parser("jobs", parents=parents, help="running and past jobs")
     listing.add_argument(
-        "--limit", type=_positive, default=_LISTED, metavar="N", help="the newest N (default: 20)"
+        "--limit",
+        type=positive_count,
+        default=_LISTED,
+        metavar="N",
+        help="the newest N (default: 20)",
     )
     listing.set_defaults(run=run_jobs)
     attach = subparsers.add_parser(
@@ -128,10 +134,3 @@ def _done_text(job: Job) -> str:
     if not job.running or progress is None or not progress.total:
         return "-"
     return f"{int(100 * min(1.0, progress.done / progress.total))} %"
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fsbackup_tui.cli.numbers import positive_count
+
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.domain.point import PointSummary
@@ -26,7 +28,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         required=True,
         help="the new database to make on the live server; the live one is not touched",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="parallel sessions (default: auto)")
+    parser.add_argument(
+        "--jobs", type=positive_count, metavar="N", help="parallel sessions (default: auto)"
+    )
     parser.add_argument(
         "--schema-point", metavar="POINT", help="for a data point: the schema point to load it into"
     )

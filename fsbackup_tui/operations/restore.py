@@ -150,7 +150,11 @@ async def _check_sealed(restore: _Restore) -> None:
     if restore.schema is not None:
         used.append(restore.schema)
     for part, reader in used:
-        problems = await asyncio.to_thread(reader.check_sealed, part.source, restore.context.report)
+        for problem in reader.check_point_files():
+            restore.context.report(Warned(f"{reader.id} is damaged beside what is used: {problem}"))
+        problems = await asyncio.to_thread(
+            reader.check_sealed, part.source, restore.context.report, beside_parts=False
+        )
         if problems:
             raise PointDamaged(
                 f"POINT DAMAGED: {reader.id} is not as it was sealed. Nothing was created.",

@@ -22,7 +22,7 @@ from fsbackup_tui.repository.manifest import (
     read_part,
 )
 from fsbackup_tui.repository.points import resolve_point
-from fsbackup_tui.repository.records import read_records
+from fsbackup_tui.repository.records import read_records, was_whole
 
 __all__ = ["PointReader", "resolve_point"]
 _PROGRESS_STEP = 16 << 20
@@ -96,12 +96,13 @@ class PointReader:
             raise damaged(path, "it is missing")
         return path
 
-    def check_sealed(self, source: str, report: Report) -> list[str]:
+    def check_sealed(self, source: str, report: Report, *, beside_parts: bool = True) -> list[str]:
         """Read every byte of a part again and return what differs from its seal; [] is sealed.
 
         Compared are SHA256SUMS in its canonical form with the files that are there, every
-        file's hash, part.json with the manifest, and what stands beside the parts: the
-        manifest and its hash in the records too. ``report`` is told the progress in bytes.
+        file's hash, part.json with the manifest, and, unless ``beside_parts`` is False, what
+        stands beside the parts: the manifest and its hash in the records too. ``report`` is
+        told the progress in bytes.
         """
         problems: list[str] = []
         try:
@@ -110,7 +111,8 @@ class PointReader:
             return [f"{source}: the part is missing"]
         except PointDamaged as error:
             return [f"{source}: {error.why or error.what}"]
-        problems += self._check_point_files()
+        if beside_parts:
+            problems += self._check_point_files()
         directory = self.directory / source
         if not directory.is_dir() or directory.is_symlink():
             return [*problems, f"{source}: its directory is missing"]
@@ -131,7 +133,7 @@ class PointReader:
         except PointDamaged as error:
             return [error.why.rstrip(".") or error.what]
         if manifest is None:
-            return problems
+            return [f"{MANIFEST_NAME}: missing"] if was_whole(self.repository, self.id) else []
         sums, found = self._read_sums(self.directory / SUMS_NAME)
         problems += found
         if sums is None:

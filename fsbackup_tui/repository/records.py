@@ -124,6 +124,11 @@ def read_records(
     return sorted(records, key=lambda record: (record.number, record.path.name))
 
 
+def was_whole(repository: Repository, point: str) -> bool:
+    """Whether a fact about the point speaks of its manifest: then there once was one."""
+    return any(record.manifest_sha256 for record in read_records(repository, point))
+
+
 def read_record(path: Path, manifest_sha256: str) -> Record:
     """Return one record; what is wrong with it stands in ``problem``, nothing is raised."""
     try:

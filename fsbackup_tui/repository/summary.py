@@ -25,7 +25,7 @@ from fsbackup_tui.repository.manifest import (
     read_bytes,
     read_part,
 )
-from fsbackup_tui.repository.records import Record, head_sequence, read_records
+from fsbackup_tui.repository.records import Record, head_sequence, read_records, was_whole
 from fsbackup_tui.repository.standing import judge, part_summary
 
 
@@ -39,6 +39,8 @@ def summarise(
     directory = repository.point_directory(point)
     path = directory / MANIFEST_NAME
     if not path.exists() and not path.is_symlink():
+        if was_whole(repository, point):
+            return _damaged(repository, point, f"{MANIFEST_NAME}: missing", 0)
         return _without_manifest(repository, point, running)
     try:
         content = read_bytes(path)

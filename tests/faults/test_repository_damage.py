@@ -427,3 +427,15 @@ def test_a_full_disk_leaves_no_half_point(tiny_disk: Path) -> None:
     again = begin_point(repository, created=START + timedelta(days=1))
     write_part(again, part("db"))
     assert again.finish({}).sequence == 2
+
+
+def test_a_manifest_that_is_gone_is_damage_where_a_record_speaks_of_it(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    point = make_point(repository, content=CONTENT).id
+    verify_record(repository, point, "sealed")
+    (repository.point_directory(point) / "manifest.json").unlink()
+    assert inventory(repository)[point] == (Trust.DAMAGED, ("manifest.json: missing",))
+    reader = PointReader(repository, point)
+    assert reader.check_point_files() == ["manifest.json: missing"]
+    # The part itself is whole, and a restore of it needs no more.
+    assert reader.check_sealed("db", lambda _event: None, beside_parts=False) == []
