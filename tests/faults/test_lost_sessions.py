@@ -60,7 +60,7 @@ def test_the_next_backup_ends_the_sessions_that_a_killed_worker_left(
     server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
 ) -> None:
     url = make_database(server)
-    fill(url, megabytes=16)
+    fill(url)
     with relay(url) as relayed:
         site = make_site(
             tmp_path / "site", relayed, source={"max_rate": SLOW_RATE, "format": "custom"}

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -21,7 +21,7 @@ import pytest
 from fsbackup_tui.domain.events import JobStarted
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.jobs.job import Job, load_job
-from tests.support.faults import fill, jobs_of, moving, processes_of, wait_for_event
+from tests.support.faults import fill, jobs_of, processes_of
 from tests.support.installs import doctored_wheel, install_wheel, make_environment, project_wheel
 from tests.support.jobs import journal_lines
 from tests.support.processes import is_running
@@ -30,9 +30,6 @@ from tests.support.sites import Site, make_site
 from tests.support.tty import Tty, answer
 from tests.support.waiting import wait_until
 
-MEGABYTES = 24
-RATE = "6MB"
-"""The dump lasts about four seconds."""
 FOREIGN = ("yaml", "psycopg", "textual", "json", "pydantic")
 
 
@@ -40,16 +37,14 @@ FOREIGN = ("yaml", "psycopg", "textual", "json", "pydantic")
 def url(server: ScratchServer) -> Iterator[str]:
     execute(server.url(), "CREATE DATABASE terminal_death")
     url = server.url("terminal_death")
-    fill(url, megabytes=MEGABYTES)
+    fill(url, megabytes=6)
     yield url
     execute(server.url(), "DROP DATABASE terminal_death WITH (FORCE)")
 
 
 @pytest.fixture
 def site(url: str, tmp_path: Path) -> Iterator[Site]:
-    site = make_site(
-        tmp_path / "site", url, source={"max_rate": RATE, "jobs": 1, "format": "custom"}
-    )
+    site = make_site(tmp_path / "site", url, source={"lock_timeout": "120s"})
     for name in FOREIGN:
         (site.directory / f"{name}.py").write_text("raise SystemExit('a foreign module ran')\n")
     yield site
@@ -72,8 +67,6 @@ def standing(site: Site) -> Iterator[Callable[[], Job]]:
 
     Everything but the connecting to the server is still before it then.
     """
-    site.source = {"lock_timeout": "120s"}
-    site.write_config()
     waits = (
         "SELECT application_name FROM pg_stat_activity"
         " WHERE wait_event_type = 'Lock' AND application_name LIKE 'fsbackup/%'"
@@ -165,12 +158,13 @@ def tmux(site: Site) -> Iterator[Tmux]:
 
 @pytest.mark.machine
 def test_the_tmux_session_of_a_backup_is_killed(site: Site, tmux: Tmux) -> None:
-    face = tmux.open("backup", "daily")
-    job = wait_for_event(site, moving)
-    assert job.id in tmux.text()
-    assert runs(job)
-    tmux.call("kill-session", "-t", "it")
-    wait_until(lambda: not is_running(face), what="the command line is gone")
+    with standing(site) as started:
+        face = tmux.open("backup", "daily")
+        job = started()
+        wait_until(lambda: job.id in tmux.text(), what="the job is followed")
+        tmux.call("kill-session", "-t", "it")
+        wait_until(lambda: not is_running(face), what="the command line is gone")
+        assert runs(job)
     ends_well(job, site)
 
 
@@ -230,51 +224,52 @@ def test_leaving_at_once_says_what_was_just_started(site: Site, screen: Tty) -> 
 
 
 def test_the_application_is_killed_and_the_worker_hung_up(site: Site, screen: Tty) -> None:
-    start_from_screen(site, screen)
-    job = wait_for_event(site, moving)
-    assert job.pid is not None
-    assert runs(job)
-    os.kill(screen.pid, signal.SIGKILL)
-    assert screen.wait() == -signal.SIGKILL
-    os.kill(job.pid, signal.SIGHUP)
-    os.killpg(job.pid, signal.SIGHUP)
+    with standing(site) as started:
+        start_from_screen(site, screen)
+        job = started()
+        assert job.pid is not None
+        os.kill(screen.pid, signal.SIGKILL)
+        assert screen.wait() == -signal.SIGKILL
+        os.kill(job.pid, signal.SIGHUP)
+        os.killpg(job.pid, signal.SIGHUP)
+        assert runs(job)
     ends_well(job, site)
 
 
 def test_a_second_terminal_attaches_and_detaches(site: Site) -> None:
-    first = Tty(site.command("backup", "daily"), site.environ(), site.directory)
-    try:
-        job = wait_for_event(site, moving)
-        second = Tty(site.command("attach", "last"), site.environ(), site.directory)
-        try:
-            second.until_text(job.id, "%")
-            second.type("\x03")
-            assert second.wait() == 0
-            assert f"Detached. {job.id} runs on." in second.text()
-        finally:
-            second.close()
-        assert runs(job)
-        assert first.wait() == 0
-        assert "Backed up:" in first.text()
-    finally:
-        first.close()
+    with ExitStack() as held:
+        started = held.enter_context(standing(site))
+        with closing(Tty(site.command("backup", "daily"), site.environ(), site.directory)) as first:
+            job = started()
+            attach = site.command("attach", "last")
+            with closing(Tty(attach, site.environ(), site.directory)) as second:
+                second.until_text(job.id)
+                second.type("\x03")
+                assert second.wait() == 0
+                assert f"Detached. {job.id} runs on." in second.text()
+            assert runs(job)
+            held.close()
+            assert first.wait() == 0
+            assert "Backed up:" in first.text()
     assert [row["state"] for row in site.run("jobs", "--json").document["jobs"]] == ["ok"]
 
 
 @pytest.mark.parametrize("reply", ["\r", "\x03", "c\r"], ids=["enter", "ctrl-c-again", "cancel"])
 def test_ctrl_c_asks_and_leaves_it_running_unless_told_to_cancel(site: Site, reply: str) -> None:
-    tty = Tty(site.command("backup", "daily"), site.environ(), site.directory)
-    try:
-        job = wait_for_event(site, moving)
-        tty.type("\x03")
-        tty.until_text("Leave it running (Enter), or cancel it (c, Enter)? [L/c]")
-        tty.type(reply)
-        assert tty.wait() == 130
-        assert ("LEFT RUNNING" in tty.text()) is (reply != "c\r")
-    finally:
-        tty.close()
+    with standing(site) as started:
+        tty = Tty(site.command("backup", "daily"), site.environ(), site.directory)
+        try:
+            job = started()
+            tty.type("\x03")
+            tty.until_text("Leave it running (Enter), or cancel it (c, Enter)? [L/c]")
+            tty.type(reply)
+            assert tty.wait() == 130
+            assert ("LEFT RUNNING" in tty.text()) is (reply != "c\r")
+        finally:
+            tty.close()
+        assert runs(job) is (reply != "c\r")
     if reply != "c\r":
-        assert runs(job)
+        ends_well(job, site)
         return
     assert load_job(job.directory).state == "cancelled"
     assert site.points() == []
