@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +25,10 @@ def pytest_configure() -> None:
         del os.environ[name]
     for name in ("DATABASE_URL", "DIRECT_URL", "ADMIN_URL", "FSBACKUP_CONFIG"):
         os.environ.pop(name, None)
+    # A shell without job control starts background jobs with SIGINT ignored, and children
+    # inherit that: no ctrl-c of a test would be heard.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def test_a_port_that_nobody_listens_on(tmp_path: Path, closed_port: int) -> None
 
 
 def test_a_socket_that_is_not_there(tmp_path: Path) -> None:
-    nowhere = quote(str(tmp_path), safe="")
+    nowhere = quote("/no-such-directory", safe="")
     site = make_site(tmp_path / "site", f"postgresql://app:{CANARY}@/shop?host={nowhere}")
     back_up_refused(
         site,
