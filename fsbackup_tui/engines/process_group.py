@@ -262,12 +262,13 @@ def _others_in_group(leader: int) -> bool:
     """
     if sys.platform != "linux":
         return False
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) != leader:
-            with contextlib.suppress(OSError):
-                fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
-                if int(fields[2]) == leader and fields[0] not in (b"Z", b"X"):
-                    return True
+    with os.scandir("/proc") as processes:
+        for entry in processes:
+            if entry.name.isdigit() and int(entry.name) != leader:
+                with contextlib.suppress(OSError):
+                    fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+                    if int(fields[2]) == leader and fields[0] not in (b"Z", b"X"):
+                        return True
     return False
 
 

@@ -49,6 +49,7 @@ from fsbackup_tui.engines.postgres.side import (
     unfinished_comment,
 )
 from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
+from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.clients import client_for_restore
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
@@ -236,7 +237,7 @@ async def _unfinished_database(
     """
     context, request = restore.context, restore.request
     await _refuse_taken(admin, request.beside)
-    created = await _make_copy(restore, admin, unfinished_name(request.beside))
+    created = await _make_copy(restore, address, admin, unfinished_name(request.beside))
     for note in created.notes:
         restore.notes.append(note)
         context.report(Warned(note))
@@ -244,12 +245,14 @@ async def _unfinished_database(
         yield created
     except BaseException as error:
         if not restore.keeps_copy:
-            # Shielded: a second cancel must not leave half a database behind.
-            await asyncio.shield(_take_back(restore, address, admin, created, error))
+            # A cancel that comes now must not leave half a database behind.
+            await undisturbed(_take_back(restore, address, admin, created, error))
         raise
 
 
-async def _make_copy(restore: _Restore, admin: Connection, name: str) -> CreatedDatabase:
+async def _make_copy(
+    restore: _Restore, address: DatabaseAddress, admin: Connection, name: str
+) -> CreatedDatabase:
     """Make the side database, after dropping what a dead job left; a cancel leaves nothing."""
     context = restore.context
     alive = job_liveness(context.loaded, os.environ, restore.repository)
@@ -261,9 +264,14 @@ async def _make_copy(restore: _Restore, admin: Connection, name: str) -> Created
     facts = restore.schema[0].postgres if restore.schema is not None else None
 
     async def drop() -> None:
-        await sweep_newborn(admin, lambda job: job != context.job)
-        with suppress(SafetyRefusal):
-            await sweep_unfinished(admin, name, lambda job: job != context.job)
+        try:
+            with plain_errors(address):
+                await sweep_newborn(admin, lambda job: job != context.job)
+                with suppress(SafetyRefusal):
+                    await sweep_unfinished(admin, name, lambda job: job != context.job)
+        except FsbackupError as problem:
+            # The next restore into this server sweeps it away.
+            context.report(Warned(problem.what))
 
     try:
         newborn = await create_database(
@@ -275,7 +283,7 @@ async def _make_copy(restore: _Restore, admin: Connection, name: str) -> Created
         return await name_unfinished(admin, newborn, name)
     except BaseException:
         if not admin.closed:
-            await asyncio.shield(drop())
+            await undisturbed(drop())
         raise
 
 
