@@ -91,7 +91,7 @@ class Job:
             "started": format_time(self.started),
             "finished": None if self.finished is None else format_time(self.finished),
             "stage": self.stage,
-            "progress": _progress_document(self.progress),
+            "progress": _progress_document(self.progress if self.running else None),
             "site": self.site,
             "operator": self.operator,
             "error": None if self.problem is None else self.problem.document(),

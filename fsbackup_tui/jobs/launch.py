@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,37 @@ _started: set[subprocess.Popen[bytes]] = set()
 def jobs_directory(state: Path) -> Path:
     """Return where a site's jobs lie."""
     return state / JOBS
+
+
+def job_names(state: Path) -> list[str]:
+    """Return the names of the jobs' directories, newest first; OSError where they can't be read.
+
+    An id knows its second alone: of jobs of the same second the request's time stamp tells.
+    """
+    jobs = jobs_directory(state)
+    try:
+        with os.scandir(jobs) as entries:
+            names = [entry.name for entry in entries if entry.name[:1].isdigit()]
+    except FileNotFoundError:
+        return []
+    seconds = Counter(_second(name) for name in names)
+
+    def order(name: str) -> tuple[str, int]:
+        second = _second(name)
+        return second, _requested_ns(jobs / name) if seconds[second] > 1 else 0
+
+    return sorted(names, key=order, reverse=True)
+
+
+def _second(name: str) -> str:
+    return name.partition("-")[0]
+
+
+def _requested_ns(directory: Path) -> int:
+    try:
+        return (directory / REQUEST).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def reap_ended_workers() -> None:

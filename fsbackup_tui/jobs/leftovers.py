@@ -17,7 +17,7 @@ from fsbackup_tui.domain.events import CommandStarted, format_time
 from fsbackup_tui.domain.point import point_time, session_name
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.journal import JournalTail, utc_now
-from fsbackup_tui.jobs.launch import jobs_directory
+from fsbackup_tui.jobs.launch import job_names, jobs_directory
 from fsbackup_tui.jobs.layout import JOURNAL, RESERVE, STATE, WORK, read_json, replace_json
 from fsbackup_tui.jobs.liveness import (
     ProcessFacts,
@@ -166,7 +166,7 @@ def _signal_all(processes: Iterable[ProcessFacts], number: signal.Signals) -> No
 def _job_directories(state: Path) -> list[Path]:
     """Return the jobs' directories, newest first; none where they can't be listed."""
     try:
-        names = [entry.name for entry in jobs_directory(state).iterdir()]
+        names = job_names(state)
     except OSError:
         return []
-    return [jobs_directory(state) / name for name in sorted(names, reverse=True)]
+    return [jobs_directory(state) / name for name in names]

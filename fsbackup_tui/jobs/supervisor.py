@@ -25,6 +25,7 @@ from fsbackup_tui.jobs.job import Job, JobState, load_job, lost_problem
 from fsbackup_tui.jobs.journal import JournalTail, utc_now
 from fsbackup_tui.jobs.launch import (
     await_first_line,
+    job_names,
     jobs_directory,
     launch_worker,
     make_job_directory,
@@ -257,14 +258,10 @@ async def follow(job: Job, *, from_start: bool = True) -> AsyncIterator[JournalL
 def _job_names(state: Path) -> list[str]:
     """Return the names of the jobs' directories, newest first."""
     try:
-        with os.scandir(jobs_directory(state)) as entries:
-            names = [entry.name for entry in entries if entry.name[:1].isdigit()]
-    except FileNotFoundError:
-        return []
+        return job_names(state)
     except OSError as error:
         raise FsbackupError(
             "JOBS NOT READABLE: the state directory can't be read.",
             why=f"{error.filename}: {error.strerror}",
             fix="Run fsbackup as the user it belongs to.",
         ) from error
-    return sorted(names, reverse=True)

@@ -208,7 +208,7 @@ def _cancelled(session: JobSession) -> Ending:
         Interrupted.kind,
         f"CANCELLED: {session.request.job} by {session.cancelled_by}.",
         "",
-        "What it had begun was cleaned up; points that were whole before stay.",
+        "What it had begun was cleaned up; what was whole by then stays.",
         _INTERRUPTED,
     )
     return Ending("cancelled", {}, problem)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from fsbackup_tui import __version__
 from fsbackup_tui.domain.errors import PointDamaged, UsageError
-from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.capture import CaptureRun, hashing_progress
@@ -66,7 +66,8 @@ async def back_up(
             await _capture(writer, name, request, context, repository, last_good[name], phases)
         manifest = await asyncio.to_thread(writer.finish, phases, now=context.now())
     except BaseException:
-        writer.abandon()
+        if kept := writer.abandon():
+            context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
     _record_seal(manifest, context, repository, phases.get("seal", 0.0))
     return manifest, Trust.SEALED

@@ -49,6 +49,7 @@ from fsbackup_tui.repository.leftovers import (
     make_marker,
     sweep_leftovers,
     sweep_point,
+    whole_parts,
     write_lock,
 )
 from fsbackup_tui.repository.manifest import (
@@ -181,6 +182,7 @@ class PointWriter:
             create_file(partial / SUMS_NAME, format_sums(sums))
             sync_tree(partial)
             with write_lock(self._repository, self._heading.job, self._heading.operator):
+                self._refuse_abandoned()
                 if final.exists():
                     raise RepositoryError(f"PART EXISTS: {final} is there already.")
                 partial.rename(final)
@@ -219,23 +221,29 @@ class PointWriter:
             sums[MANIFEST_NAME] = _digest(content)
             create_file(self.directory / SUMS_NAME, format_sums(sums))
             sync_directory(self.directory)
+            self._refuse_abandoned()
             create_whole(self.directory / MANIFEST_NAME, content)
         self._release()
         return manifest
 
-    def abandon(self) -> None:
+    def abandon(self) -> str | None:
         """Take back what is not whole; whole parts stay, as an incomplete point.
 
         A point that a thread has just finished stays, too. Waits for that thread; hashing in it
-        is broken off.
+        is broken off. Returns what stays, in words; None where nothing does.
         """
         self._abandoned = True
         with self._busy:
-            if self._marker is None:
-                return
-            with suppress(RepositoryUnwritable):
-                sweep_point(self._repository, self.directory)
-            self._release()
+            if self._marker is not None:
+                with suppress(RepositoryUnwritable):
+                    sweep_point(self._repository, self.directory)
+                self._release()
+        if (self.directory / MANIFEST_NAME).is_file():
+            return f"the point {self.id}, which was whole by then"
+        kept = whole_parts(self.directory)
+        if not kept:
+            return None
+        return f"the incomplete point {self.id} with {', '.join(kept)}, whole by then"
 
     def _stoppable(self, advance: Advance | None) -> Advance:
         def step(count: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.events import Log
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.faults import (
     SLOW_RATE,
@@ -21,12 +21,11 @@ from tests.support.faults import (
     finish,
     make_slow_to_restore,
     moving,
-    newest_job,
     wait_for_event,
+    warnings_of,
 )
-from tests.support.jobs import journal_lines
 from tests.support.servers import MakeDatabase, execute, query
-from tests.support.sites import Site, make_site
+from tests.support.sites import make_site
 from tests.support.waiting import wait_until
 
 
@@ -56,14 +55,6 @@ def locked(url: str, table: str) -> Iterator[None]:
     with psycopg.connect(url, application_name="migrator") as connection:
         connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield
-
-
-def warnings_of(site: Site) -> list[str]:
-    return [
-        line.event.text
-        for line in journal_lines(newest_job(site).directory)
-        if isinstance(line.event, Warned)
-    ]
 
 
 @pytest.mark.parametrize("scope", ["full", "schema", "data"])
@@ -97,7 +88,7 @@ def test_the_backup_gives_way_to_a_migration_and_is_made_again(
     site = make_site(
         tmp_path / "site",
         url,
-        source={"format": dump_format, "jobs": 2, "yield_after": "1s", "max_rate": "5MB"},
+        source={"format": dump_format, "jobs": 2, "yield_after": "1s", "max_rate": "3MB"},
     )
     process = site.start("backup", "daily", "--json")
     wait_for_event(site, moving)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from fsbackup_tui.domain.events import Event, Progress
+from fsbackup_tui.domain.events import Event, Progress, Warned
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.jobs.supervisor import list_jobs
 from tests.support.jobs import journal_lines
@@ -181,6 +181,15 @@ def wait_for_event(site: Site, wanted: Callable[[Event], bool], *, timeout: floa
 
     wait_until(heard, timeout=timeout, what="the job's journal has the event")
     return newest_job(site)
+
+
+def warnings_of(site: Site) -> list[str]:
+    """Return what the site's newest job warned of."""
+    return [
+        line.event.text
+        for line in journal_lines(newest_job(site).directory)
+        if isinstance(line.event, Warned)
+    ]
 
 
 def moving(event: Event) -> bool:

@@ -22,6 +22,7 @@ from fsbackup_tui.engines.process import ToolFailed
 
 _MOST_MESSAGES = 200
 _MOST_LINES = 12
+_WORKER_DIED = "a worker process died unexpectedly"
 _MESSAGE = re.compile(
     r"(?P<tool>pg_dump|pg_restore|pg_dumpall|psql)(?::[^:]*:\d+)?: "
     r"(?P<kind>error|warning|fatal|hint|detail)?:?\s*(?P<text>.*)",
@@ -109,8 +110,12 @@ class ToolLog:
         return [message.text for message in self.messages if message.kind == "error"]
 
     def reason(self) -> str:
-        """Return the first error, else the last warning, else that nothing was said."""
-        return (self.errors or self.warnings[-1:] or ["it gave no reason"])[0]
+        """Return the first error, else the last warning, else that nothing was said.
+
+        That a parallel worker died is no reason: what it died of may be told before or behind.
+        """
+        causes = [error for error in self.errors if _WORKER_DIED not in error]
+        return (causes or self.errors or self.warnings[-1:] or ["it gave no reason"])[0]
 
 
 _RULES: tuple[tuple[re.Pattern[str], type[FsbackupError], str, str], ...] = tuple(

@@ -210,6 +210,16 @@ def test_a_thousand_past_jobs_are_listed_at_once(state: Path) -> None:
     assert len(list_jobs(state, limit=7)) == 7
 
 
+def test_jobs_of_one_second_are_listed_as_they_were_started(state: Path) -> None:
+    names = [f"20261122T020000Z-{rest}" for rest in ("backup-zzzz", "verify-mmmm", "backup-aaaa")]
+    for number, name in enumerate(names):
+        directory = write_past_job(state, name)
+        os.utime(directory / "request.json", ns=(number, number))
+    write_past_job(state, "20261122T020001Z-backup-aaaa")
+    listed = [job.id for job in list_jobs(state)]
+    assert listed == ["20261122T020001Z-backup-aaaa", *reversed(names)]
+
+
 def test_a_damaged_job_hides_no_other(state: Path) -> None:
     write_past_job(state, "20261122T020000Z-backup-aaaa")
     (state / "jobs" / "20261122T030000Z-backup-bbbb").mkdir()

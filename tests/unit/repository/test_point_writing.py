@@ -31,6 +31,7 @@ from tests.support.points import (
     table,
     write_part,
 )
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_an_unhashed_artifact_is_hashed_by_reading_it_back(repository: Repositor
 def test_giving_up_leaves_no_half_point(repository: Repository) -> None:
     writer = begin_point(repository)
     (writer.part_directory("db") / "database.dump").write_bytes(b"half")
-    writer.abandon()
+    assert writer.abandon() is None
     assert list(repository.points.iterdir()) == []
     with pytest.raises(Interrupted):
         writer.finish({})
@@ -202,11 +203,42 @@ def test_giving_up_keeps_the_parts_that_are_whole(repository: Repository) -> Non
     writer = begin_point(repository)
     write_part(writer, part("db"))
     (writer.part_directory("other") / "database.dump").write_bytes(b"half")
-    writer.abandon()
+    kept = writer.abandon()
+    assert kept == f"the incomplete point {writer.id} with db, whole by then"
     assert sorted(path.name for path in writer.directory.iterdir()) == ["db", "site.yaml"]
     reader = PointReader(repository, writer.id)
     assert reader.manifest is None
     assert [found.source for found in reader.parts()] == ["db"]
+
+
+def test_giving_up_behind_the_end_keeps_the_point_and_says_so(repository: Repository) -> None:
+    writer = begin_point(repository)
+    write_part(writer, part("db"))
+    manifest = writer.finish({})
+    assert writer.abandon() == f"the point {writer.id}, which was whole by then"
+    assert PointReader(repository, writer.id).manifest == manifest
+
+
+def test_a_part_that_is_given_up_while_it_is_sealed_is_taken_back(repository: Repository) -> None:
+    """The cancel comes from the event loop while the thread that seals is at its last bytes."""
+    writer = begin_point(repository)
+    (writer.part_directory("db") / "database.dump").write_bytes(b"content")
+    described = (Artifact("database.dump", "dump", 0, ""),)
+    asked: list[threading.Thread] = []
+
+    def cancel_at_the_last_byte(_: int) -> None:
+        asked.append(threading.Thread(target=writer.abandon))
+        asked[0].start()
+        wait_until(lambda: writer._abandoned)
+
+    with pytest.raises(Interrupted):
+        writer.commit_part(
+            "db",
+            dataclasses.replace(part(), artifacts=described),
+            advance=cancel_at_the_last_byte,
+        )
+    asked[0].join()
+    assert list(repository.points.iterdir()) == []
 
 
 def test_what_the_living_write_is_not_swept_and_what_the_dead_left_is(

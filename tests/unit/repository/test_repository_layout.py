@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,14 @@ from fsbackup_tui.domain.errors import (
     RepositoryNewer,
     UsageError,
 )
-from fsbackup_tui.repository import layout
-from fsbackup_tui.repository.layout import create_repository, open_repository, recall
-from tests.support.points import START, make_repository
+from fsbackup_tui.repository import whereabouts
+from fsbackup_tui.repository.layout import (
+    create_repository,
+    open_repository,
+    recall,
+    restore_identity,
+)
+from tests.support.points import START, make_point, make_repository
 
 
 def test_a_new_repository_has_its_rooms_and_opens(tmp_path: Path) -> None:
@@ -61,7 +68,7 @@ def test_a_mount_point_of_fstab_that_is_not_mounted_is_named(
     mount.mkdir()
     fstab = tmp_path / "fstab"
     fstab.write_text(f"# disks\nUUID=1 / ext4\nUUID=2 {str(mount).replace(' ', chr(92) + '040')}\n")
-    monkeypatch.setattr(layout, "_FSTAB", fstab)
+    monkeypatch.setattr(whereabouts, "_FSTAB", fstab)
     with pytest.raises(RepositoryMissing, match="NOT MOUNTED") as caught:
         open_repository(mount / "repository")
     assert str(mount) in caught.value.why
@@ -110,3 +117,56 @@ def test_a_point_id_can_not_lead_elsewhere(tmp_path: Path) -> None:
     for name in ("../records", "a/b", "", ".", ".."):
         with pytest.raises(UsageError):
             repository.point_directory(name)
+
+
+def test_points_without_the_identity_file_are_told_and_never_renamed(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    state = tmp_path / "state"
+    open_repository(repository.root, state=state)
+    make_point(repository)
+    make_point(repository)
+    (repository.root / "fsbackup.json").unlink()
+    before = sorted(repository.root.rglob("*"))
+
+    with pytest.raises(RepositoryError, match="IDENTITY FILE MISSING") as caught:
+        open_repository(repository.root, site="face-swap", state=state)
+    assert "2 points, untouched" in caught.value.why
+    assert repository.id in caught.value.why
+    assert "fsbackup doctor --fix" in caught.value.fix
+    with pytest.raises(RepositoryError, match="IDENTITY FILE MISSING"):
+        create_repository(repository.root, "face-swap", START)
+    assert sorted(repository.root.rglob("*")) == before
+
+    assert restore_identity(repository.root, state) == repository
+    assert open_repository(repository.root, site="face-swap", state=state) == repository
+    assert stat.S_IMODE((repository.root / "fsbackup.json").stat().st_mode) == 0o600
+    assert restore_identity(repository.root, state) is None
+
+
+def test_an_id_that_nobody_remembers_is_not_invented(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    make_point(repository)
+    (repository.root / "fsbackup.json").unlink()
+    assert restore_identity(repository.root, tmp_path / "state") is None
+    assert not (repository.root / "fsbackup.json").exists()
+    with pytest.raises(RepositoryError, match="IDENTITY FILE MISSING") as caught:
+        open_repository(repository.root, site="face-swap", state=tmp_path / "state")
+    assert "1 point, untouched" in caught.value.why
+    # What is to be pasted works.
+    subprocess.run(["sh", "-c", caught.value.fix.splitlines()[-1]], check=True)
+    assert open_repository(repository.root).site == "face-swap"
+
+
+def test_a_used_repository_without_points_is_missed_too(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    open_repository(repository.root, state=tmp_path / "state")
+    (repository.root / "fsbackup.json").unlink()
+    with pytest.raises(RepositoryError, match="IDENTITY FILE MISSING") as caught:
+        open_repository(repository.root, state=tmp_path / "state")
+    assert "no point" in caught.value.why
+
+
+def test_an_init_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    (repository.root / "fsbackup.json").unlink()
+    assert create_repository(repository.root, "face-swap", START).id != repository.id

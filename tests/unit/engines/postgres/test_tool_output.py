@@ -77,3 +77,21 @@ def test_failures_are_told_apart(line: str, kind: type[FsbackupError]) -> None:
     assert type(error) is kind
     assert error.why
     assert error.fix
+
+
+@pytest.mark.parametrize("died_first", [True, False])
+def test_the_reason_is_what_a_parallel_worker_died_of(died_first: bool) -> None:
+    lines = [
+        "pg_dump: error: a worker process died unexpectedly",
+        'pg_dump: error: could not write to file "d/3.dat": No space left on device',
+    ]
+    log = ToolLog("pg_dump")
+    for line in lines if died_first else reversed(lines):
+        log.add(line)
+    assert log.reason() == 'could not write to file "d/3.dat": No space left on device'
+
+
+def test_that_a_worker_died_is_said_where_nothing_else_is() -> None:
+    log = ToolLog("pg_dump")
+    log.add("pg_dump: error: a worker process died unexpectedly")
+    assert log.reason() == "a worker process died unexpectedly"
