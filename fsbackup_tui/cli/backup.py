@@ -33,19 +33,23 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Start the plan's job and follow it; returns the exit code of design §9."""
     from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.cli.parser import suggestion
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import BackupRequest
 
     plans = context.load().config.plans
     if arguments.plan not in plans:
         raise UsageError(
-            f"NO SUCH PLAN: {arguments.plan}.", why=f"The plans are: {', '.join(plans)}."
+            f"NO SUCH PLAN: {arguments.plan}.",
+            why=f"{context.load().path} has the plans: {', '.join(plans) or 'none'}.",
+            fix=suggestion(arguments.plan, plans, "Name one of them."),
         )
     unknown = [name for name in arguments.source or () if name not in plans[arguments.plan].sources]
     if unknown:
         raise UsageError(
             f"NOT IN THE PLAN: {', '.join(unknown)}.",
             why=f"{arguments.plan} captures: {', '.join(plans[arguments.plan].sources)}.",
+            fix=suggestion(unknown[0], plans[arguments.plan].sources, "Name one of these."),
         )
     context.repository()
     request = BackupRequest(
@@ -54,10 +58,11 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         reason=arguments.reason,
         wait_seconds=arguments.wait,
     )
-    return run_request(request, context, summary=_summary)
+    return run_request(request, context, summary=summary)
 
 
-def _summary(result: Mapping[str, Any]) -> list[str]:
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when it is done."""
     from fsbackup_tui.operations.wording import duration_text, size_text
 
     lines = [
@@ -67,6 +72,6 @@ def _summary(result: Mapping[str, Any]) -> list[str]:
         f"  {result['path']}",
     ]
     if result.get("suspect"):
-        lines.append("  SUSPECT: " + "; ".join(result["suspect"]))
+        lines.extend(f"  SUSPECT: {reason}" for reason in result["suspect"])
         lines.append(f"  If that is right: fsbackup clear {result['point']} --reason TEXT")
     return lines

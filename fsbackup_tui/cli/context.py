@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from fsbackup_tui.cli.output import wrap_problem, wrap_text
 from fsbackup_tui.cli.streams import json_text, write_output
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
+    from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.repository.layout import Repository
 
 
@@ -87,6 +89,15 @@ class CliContext:
         """Print one line of the result to standard output."""
         write_output(self.stdout, text + "\n")
 
-    def tell(self, text: str) -> None:
-        """Print a message beside the result, to standard error."""
-        self.stderr.write(text + "\n")
+    def say_text(self, text: str, *, first: str = "", later: str | None = None) -> None:
+        """Print a sentence of the result in lines of 80 columns (``wrap_text``)."""
+        for line in wrap_text(text, first=first, later=later):
+            self.say(line)
+
+    def tell(self, text: str, *, first: str = "") -> None:
+        """Print a message beside the result, to standard error, in lines of 80 columns."""
+        self.stderr.write("".join(f"{line}\n" for line in wrap_text(text, first=first)))
+
+    def tell_problem(self, error: FsbackupError) -> None:
+        """Print an error that does not end the command, to standard error."""
+        self.stderr.write(wrap_problem(error.problem()) + "\n")

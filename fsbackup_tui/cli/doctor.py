@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.operations.doctor import Finding
 
+_SEVERITY_WIDTH = 9
+
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Register the command."""
@@ -26,7 +28,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--sql", action="store_true", help="print the least rights for each verb as SQL to paste"
     )
     what.add_argument(
-        "--fix", action="store_true", help="also close the repository to other users (chmod)"
+        "--fix",
+        action="store_true",
+        help="also close the repository to others (chmod), and put back its lost fsbackup.json",
     )
     parser.set_defaults(run=run)
 
@@ -41,7 +45,7 @@ def _diagnose(context: CliContext, *, fix: bool) -> int:
 
     from fsbackup_tui.operations.doctor import diagnose
 
-    findings = asyncio.run(diagnose(context.load, context.environ, fix=fix))
+    findings = asyncio.run(diagnose(context.load(), context.environ, fix=fix))
     failed = [finding for finding in findings if finding.severity == "error"]
     context.emit(
         {"ok": not failed, "findings": [finding.document() for finding in findings]},
@@ -53,19 +57,17 @@ def _diagnose(context: CliContext, *, fix: bool) -> int:
 def _print_findings(findings: Sequence[Finding], context: CliContext) -> None:
     from fsbackup_tui.cli.output import wrap_problem
     from fsbackup_tui.domain.errors import Problem
-    from fsbackup_tui.domain.text import plain_text
 
+    indent = " " * _SEVERITY_WIDTH
     for finding in findings:
         if finding.severity == "ok":
-            context.say(f"ok       {plain_text(finding.what)}")
+            context.say_text(finding.what, first="ok".ljust(_SEVERITY_WIDTH))
             continue
         source, dot, _ = finding.id.partition(".")
         what = f"{source}: {finding.what}" if dot else finding.what
         problem = Problem(finding.id, what, finding.why, finding.fix)
-        first, *rest = wrap_problem(problem).splitlines()
-        context.say(f"{finding.severity.upper():<9}{first}")
-        for line in rest:
-            context.say(f"         {line}")
+        head = finding.severity.upper().ljust(_SEVERITY_WIDTH)
+        context.say(wrap_problem(problem, indent, head))
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = sum(finding.severity == "warning" for finding in findings)
     context.say()

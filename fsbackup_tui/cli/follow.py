@@ -118,7 +118,8 @@ def end_of_job(finished: JobFinished, context: CliContext, *, summary: Summary) 
 
     def print_summary() -> None:
         for line in summary(finished.result):
-            context.say(line)
+            indent = len(line) - len(line.lstrip())
+            context.say_text(line, first=" " * indent, later=" " * (indent + 2))
 
     if finished.outcome == "ok" or (finished.outcome == "failed" and finished.result):
         context.emit(finished.result, print_summary)

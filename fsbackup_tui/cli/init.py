@@ -123,10 +123,11 @@ class _Setup:
         candidates = find_candidates(self.directory, self.context.environ)
         usable = [candidate for candidate in candidates if candidate.address is not None]
         if not usable:
-            for problem in (candidate.problem for candidate in candidates[:1]):
-                if problem is not None and not self.asks:
-                    raise problem
-                self.context.tell(str(problem))
+            problem = candidates[0].problem if candidates else None
+            if problem is not None and not self.asks:
+                raise problem
+            if problem is not None:
+                self.context.tell_problem(problem)
             return None
         chosen = self._choose(usable)
         self.address = chosen.address
@@ -224,7 +225,7 @@ class _Setup:
                 self.context.tell("")
                 raise Interrupted("INIT LEFT: nothing was written.") from None
             except FsbackupError as error:
-                self.context.tell(str(error))
+                self.context.tell_problem(error)
 
     def _read_line(self, prompt: str, *, hidden: bool) -> str:
         if hidden:
@@ -308,11 +309,12 @@ def _report(
 
     def human() -> None:
         said = "written, readable by you alone" if written else "as it was"
-        context.say(f"Configuration  {output}   {said}")
-        context.say(f"Repository     {new.repository}   {'made' if made else 'as it was'}")
-        context.say(f"Database       {database or 'its address is not set here yet'}")
+        found = "made" if made else "as it was"
+        context.say_text(f"{output}   {said}", first="Configuration  ")
+        context.say_text(f"{new.repository}   {found}", first="Repository     ")
+        context.say_text(database or "its address is not set here yet", first="Database       ")
         for note in notes:
-            context.say(f"Note           {note}")
+            context.say_text(note, first="Note           ")
         context.say("Next")
         for command in following:
             context.say(f"  {command}")

@@ -124,9 +124,9 @@ def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
         if not point.suspect:
             context.say(f"{point.id} is not suspect; there was nothing to clear.")
             return
-        context.say(f"{point.id} is cleared: {reason}")
+        context.say_text(f"{point.id} is cleared: {reason}", later="  ")
         for text in point.suspect:
-            context.say(f"  was suspect: {text}")
+            context.say_text(text, first="  was suspect: ")
 
     context.emit(document, human)
     return 0

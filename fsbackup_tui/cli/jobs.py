@@ -98,12 +98,28 @@ def _wait_for_end(follower: Any) -> str:
 
 
 def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
-    named = [
+    """Return how a job ended, in the words in which its own command says it."""
+    from fsbackup_tui.cli import backup, restore, verify
+
+    summaries = {
+        "backup": backup.summary,
+        "verify": verify.summary,
+        "restore": restore.summary,
+    }
+    head = f"{job.id}: {'ok' if result.get('ok') else 'failed'}"
+    try:
+        return [head, *summaries[job.operation](result)]
+    except KeyError:
+        # An operation, or the result, of another version of fsbackup.
+        return [head, *_raw(result)]
+
+
+def _raw(result: Mapping[str, Any]) -> list[str]:
+    return [
         f"  {key}: {value}"
         for key, value in result.items()
         if isinstance(value, str | int | float) and not isinstance(value, bool)
     ]
-    return [f"{job.id}: {'ok' if result.get('ok') else 'failed'}", *named]
 
 
 def _table(jobs: Sequence[Job], now: datetime, zone: tzinfo) -> list[str]:

@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from fsbackup_tui import __version__
 from fsbackup_tui.cli import backup, demo, doctor, init, inventory, jobs, restore, tui, verify
 from fsbackup_tui.cli.context import CliContext
 from fsbackup_tui.cli.output import print_problem
+from fsbackup_tui.cli.parser import Parser
 from fsbackup_tui.cli.streams import prepare_streams, write_output
-from fsbackup_tui.domain.errors import FsbackupError, OutputLost, UsageError
+from fsbackup_tui.domain.errors import FsbackupError, OutputLost
 
 FAMILIES = (demo, init, doctor, backup, inventory, verify, restore, jobs)
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
@@ -27,19 +27,19 @@ Exit codes: 0 done, 1 failed, 2 usage or config error, 3 refused for safety,
 4 needs a confirmation that was not given, 130 interrupted."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are exceptions, so that ``--json`` can answer them too."""
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what the command line says; ``run`` is what does it. UsageError for mistakes."""
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        arguments.parser.refuse(unknown)
+    return arguments
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(
-            f"NOT UNDERSTOOD: {message}.", fix=f"{self.prog} --help shows what there is."
-        )
 
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the whole command line."""
     common = _common_options()
-    parser = _Parser(
+    parser = Parser(
         prog="fsbackup",
         description="Backup and emergency recovery for a PostgreSQL application.",
         epilog=_EPILOG,
@@ -47,11 +47,13 @@ def build_parser() -> argparse.ArgumentParser:
         parents=[common],
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"fsbackup {__version__}")
-    parser.set_defaults(run=tui.run)
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    parser.add_argument("--version", action="store_true", help="print the version")
+    parser.set_defaults(run=tui.run, parser=parser)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
     for family in FAMILIES:
         family.add_parser(subparsers, [common])
+    for command in subparsers.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 
@@ -82,9 +84,14 @@ def run_command_line(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     as_json = "--json" in argv
     try:
-        arguments = build_parser().parse_args(list(argv))
+        arguments = parse_arguments(argv)
+        context = CliContext.from_arguments(arguments)
+        if arguments.version:
+            document = {"ok": True, "version": __version__}
+            context.emit(document, lambda: context.say(f"fsbackup {__version__}"))
+            return 0
         run: Callable[[argparse.Namespace, CliContext], int] = arguments.run
-        return run(arguments, CliContext.from_arguments(arguments))
+        return run(arguments, context)
     except (BrokenPipeError, OutputLost):
         raise
     except FsbackupError as error:

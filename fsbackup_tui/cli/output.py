@@ -1,42 +1,72 @@
-"""How errors leave the command line: words on standard error, or one JSON document."""
+"""How text leaves the command line: wrapped to 80 columns, or one JSON document.
+
+Commands are there to be pasted, so none is ever broken: what does not fit beside other words
+stands on a line of its own, however long it is.
+"""
 
 from __future__ import annotations
 
-import textwrap
+import re
 from typing import TextIO
 
 from fsbackup_tui.cli.streams import json_text, write_output
 from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.text import cell_width, plain_text
 
-_WIDTH = 80
+WIDTH = 80
+_LABEL_WIDTH = 6
+_DEEPEST_HANG = 24
+# Where a line or what follows a colon begins like this, all up to three spaces is a command.
+_PROGRAM = (
+    r"(?:[A-Z_]+=\S+ )?(?:fsbackup|sudo|u?mount|pip|python3?|psql|pg_\w+|rm|cd|cp|mv|echo|export"
+    r"|ch(?:mod|own)|apt(?:-get)?|systemctl|kill|(?:ALTER|CREATE|DROP) (?:ROLE|DATABASE)|GRANT"
+    r"|(?:COMMIT|ROLLBACK) PREPARED) "
+)
+_COMMAND = rf"(?:^|(?<=: )){_PROGRAM}(?:(?!   ).)+"
+_MENTIONED = (
+    r"(?<!\S)\(?(?:sudo )?fsbackup(?: [a-z]+)?(?: (?:--[a-z-]+|[A-Z]{2,}(?![a-z])))*[.,;:)]*(?!\S)"
+)
+_TOKEN = re.compile(rf"(\s*)({_COMMAND}|{_MENTIONED}|\S+)")
+_HANGING = re.compile(rf"(?:{_PROGRAM}(?:(?!   ).)+ {{3,}}|\w+:? {{2,}})(?=\S)")
 
 
-def wrap_problem(problem: Problem, width: int = _WIDTH) -> str:
-    """Return the problem in the three-line form of design §8, wrapped to ``width`` columns."""
-    lines = _wrapped(problem.what, width) or [""]
+def wrap_text(text: str, *, first: str = "", later: str | None = None) -> list[str]:
+    """Return one paragraph in lines of at most 80 columns.
+
+    ``first`` stands before it; the lines that follow are indented by ``later``, by default so
+    that they stand under the text. Words and commands are never broken.
+    """
+    lines: list[str] = []
+    current, is_empty = first, True
+    indent = " " * cell_width(first) if later is None else later
+    for gap, word in _TOKEN.findall(plain_text(text)):
+        longer = current + ("" if is_empty else gap) + word
+        if is_empty or cell_width(longer) <= WIDTH:
+            current = longer
+        else:
+            lines.append(current)
+            current = indent + word
+        is_empty = False
+    return [*lines, current.rstrip()]
+
+
+def wrap_problem(problem: Problem, indent: str = "", head: str | None = None) -> str:
+    """Return the problem in the three-line form of design §8; ``head`` stands before it."""
+    lines = wrap_text(problem.what, first=indent if head is None else head)
     for label, text in (("Why", problem.why), ("Next", problem.fix)):
-        lines.extend(_labelled(label, text, width) if text else [])
+        beginning = indent + label.ljust(_LABEL_WIDTH)
+        for paragraph in text.splitlines():
+            lines.extend(_wrap_paragraph(paragraph, beginning))
+            beginning = " " * cell_width(beginning)
     return "\n".join(lines)
 
 
-def _labelled(label: str, text: str, width: int) -> list[str]:
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        head = f"{label:<6}" if not lines else " " * 6
-        lines.extend(_wrapped(paragraph, width, head, " " * 6) or [head.rstrip()])
-    return lines
-
-
-def _wrapped(text: str, width: int, first: str = "", later: str = "") -> list[str]:
-    # Paths, commands and ids are there to be copied: never broken, not even at a hyphen.
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=later,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _wrap_paragraph(text: str, beginning: str) -> list[str]:
+    hanging = _HANGING.match(text)
+    indent = cell_width(beginning)
+    if hanging is not None and len(hanging[0]) <= _DEEPEST_HANG:
+        indent += len(hanging[0])
+    return wrap_text(text, first=beginning, later=" " * indent)
 
 
 def print_problem(error: FsbackupError, *, as_json: bool, stdout: TextIO, stderr: TextIO) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from fsbackup_tui.cli.output import WIDTH, wrap_text
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import (
     LevelCheck,
@@ -30,7 +30,6 @@ from fsbackup_tui.operations.wording import (
     when_text,
 )
 
-WIDTH = 80
 MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
@@ -81,7 +80,8 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
     yield _cells(headings, widths, shown, right)
     for point, row in zip(points, rows, strict=True):
         yield _cells(row, widths, shown, right)
-        yield from (f"    {plain_text(note)}" for note in _notes(point))
+        for note in _notes(point):
+            yield from wrap_text(note, first="    ", later="      ")
 
 
 def _notes(point: PointSummary) -> list[str]:
@@ -112,7 +112,8 @@ def show_lines(
         yield from _wrapped("reason", point.reason)
     yield _fact("stored", size_text(point.bytes))
     yield _fact("database", size_text(point.database_bytes))
-    yield _fact("rows", f"{count_text(point.rows)} ({change_text(point.rows_change)})")
+    change = "" if point.rows_change is None else f" ({change_text(point.rows_change)})"
+    yield _fact("rows", count_text(point.rows) + change)
     yield _fact("lies in", str(directory))
     for reason in point.suspect:
         yield from _wrapped("SUSPECT", reason)
@@ -221,12 +222,7 @@ def _fact(label: str, text: str) -> str:
 
 
 def _wrapped(label: str, text: str) -> Iterator[str]:
-    indent = " " * (_LABEL + 2)
-    lines = textwrap.wrap(
-        plain_text(text), WIDTH - len(indent), break_long_words=False, break_on_hyphens=False
-    )
-    yield _fact(label, lines[0] if lines else UNKNOWN)
-    yield from (indent + line for line in lines[1:])
+    yield from wrap_text(text or UNKNOWN, first=f"  {label:<{_LABEL}}")
 
 
 def point_document(point: PointSummary) -> dict[str, object]:

@@ -7,6 +7,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from fsbackup_tui.cli.output import wrap_text
 from fsbackup_tui.domain.events import JournalLine, Warned
 from fsbackup_tui.domain.text import count_text, duration_text, plain_text, shorten
 
@@ -96,7 +97,8 @@ class QuietView:
         """Print the new warnings."""
         for line in lines:
             if isinstance(line.event, Warned):
-                self._stream.write(f"warning: {plain_text(line.event.text)}\n")
+                for shown in wrap_text(line.event.text, first="warning: "):
+                    self._stream.write(f"{shown}\n")
                 self._stream.flush()
 
     def pause(self) -> None:
@@ -125,7 +127,8 @@ class LiveView:
 
         for line in lines:
             if isinstance(line.event, Warned):
-                self._console.print(Text(f"warning: {plain_text(line.event.text)}", style="yellow"))
+                shown = "\n".join(wrap_text(line.event.text, first="warning: "))
+                self._console.print(Text(shown, style="yellow"))
         if feed.outcome is not None or time.monotonic() - self._shown_at < _REFRESH_SECONDS:
             return
         self._shown_at = time.monotonic()

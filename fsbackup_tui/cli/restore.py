@@ -43,9 +43,11 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.engines.postgres.replay import check_name
     from fsbackup_tui.operations.requests import RestoreBesideRequest
     from fsbackup_tui.operations.target import look_at_target, target_text
 
+    check_name(arguments.beside)
     point = find_point(context, arguments.point, part=arguments.part)
     part = arguments.part or _only_database_part(point)
     schema_point = (
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     target = asyncio.run(look_at_target(context.load(), context.environ, part))
     if not context.json:
         context.tell(f"Restores {point.id} ({part}) beside, as {arguments.beside}, on:")
-        context.tell(target_text(target))
+        context.tell(target_text(target), first="  ")
     request = RestoreBesideRequest(
         point=point.id,
         part=part,
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         jobs=arguments.jobs,
         schema_point=schema_point,
     )
-    return run_request(request, context, summary=_summary)
+    return run_request(request, context, summary=summary)
 
 
 def _only_database_part(point: PointSummary) -> str:
@@ -81,7 +83,8 @@ def _only_database_part(point: PointSummary) -> str:
     )
 
 
-def _summary(result: Mapping[str, Any]) -> list[str]:
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when it is done."""
     from fsbackup_tui.operations.wording import duration_text
 
     entries = result["entries"]

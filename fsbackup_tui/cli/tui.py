@@ -17,15 +17,22 @@ _HUNG_UP = 129
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Open the application; returns 0, or 128 + the signal that ended it.
 
-    Raises UsageError where there is no terminal to show it in.
+    Raises UsageError where there is no terminal to show it in, and there with the words of the
+    first screen where there is no configuration either.
     """
+    from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.tui.settings import SETTINGS_NAME, load_settings
     from fsbackup_tui.tui.terminal import prepare_environment, refuse_unsuitable
     from fsbackup_tui.tui.theme import user_config
 
     del arguments
     tty = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
-    refuse_unsuitable(context.environ, tty=tty)
+    try:
+        refuse_unsuitable(context.environ, tty=tty)
+    except UsageError:
+        # Without a configuration there is nothing to show in any terminal: that comes first.
+        context.config_file()
+        raise
     settings = load_settings(user_config(context.environ) / SETTINGS_NAME)
     # Textual reads these when it is imported, so they are set before anything imports it.
     prepare_environment(os.environ, fps=settings.fps)

@@ -35,11 +35,12 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     point = find_point(context, arguments.point)
     return run_request(
-        VerifyRequest(point=point.id, level=arguments.level), context, summary=_summary
+        VerifyRequest(point=point.id, level=arguments.level), context, summary=summary
     )
 
 
-def _summary(result: Mapping[str, Any]) -> list[str]:
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when it is done."""
     from fsbackup_tui.operations.wording import duration_text
     from fsbackup_tui.repository.standing import problem_text
 

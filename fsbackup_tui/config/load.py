@@ -83,7 +83,7 @@ def find_config(
     raise UsageError(
         "NO CONFIGURATION FOUND.",
         why="Looked for\n" + "\n".join(looked),
-        fix="fsbackup init   writes one from DATABASE_URL, an .env file or a Prisma project\n"
+        fix="fsbackup init   writes one from DATABASE_URL, .env or a Prisma project\n"
         "fsbackup demo   shows everything on a sample site, nothing needed",
     )
 
@@ -198,7 +198,7 @@ def _site_file(site: str) -> Path:
         raise UsageError(
             f"SITE NOT KNOWN: there is no {path}.",
             why=f"Sites there are: {', '.join(known)}." if known else "No site is set up there.",
-            fix="Name one of them, or give its file: --config FILE",
+            fix=f"{'Name one of them, or give its' if known else 'Give the'} file: --config FILE",
         )
     return path
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ from fsbackup_tui.config.load import LoadedConfig, site_environment, state_direc
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.operations.wording import size_text
+from fsbackup_tui.repository.files import owner_name
 
 if TYPE_CHECKING:
     from fsbackup_tui.engines.postgres.least_rights import RightsScript
@@ -47,18 +48,15 @@ def failure(identifier: str, error: FsbackupError, *, severity: Severity = "erro
 
 
 async def diagnose(
-    load: Callable[[], LoadedConfig], environ: Mapping[str, str], *, fix: bool = False
+    loaded: LoadedConfig, environ: Mapping[str, str], *, fix: bool = False
 ) -> list[Finding]:
     """Return what was found, in the order of looking; what is down or missing is a finding.
 
-    ``fix`` also closes the repository's directories to other users.
+    ``fix`` also closes the repository's directories to other users, and puts back the file that
+    names the repository where it is lost.
     """
     from fsbackup_tui.operations.doctor_database import check_clients, check_source
 
-    try:
-        loaded = load()
-    except FsbackupError as error:
-        return [failure("config", error)]
     findings = [Finding("config", "ok", f"config {loaded.path}: site {loaded.config.site}")]
     try:
         environment = site_environment(loaded, environ)
@@ -112,19 +110,24 @@ def _check_repository(
     loaded: LoadedConfig, environ: Mapping[str, str], needed: int, *, fix: bool
 ) -> list[Finding]:
     from fsbackup_tui.operations.status import open_site_repository
+    from fsbackup_tui.repository.layout import restore_identity
+    from fsbackup_tui.repository.whereabouts import REPOSITORY_NAME
 
     root = loaded.config.repository
     findings: list[Finding] = []
     try:
+        if fix and restore_identity(root, state_directory(loaded, environ)) is not None:
+            what = f"put back with the id it had: {root / REPOSITORY_NAME}"
+            findings.append(Finding("repository-identity", "ok", what))
         repository = open_site_repository(loaded, environ)
     except FsbackupError as error:
-        return [failure("repository", error)]
+        return [*findings, failure("repository", error)]
     written = _write_problem(repository.root)
     if written is not None:
         findings.append(written)
     findings += _check_modes(repository.root, fix=fix)
     findings += _check_space(repository.root, needed)
-    if not findings:
+    if all(finding.severity == "ok" for finding in findings):
         free = size_text(shutil.disk_usage(root).free)
         findings.append(Finding("repository", "ok", f"repository {root}: writable, {free} free"))
     return findings
@@ -176,7 +179,7 @@ def _check_modes(root: Path, *, fix: bool) -> list[Finding]:
             "warning",
             "REPOSITORY OPEN TO OTHERS: other users of this machine can look into it.",
             "\n".join(str(directory) for directory in open_ones),
-            "fsbackup doctor --fix   (chmod 700)",
+            "Close it (chmod 700): fsbackup doctor --fix",
         )
     ]
 
@@ -191,8 +194,7 @@ def _check_space(root: Path, needed: int) -> list[Finding]:
             "repository-space",
             severity,
             f"LITTLE SPACE: {size_text(free)} free in {root}.",
-            f"The databases to be backed up have {size_text(needed)}; dumps are smaller, often by"
-            " far.",
+            f"The databases have {size_text(needed)}; their dumps are smaller, often by far.",
             "Free space there, or move the repository.",
         )
     ]
@@ -208,7 +210,7 @@ def _check_state(loaded: LoadedConfig, environ: Mapping[str, str]) -> list[Findi
             "state",
             "error",
             f"STATE DIRECTORY NOT WRITABLE: {directory}.",
-            f"{existing} belongs to uid {existing.stat().st_uid}; jobs keep their journals there.",
+            f"{existing} belongs to {owner_name(existing)}; jobs keep their journals there.",
             "Run as its owner, or name another one as state: in the config.",
         )
     ]

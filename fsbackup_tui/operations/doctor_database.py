@@ -10,7 +10,12 @@ from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import FsbackupError, PostgresError
 from fsbackup_tui.domain.secret import Redactor
-from fsbackup_tui.engines.postgres.clients import ClientTools, choose_client, examine_clients
+from fsbackup_tui.engines.postgres.clients import (
+    ClientTools,
+    choose_client,
+    client_remedy,
+    examine_clients,
+)
 from fsbackup_tui.engines.postgres.examination import (
     RestoreExamination,
     SourceExamination,
@@ -28,7 +33,7 @@ from fsbackup_tui.operations.target import (
 )
 
 _TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
-_SQL_HINT = "fsbackup doctor --sql prints the statements; run them as a superuser."
+_SQL_HINT = "fsbackup doctor --sql   prints what a superuser has to run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +119,17 @@ def _client(
     except FsbackupError as error:
         return [failure(f"{name}.client", error)]
     if note is not None:
-        what = f"CLIENT NEWER: {client.version} for a server {found.identity.server_version}."
-        return [Finding(f"{name}.client", "warning", what, note)]
+        wanted = found.identity.server_version_num // 10_000
+        return [
+            Finding(
+                f"{name}.client",
+                "warning",
+                f"CLIENT NEWER: {client.version} for a server {found.identity.server_version}.",
+                f"No client of PostgreSQL {wanted} is here; what a newer one dumps, an older server"
+                " may not take back.",
+                client_remedy(wanted),
+            )
+        ]
     return [Finding(f"{name}.client", "ok", f"{name}: pg_dump {client.version}")]
 
 
@@ -217,7 +231,8 @@ def _tried_for_real(name: str, tried: RestoreExamination) -> list[Finding]:
                 "error",
                 f"NO RESTORE: {tried.role} can't {verb} a database (tried on an empty one).{left}",
                 problem.why or problem.what,
-                f"ALTER ROLE … CREATEDB; or name another role as admin: url:.\n{_SQL_HINT}",
+                f"As a superuser: ALTER ROLE {_quoted(tried.role)} CREATEDB;\n"
+                f"Or name another role as admin: url:.\n{_SQL_HINT}",
             )
         )
     return findings
@@ -257,7 +272,8 @@ def _owners(name: str, tried: RestoreExamination) -> list[Finding]:
                 "error",
                 f"ROLES MISSING: {', '.join(tried.absent_roles)}.",
                 "The database's objects and grants name them.",
-                "CREATE ROLE …; (globals.sql of a point has them all)",
+                "\n".join(f"CREATE ROLE {_quoted(role)};" for role in tried.absent_roles)
+                + "\nTheir rights are in the globals.sql of a point.",
             )
         )
     if tried.foreign_owners:
@@ -267,7 +283,11 @@ def _owners(name: str, tried: RestoreExamination) -> list[Finding]:
                 "warning",
                 f"OWNERS OUT OF REACH: {', '.join(tried.foreign_owners)}.",
                 f"{tried.role} is no member of them: what they own can't be given to them.",
-                f"GRANT them TO {tried.role}, or name a superuser as admin: url:.",
+                "Name a superuser as admin: url:, or as one:\n"
+                + "\n".join(
+                    f"GRANT {_quoted(owner)} TO {_quoted(tried.role)};"
+                    for owner in tried.foreign_owners
+                ),
             )
         )
     return findings
@@ -299,10 +319,22 @@ def _swap(
                 "warning",
                 f"PREPARED TRANSACTIONS: {', '.join(found.prepared_transactions)}.",
                 "They hold locks and keep the database from being renamed; nobody can end them.",
-                "Ask their owner: COMMIT PREPARED '…' or ROLLBACK PREPARED '…'.",
+                "Ask their owners, then in that database:\n"
+                + "\n".join(
+                    f"COMMIT PREPARED {_literal(one)};   or   ROLLBACK PREPARED {_literal(one)};"
+                    for one in found.prepared_transactions
+                ),
             )
         )
     return findings
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 async def owner_of(address: DatabaseAddress) -> tuple[str | None, bool]:

@@ -32,12 +32,12 @@ from fsbackup_tui.repository.layout import (
     open_repository,
     recall,
     site_state,
-    whereabouts,
 )
 from fsbackup_tui.repository.lock import is_job_alive
 from fsbackup_tui.repository.points import SHORTEST_PREFIX, resolve_point
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.recover_text import copy_name
+from fsbackup_tui.repository.whereabouts import whereabouts
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig

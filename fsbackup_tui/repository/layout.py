@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.errors import (
     RepositoryError,
-    RepositoryMissing,
     RepositoryNewer,
     UsageError,
 )
@@ -24,22 +24,24 @@ from fsbackup_tui.repository.files import (
     create_file,
     create_whole,
     make_directory,
-    owner_name,
     replace_file,
     sync_directory,
     writing,
+)
+from fsbackup_tui.repository.whereabouts import (
+    REPOSITORY_FORMAT,
+    REPOSITORY_NAME,
+    missing,
+    unreadable,
+    whereabouts,
 )
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
 
-REPOSITORY_FORMAT = 1
-REPOSITORY_NAME = "fsbackup.json"
 RECOVER_NAME = "RECOVER.md"
 SITE_NAME = "site.yaml"
 _DIRECTORIES = ("points", "records", "holds", "trash", "locks")
-_FSTAB = Path("/etc/fstab")
-Whereabouts = Literal["there", "not-mounted", "never-created", "not-readable", "not-a-directory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def create_repository(path: Path, site: str, now: datetime) -> Repository:
 
     Raises:
         UsageError: the path is no directory, or holds something else already.
+        RepositoryError: it holds points whose identity file is lost; another id would hide them.
         RepositoryMissing: the path is a mount point whose disk is not mounted.
         RepositoryUnwritable, DiskFull: it can't be written.
     """
@@ -114,19 +117,12 @@ def create_repository(path: Path, site: str, now: datetime) -> Repository:
             why="There is one already; making another would hide its points.",
             fix="Name it in the config as repository: and go on.",
         )
-    if where == "not-mounted":
-        raise _missing(root, where, None)
+    if where in ("not-mounted", "no-identity"):
+        raise missing(root, where, site=site)
     _refuse_foreign(root)
     from fsbackup_tui.repository.recover_text import root_recover_text
 
-    identifier = uuid.uuid4().hex
-    document = {
-        "format": REPOSITORY_FORMAT,
-        "id": identifier,
-        "site": site,
-        "created": format_time(now),
-        "key_check": None,
-    }
+    repository = Repository(root, uuid.uuid4().hex, site)
     with writing(root):
         for directory in reversed([root, *root.parents]):
             if not directory.exists():
@@ -137,9 +133,36 @@ def create_repository(path: Path, site: str, now: datetime) -> Repository:
         with suppress(FileExistsError):
             create_file(root / RECOVER_NAME, root_recover_text(site).encode())
         # Last: its presence is what makes the directory a repository.
-        create_whole(root / REPOSITORY_NAME, (json.dumps(document, indent=1) + "\n").encode())
+        create_whole(root / REPOSITORY_NAME, _identity_document(repository, now))
         sync_directory(root.parent)
-    return Repository(root, identifier, site)
+    return repository
+
+
+def _identity_document(repository: Repository, created: datetime | None) -> bytes:
+    document = {
+        "format": REPOSITORY_FORMAT,
+        "id": repository.id,
+        "site": repository.site,
+        "created": None if created is None else format_time(created),
+        "key_check": None,
+    }
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def restore_identity(path: Path, state: Path) -> Repository | None:
+    """Write the lost identity file again, with the id that ``state`` remembers.
+
+    None, and nothing written, where nothing is lost or the id is not remembered: with another id
+    the repository would be another one to its copies. DiskFull, RepositoryUnwritable.
+    """
+    root = path.absolute()
+    remembered = recall(root, state)
+    if remembered is None or whereabouts(root, remembered=True) != "no-identity":
+        return None
+    # Somebody else may have put it back this moment.
+    with writing(root), suppress(FileExistsError):
+        create_whole(root / REPOSITORY_NAME, _identity_document(remembered, None))
+    return remembered
 
 
 def _refuse_foreign(root: Path) -> None:
@@ -173,7 +196,9 @@ def open_repository(
     remembered = recall(root, state) if state is not None else None
     where = whereabouts(root, remembered=remembered is not None)
     if where != "there":
-        raise _missing(root, where, remembered)
+        raise missing(
+            root, where, identifier=None if remembered is None else remembered.id, site=site
+        )
     repository = _read(root)
     if site is not None and repository.site != site:
         raise RepositoryError(
@@ -198,7 +223,7 @@ def _read(root: Path) -> Repository:
             and identifier.isalnum()
         )
     except OSError as error:
-        raise _unreadable(root) from error
+        raise unreadable(root) from error
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(path) from error
     if isinstance(found, int) and found > REPOSITORY_FORMAT:
@@ -216,88 +241,8 @@ def _broken(path: Path) -> RepositoryError:
     return RepositoryError(
         f"REPOSITORY DAMAGED: {path} is not what fsbackup wrote.",
         why="The points beside it may be whole; each has its own RECOVER.md.",
-        fix='Put it back from a copy, or write {"format": 1, "id": "recovered", '
-        '"site": NAME} into it.',
-    )
-
-
-def whereabouts(root: Path, *, remembered: bool = False) -> Whereabouts:
-    """Tell whether a repository lies at ``root``, and if not, why that may be.
-
-    ``remembered`` means that there was one before: an empty or absent directory is then taken
-    for a mount that is not there.
-    """
-    try:
-        (root / REPOSITORY_NAME).stat()
-    except PermissionError:
-        return "not-readable"
-    except NotADirectoryError:
-        return "not-a-directory"
-    except OSError:
-        pass
-    else:
-        return "there" if os.access(root / REPOSITORY_NAME, os.R_OK) else "not-readable"
-    if _unmounted_ancestor(root) is not None:
-        return "not-mounted"
-    try:
-        if root.exists() and not root.is_dir():
-            return "not-a-directory"
-        empty = not root.exists() or not any(root.iterdir())
-    except OSError:
-        return "not-readable"
-    return "not-mounted" if remembered and empty else "never-created"
-
-
-def _unmounted_ancestor(root: Path) -> Path | None:
-    """Return the mount point of /etc/fstab at or above ``root`` where nothing is mounted."""
-    try:
-        lines = _FSTAB.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        fields = line.split()
-        if len(fields) < 2 or fields[0].startswith("#") or not fields[1].startswith("/"):
-            continue
-        target = Path(fields[1].replace("\\040", " ").replace("\\011", "\t"))
-        if target in (root, *root.parents) and target != Path("/") and not target.is_mount():
-            return target
-    return None
-
-
-def _missing(root: Path, where: Whereabouts, remembered: Repository | None) -> RepositoryError:
-    if where == "not-readable":
-        return _unreadable(root)
-    if where == "not-a-directory":
-        return RepositoryMissing(
-            f"NO REPOSITORY: {root} is no directory.",
-            why="repository: in the config must name a directory.",
-            fix="Correct repository: in the config.",
-        )
-    if where == "not-mounted":
-        mount = _unmounted_ancestor(root)
-        why = (
-            f"/etc/fstab mounts {mount}, and nothing is mounted there now."
-            if mount is not None
-            else "It was there before; the directory is empty or gone now."
-        )
-        return RepositoryMissing(
-            f"REPOSITORY NOT MOUNTED: {root}.",
-            why=why + (f" Its id was {remembered.id}." if remembered else ""),
-            fix=f"mount {mount if mount is not None else root}   then run it again",
-        )
-    return RepositoryMissing(
-        f"NO REPOSITORY at {root}.",
-        why="None was ever made there; a backup never makes one by itself.",
-        fix="Make it: fsbackup init   (or mount the disk it is on)",
-    )
-
-
-def _unreadable(root: Path) -> RepositoryError:
-    owner = owner_name(root)
-    return RepositoryError(
-        f"REPOSITORY NOT READABLE: {root} belongs to {owner}.",
-        why="Recovery points hold all of the data, so only their owner may read them.",
-        fix=f"sudo -u {owner} fsbackup",
+        fix="Put it back from a copy. Without one move it away; doctor then tells more:\n"
+        f"mv {shlex.quote(str(path))} {shlex.quote(str(path))}.damaged",
     )
 
 

@@ -19,8 +19,8 @@ from fsbackup_tui.repository.layout import (
     Repository,
     create_repository,
     open_repository,
-    whereabouts,
 )
+from fsbackup_tui.repository.whereabouts import whereabouts
 
 
 def default_config_path(directory: Path, environ: Mapping[str, str]) -> Path:

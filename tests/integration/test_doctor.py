@@ -21,7 +21,14 @@ from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.snapshot import shared_snapshot
 from fsbackup_tui.operations.doctor import Finding, diagnose
 from fsbackup_tui.repository.layout import create_repository
-from tests.support.servers import MakeDatabase, binaries, execute, query
+from tests.support.servers import (
+    PACKAGES,
+    MakeDatabase,
+    binaries,
+    execute,
+    package_binaries,
+    query,
+)
 from tests.support.sessions import address_of
 
 
@@ -35,7 +42,7 @@ class Site:
     def diagnose(self, *, fix: bool = False) -> dict[str, Finding]:
         """Return the findings by their ids."""
         environ = {"HOME": str(self.config.parent)}
-        found = asyncio.run(diagnose(lambda: load_config(self.config, environ), environ, fix=fix))
+        found = asyncio.run(diagnose(load_config(self.config, environ), environ, fix=fix))
         return {finding.id: finding for finding in found}
 
 
@@ -119,6 +126,7 @@ def test_a_plain_role_can_neither_read_all_nor_restore(
     assert "public.t_id_seq" in found["db.backup-rights"].why
     assert found["db.restore-create"].severity == "error"
     assert "permission denied to create database" in found["db.restore-create"].why
+    assert 'ALTER ROLE "doctor_plain" CREATEDB;' in found["db.restore-create"].fix
     assert found["db.swap-rights"].severity == "warning"
     assert doctor_databases(server) == []
     execute(url, "DROP TABLE t")
@@ -148,6 +156,7 @@ def test_admin_credentials_are_tried_apart_from_the_source_s(
     assert not any(identifier.startswith("db.restore-") for identifier in found)
     assert found["db.owners"].what.startswith("OWNERS OUT OF REACH: ")
     assert "doctor_owner" in found["db.owners"].what
+    assert 'GRANT "doctor_owner" TO "doctor_maker";' in found["db.owners"].fix
     assert "pg_signal_backend" in found["db.swap-rights"].why
     assert doctor_databases(server) == []
 
@@ -174,16 +183,6 @@ def test_what_is_down_or_missing_is_a_finding(make_site: MakeSite, tmp_path: Pat
     assert not (tmp_path / "repository").exists()
 
 
-def test_a_config_with_mistakes_is_one_finding(tmp_path: Path) -> None:
-    config = tmp_path / "fsbackup.yaml"
-    config.write_text("site: shop\nrepositry: /x\n", encoding="utf-8")
-    config.chmod(0o600)
-    tmp_path.chmod(0o700)
-    (finding,) = asyncio.run(diagnose(lambda: load_config(config, {}), {}))
-    assert (finding.id, finding.severity) == ("config", "error")
-    assert "repositry" in finding.why
-
-
 def test_fix_closes_the_repository(
     server: ScratchServer, make_database: MakeDatabase, make_site: MakeSite
 ) -> None:
@@ -197,6 +196,38 @@ def test_fix_closes_the_repository(
     assert site.diagnose(fix=True)["repository-modes"].severity == "ok"
     assert stat.S_IMODE(points.stat().st_mode) == 0o700
     assert "repository-modes" not in site.diagnose()
+
+
+def test_fix_puts_the_lost_identity_file_back(
+    server: ScratchServer, make_database: MakeDatabase, make_site: MakeSite
+) -> None:
+    site = make_site(make_database(server))
+    head = site.repository / "fsbackup.json"
+    assert site.diagnose()["repository"].severity == "ok"
+    identity = json.loads(head.read_text(encoding="utf-8"))
+    head.unlink()
+    found = site.diagnose()["repository"]
+    assert found.what.startswith("IDENTITY FILE MISSING: ")
+    assert found.fix.endswith(": fsbackup doctor --fix")
+    assert not head.exists()
+    mended = site.diagnose(fix=True)
+    assert mended["repository-identity"].severity == mended["repository"].severity == "ok"
+    assert json.loads(head.read_text(encoding="utf-8"))["id"] == identity["id"]
+
+
+def test_a_newer_client_has_its_remedy_where_remedies_stand(
+    server17: ScratchServer,
+    make_database: MakeDatabase,
+    make_site: MakeSite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = make_database(server17)
+    monkeypatch.setenv("FSBACKUP_CLIENTS", str(package_binaries(PACKAGES[18])))
+    found = make_site(url).diagnose()["db.client"]
+    assert found.severity == "warning"
+    assert found.what.startswith("CLIENT NEWER: 18.")
+    assert "Install" not in found.why
+    assert found.fix.startswith("Install postgresql-client-17 ")
 
 
 def test_an_extension_that_left_the_server_is_found(
@@ -233,6 +264,9 @@ def test_prepared_transactions_and_too_many_tables_are_warned_of(
     )
     found = make_site(server.url()).diagnose()
     assert found["db.prepared"].what == "PREPARED TRANSACTIONS: pay-771."
+    assert "COMMIT PREPARED 'pay-771';   or   ROLLBACK PREPARED 'pay-771';" in (
+        found["db.prepared"].fix
+    )
     assert found["db.locks"].severity == "warning"
     assert "max_locks_per_transaction" in found["db.locks"].fix
     assert not [one for one in found.values() if one.severity == "error"]

@@ -128,15 +128,21 @@ _SLEEPER = "import signal; signal.pause()"
 
 
 def write_past_job(
-    state: Path, name: str, loaded_digest: str = "0", *, started: datetime | None = None
+    state: Path,
+    name: str,
+    loaded_digest: str = "0",
+    *,
+    started: datetime | None = None,
+    request: Request | None = None,
+    result: Mapping[str, object] | None = None,
 ) -> Path:
     """Write the directory of a job that ended well, as a worker leaves it."""
     moment = started or datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
     directory = state / "jobs" / name
     directory.mkdir(parents=True)
-    request = JobRequest(
+    whole = JobRequest(
         job=name,
-        request=BackupRequest(plan="daily"),
+        request=request or BackupRequest(plan="daily"),
         site="shop",
         config=Path("/etc/fsbackup/config.yaml"),
         config_digest=loaded_digest,
@@ -144,11 +150,11 @@ def write_past_job(
         host="db1",
         requested=moment,
     )
-    replace_json(directory / "request.json", request.document(), sync=False)
+    replace_json(directory / "request.json", whole.document(), sync=False)
     feed = JobFeed()
     feed.started, feed.finished, feed.outcome = moment, moment, "ok"
-    feed.result = {"ok": True, "bytes": 1}
-    replace_json(directory / STATE, state_document(request, feed, now=moment), sync=False)
+    feed.result = result or {"ok": True, "bytes": 1}
+    replace_json(directory / STATE, state_document(whole, feed, now=moment), sync=False)
     return directory
 
 

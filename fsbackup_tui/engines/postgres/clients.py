@@ -17,7 +17,14 @@ from fsbackup_tui.engines.postgres.client_probe import (
     probe,
 )
 
-__all__ = ["BrokenClient", "ClientTools", "choose_client", "examine_clients", "find_clients"]
+__all__ = [
+    "BrokenClient",
+    "ClientTools",
+    "choose_client",
+    "client_remedy",
+    "examine_clients",
+    "find_clients",
+]
 
 _SYSTEM_PATTERNS = (
     "usr/lib/postgresql/*/bin",  # Debian, Ubuntu
@@ -137,7 +144,7 @@ def choose_client(
         return chosen, None
     return chosen, (
         f"No client of PostgreSQL {wanted} is here: {chosen.version} is used for a server of "
-        f"{wanted}. {_remedy(wanted)}"
+        f"{wanted}. {client_remedy(wanted)}"
     )
 
 
@@ -158,11 +165,12 @@ def _unsuitable(
         f"NO FITTING CLIENT: the server is PostgreSQL {wanted}; it needs pg_dump {wanted} or "
         f"newer{wish}.",
         why=f"Found here:\n{found}" if found else "No PostgreSQL client was found here.",
-        fix=_remedy(wanted),
+        fix=client_remedy(wanted),
     )
 
 
-def _remedy(major: int) -> str:
+def client_remedy(major: int) -> str:
+    """Return what to install, by system, for a client of that major."""
     return (
         f"Install postgresql-client-{major} (Debian, Ubuntu; older releases have it from PGDG), "
         f"postgresql{major} (PGDG on Red Hat) or postgresql@{major} (Homebrew), "

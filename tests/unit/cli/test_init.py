@@ -150,7 +150,10 @@ def test_a_prisma_projects_own_names(project: Project) -> None:
 def test_the_environment_is_noted_as_not_enough_for_cron(project: Project) -> None:
     project.environ["DATABASE_URL"] = URL
     result = project.init("--yes", "--repository", str(project.repository))
-    assert "has to be set wherever fsbackup runs, cron too" in result.out
+    assert "has to be set wherever fsbackup runs, cron too" in " ".join(result.out.split())
+    notes = result.out[result.out.index("Note ") : result.out.index("Next")].splitlines()
+    assert max(map(len, notes)) <= 80
+    assert all(line.startswith(" " * 15) for line in notes[1:])
     assert 'url: "${DATABASE_URL}"' in project.config.read_text()
 
 

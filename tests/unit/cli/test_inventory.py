@@ -103,6 +103,24 @@ def test_the_list_is_aligned_and_says_why_a_point_is_bad(commands: Commands) -> 
     assert fits(text)
 
 
+def test_long_remarks_are_wrapped_under_themselves(commands: Commands) -> None:
+    reason = "the table public.generated_videos fell from 1 234 567 rows to 40, which is 99 % less"
+    point = make_point(commands.repository, part(suspect=[reason]), created=TONIGHT)
+    text = commands.run("list")
+    assert fits(text)
+    assert text.splitlines()[-2:] == [
+        "    the table public.generated_videos fell from 1 234 567 rows to 40, which is",
+        "      99 % less",
+    ]
+    cleared = commands.run("clear", point=point.id, reason="it was meant to be " * 5)
+    assert fits(cleared)
+
+
+def test_rows_without_an_earlier_point_have_no_empty_change(commands: Commands) -> None:
+    point = make_point(commands.repository, part(tables=[table("users", 12)]), created=TONIGHT)
+    assert "  rows        12\n" in commands.run("show", point=point.id)
+
+
 def test_the_document_has_the_promised_fields(commands: Commands) -> None:
     point = make_point(commands.repository, part("db"), part("schema", scope="schema"))
     document = commands.run("list", as_json=True)["points"][0]

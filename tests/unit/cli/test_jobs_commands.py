@@ -24,6 +24,7 @@ from fsbackup_tui.domain.errors import JobError, JobNotFound, UsageError
 from fsbackup_tui.jobs.job import load_job
 from fsbackup_tui.jobs.journal import utc_now
 from fsbackup_tui.jobs.supervisor import find_job, list_jobs
+from fsbackup_tui.operations.requests import VerifyRequest
 from fsbackup_tui.repository.layout import site_state
 from tests.support.jobs import let_go_on, make_site, start_slow_job, write_past_job
 from tests.support.waiting import wait_until
@@ -132,6 +133,44 @@ def test_attach_tells_how_a_past_job_ended(
     assert shown.stdout.splitlines()[0] == f"{job.id}: ok"
     assert "  point: p1" in shown.stdout.splitlines()
     assert shown.stderr == "warning: the disk is slow\n"
+
+
+VERIFIED = {
+    "ok": True,
+    "point": "20261122T010000Z-daily-k3f9",
+    "trust": "readable",
+    "levels": {
+        "sealed": {"ok": True, "at": "2026-11-22T01:00:00.000Z", "seconds": 1.5},
+        "readable": {"ok": True, "at": "2026-11-22T01:00:02.000Z", "seconds": 2.0},
+    },
+    "problems": [],
+}
+
+
+def test_attach_tells_of_a_past_job_what_its_own_command_told(
+    run: Callable[..., Ran], loaded: LoadedConfig, state: Path
+) -> None:
+    name = "20261122T020000Z-verify-aaaa"
+    request = VerifyRequest(point="20261122T010000Z-daily-k3f9")
+    write_past_job(state, name, request=request, result=VERIFIED)
+    assert run("attach", "last").stdout.splitlines() == [
+        f"{name}: ok",
+        "20261122T010000Z-daily-k3f9: READABLE",
+        "  sealed    ok     1.5 s",
+        "  readable  ok     2.0 s",
+    ]
+    assert json.loads(run("attach", "last", "--json").stdout) == VERIFIED
+
+
+def test_an_ended_job_is_not_left_half_way(
+    run: Callable[..., Ran], loaded: LoadedConfig, state: Path
+) -> None:
+    job = start_slow_job(loaded, state, "loop")
+    wait_until(lambda: load_job(job.directory).progress is not None)
+    let_go_on(job)
+    wait_until(lambda: not load_job(job.directory).running)
+    (entry,) = json.loads(run("jobs", "--json").stdout)["jobs"]
+    assert (entry["state"], entry["progress"]) == ("ok", None)
 
 
 def test_attach_to_a_failed_job_has_its_problem(

@@ -102,4 +102,4 @@ def test_off_a_terminal_only_warnings_are_printed() -> None:
     view = QuietView(stream)
     events: tuple[Event, ...] = (StageStarted("a"), Log("b"), Warned("c\nd\x07"), Progress(1, 2))
     view.show([JournalLine(n, START, event) for n, event in enumerate(events, 1)], fed(*events))
-    assert stream.getvalue() == "warning: c d \n"
+    assert stream.getvalue() == "warning: c d\n"

@@ -1,0 +1,94 @@
+"""How messages are laid out: 80 columns, continuation under the text, commands unbroken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsbackup_tui.cli.output import WIDTH, wrap_problem, wrap_text
+from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.domain.text import cell_width
+
+LONG = "The databases to be backed up have 1.2 GB; dumps are smaller, often by far. " * 2
+
+
+def test_continuation_stands_under_the_text() -> None:
+    lines = wrap_problem(Problem("x", "SHORT.", LONG, "Do this.\nThen that.")).splitlines()
+    assert lines == [
+        "SHORT.",
+        "Why   The databases to be backed up have 1.2 GB; dumps are smaller, often by",
+        "      far. The databases to be backed up have 1.2 GB; dumps are smaller, often",
+        "      by far.",
+        "Next  Do this.",
+        "      Then that.",
+    ]
+
+
+def test_a_label_in_a_line_indents_what_follows() -> None:
+    why = "confirmed  face_swap on db1.example.com:5432  system 7301234567890123112  1.6 GB"
+    text = wrap_problem(Problem("x", "STOPPED.", why))
+    assert text.splitlines()[1:] == [
+        "Why   confirmed  face_swap on db1.example.com:5432  system 7301234567890123112",
+        "                 1.6 GB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        (
+            "Name a directory of your own, or let its owner close this one: "
+            "sudo -u somebody chmod 0700 /var/backups/shop",
+            "sudo -u somebody chmod 0700 /var/backups/shop",
+        ),
+        (
+            "fsbackup init --site shop --url postgresql://USER:PASSWORD@HOST:5432/DATABASE "
+            "--repository /var/backups/shop",
+            "fsbackup init --site shop --url postgresql://USER:PASSWORD@HOST:5432/DATABASE "
+            "--repository /var/backups/shop",
+        ),
+        (
+            'Let a superuser give it the right: ALTER ROLE "somebody with a long name" CREATEDB;',
+            'ALTER ROLE "somebody with a long name" CREATEDB;',
+        ),
+    ],
+)
+def test_a_command_to_paste_is_never_broken(text: str, command: str) -> None:
+    lines = wrap_problem(Problem("x", "WHAT.", "", text)).splitlines()
+    assert [line for line in lines if line.removeprefix("Next").strip() == command]
+
+
+def test_a_remark_behind_a_command_hangs_under_itself() -> None:
+    remark = "writes one from DATABASE_URL, an .env file, or from a whole Prisma project"
+    lines = wrap_problem(Problem("x", "NONE.", "", f"fsbackup init   {remark}")).splitlines()
+    assert lines[1:] == [
+        "Next  fsbackup init   writes one from DATABASE_URL, an .env file, or from a",
+        "                      whole Prisma project",
+    ]
+
+
+def test_a_command_named_in_a_sentence_stays_together() -> None:
+    for shift in range(40):
+        words = (
+            "x" * shift + " " + "and then, when that is done and well, run fsbackup doctor --fix"
+        )
+        text = "\n".join(wrap_text(words + " as the owner of it, or (fsbackup attach JOB); go on."))
+        assert "fsbackup doctor --fix" in text
+        assert "(fsbackup attach JOB);" in text
+
+
+def test_foreign_control_characters_reach_no_terminal() -> None:
+    text = wrap_problem(Problem("x", "TABLE \x1b[31mred\x07.", "a\tb\x1b]0;title", "c\x9bd"))
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
+WORDS = st.lists(st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=30))
+
+
+@given(WORDS, st.integers(0, 20))
+def test_no_word_is_lost_and_nothing_is_too_wide(words: list[str], indent: int) -> None:
+    lines = wrap_text(" ".join(words), first=" " * indent)
+    assert " ".join(lines).split() == " ".join(words).split()
+    for line in lines:
+        assert cell_width(line) <= WIDTH or line.strip() in {*words, " ".join(words)}
