@@ -61,7 +61,8 @@ def _install(root: Path, *what: str) -> Install:
     borrowed = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     (Path(purelib) / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
     python = str(root / "bin" / "python")
-    offline = ("--no-deps", "--no-index", "--no-build-isolation")
+    # Or pip takes a fsbackup among the borrowed packages for the one that is asked for.
+    offline = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed")
     _pip("--python", python, "install", "-q", *offline, *what)
     return Install(root)
 
