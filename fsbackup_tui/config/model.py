@@ -180,10 +180,90 @@ class PostgresSource(Settings):
 Source = PostgresSource
 
 
+VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
+
+
 class Plan(Settings):
-    """What is captured together, as one recovery point."""
+    """What is captured together, as one recovery point, and how far each is shown good.
+
+    ``verify`` is the level every new point is taken to, in the same job; ``verify_every`` is how
+    old the newest proof of a point may become before ``verify --due`` takes it up again.
+    """
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    verify: VerifyLevel = "sealed"
+    verify_every: Duration | None = None
+    keep_spare: bool = False
+
+
+class Scratch(Settings):
+    """Where trial restores run: ``auto`` takes the server named here, else one of its own.
+
+    ``live`` is a side database on the live server. ``directory`` takes the data of an own
+    server; ``memory`` and ``disk`` are what it may use.
+    """
+
+    on: Literal["auto", "own", "server", "live"] = "auto"
+    url: SecretDescription | None = None
+    directory: Path | None = None
+    memory: Size = 512_000_000
+    disk: Size | None = None
+    jobs: Jobs | None = None
+
+
+class Expectation(Settings):
+    """What an integrity query must answer, in its first row's first column."""
+
+    kind: Literal["no rows", "same as at capture", "value", "range"]
+    value: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+EXPECTATION_FORMS = (
+    "write 'no rows', 'same as at capture', {value: 42}, {min: 1} or {min: 1, max: 100}"
+)
+
+
+def _expectation(value: object) -> object:
+    """Return the expectation in one of its forms; ValueError names them."""
+    if isinstance(value, Expectation):
+        return value
+    if value in ("no rows", "same as at capture"):
+        return Expectation.model_validate({"kind": value})
+    if isinstance(value, Mapping):
+        if set(value) == {"value"} and isinstance(value["value"], str | int | float):
+            return Expectation(kind="value", value=_as_answered(value["value"]))
+        bounds = [value.get("min"), value.get("max")]
+        numbers = all(
+            bound is None or (isinstance(bound, int | float) and not isinstance(bound, bool))
+            for bound in bounds
+        )
+        if value and set(value) <= {"min", "max"} and numbers and bounds != [None, None]:
+            return Expectation(kind="range", minimum=value.get("min"), maximum=value.get("max"))
+    raise ValueError(EXPECTATION_FORMS)
+
+
+def _as_answered(value: str | int | float) -> str:
+    """Return a value as PostgreSQL writes it as text."""
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return str(value)
+
+
+class IntegrityQuery(Settings):
+    """A question of the site's own that a good copy answers as expected; it only reads."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    sql: Annotated[str, Field(min_length=1)]
+    expect: Annotated[Expectation, BeforeValidator(_expectation)]
+    source: str | None = None
+
+
+class Commands(Settings):
+    """The site's own programs, run without a shell."""
+
+    verify_integrity: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 class Limits(Settings):
@@ -207,6 +287,10 @@ class SiteConfig(Settings):
     state: Path | None = None
     sources: Annotated[dict[str, Source], Field(min_length=1)]
     plans: Annotated[dict[str, Plan], Field(min_length=1)]
+    scratch: Scratch = Scratch()
+    integrity: tuple[IntegrityQuery, ...] = ()
+    commands: Commands = Commands()
+    adopt: tuple[Path, ...] = ()
     clients: tuple[Path, ...] = ()
     limits: Limits = Limits()
     stall_after: Duration = timedelta(minutes=2)

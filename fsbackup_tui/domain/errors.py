@@ -24,6 +24,7 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     │   ├── RightsMissing              1   rights-missing
     │   ├── ClientUnsuitable           1   client-unsuitable
     │   ├── TableLocked                1   table-locked
+    │   ├── ScratchUnavailable         1   scratch-unavailable
     │   └── RestoreIncomplete          1   restore-incomplete
     ├── RepositoryError                1   repository
     │   ├── RepositoryMissing          1   repository-missing
@@ -253,6 +254,18 @@ class TableLocked(PostgresError):
     """A table stayed locked by somebody else for longer than allowed."""
 
     kind = "table-locked"
+
+
+class ScratchUnavailable(PostgresError):
+    """There is no server on which a trial restore could run; says what each one lacks."""
+
+    kind = "scratch-unavailable"
+
+    def __init__(
+        self, what: str, *, why: str = "", fix: str = "", lacks: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.lacks = tuple(lacks)
 
 
 class RestoreIncomplete(PostgresError):

@@ -146,6 +146,16 @@ class ServerIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class IntegrityResult:
+    """What one of the site's integrity queries answered: its rows, and the first row's value."""
+
+    name: str
+    rows: int | None
+    value: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PostgresFacts:
     """Everything about the database that a restore and a proof need (design §5)."""
 
@@ -187,6 +197,7 @@ class PostgresFacts:
     excluded_table_data: tuple[str, ...] = ()
     managed_schemas: tuple[str, ...] = ()
     migration_head: str | None = None
+    integrity: tuple[IntegrityResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

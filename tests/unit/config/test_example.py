@@ -25,6 +25,9 @@ def sections(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[typ
             yield model, value
         for key, item in value.items():
             yield from sections(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from sections(item, (*path, index))
 
 
 EXAMPLE_TEXT = EXAMPLE.read_text(encoding="utf-8")
@@ -43,7 +46,13 @@ def test_every_setting_of_every_section_is_in_it() -> None:
         shown.setdefault(model, set()).update(value)
     for model, names in shown.items():
         assert names == set(model.model_fields), model.__name__
-    described_in_words = {"SecretText", "SecretVariable", "SecretFile", "SecretCommand"}
+    described_in_words = {
+        "SecretText",
+        "SecretVariable",
+        "SecretFile",
+        "SecretCommand",
+        "Expectation",
+    }
     every = {model.__name__ for model in Settings.__subclasses__()} - described_in_words
     assert {model.__name__ for model in shown} == every
 
