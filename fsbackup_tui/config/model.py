@@ -244,7 +244,7 @@ def _expectation(value: object) -> object:
     raise ValueError(EXPECTATION_FORMS)
 
 
-def _as_answered(value: str | int | float) -> str:
+def _as_answered(value: str | float) -> str:
     """Return a value as PostgreSQL writes it as text."""
     if isinstance(value, bool):
         return "t" if value else "f"
