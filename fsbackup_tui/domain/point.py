@@ -254,9 +254,12 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class LevelCheck:
-    """One rung as last tried: whether it held, when, by which job, how long it took."""
+    """One rung as last tried: whether it held, when, by which job, how long it took.
 
-    ok: bool
+    ``ok`` is None where it was blocked: it could not be tried.
+    """
+
+    ok: bool | None
     at: datetime
     job: str
     seconds: float
@@ -298,6 +301,7 @@ class PointSummary:
     seconds: float | None = None
     reason: str | None = None
     problems: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
     levels: Mapping[str, LevelCheck] = field(default_factory=dict)
 
     @property

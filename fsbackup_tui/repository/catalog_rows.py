@@ -11,7 +11,7 @@ from typing import Any
 from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary
 from fsbackup_tui.domain.trust import Trust
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Another number makes a catalogue of another fsbackup be thrown away and built again."""
 
 SCHEMA = """
@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS points (
     reason TEXT,
     parts TEXT NOT NULL,
     problems TEXT NOT NULL,
+    blocked TEXT NOT NULL,
     levels TEXT NOT NULL,
     sources TEXT NOT NULL,
     words TEXT NOT NULL,
@@ -52,7 +53,7 @@ CREATE INDEX IF NOT EXISTS unnumbered ON points (id) WHERE sequence = 0;
 
 COLUMNS = (
     "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
-    " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.levels"
+    " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.blocked, p.levels"
 )
 
 PREVIOUS_ROWS = (
@@ -60,7 +61,7 @@ PREVIOUS_ROWS = (
     " AND q.sequence < p.sequence AND q.rows IS NOT NULL ORDER BY q.sequence DESC LIMIT 1)"
 )
 
-UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 23)})"  # noqa: S608
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 24)})"  # noqa: S608
 
 PLACE_THE_UNNUMBERED = """
 UPDATE points SET position = 0.5 + coalesce(
@@ -110,6 +111,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         point.reason,
         _dump(parts),
         _dump(point.problems),
+        _dump(point.blocked),
         _dump(levels),
         sources,
         words,
@@ -119,7 +121,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 def from_row(row: Sequence[Any]) -> PointSummary:
     """Return the point of a row of ``COLUMNS`` and the row count of the point before it."""
-    rows, previous = row[9], row[16]
+    rows, previous = row[9], row[17]
     change = (rows - previous) / previous if rows is not None and previous else None
     return PointSummary(
         id=row[0],
@@ -141,9 +143,10 @@ def from_row(row: Sequence[Any]) -> PointSummary:
         seconds=row[11],
         reason=row[12],
         problems=tuple(json.loads(row[14])),
+        blocked=tuple(json.loads(row[15])),
         levels={
             word: LevelCheck(ok, datetime.fromtimestamp(at, UTC), job, seconds)
-            for word, (ok, at, job, seconds) in json.loads(row[15]).items()
+            for word, (ok, at, job, seconds) in json.loads(row[16]).items()
         },
     )
 

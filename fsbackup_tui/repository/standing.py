@@ -13,6 +13,7 @@ from fsbackup_tui.repository.records import Record
 # other causes, and takes back nothing that a lower rung has shown.
 _DAMAGING = (Trust.SEALED, Trust.READABLE)
 _CLIMBED = (Trust.SEALED, Trust.READABLE, Trust.RESTORED, Trust.PROVEN)
+_CLIMBED_WORDS = {level.word: level for level in _CLIMBED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Standing:
     suspect: tuple[str, ...]
     problems: tuple[str, ...]
     levels: Mapping[str, LevelCheck] = field(default_factory=dict)
+    blocked: tuple[str, ...] = ()
 
 
 def judge(parts: Sequence[PartManifest], records: Iterable[Record], *, whole: bool) -> Standing:
@@ -39,24 +41,35 @@ def judge(parts: Sequence[PartManifest], records: Iterable[Record], *, whole: bo
         trust = Trust.INCOMPLETE
     cleared = any(record.counts and record.kind == "cleared" for record in records)
     suspect = tuple(reason for part in parts for reason in part.suspect)
-    return Standing(trust, trusts, () if cleared else suspect, tuple(problems), _levels(verified))
+    return Standing(
+        trust,
+        trusts,
+        () if cleared else suspect,
+        tuple(problems),
+        _levels(verified),
+        tuple(dict.fromkeys(text for source in trusts for text in _blocked(source, verified))),
+    )
 
 
 def part_trust(source: str, verified: Sequence[Record]) -> Trust:
-    """Return how far a part has been shown good: the newest check of each level decides."""
-    newest = {level: _newest(source, level, verified) for level in _CLIMBED}
-    if any(newest[level] is False for level in _DAMAGING):
+    """Return how far a part has been shown good: the newest check of each level decides.
+
+    A check that failed takes back what the levels above it had shown before; one that was
+    blocked changes nothing.
+    """
+    holds: dict[Trust, bool] = {}
+    for record in verified:
+        level = _CLIMBED_WORDS.get(str(record.document.get("level")))
+        ok = (_part_outcome(record, source) or {}).get("ok")
+        if level is None or not isinstance(ok, bool):
+            continue
+        holds[level] = ok
+        if not ok:
+            for higher in (rung for rung in _CLIMBED if rung > level):
+                holds.pop(higher, None)
+    if any(holds.get(level) is False for level in _DAMAGING):
         return Trust.DAMAGED
-    return max((level for level in _CLIMBED if newest[level]), default=Trust.UNVERIFIED)
-
-
-def _newest(source: str, level: Trust, verified: Sequence[Record]) -> bool | None:
-    for record in reversed(verified):
-        if record.document.get("level") == level.word:
-            outcome = _part_outcome(record, source)
-            if outcome is not None:
-                return outcome.get("ok") is True
-    return None
+    return max((level for level in _CLIMBED if holds.get(level)), default=Trust.UNVERIFIED)
 
 
 def _part_outcome(record: Record, source: str) -> Mapping[str, object] | None:
@@ -73,6 +86,8 @@ def _part_problems(source: str, verified: Sequence[Record]) -> list[str]:
             outcome = _part_outcome(record, source)
             if record.document.get("level") != level.word or outcome is None:
                 continue
+            if outcome.get("ok") is None:
+                continue  # blocked: nothing was found out
             problems = outcome.get("problems")
             if outcome.get("ok") is not True:
                 listed = problems if isinstance(problems, Sequence) else ()
@@ -80,6 +95,22 @@ def _part_problems(source: str, verified: Sequence[Record]) -> list[str]:
                 found += texts or [f"{source}: not {level.word} when it was last checked"]
             break
     return list(dict.fromkeys(found))
+
+
+def _blocked(source: str, verified: Sequence[Record]) -> list[str]:
+    """Return what kept the newest check of each level from being tried."""
+    found: list[str] = []
+    for level in _CLIMBED:
+        for record in reversed(verified):
+            outcome = _part_outcome(record, source)
+            if record.document.get("level") != level.word or outcome is None:
+                continue
+            if outcome.get("ok") is None:
+                listed = outcome.get("blocked")
+                blockers = listed if isinstance(listed, Sequence) else ()
+                found += [problem_text(blocker) for blocker in blockers]
+            break
+    return found
 
 
 def problem_text(problem: object) -> str:
@@ -97,8 +128,9 @@ def _levels(verified: Sequence[Record]) -> dict[str, LevelCheck]:
         word = record.document.get("level")
         seconds = record.document.get("seconds")
         if isinstance(word, str):
+            ok = record.document.get("ok")
             levels[word] = LevelCheck(
-                ok=record.document.get("ok") is True,
+                ok=ok if isinstance(ok, bool) else None,
                 at=record.at,
                 job=record.job,
                 seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,

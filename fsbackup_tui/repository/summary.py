@@ -82,6 +82,7 @@ def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) ->
         seconds=max(0.0, (manifest.finished - manifest.started).total_seconds()),
         reason=manifest.reason,
         problems=(*missing, *standing.problems),
+        blocked=standing.blocked,
         levels=standing.levels,
     )
 
