@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from fsbackup_tui.domain.conninfo import ADDRESS_KEYWORDS, parse_conninfo
 from fsbackup_tui.domain.errors import UsageError
@@ -66,6 +66,25 @@ class DatabaseAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host or "[local]"
         user = "" if self.user is None else f"{self.user}@"
         return f"{user}{host}:{self.port}/{self.database}"
+
+    def url(self) -> Secret:
+        """Return the address as a URL with its password, for the environment of a child.
+
+        A socket's directory stands in the query, behind a host that libpq and Prisma pass over.
+        """
+        login = "" if self.user is None else quote(self.user, safe="")
+        if self.password is not None:
+            login += ":" + quote(self.password.reveal(), safe="")
+        parameters = dict(self.parameters)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.is_socket:
+            host = "localhost"
+            if self.host:
+                parameters["host"] = self.host
+        place = f"{login}@{host}:{self.port}" if login else f"{host}:{self.port}"
+        query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
+        path = quote(self.database, safe="")
+        return Secret(f"postgresql://{place}/{path}" + (f"?{query}" if query else ""))
 
     def with_database(self, name: str) -> DatabaseAddress:
         """Return the same server and role with another database."""

@@ -354,3 +354,18 @@ def test_no_text_whatever_breaks_the_parser(text: str) -> None:
         else:
             message = ""
         assert "Q7zX" not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://ana:p%40ss%2Fw%3Frd@db.example:5433/shop%20one?sslmode=require",
+        "postgresql://ana@localhost:5432/shop?host=%2Frun%2Fpg",
+        "postgresql://[2001:db8::1]:5432/shop",
+    ],
+)
+def test_an_address_written_as_a_url_is_read_as_the_same(text: str) -> None:
+    address = parse_database_url(text)
+    again = parse_database_url(address.url().reveal())
+    assert again == address
+    assert "p%40ss" not in repr(address.url())
