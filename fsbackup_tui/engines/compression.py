@@ -6,8 +6,10 @@ decompressor that checked the file, whichever tools the machine has.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import importlib
+import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -36,9 +38,23 @@ def zstd_module() -> Any:
     return importlib.import_module(name)
 
 
+SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "xz": ".xz", "bzip2": ".bz2"}
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\x00": "xz",
+    b"BZh": "bzip2",
+}
+
+
 def compression_of(path: Path) -> str | None:
-    """Return ``gzip``, ``zstd`` or None, by the file's ending."""
-    return {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    """Return ``gzip``, ``zstd``, ``xz``, ``bzip2`` or None, by the file's ending."""
+    return {suffix: name for name, suffix in SUFFIXES.items()}.get(path.suffix)
+
+
+def compression_in(head: bytes) -> str | None:
+    """Return the compression that a file's first bytes show, None for none."""
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
 
 
 @contextmanager
@@ -48,14 +64,43 @@ def open_plain(path: Path) -> Iterator[ByteStream]:
     Reading raises CompressedDataDamaged where the content is cut off or altered: a file that
     ends within a frame is an error here, never an early end.
     """
-    compression = compression_of(path)
+    with open_content(path, compression_of(path)) as stream:
+        yield stream
+
+
+@contextmanager
+def open_content(path: Path, compression: str | None) -> Iterator[ByteStream]:
+    """Open a file of a known compression whatever its name; else as ``open_plain``."""
     if compression is None:
         with path.open("rb") as stream:
             yield stream
         return
-    open_file = gzip.open if compression == "gzip" else zstd_module().open
+    openers: dict[str, Callable[..., Any]] = {
+        "gzip": gzip.open,
+        "xz": lzma.open,
+        "bzip2": bz2.open,
+    }
+    open_file = openers.get(compression) or zstd_module().open
     with open_file(path, "rb") as stream:
         yield _Checked(stream)
+
+
+def decompress_head(head: bytes, compression: str, longest: int) -> tuple[bytes, bool]:
+    """Return the beginning of the content, and whether the compressed data ends within ``head``.
+
+    Raises CompressedDataDamaged where it is altered.
+    """
+    try:
+        if compression == "gzip":
+            inflate = zlib.decompressobj(wbits=31)
+            return inflate.decompress(head, longest), inflate.eof
+        decompressor: Any = {
+            "xz": lzma.LZMADecompressor,
+            "bzip2": bz2.BZ2Decompressor,
+        }.get(compression, zstd_module().ZstdDecompressor)()
+        return decompressor.decompress(head, longest), decompressor.eof
+    except (zlib.error, lzma.LZMAError, OSError, zstd_module().ZstdError) as error:
+        raise CompressedDataDamaged(str(error)) from error
 
 
 class _Checked:
@@ -64,6 +109,7 @@ class _Checked:
         self._errors: tuple[type[Exception], ...] = (
             EOFError,
             gzip.BadGzipFile,
+            lzma.LZMAError,
             zlib.error,
             zstd_module().ZstdError,
         )
@@ -72,6 +118,11 @@ class _Checked:
         try:
             return bytes(self._stream.read(size))
         except self._errors as error:
+            raise CompressedDataDamaged(str(error)) from error
+        except OSError as error:
+            # What bz2 raises for altered data has no number; a disk's own errors have one.
+            if error.errno is not None:
+                raise
             raise CompressedDataDamaged(str(error)) from error
 
 

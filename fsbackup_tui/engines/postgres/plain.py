@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,12 @@ _TRAILERS = (
     b"-- PostgreSQL database cluster dump complete",
 )
 _TRAILER_LINES = 20
+# `supabase db dump` deletes the comment lines of a schema, pg_dump's trailer with them, and
+# writes this behind it once pg_dump has ended well (its dump_schema.sh: set -euo pipefail).
+_SUPABASE_TRAILER = b"RESET ALL;"
+_VERB = re.compile(
+    rb"\s*(?:(COPY|INSERT|CREATE ROLE)\b|(CREATE)\s.{0,40}?\b(TABLE)\s)", re.I | re.S
+)
 _HEADER = re.compile(
     rb"-- (?:Data for )?Name: (?P<name>.*); Type: (?P<kind>[A-Z][A-Z ]*);"
     rb" Schema: (?P<schema>.*); Owner: (?P<owner>.*?)(?:; Tablespace: .*)?"
@@ -49,7 +55,8 @@ _KEPT_DEFINITION = 1024 * 1024
 class PlainScan:
     """What a plain dump holds: its entries, rows per data entry (by dump id), its completeness.
 
-    ``starts`` are the entries' first bytes, counted in plain bytes.
+    ``starts`` are the entries' first bytes, counted in plain bytes. ``statements`` counts those
+    of a few kinds: COPY, INSERT, CREATE TABLE, CREATE ROLE.
     """
 
     entries: list[TocEntry] = field(default_factory=list)
@@ -58,6 +65,7 @@ class PlainScan:
     complete: bool = False
     commands: list[str] = field(default_factory=list)
     bytes: int = 0
+    statements: Counter[str] = field(default_factory=Counter)
 
     def ranges_of(self, entries: Collection[TocEntry]) -> list[range]:
         """Return the ranges of plain bytes that these entries take, in ascending order."""
@@ -85,6 +93,11 @@ def read_plain_to_the_end(path: Path) -> None:
         raise _damaged(path, str(error)) from error
     if not _has_trailer([*last, rest]):
         raise _torn(path)
+
+
+def ends_as_whole(tail: bytes) -> bool:
+    """Whether the last bytes of a plain dump are those of one that was written to its end."""
+    return _has_trailer(tail.splitlines())
 
 
 def scan_plain(path: Path, *, on_bytes: Callable[[int], None] | None = None) -> PlainScan:
@@ -238,6 +251,10 @@ class _Scanner:
                 self.scan.commands.append(line.decode("utf-8", "replace").strip()[:200])
             return -1
         if kind == "end":
+            verb = _VERB.match(self._statement)
+            if verb is not None:
+                words = b" ".join(word for word in verb.groups() if word)
+                self.scan.statements[words.decode().upper()] += 1
             if _COPY.fullmatch(self._statement):
                 self._in_rows = True
             elif _BACKSLASH_ESCAPES.search(self._statement):
@@ -306,7 +323,11 @@ class _Scanner:
 
 
 def _has_trailer(lines: deque[bytes] | list[bytes]) -> bool:
-    return any(line.rstrip() in _TRAILERS for line in list(lines)[-_TRAILER_LINES:])
+    last = [line.rstrip() for line in list(lines)[-_TRAILER_LINES:]]
+    if any(line in _TRAILERS for line in last):
+        return True
+    written = [line for line in last if line]
+    return bool(written) and written[-1] == _SUPABASE_TRAILER
 
 
 def _damaged(path: Path, why: str) -> PointDamaged:

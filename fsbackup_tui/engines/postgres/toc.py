@@ -9,8 +9,9 @@ the ``directory`` format hold both exactly (PostgreSQL's ``src/bin/pg_dump/pg_ba
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 _MAGIC = b"PGDMP"
 _OLDEST, _NEWEST = (1, 12), (1, 16)
@@ -21,6 +22,14 @@ _FORMATS = {1: "custom", 3: "tar", 5: "directory"}
 
 class UnknownArchive(ValueError):
     """The file is no archive, is torn, or is of a version that this reader does not know."""
+
+
+class Readable(Protocol):
+    """What a table of contents is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return ``size`` bytes, fewer at the end alone."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,10 @@ DATA_KINDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ArchiveHeader:
-    """What an archive says of itself; versions are texts as pg_dump wrote them."""
+    """What an archive says of itself; versions are texts as pg_dump wrote them.
+
+    ``created`` is the clock of the machine that pg_dump ran on, without its zone.
+    """
 
     format: str
     version: tuple[int, int]
@@ -71,6 +83,7 @@ class ArchiveHeader:
     server_version: str
     client_version: str
     entries: tuple[TocEntry, ...]
+    created: datetime | None = None
 
 
 def read_archive_header(archive: Path) -> ArchiveHeader:
@@ -80,11 +93,19 @@ def read_archive_header(archive: Path) -> ArchiveHeader:
     """
     path = archive / _TOC_FILE if archive.is_dir() else archive
     with path.open("rb") as stream:
-        return _HeaderReader(stream).read()
+        return read_header(stream)
+
+
+def read_header(stream: Readable) -> ArchiveHeader:
+    """Read the table of contents from the beginning of an archive (or of a ``toc.dat``).
+
+    Raises UnknownArchive when it can't be understood.
+    """
+    return _HeaderReader(stream).read()
 
 
 class _HeaderReader:
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._integer_size = 4
         self._offset_size = 8
@@ -105,14 +126,13 @@ class _HeaderReader:
             self._bytes(1)
         else:
             self._integer()
-        for _part_of_the_time in range(7):
-            self._integer()
+        created = _clock([self._integer() for _part_of_the_time in range(7)])
         database, server, client = (self._text() or "" for _ in range(3))
         count = self._integer()
         if count < 0:
             raise UnknownArchive("its number of entries is negative")
         entries = tuple(self._entry(kind) for _ in range(count))
-        return ArchiveHeader(kind, self._version, database, server, client, entries)
+        return ArchiveHeader(kind, self._version, database, server, client, entries, created)
 
     def _entry(self, kind: str) -> TocEntry:
         dump_id = self._integer()
@@ -169,3 +189,12 @@ class _HeaderReader:
         if length > _LONGEST_TEXT:
             raise UnknownArchive("a text in its table of contents has an impossible length")
         return self._bytes(length).decode("utf-8", "surrogateescape")
+
+
+def _clock(parts: list[int]) -> datetime | None:
+    """Return the time that the seven numbers of C's ``struct tm`` mean; None for none."""
+    second, minute, hour, day, month, year, _summer = parts
+    try:
+        return datetime(year + 1900, month + 1, day, hour, minute, min(second, 59))  # noqa: DTZ001
+    except ValueError:
+        return None
