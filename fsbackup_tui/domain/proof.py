@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -118,6 +119,41 @@ class Proof:
             if check.failed
         ]
         return [*lost, *tables, *checks]
+
+    def blocked(self) -> list[Blocker]:
+        """Return what could not be tried: what the place lacks, and the checks it kept from."""
+        checks = [
+            Blocker(f"{check.kind} {check.name}: {check.note}")
+            for check in self.checks
+            if check.verdict == "blocked"
+        ]
+        tables = [
+            Blocker(f"{table.qualified}: {table.note}")
+            for table in self.tables
+            if table.verdict == "blocked"
+        ]
+        return [*self.blockers, *tables, *checks]
+
+    def summary(self) -> dict[str, object]:
+        """Return the few figures of the proof that fit where thousands of tables don't."""
+        verdicts = Counter(table.verdict for table in self.tables)
+        return {
+            "place": self.place,
+            "restored": self.restored,
+            "proven": self.proven,
+            "entries": None
+            if self.receipt is None
+            else {
+                "restored": self.receipt.restored,
+                "benign": len(self.receipt.benign),
+                "deferred": len(self.receipt.deferred),
+                "lost": len(self.receipt.lost),
+            },
+            "tables": dict(sorted(verdicts.items())),
+            "rows": sum(table.restored_rows or 0 for table in self.tables),
+            "checks": len(self.checks),
+            "phases": dict(self.phases),
+        }
 
     def document(self) -> dict[str, object]:
         """Return plain values for a record; ``parse_proof`` reads them again."""
