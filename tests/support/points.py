@@ -163,13 +163,14 @@ def verify_record(
     point: str,
     level: str,
     *,
-    ok: bool = True,
+    ok: bool | None = True,
     sources: Sequence[str] = ("db",),
     problems: Sequence[str] = (),
+    blocked: Sequence[str] = (),
     now: datetime = START + timedelta(minutes=5),
 ) -> Record:
-    """Record that a level was tried."""
-    outcome = {"ok": ok, "problems": list(problems)}
+    """Record that a level was tried; ``ok`` None: it was blocked."""
+    outcome = {"ok": ok, "problems": list(problems), "blocked": [{"what": b} for b in blocked]}
     return write_record(
         repository,
         point,

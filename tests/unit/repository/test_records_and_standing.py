@@ -64,6 +64,44 @@ def test_a_failed_trial_restore_takes_back_nothing_below(repository: Repository)
     assert "no ICU here" in summary.problems
 
 
+def test_what_is_blocked_is_told_and_changes_nothing(repository: Repository) -> None:
+    point = make_point(repository).id
+    verify_record(repository, point, "proven")
+    verify_record(repository, point, "restored", ok=None, blocked=["extension pg_cron is missing"])
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.PROVEN
+    assert summary.problems == ()
+    assert summary.blocked == ("extension pg_cron is missing",)
+    assert summary.levels["restored"].ok is None
+    verify_record(repository, point, "restored")
+    assert summarise(repository, point).blocked == ()
+
+
+def test_a_restore_that_failed_takes_back_a_proof(repository: Repository) -> None:
+    point = make_point(repository).id
+    for level in ("sealed", "readable", "restored", "proven"):
+        verify_record(repository, point, level)
+    assert summarise(repository, point).trust is Trust.PROVEN
+    verify_record(repository, point, "proven", ok=False, problems=["public.users: 2 of 3 rows"])
+    assert summarise(repository, point).trust is Trust.RESTORED
+    verify_record(repository, point, "restored", ok=False, problems=["TABLE users: lost"])
+    summary = summarise(repository, point)
+    assert summary.trust is Trust.READABLE
+    assert "TABLE users: lost" in summary.problems
+    verify_record(repository, point, "restored")
+    assert summarise(repository, point).trust is Trust.RESTORED
+
+
+def test_damage_takes_back_every_proof(repository: Repository) -> None:
+    point = make_point(repository).id
+    for level in ("sealed", "readable", "restored", "proven"):
+        verify_record(repository, point, level)
+    verify_record(repository, point, "sealed", ok=False, problems=["altered"])
+    assert summarise(repository, point).trust is Trust.DAMAGED
+    verify_record(repository, point, "sealed")
+    assert summarise(repository, point).trust is Trust.SEALED
+
+
 def test_a_point_shows_its_least_part(repository: Repository) -> None:
     point = make_point(repository, part("db"), part("schema", scope="schema")).id
     verify_record(repository, point, "sealed", sources=["db", "schema"])
