@@ -1,0 +1,1 @@
+"""Backup files that other scripts made: recognised by their content, read to their end."""
