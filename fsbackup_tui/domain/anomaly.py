@@ -34,6 +34,7 @@ class _Reason:
     text: str
     kind: int
     lost: int
+    table: str | None = None
 
 
 def suspect_reasons(
@@ -45,6 +46,13 @@ def suspect_reasons(
     first, in words like ``videos 5340 to 40``. Without a good part, or for parts of different
     scope, there is nothing to compare.
     """
+    return tuple(text for _, text in losses_by_table(new, good, fall=fall))
+
+
+def losses_by_table(
+    new: PartManifest, good: PartManifest | None, *, fall: float = DEFAULT_FALL
+) -> tuple[tuple[str | None, str], ...]:
+    """Return the same reasons, each with the table it is about (None for all together)."""
     if good is None or new.postgres is None or good.postgres is None:
         return ()
     if new.postgres.scope != good.postgres.scope:
@@ -53,7 +61,7 @@ def suspect_reasons(
     if not reasons and new.postgres.scope != "schema":
         reasons = [*_totals(new, good, fall)]
     ordered = sorted(reasons, key=lambda reason: (reason.kind, -reason.lost, reason.text))
-    return tuple(reason.text for reason in ordered)
+    return tuple((reason.table, reason.text) for reason in ordered)
 
 
 def _tables(new: PostgresFacts, good: PostgresFacts, fall: float) -> Iterator[_Reason]:
@@ -135,23 +143,24 @@ def _shown(table: TableFacts) -> str:
 
 def _vanished(before: TableFacts) -> _Reason:
     had = f" (had {before.rows} rows)" if before.counted and before.rows is not None else ""
-    return _Reason(f"{_shown(before)} vanished{had}", 0, before.rows or 0)
+    return _Reason(f"{_shown(before)} vanished{had}", 0, before.rows or 0, before.qualified)
 
 
 def _emptied(before: TableFacts, after: TableFacts) -> _Reason | None:
     if _exact(before, after) and before.rows and after.rows == 0:
-        return _Reason(f"{_shown(before)} {before.rows} to 0", 1, before.rows)
+        return _Reason(f"{_shown(before)} {before.rows} to 0", 1, before.rows, before.qualified)
     return None
 
 
 def _fallen(before: TableFacts, after: TableFacts, fall: float) -> _Reason | None:
     if _exact(before, after) and _fell(before.rows, after.rows, fall, LEAST_ROWS):
         lost = (before.rows or 0) - (after.rows or 0)
-        return _Reason(f"{_shown(before)} {before.rows} to {after.rows}", 2, lost)
+        text = f"{_shown(before)} {before.rows} to {after.rows}"
+        return _Reason(text, 2, lost, before.qualified)
     same = before.fingerprint is not None and before.fingerprint == after.fingerprint
     if not same and _fell(before.bytes, after.bytes, fall, LEAST_BYTES):
         sizes = f"{_size(before.bytes)} to {_size(after.bytes)}"
-        return _Reason(f"{_shown(before)} {sizes}", 3, 0)
+        return _Reason(f"{_shown(before)} {sizes}", 3, 0, before.qualified)
     return None
 
 
