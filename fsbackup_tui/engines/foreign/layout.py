@@ -22,6 +22,7 @@ from fsbackup_tui.engines.compression import (
     open_content,
 )
 from fsbackup_tui.engines.foreign.model import ForeignFile, Form
+from fsbackup_tui.engines.postgres.toc import UnknownArchive, read_archive_header
 
 Advance = Callable[[int], None]
 _FORMATS: dict[Form, DumpFormat] = {
@@ -59,7 +60,7 @@ def lay_out(
 
     With ``link``, what can be read where it lies is linked; else every byte is copied. A packed
     custom archive is unpacked, a tar archive of pg_dump taken apart into a directory archive:
-    the members of both are the same. The foreign file itself is only read. ``advance`` is told
+    the members of both are alike. The foreign file itself is only read. ``advance`` is told
     the bytes as they are copied.
 
     Raises:
@@ -80,7 +81,7 @@ def lay_out(
         else:
             with file.path.open("rb") as stream:
                 _write(target, stream, advance)
-    except (CompressedDataDamaged, tarfile.TarError) as error:
+    except (CompressedDataDamaged, UnknownArchive, tarfile.TarError) as error:
         raise _not_read(file, str(error)) from error
     if _stamp(file.path) != before:
         raise _not_read(file, "it was written to while it was read")
@@ -121,6 +122,18 @@ def _take_apart(file: ForeignFile, target: Path, advance: Advance | None) -> Non
             # restore.sql is pg_dump's script for people without pg_restore.
             if content is not None and name == member.name and name != "restore.sql":
                 _write(target / name, cast("ByteStream", content), advance)
+    _name_large_objects(target)
+
+
+def _name_large_objects(directory: Path) -> None:
+    """Call the lists of large objects as the entries do: pg_dump's tar calls them otherwise."""
+    for entry in read_archive_header(directory).entries:
+        if entry.kind != "BLOBS" or not entry.file or (directory / entry.file).exists():
+            continue
+        for name in (f"blobs_{entry.dump_id}.toc", "blobs.toc"):
+            if (directory / name).exists():
+                (directory / name).rename(directory / entry.file)
+                break
 
 
 def _not_read(file: ForeignFile, why: str) -> PointDamaged:
