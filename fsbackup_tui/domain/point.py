@@ -198,6 +198,7 @@ class PostgresFacts:
     managed_schemas: tuple[str, ...] = ()
     migration_head: str | None = None
     integrity: tuple[IntegrityResult, ...] = ()
+    large_object_fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,8 @@ from fsbackup_tui.engines.postgres.dump import (
     plan_dump,
     write_schema,
 )
-from fsbackup_tui.engines.postgres.fingerprint import fingerprint_tables
 from fsbackup_tui.engines.postgres.guards import RATE_SECONDS, Throttle, watch_snapshot_age
-from fsbackup_tui.engines.postgres.inspect import TableCount, read_identity
+from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.patterns import Exclusions, exclusions_for
 from fsbackup_tui.engines.postgres.progress import (
     REPORT_SECONDS,
@@ -49,6 +48,7 @@ from fsbackup_tui.engines.postgres.progress import (
 )
 from fsbackup_tui.engines.postgres.snapshot import SharedSnapshot, shared_snapshot
 from fsbackup_tui.operations.capture import CaptureRun, copy_also, empty_directory, weights_of
+from fsbackup_tui.operations.capture_content import CapturedContent, read_content
 from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.guard import (
     GaveWay,
@@ -227,14 +227,9 @@ async def _dump_and_count(
 ) -> _Captured:
     run, context = target.run, target.run.context
     with run.phase("dump"):
-        dump, counts, (globals_name, globals_problem) = await all_of(
+        dump, content, (globals_name, globals_problem) = await all_of(
             _dump(target, snapshot, plan, environment, monitor),
-            fingerprint_tables(
-                snapshot,
-                method=target.source.fingerprints,
-                report=context.report,
-                weights=weights_of(run.last_good),
-            ),
+            read_content(run, target.source, snapshot),
             _globals(target, environment),
         )
     with run.phase("schema"):
@@ -259,7 +254,7 @@ async def _dump_and_count(
         artifacts=tuple(
             Artifact(name, role, (run.directory / name).stat().st_size, "") for name, role in named
         ),
-        facts=_facts(target, snapshot, plan, dump, counts, schema[1] if schema else None),
+        facts=_facts(target, snapshot, plan, dump, content, schema[1] if schema else None),
         warnings=tuple(warnings),
     )
 
@@ -352,9 +347,10 @@ def _facts(
     snapshot: SharedSnapshot,
     plan: DumpPlan,
     dump: DumpResult,
-    counts: list[TableCount],
+    content: CapturedContent,
     schema_sha256: str | None,
 ) -> PostgresFacts:
+    counts = content.counts
     counted = any(count.rows is not None for count in counts)
     method: CountMethod = target.source.fingerprints if counted or not counts else "absent"
     if not snapshot.counters:
@@ -370,6 +366,8 @@ def _facts(
         counts={count.table.oid: count for count in counts},
         count_method=method,
         count_note=snapshot.count_note,
+        integrity=content.integrity,
+        large_object_fingerprint=content.large_objects,
     )
 
 

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 Form = Literal["fsb1-text", "fsb1-mixed"]
 Method = Literal["content", "counts"]
+Blocks = tuple[int, int | None]
+"""Some of a table's blocks: the first, and the first one no longer meant; None: to the end."""
+
+FORMS: Mapping[str, Form] = {"fsb1-text": "fsb1-text", "fsb1-mixed": "fsb1-mixed"}
+"""The forms that this version can take, by the method's name in a manifest."""
 
 # A count must see the heap that the dump reads, not an index that may disagree with it; and it
 # takes one process each, beside the dump.
@@ -60,8 +65,23 @@ def _column_list(columns: Sequence[ColumnInspection]) -> list[sql.Composable]:
     ]
 
 
+def _in_blocks(blocks: Blocks | None) -> sql.Composable:
+    """Return the condition for rows in some blocks (a TID range scan), None for all."""
+    if blocks is None:
+        return sql.SQL("")
+    first, end = blocks
+    condition = sql.SQL(" WHERE r.ctid >= {}::pg_catalog.tid").format(sql.Literal(f"({first},0)"))
+    if end is not None:
+        condition += sql.SQL(" AND r.ctid < {}::pg_catalog.tid").format(sql.Literal(f"({end},0)"))
+    return condition
+
+
 def fingerprint_query(
-    schema: str, name: str, columns: Sequence[ColumnInspection], form: Form
+    schema: str,
+    name: str,
+    columns: Sequence[ColumnInspection],
+    form: Form,
+    blocks: Blocks | None = None,
 ) -> sql.Composed:
     """Return the statement that gives a table's count and the sum of its rows' hashes, as text."""
     source = sql.Identifier(schema, name)
@@ -78,8 +98,8 @@ def fingerprint_query(
         ).format(sql.SQL(", ").join(items))
     return sql.SQL(
         "SELECT pg_catalog.count(*),"
-        " coalesce(pg_catalog.sum({}), 0)::pg_catalog.text FROM ONLY {} AS r"
-    ).format(value, source)
+        " coalesce(pg_catalog.sum({}), 0)::pg_catalog.text FROM ONLY {} AS r{}"
+    ).format(value, source, _in_blocks(blocks))
 
 
 async def fingerprint_table(
@@ -89,12 +109,15 @@ async def fingerprint_table(
     *,
     method: Method,
     form: Form | None = None,
+    blocks: Blocks | None = None,
 ) -> tuple[int | None, Fingerprint | None, str]:
     """Return a table's exact count, its fingerprint, and why one of them is absent.
 
     Only the table's own rows: partitions and inheriting tables have their own. ``form`` is the
-    one to compare with; by default the faster one. Runs in a savepoint that is rolled back, so
-    that the locks on the table's indexes, which planning takes, don't pile up.
+    one to compare with; by default the faster one. ``blocks`` narrows it to some of a table
+    that nobody changes: the sums of all its blocks add up to the table's own. Runs in a
+    savepoint that is rolled back, so that the locks on the table's indexes, which planning
+    takes, don't pile up.
 
     Raises:
         psycopg.OperationalError: the session was lost.
@@ -103,7 +126,7 @@ async def fingerprint_table(
     note = ""
     if method == "content":
         chosen = form or choose_form(columns)
-        statement = fingerprint_query(table.schema, table.name, columns, chosen)
+        statement = fingerprint_query(table.schema, table.name, columns, chosen, blocks)
         try:
             rows, value = await _one_row(connection, statement)
         except psycopg.Error as error:
@@ -112,8 +135,8 @@ async def fingerprint_table(
             note = f"no fingerprint: {_first_line(error)}"
         else:
             return int(str(rows)), Fingerprint(chosen, str(value)), ""
-    count = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS r").format(
-        sql.Identifier(table.schema, table.name)
+    count = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS r{}").format(
+        sql.Identifier(table.schema, table.name), _in_blocks(blocks)
     )
     try:
         (rows,) = await _one_row(connection, count)

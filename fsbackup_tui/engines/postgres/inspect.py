@@ -17,6 +17,7 @@ from fsbackup_tui.domain.point import (
     DumpFormat,
     ExtensionFacts,
     Fingerprint,
+    IntegrityResult,
     PostgresFacts,
     Scope,
     SequenceFacts,
@@ -88,6 +89,8 @@ class DatabaseInspection:
         counts: Mapping[int, TableCount],
         count_method: CountMethod,
         count_note: str = "",
+        integrity: tuple[IntegrityResult, ...] = (),
+        large_object_fingerprint: Fingerprint | None = None,
     ) -> PostgresFacts:
         """Return the part's facts; ``counts`` are by table OID, and may be empty."""
         properties = self.properties
@@ -130,6 +133,8 @@ class DatabaseInspection:
             excluded_table_data=self.exclusions.table_data,
             managed_schemas=self.managed_schemas,
             migration_head=self.migration_head,
+            integrity=integrity,
+            large_object_fingerprint=large_object_fingerprint,
         )
 
 
