@@ -284,6 +284,8 @@ class PointSummary:
 
     ``whole`` means that the manifest is there and readable; ``suspect`` holds the reasons that
     still stand (a cleared point has none); ``running`` means that a living job is writing it.
+    ``foreign`` is the path of a backup that another script made, which is no point of the
+    repository until it is adopted; empty for all others.
     """
 
     id: str
@@ -304,6 +306,7 @@ class PointSummary:
     problems: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
     levels: Mapping[str, LevelCheck] = field(default_factory=dict)
+    foreign: str = ""
 
     @property
     def holds_data(self) -> bool:
