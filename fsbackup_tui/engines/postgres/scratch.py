@@ -1,4 +1,4 @@
-"""Throw-away PostgreSQL servers: for the demo, the tests and, later, proofs.
+"""Throw-away PostgreSQL servers: for the demo, the tests and trial restores.
 
 A server is fast and forgetful (no fsync), is reached through a Unix socket in a directory of its
 owner alone, and dies with the process that started it. What it holds is lost by design.
@@ -25,8 +25,13 @@ from fsbackup_tui.domain.errors import (
     ToolMissing,
 )
 from fsbackup_tui.domain.secret import Secret
-from fsbackup_tui.engines.postgres.scratch_account import Account, Isolation, choose_account
-from fsbackup_tui.engines.postgres.scratch_programs import ASK_SECONDS, ServerPrograms
+from fsbackup_tui.engines.postgres.scratch_account import (
+    Account,
+    Isolation,
+    choose_account,
+    without_network,
+)
+from fsbackup_tui.engines.postgres.scratch_programs import ASK_SECONDS, Launch, ServerPrograms
 from fsbackup_tui.engines.postgres.scratch_room import Room, give_to, may_enter, remove_tree
 from fsbackup_tui.engines.process_group import Child
 from fsbackup_tui.engines.process_output import open_new_file
@@ -84,6 +89,7 @@ class ScratchServer:
         settings: Mapping[str, str],
         tcp: bool,
         password: Secret | None,
+        launch: Launch,
     ) -> None:
         _check(directory, bin_directory)
         self.directory = directory
@@ -92,6 +98,7 @@ class ScratchServer:
         self.log = directory / "server.log"
         self._account = account
         self._settings = settings
+        self._how = launch
         self._asks_everybody = password is not None
         self._rooms: list[Room] = []
         self._child: Child | None = None
@@ -101,6 +108,16 @@ class ScratchServer:
         self.data_directory = home / "data"
         self.socket_directory = self._make_socket_directory(home)
         self.port = _free_port() if tcp else _SOCKET_PORT
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line of the server itself, as it could be typed."""
+        return (str(self.bin_directory / "postgres"), *self._arguments())
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether what runs in the server can reach no other host."""
+        return bool(self._account.offline)
 
     @property
     def bin_directory(self) -> Path:
@@ -243,6 +260,9 @@ class ScratchServer:
             path.unlink()
 
     def _launch(self) -> Child:
+        return self._programs.launch(self._arguments(), self.log, self._how)
+
+    def _arguments(self) -> list[str]:
         settings = {
             **_FORGETFUL,
             "listen_addresses": "127.0.0.1" if self.tcp else "",
@@ -252,7 +272,7 @@ class ScratchServer:
         arguments = ["-D", str(self.data_directory), "-p", str(self.port)]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
-        return self._programs.launch(arguments, self.log)
+        return arguments
 
     def _accepts(self) -> bool:
         """Whether the server says that it is ready, and then answers a client."""
@@ -312,6 +332,8 @@ def start_scratch_server(
     isolation: Isolation = "auto",
     password: Secret | None = None,
     initdb_options: Sequence[str] = (),
+    offline: bool = False,
+    launch: Launch | None = None,
 ) -> ScratchServer:
     """Make a cluster in the directory, start its server, and return it ready for clients.
 
@@ -319,16 +341,19 @@ def start_scratch_server(
     enter the socket's directory is trusted; with ``password`` everybody must give it, and over
     ``tcp`` (127.0.0.1, any free port) too (a random one if none is given).
     As root the server runs under a user id of its own (``uid``), else in a user namespace.
+    ``offline`` takes the network away from it where the system lets us (``is_offline``).
     Raises PostgresError when initdb fails, ServerUnreachable when the server does not start,
     FsbackupError when root finds nobody to run it.
     """
+    account = choose_account(isolation)
     server = ScratchServer(
         directory.absolute(),
         bin_directory=bin_directory,
-        account=choose_account(isolation),
+        account=without_network(account) if offline else account,
         settings=settings or {},
         tcp=tcp,
         password=password,
+        launch=launch or Launch(),
     )
     try:
         server.initialise(initdb_options)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fsbackup_tui.domain.errors import FsbackupError, ToolMissing
@@ -29,12 +29,15 @@ class Account:
 
     ``user`` is the numeric id that ``postgres`` runs under; ``lender`` is one with an entry in
     /etc/passwd, without which initdb does not run. Both are None where we are not root or the
-    ``wrapper`` (a user namespace) makes us somebody else.
+    ``wrapper`` (a user namespace) makes us somebody else. ``offline`` is a command that runs the
+    rest of its arguments as that account in a network without a way out; empty where there is
+    none.
     """
 
     user: int | None = None
     lender: int | None = None
     wrapper: tuple[str, ...] = ()
+    offline: tuple[str, ...] = ()
 
     @property
     def is_other_user(self) -> bool:
@@ -60,6 +63,22 @@ def choose_account(isolation: Isolation) -> Account:
         why="\n".join(problems),
         fix="Run the same command as an ordinary user.",
     )
+
+
+def without_network(account: Account) -> Account:
+    """Return the account with a way to run programs that reach nobody, where that can be done.
+
+    What a restored dump brings along (a refreshed materialised view over a foreign table, say)
+    then finds no host; Unix sockets, by which we reach the server, work all the same.
+    """
+    if account.wrapper:
+        return account
+    offline: tuple[str, ...] = ("unshare", "--user", "--map-current-user", "--net", "--")
+    if account.user is not None:
+        identity = f"--reuid={account.user}", f"--regid={account.user}", "--clear-groups"
+        offline = ("unshare", "--net", "--", "setpriv", *identity, "--")
+    works = _try_to_run((*offline, "true")) is None
+    return replace(account, offline=offline) if works else account
 
 
 def _other_user(problems: list[str]) -> Account | None:

@@ -10,6 +10,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +27,18 @@ _LEFT_OUT = ("include", "man", "doc")
 # Linux ends a child when the *thread* that started it ends, so that one which lives as long as
 # the process starts all servers.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scratch-server-starter")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How ``postgres`` itself is started.
+
+    ``death_signal`` is what it gets when we die: INT shuts down in order, QUIT at once.
+    ``manners`` is a command that runs the rest of its arguments, e.g. ``nice -n 10``.
+    """
+
+    death_signal: str = "INT"
+    manners: tuple[str, ...] = ()
 
 
 class ServerPrograms:
@@ -98,11 +111,13 @@ class ServerPrograms:
         own = {"LD_LIBRARY_PATH": str(libraries)} if any(libraries.glob("libpq.so*")) else {}
         return child_environment(own)
 
-    def launch(self, arguments: Sequence[str], log: Path) -> Child:
-        """Start ``postgres`` itself, which then shuts down fast (SIGINT) when we die."""
-        return _starter.submit(self._launch, arguments, log).result()
+    def launch(self, arguments: Sequence[str], log: Path, how: Launch) -> Child:
+        """Start ``postgres`` itself, which then is shut down when we die."""
+        return _starter.submit(self._launch, arguments, log, how).result()
 
-    def _launch(self, arguments: Sequence[str], log: Path) -> Child:
+    def _launch(self, arguments: Sequence[str], log: Path, how: Launch) -> Child:
+        offline = self.account.offline
+        user = None if offline else self.account.user
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         with os.fdopen(os.open(log, flags, 0o600), "ab") as output:
             return Child(
@@ -111,10 +126,10 @@ class ServerPrograms:
                 cwd=Path("/"),
                 stdout=output,
                 stderr=output,
-                wrapper=self.account.wrapper,
-                death_signal="INT",
-                user=self.account.user,
-                group=self.account.user,
+                wrapper=(*how.manners, *(offline or self.account.wrapper)),
+                death_signal=how.death_signal,
+                user=user,
+                group=user,
             )
 
 

@@ -14,11 +14,16 @@ import os
 import shutil
 import stat
 import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import ToolError
 
 ROOM_PREFIX = "fsbackup-scratch-"
+
+_DELETE_ATTEMPTS = 20
+_DELETE_PAUSE_SECONDS = 0.05
 
 
 def may_enter(directory: Path) -> bool:
@@ -33,12 +38,14 @@ class Room:
     """A directory of ours in the system's temporary one, removed at the latest when we end.
 
     ``open_to_pass`` lets everybody pass through it (0711), which reveals no name; else it is 0700.
-    A lock tells the next fsbackup whether the room's owner still lives.
+    ``parent`` is another place for it. A lock tells the next fsbackup whether the room's owner
+    still lives.
     """
 
-    def __init__(self, *, open_to_pass: bool) -> None:
-        sweep_rooms()
-        self.path = Path(tempfile.mkdtemp(prefix=ROOM_PREFIX, dir=_temporary(open_to_pass)))
+    def __init__(self, *, open_to_pass: bool, parent: Path | None = None) -> None:
+        sweep_rooms([parent] if parent is not None else ())
+        place = parent if parent is not None else _temporary(open_to_pass)
+        self.path = Path(tempfile.mkdtemp(prefix=ROOM_PREFIX, dir=place))
         # The lock gets its name when it is held: a sweeper takes a free one for abandoned.
         unnamed = self.path / "lock.new"
         self._lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -51,19 +58,21 @@ class Room:
     def remove(self) -> None:
         """Delete the room with all that is in it."""
         if self._lock >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):
+                _delete_room(self.path)
             os.close(self._lock)
             self._lock = -1
             atexit.unregister(self.remove)
 
 
-def _temporary_directories() -> list[Path]:
+def temporary_directories() -> list[Path]:
+    """Return where the system lets temporary files be put, the one it names first."""
     candidates = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108
     return [path for name in dict.fromkeys(candidates) if (path := Path(name)).is_dir()]
 
 
 def _temporary(open_to_pass: bool) -> Path:
-    candidates = _temporary_directories()
+    candidates = temporary_directories()
     for candidate in candidates:
         if not open_to_pass or may_enter(candidate):
             return candidate
@@ -74,13 +83,41 @@ def _temporary(open_to_pass: bool) -> Path:
     )
 
 
-def sweep_rooms() -> None:
-    """Delete the rooms whose owner was killed before it could."""
-    for directory in _temporary_directories():
+def sweep_rooms(also: Iterable[Path] = ()) -> None:
+    """Delete the rooms whose owner was killed before it could.
+
+    ``also`` are directories to look in besides the temporary ones.
+    """
+    for directory in dict.fromkeys((*temporary_directories(), *also)):
         for path in directory.glob(f"{ROOM_PREFIX}*"):
-            with contextlib.suppress(OSError):
-                if path.lstat().st_uid == os.geteuid() and _is_abandoned(path):
-                    shutil.rmtree(path, ignore_errors=True)
+            sweep_room(path)
+
+
+def sweep_room(path: Path) -> None:
+    """Delete a room, if it is one of ours and its owner lives no more."""
+    with contextlib.suppress(OSError):
+        if path.lstat().st_uid == os.geteuid() and _is_abandoned(path):
+            _delete_room(path)
+
+
+def _delete_room(path: Path) -> None:
+    """Delete a room; the lock goes last, so that what can't be deleted now is swept later.
+
+    A server that was killed a moment ago may still write into it.
+    """
+    for _attempt in range(_DELETE_ATTEMPTS):
+        for entry in list(path.iterdir()):
+            if entry.name == "lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    entry.unlink()
+        if [entry.name for entry in path.iterdir()] in (["lock"], []):
+            shutil.rmtree(path, ignore_errors=True)
+            return
+        time.sleep(_DELETE_PAUSE_SECONDS)
 
 
 def _is_abandoned(path: Path) -> bool:
