@@ -1,4 +1,4 @@
-"""``fsbackup verify POINT``: climb the trust ladder."""
+"""``fsbackup verify POINT``: climb the trust ladder; ``--live``: look at the live database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
 
-LEVELS = ("sealed", "readable")
+LEVELS = ("sealed", "readable", "restored", "proven")
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -17,13 +17,23 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "verify", parents=parents, help="check a stored point, level by level"
     )
-    parser.add_argument("point", metavar="POINT", help="an id, a prefix of it, latest, or a time")
+    parser.add_argument(
+        "point", metavar="POINT", nargs="?", help="an id, a prefix of it, latest, or a time"
+    )
     parser.add_argument(
         "--level",
         choices=LEVELS,
         default="readable",
-        help="sealed: every SHA-256; readable: also every byte of the archive (default)",
+        help="sealed: every SHA-256; readable: also every byte of the archive (default);"
+        " restored: also a trial restore; proven: also its content compared",
     )
+    live = parser.add_argument_group(
+        "the live database",
+        "It is only read, but reading lets the server clean up rows deleted just before: after"
+        " an accidental DELETE copy its files first.",
+    )
+    live.add_argument("--live", action="store_true", help="look for damage in the live database")
+    live.add_argument("--source", metavar="S", help="which database, where the site has several")
     parser.set_defaults(run=run)
 
 
@@ -31,23 +41,60 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Start the verification and follow it; returns the exit code of design §9."""
     from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import VerifyRequest
 
+    if arguments.live:
+        return _run_live(arguments, context)
+    if arguments.source is not None:
+        raise UsageError("NOT TOGETHER: --source goes with --live.", fix="fsbackup verify --help")
+    if arguments.point is None:
+        raise UsageError(
+            "WHICH POINT: name one, or --live for the live database.",
+            fix="fsbackup verify latest",
+        )
     point = find_point(context, arguments.point)
     return run_request(
         VerifyRequest(point=point.id, level=arguments.level), context, summary=summary
     )
 
 
+def _run_live(arguments: argparse.Namespace, context: CliContext) -> int:
+    from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.cli.health_text import health_lines, live_source
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.requests import LiveHealthRequest
+
+    if arguments.point is not None:
+        raise UsageError(
+            "NOT TOGETHER: a point and --live.",
+            why="--live looks at the live database, a point is verified in the repository.",
+            fix="fsbackup verify --live",
+        )
+    source = live_source(context.load(), arguments.source)
+    return run_request(LiveHealthRequest(source=source), context, summary=health_lines)
+
+
 def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
-    from fsbackup_tui.operations.wording import duration_text
+    from fsbackup_tui.operations.wording import duration_text, level_word
     from fsbackup_tui.repository.standing import problem_text
 
     lines = [f"{result['point']}: {str(result['trust']).upper()}"]
     for level, check in result["levels"].items():
-        word = "ok" if check["ok"] else "FAILED"
-        lines.append(f"  {level:<9} {word:<6} {duration_text(check['seconds'])}")
+        lines.append(f"  {level:<9} {level_word(check['ok']):<7} {duration_text(check['seconds'])}")
     lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
+    lines.extend(f"  blocked: {problem_text(item)}" for item in result.get("blocked", ()))
+    lines.extend(_proof_line(source, proof) for source, proof in result.get("proofs", {}).items())
     lines.extend(f"  note: {note}" for note in result.get("notes", ()))
     return lines
+
+
+def _proof_line(source: str, proof: Mapping[str, Any]) -> str:
+    """Return in one line what a trial restore brought back, and where."""
+    entries = proof["entries"]
+    if entries is None:
+        return f"  {source}: no trial restore"
+    tables = ", ".join(f"{count} {verdict}" for verdict, count in proof["tables"].items())
+    brought = f"{entries['restored']} entries restored, {entries['lost']} lost"
+    return f"  {source}: {brought}; tables: {tables or 'not compared'} (on {proof['place']})"

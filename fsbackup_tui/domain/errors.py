@@ -25,6 +25,7 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     │   ├── ClientUnsuitable           1   client-unsuitable
     │   ├── TableLocked                1   table-locked
     │   ├── ScratchUnavailable         1   scratch-unavailable
+    │   ├── NotProven                  1   not-proven
     │   └── RestoreIncomplete          1   restore-incomplete
     ├── RepositoryError                1   repository
     │   ├── RepositoryMissing          1   repository-missing
@@ -266,6 +267,12 @@ class ScratchUnavailable(PostgresError):
     ) -> None:
         super().__init__(what, why=why, fix=fix)
         self.lacks = tuple(lacks)
+
+
+class NotProven(PostgresError):
+    """A point could not be shown good as far as was asked; it stays as it is."""
+
+    kind = "not-proven"
 
 
 class RestoreIncomplete(PostgresError):

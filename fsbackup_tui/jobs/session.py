@@ -91,7 +91,7 @@ class JobSession:
                 pid=self._pid,
                 start_time=process_start_time(self._pid),
                 version=__version__,
-                stages=request.stages,
+                stages=request.planned(),
             )
         )
         self._write_state(sync=False)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.errors import SafetyRefusal
+from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.domain.point import PostgresFacts
+from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting, account
 from fsbackup_tui.engines.postgres.archive import archive_rows, list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
@@ -20,6 +20,7 @@ from fsbackup_tui.engines.postgres.replay import unreachable_roles
 from fsbackup_tui.engines.postgres.restore import (
     RestoreRun,
     Section,
+    deferred_entries,
     restore_archive,
     restore_plain,
     scan_for_restore,
@@ -31,13 +32,17 @@ from fsbackup_tui.operations.guard import guarded
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """The side database that is filled, and with what."""
+    """The side database that is filled, and with what.
+
+    ``deferred`` tells which of an archive's entries are left out.
+    """
 
     context: JobContext
     address: DatabaseAddress
     client: ClientTools
     database_oid: int
     jobs: int
+    deferred: Callable[[Sequence[TocEntry]], list[TocEntry]] = deferred_entries
 
     async def connect(self) -> Connection:
         """Open a session in the side database; refused if it is not that very one any more."""
@@ -54,6 +59,14 @@ class Dump:
 
     path: Path
     facts: PostgresFacts
+
+
+def dump_name(part: PartManifest) -> str:
+    """Return the file or directory of a postgres part that the stock tools are given."""
+    names = [artifact.path for artifact in part.artifacts if artifact.role == "dump"]
+    if not names:
+        raise FsbackupError(f"NO DUMP: {part.source} holds no dump.")
+    return names[0].partition("/")[0]
 
 
 async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = None) -> Accounting:
@@ -187,6 +200,7 @@ async def _load(
             no_owner_reason=reason,
             data_only=data_only,
             section=section,
+            deferred=filling.deferred(entries),
             report=context.report,
             redactor=context.redactor,
             on_log=progress.on_log,

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
 
-VerifyLevel = Literal["sealed", "readable"]
+VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,10 @@ class Request:
     operation: ClassVar[str]
     runner: ClassVar[str]
     stages: ClassVar[tuple[str, ...]]
+
+    def planned(self) -> tuple[str, ...]:
+        """Return the stages that this request will go through."""
+        return self.stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,30 @@ class VerifyRequest(Request):
 
     operation: ClassVar[str] = "verify"
     runner: ClassVar[str] = "fsbackup_tui.operations.verify:run"
-    stages: ClassVar[tuple[str, ...]] = ("sealed", "readable")
+    stages: ClassVar[tuple[str, ...]] = ("sealed", "readable", "restored", "proven")
     point: str
     level: VerifyLevel = "readable"
+
+    def planned(self) -> tuple[str, ...]:
+        """Return the rungs up to the one asked for."""
+        return self.stages[: self.stages.index(self.level) + 1]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveHealthRequest(Request):
+    """Look for damage in a source's live database; nothing is changed."""
+
+    operation: ClassVar[str] = "verify-live"
+    runner: ClassVar[str] = "fsbackup_tui.operations.live_health:run"
+    stages: ClassVar[tuple[str, ...]] = (
+        "checksums",
+        "amcheck",
+        "tables",
+        "foreign keys",
+        "integrity",
+        "last point",
+    )
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +97,7 @@ class RestoreBesideRequest(Request):
 
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type
-    for request_type in (BackupRequest, VerifyRequest, RestoreBesideRequest)
+    for request_type in (BackupRequest, VerifyRequest, LiveHealthRequest, RestoreBesideRequest)
 }
 
 

@@ -52,13 +52,12 @@ from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.clients import client_for_restore
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
+from fsbackup_tui.operations.filling import Dump, Filling, dump_name, fill_and_account
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.status import job_liveness, open_site_repository
 from fsbackup_tui.operations.target import admin_address, check_target, target_text
-from fsbackup_tui.operations.verify import dump_name
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader

@@ -1,6 +1,6 @@
 """A plan's run: one job whose stages are registered here; a later stage never undoes an earlier.
 
-Further stages (verify, replicate, retain) register behind ``backup`` by an entry in ``STAGES``.
+Further stages (replicate, retain) register behind these by an entry in ``STAGES``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.errors import FsbackupError, NotProven, Problem
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import Manifest
 from fsbackup_tui.domain.trust import Trust
@@ -19,6 +19,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import open_site_repository
+from fsbackup_tui.operations.verify import verification_texts, verify_point
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 
@@ -33,13 +34,56 @@ class PlanRun:
     manifest: Manifest | None = None
     trust: Trust = Trust.INCOMPLETE
     stages: dict[str, dict[str, object]] = field(default_factory=dict)
+    verified: dict[str, object] | None = None
 
 
 async def _backup_stage(run: PlanRun) -> None:
     run.manifest, run.trust = await back_up(run.request, run.context, run.repository)
 
 
-STAGES: Mapping[str, Callable[[PlanRun], Awaitable[None]]] = {"backup": _backup_stage}
+async def _verify_stage(run: PlanRun) -> None:
+    """Show the new point good as far as the plan asks; its seal was just read back."""
+    if run.manifest is None:
+        return
+    within = replace(run.context, stage=lambda name: run.context.report(Log(f"Verifying: {name}")))
+    document = await verify_point(
+        within,
+        run.repository,
+        run.manifest.id,
+        level=_verify_level(run),
+        shown=(Trust.SEALED,),
+    )
+    run.verified = document
+    run.trust = Trust.from_word(str(document["trust"]))
+    if not document["ok"]:
+        raise _not_shown(document)
+
+
+def _verify_level(run: PlanRun) -> Trust:
+    return Trust.from_word(run.context.loaded.config.plans[run.request.plan].verify)
+
+
+def _not_shown(document: Mapping[str, object]) -> FsbackupError:
+    point, wanted = document["point"], str(document["wanted"])
+    return NotProven(
+        f"NOT {wanted.upper()}: {point} is {document['trust']}.",
+        why="\n".join(verification_texts(document)[:5]),
+        fix=f"The point stays as it is. Look: fsbackup show {point}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a plan's run, and whether this run has it."""
+
+    work: Callable[[PlanRun], Awaitable[None]]
+    wanted: Callable[[PlanRun], bool] = lambda run: True
+
+
+STAGES: Mapping[str, Stage] = {
+    "backup": Stage(_backup_stage),
+    "verify": Stage(_verify_stage, lambda run: _verify_level(run) > Trust.SEALED),
+}
 
 
 async def run(request: BackupRequest, context: JobContext) -> dict[str, object]:
@@ -55,7 +99,8 @@ async def run(request: BackupRequest, context: JobContext) -> dict[str, object]:
     ):
         plan_run = PlanRun(request, context, repository)
         for name, stage in STAGES.items():
-            await _run_stage(plan_run, name, stage)
+            if stage.wanted(plan_run):
+                await _run_stage(plan_run, name, stage.work)
     return _document(plan_run, time.monotonic() - started)
 
 
@@ -93,4 +138,5 @@ def _document(plan_run: PlanRun, seconds: float) -> dict[str, object]:
         "suspect": list(manifest.suspect),
         "warnings": [warning for part in manifest.parts for warning in part.warnings],
         "stages": plan_run.stages,
+        "blocked": plan_run.verified["blocked"] if plan_run.verified else [],
     }

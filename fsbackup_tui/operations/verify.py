@@ -5,59 +5,39 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.errors import (
     DiskFull,
-    FsbackupError,
     PointDamaged,
     RepositoryUnwritable,
 )
 from fsbackup_tui.domain.events import Warned, format_time
 from fsbackup_tui.domain.point import PartManifest
+from fsbackup_tui.domain.proof import Outcome, Proof
 from fsbackup_tui.domain.trust import Trust, least
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.operations.clients import client_for_archive
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.filling import dump_name
+from fsbackup_tui.operations.findings import RESTORE_ANOTHER, Finding, sealed_findings
+from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.requests import VerifyRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
-from fsbackup_tui.repository.standing import judge
+from fsbackup_tui.repository.standing import judge, problem_text
 
-LEVELS = (Trust.SEALED, Trust.READABLE)
-_FIX = "Restore another point; keep this one's files for a closer look."
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong: where, what, and what to do.
-
-    ``part`` is None for a file beside the parts, ``artifact`` for a part as a whole.
-    """
-
-    part: str | None
-    artifact: str | None
-    what: str
-    fix: str = _FIX
-
-    def document(self) -> dict[str, str | None]:
-        """Return the finding as ``verify --json`` has it (design §9)."""
-        return {
-            "part": self.part,
-            "artifact": self.artifact,
-            "table": None,
-            "what": self.what,
-            "fix": self.fix,
-        }
+_READ_LEVELS = (Trust.SEALED, Trust.READABLE)
+_NOT_WHOLE = "Mend what is named (see fsbackup show), then verify again; or restore another point."
 
 
 @dataclass
 class _Verification:
-    """One verification while it runs."""
+    """One verification while it runs; ``blocked`` is what could not be tried."""
 
     context: JobContext
     repository: Repository
@@ -65,6 +45,9 @@ class _Verification:
     parts: list[PartManifest]
     levels: dict[str, dict[str, object]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    blocked: list[dict[str, str]] = field(default_factory=list)
+    proofs: dict[str, Proof] = field(default_factory=dict)
+    reached: dict[str, Trust] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,34 +57,53 @@ Check = Callable[[_Verification, PartManifest], Awaitable[list[Finding]]]
 async def run(request: VerifyRequest, context: JobContext) -> dict[str, object]:
     """Verify a point up to the level asked for; returns the document of ``fsbackup verify``.
 
-    A level that fails ends the climb and is recorded as failed. The document's ``ok`` says
-    whether every level held; damage found is a result, not an error.
+    A level that fails ends the climb and is recorded as failed; one that is blocked ends it,
+    too. The document's ``ok`` says whether every level held; damage found is a result, not an
+    error.
     """
     repository = open_site_repository(context.loaded, os.environ)
-    reader = PointReader(repository, request.point)
-    lock = Lock(repository.use_lock(request.point), what=f"point {request.point}")
+    return await verify_point(
+        context, repository, request.point, level=Trust.from_word(request.level)
+    )
+
+
+async def verify_point(
+    context: JobContext,
+    repository: Repository,
+    point: str,
+    *,
+    level: Trust,
+    shown: Collection[Trust] = (),
+) -> dict[str, object]:
+    """Climb up to ``level`` and record each rung; those of ``shown`` were just seen to hold."""
+    reader = PointReader(repository, point)
+    lock = Lock(repository.use_lock(point), what=f"point {point}")
     async with lock.acquire_async(0, context.holder(), shared=True) as held:
         verification = _Verification(context, repository, reader, _parts(reader))
         if held.note:
             verification.notes.append(held.note)
         if not verification.parts:
             raise PointDamaged(
-                f"NOTHING TO VERIFY: {request.point} has no whole part.",
+                f"NOTHING TO VERIFY: {point} has no whole part.",
                 why="The backup that wrote it did not end well.",
                 fix="Take a new one, or verify another point.",
             )
-        for level in LEVELS:
-            context.stage(level.word)
-            if not await _climb(verification, level) or level.word == request.level:
-                break
-    return _document(verification)
+        for rung in _READ_LEVELS:
+            if rung > level or rung in shown:
+                continue
+            context.stage(rung.word)
+            if not await _climb(verification, rung):
+                return _document(verification, level)
+        if level >= Trust.RESTORED:
+            await _try_out(verification, compare=level is Trust.PROVEN)
+    return _document(verification, level)
 
 
 def _parts(reader: PointReader) -> list[PartManifest]:
     try:
         return reader.parts()
     except PointDamaged as error:
-        raise PointDamaged(error.what, why=error.why, fix=_FIX) from error
+        raise PointDamaged(error.what, why=error.why, fix=RESTORE_ANOTHER) from error
 
 
 async def _climb(verification: _Verification, level: Trust) -> bool:
@@ -111,6 +113,7 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
     for part in verification.parts:
         found = await CHECKS[level](verification, part)
         verification.findings.extend(found)
+        verification.reached[part.source] = Trust.DAMAGED if found else level
         outcomes[part.source] = {
             "ok": not found,
             "problems": [finding.document() for finding in found],
@@ -121,6 +124,86 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
     verification.levels[level.word] = {"ok": ok, "at": format_time(at), "seconds": seconds}
     _record(verification, {"level": level.word, "ok": ok, "parts": outcomes, "seconds": seconds})
     return ok
+
+
+async def _try_out(verification: _Verification, *, compare: bool) -> None:
+    """Restore every part that can be, and compare it; both rungs are recorded."""
+    context = verification.context
+    started = time.monotonic()
+    for part in verification.parts:
+        if part.postgres is None or part.postgres.scope == "data":
+            verification.notes.append(
+                f"{part.source}: readable is as far as a part of this kind is shown good by itself"
+            )
+            continue
+        context.stage("restored")
+        verification.proofs[part.source] = await prove_part(
+            context, verification.repository, verification.reader, part, compare=compare
+        )
+    if not verification.proofs:
+        return
+    proofs = verification.proofs
+    compared = sum(
+        proof.phases.get("compare", 0.0) + proof.phases.get("checks", 0.0)
+        for proof in proofs.values()
+    )
+    seconds = time.monotonic() - started - compared
+    restored = {source: proof.restored for source, proof in proofs.items()}
+    _take_down(verification, Trust.RESTORED, restored, seconds, with_proof=not compare)
+    if compare and set(restored.values()) == {"ok"}:
+        proven: dict[str, Outcome] = {
+            source: proof.proven or "blocked" for source, proof in proofs.items()
+        }
+        _take_down(verification, Trust.PROVEN, proven, compared, with_proof=True)
+    for proof in proofs.values():
+        verification.notes.extend(proof.notes)
+
+
+def _take_down(
+    verification: _Verification,
+    level: Trust,
+    outcomes: Mapping[str, Outcome],
+    seconds: float,
+    *,
+    with_proof: bool,
+) -> None:
+    """Note and record how the parts stood up to one of the upper rungs."""
+    parts: dict[str, dict[str, object]] = {}
+    for source, outcome in outcomes.items():
+        proof = verification.proofs[source]
+        found = (
+            [Finding(source, None, what, _NOT_WHOLE, table) for table, what in proof.problems()]
+            if outcome == "failed"
+            else []
+        )
+        blocked = (
+            [{"part": source, "what": item.what, "fix": item.fix} for item in proof.blocked()]
+            if outcome == "blocked"
+            else []
+        )
+        verification.findings.extend(found)
+        verification.blocked.extend(blocked)
+        if outcome == "ok":
+            verification.reached[source] = level
+        parts[source] = {
+            "ok": _as_truth([outcome]),
+            "problems": [finding.document() for finding in found],
+            "blocked": blocked,
+        }
+        if with_proof or outcome != "ok":
+            parts[source]["proof"] = proof.document()
+    ok = _as_truth(list(outcomes.values()))
+    rounded = round(seconds, 3)
+    at = format_time(verification.context.now())
+    verification.levels[level.word] = {"ok": ok, "at": at, "seconds": rounded}
+    _record(verification, {"level": level.word, "ok": ok, "parts": parts, "seconds": rounded})
+
+
+def _as_truth(outcomes: Collection[Outcome]) -> bool | None:
+    """Return True where all held, False where one failed, else None: something was blocked."""
+    if "failed" in outcomes:
+        return False
+    return None if "blocked" in outcomes else True
 
 
 def _record(verification: _Verification, document: Mapping[str, object]) -> None:
@@ -152,22 +235,6 @@ async def _check_sealed(verification: _Verification, part: PartManifest) -> list
     return sealed_findings(part.source, problems)
 
 
-def sealed_findings(source: str, problems: Sequence[str]) -> list[Finding]:
-    """Return what the check of a part's seal said, each with the file that it is about."""
-    findings = []
-    for problem in problems:
-        place, _, what = problem.partition(": ")
-        if not what:
-            findings.append(Finding(source, None, problem))
-        elif place == source:
-            findings.append(Finding(source, None, what))
-        elif place.startswith(f"{source}/"):
-            findings.append(Finding(source, place.removeprefix(f"{source}/"), what))
-        else:
-            findings.append(Finding(None, place, what))
-    return findings
-
-
 async def _check_readable(verification: _Verification, part: PartManifest) -> list[Finding]:
     if part.postgres is None:
         return []
@@ -191,31 +258,39 @@ async def _check_readable(verification: _Verification, part: PartManifest) -> li
 CHECKS: Mapping[Trust, Check] = {Trust.SEALED: _check_sealed, Trust.READABLE: _check_readable}
 
 
-def dump_name(part: PartManifest) -> str:
-    """Return the file or directory of a postgres part that the stock tools are given."""
-    names = [artifact.path for artifact in part.artifacts if artifact.role == "dump"]
-    if not names:
-        raise FsbackupError(f"NO DUMP: {part.source} holds no dump.")
-    return names[0].partition("/")[0]
+def verification_texts(document: Mapping[str, object]) -> list[str]:
+    """Return what a verification's document says went wrong or was blocked, a line each."""
+    lines = []
+    for key in ("problems", "blocked"):
+        listed = document.get(key)
+        lines += [problem_text(item) for item in listed] if isinstance(listed, Sequence) else []
+    return lines
 
 
-def _document(verification: _Verification) -> dict[str, object]:
+def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
     parts = verification.parts
-    if all(level["ok"] for level in verification.levels.values()):
-        reached = Trust.from_word(list(verification.levels)[-1])
-    else:
-        reached = Trust.DAMAGED
+    outcomes = [check["ok"] for check in verification.levels.values()]
     records = read_records(verification.repository, verification.reader.id)
     standing = judge(parts, records, whole=verification.reader.manifest is not None)
     # What could not be recorded (a read-only repository) still counts for this answer.
-    trust = Trust.DAMAGED if reached is Trust.DAMAGED else max(standing.trust, least([reached]))
+    reached = verification.reached
+    trust = least(
+        Trust.DAMAGED
+        if reached.get(part.source) is Trust.DAMAGED
+        else max(standing.parts[part.source], reached.get(part.source, Trust.UNVERIFIED))
+        for part in parts
+    )
     if verification.reader.manifest is None:
         trust = min(trust, Trust.INCOMPLETE)
     return {
-        "ok": reached is not Trust.DAMAGED,
+        "ok": all(outcome is True for outcome in outcomes),
         "point": verification.reader.id,
+        "wanted": wanted.word,
         "trust": trust.word,
+        "suspect": list(standing.suspect),
         "levels": verification.levels,
         "problems": [finding.document() for finding in verification.findings],
-        "notes": verification.notes,
+        "blocked": verification.blocked,
+        "proofs": {source: proof.summary() for source, proof in verification.proofs.items()},
+        "notes": list(dict.fromkeys(verification.notes)),
     }

@@ -57,3 +57,8 @@ def pad_text(text: str, width: int, *, right: bool = False) -> str:
     shown = shorten(text, width)
     fill = " " * (width - cell_width(shown))
     return fill + shown if right else shown + fill
+
+
+def level_word(ok: bool | None) -> str:
+    """Return how the check of a rung ended; None is a rung that could not be tried."""
+    return {True: "ok", False: "FAILED", None: "blocked"}[ok]

@@ -11,7 +11,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.trust import Trust
-from fsbackup_tui.operations.verify import sealed_findings
+from fsbackup_tui.operations.findings import sealed_findings
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.records import read_records, write_record
 from fsbackup_tui.repository.summary import summarise

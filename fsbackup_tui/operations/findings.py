@@ -1,0 +1,49 @@
+"""What a verification found wrong, as its JSON document and its records hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RESTORE_ANOTHER = "Restore another point; keep this one's files for a closer look."
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong: where, what, and what to do.
+
+    ``part`` is None for a file beside the parts, ``artifact`` for a part as a whole, ``table``
+    for what is no table's.
+    """
+
+    part: str | None
+    artifact: str | None
+    what: str
+    fix: str = RESTORE_ANOTHER
+    table: str | None = None
+
+    def document(self) -> dict[str, str | None]:
+        """Return the finding as ``verify --json`` has it (design §9)."""
+        return {
+            "part": self.part,
+            "artifact": self.artifact,
+            "table": self.table,
+            "what": self.what,
+            "fix": self.fix,
+        }
+
+
+def sealed_findings(source: str, problems: Sequence[str]) -> list[Finding]:
+    """Return what the check of a part's seal said, each with the file that it is about."""
+    findings = []
+    for problem in problems:
+        place, _, what = problem.partition(": ")
+        if not what:
+            findings.append(Finding(source, None, problem))
+        elif place == source:
+            findings.append(Finding(source, None, what))
+        elif place.startswith(f"{source}/"):
+            findings.append(Finding(source, place.removeprefix(f"{source}/"), what))
+        else:
+            findings.append(Finding(None, place, what))
+    return findings
