@@ -37,6 +37,7 @@ KEYS: tuple[Key, ...] = (
     Key("help", "general", "question_mark,f1", "app.help", "keys", "This help"),
     Key("palette", "general", "colon,ctrl+p", "app.palette", "commands", "All commands, themes"),
     Key("mouse", "general", "M", "app.mouse", "mouse", "Mouse on and off"),
+    Key("repaint", "general", "ctrl+l", "app.repaint", "repaint", "Paint the screen anew"),
     Key("suspend", "general", "ctrl+z", "app.suspend_process", "suspend", "To the shell", True),
     Key("quit", "general", "q", "app.leave", "quit", "Leave; jobs run on"),
     Key("interrupt", "general", "ctrl+c", "app.leave", "quit", "Leave; jobs run on", True),
