@@ -17,7 +17,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "verify", parents=parents, help="check a stored point, level by level"
     )
-    parser.add_argument("point", metavar="POINT", help="an id, a prefix of it, latest, or a time")
+    parser.add_argument(
+        "point", metavar="POINT", help="an id, a prefix of it, latest, latest:PLAN, or a time"
+    )
     parser.add_argument(
         "--level",
         choices=LEVELS,
