@@ -127,21 +127,31 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         self.push_screen(ByHandScreen(texts))
 
     def _contexts(self) -> tuple[Context, ...]:
-        return getattr(self.screen, "CONTEXTS", ("general",))
+        screen = self.screen
+        if isinstance(screen, FrameScreen | ByHandScreen):
+            return screen.contexts()
+        return ("general",)
 
     async def action_mode(self, mode: str) -> None:
-        """Go to a mode."""
+        """Go to a mode; from deeper in it, back to its first screen."""
         if mode != self.current_mode:
             await self.switch_mode(mode)
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     def action_help(self) -> None:
-        """Show the keys of what has the keyboard."""
-        if not isinstance(self.screen, HelpScreen):
+        """Show the keys of what has the keyboard, or put them away again."""
+        if isinstance(self.screen, HelpScreen):
+            self.pop_screen()
+        else:
             self.push_screen(HelpScreen(self._contexts()))
 
     def action_alerts(self) -> None:
-        """Show what needs a person."""
-        if not isinstance(self.screen, AlertsScreen):
+        """Show what needs a person, or put it away again."""
+        if isinstance(self.screen, AlertsScreen):
+            self.pop_screen()
+        else:
             self.push_screen(AlertsScreen())
 
     def action_palette(self) -> None:

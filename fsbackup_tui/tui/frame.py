@@ -15,8 +15,9 @@ from textual.worker import Worker, WorkerState
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.tui.data import Overview
-from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, Role, fit, line, spread, width_of, wrap
+from fsbackup_tui.tui.problems import told_here
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
 from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
@@ -55,7 +56,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
     ESCAPE_TO_MINIMIZE = False
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("general",)
-    FOOT: ClassVar[tuple[str, ...]] = ("back", "help", "quit")
+    FOOT: ClassVar[tuple[Shown, ...]] = ("back", "help", "quit")
     MODE: ClassVar[str] = ""
     EVERY_SECONDS: ClassVar[float] = 0.0
 
@@ -87,6 +88,14 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     def body(self) -> Iterator[Widget]:
         """Return what lies between tabs and status line."""
         raise NotImplementedError
+
+    def foot(self) -> Sequence[Shown]:
+        """Return the keys at the bottom: no key that would do nothing now."""
+        return self.FOOT
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return which keys the help tells of, the closest first."""
+        return self.CONTEXTS
 
     def tick(self) -> None:
         """Refresh what the screen shows; called every ``EVERY_SECONDS`` while it is visible."""
@@ -153,7 +162,14 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         tabs = tabs_line(app.overview, self.MODE, app.remapped, width)
         self.query_one("#tabs", LineWidget).show(tabs)
         self._paint_status()
-        foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.FOOT
+        self.paint_foot()
+
+    def paint_foot(self) -> None:
+        """Paint the keys at the bottom."""
+        if not self.is_mounted:
+            return
+        app, width = self.site_app, self.size.width
+        foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.foot()
         self.query_one("#foot", LineWidget).show(keys_line(foot, app.remapped, width))
 
     def say(self, text: str, role: Role = "accent", *, stays: bool = False) -> None:
@@ -187,8 +203,9 @@ class FrameScreen(Screen[None], inherit_bindings=False):
 
     def say_problem(self, problem: Problem) -> None:
         """Put what failed into the status line, and keep why and what next behind ``a``."""
-        self.site_app.last_problem = problem
-        self.say(problem.what, "bad")
+        app = self.site_app
+        app.last_problem = problem
+        self.say(told_here(problem, app.now(), app.overview.zone).what, "bad")
         self._pointer = line(("  a: why, and what next", "muted"))
         self._paint_status()
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from textual.binding import BindingType
 
 Context = Literal["general", "list", "inventory", "point", "jobs", "job", "text", "choice"]
+# What stands at the bottom: an action by its id, or a key and a word where a text field has them.
+Shown: TypeAlias = str | tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from fsbackup_tui.domain.errors import UsageError
+from fsbackup_tui.domain.errors import Problem, UsageError
 from fsbackup_tui.tui.clipboard import OSC52_LIMIT, copy_text
 from fsbackup_tui.tui.data import StageView
 from fsbackup_tui.tui.launch import farewell
@@ -246,3 +246,64 @@ async def test_jobs_of_a_site_that_can_not_be_opened_say_why() -> None:
         await press(pilot, "2")
         await until_text(pilot, "Next  Mend it")
         assert "reading the jobs" not in screen_text(app)
+
+
+@pytest.mark.parametrize(
+    ("operation", "state", "words"),
+    [
+        ("backup", "running", "no table finished yet"),
+        ("backup", "failed", "no table was finished"),
+        ("restore", "running", "no table restored yet"),
+        ("restore", "failed", "no table was restored"),
+        ("verify", "running", "nothing logged yet"),
+        ("verify", "ok", "nothing logged"),
+    ],
+)
+async def test_job_without_tables_says_so_in_the_words_of_its_operation(
+    operation: str, state: str, words: str
+) -> None:
+    row = make_job("v1v2", operation=operation, state=state)
+    site = FakeSite(rows=[row])
+    site.views[row.id] = replace(view_of(row), tables=(), log=(), warnings=())
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "2")
+        await until_text(pilot, f"{operation} v1v2")
+        await press(pilot, "enter")
+        await until_text(pilot, words)
+        text = screen_text(app)
+        assert ("no table" in text) == (operation != "verify")
+        assert ("TABLE " in text) == (operation != "verify")
+        await press(pilot, "tab", "tab")
+        await until_text(pilot, words if operation == "verify" else "pg_dump -Fd")
+
+
+LOCKED = Problem(
+    "locked",
+    "LOCKED: plan daily is in use by ana on app1.",
+    "ana on app1, job 20261122T010000Z-backup-k3f9, pid 812, since 2026-11-22T01:00:00.000Z\n"
+    "ben on app2, job 20261120T010000Z-backup-a2b3, pid 7, since 2026-11-20T01:00:00Z",
+    "Wait for it with --wait, or watch it: fsbackup attach 20261122T010000Z-backup-k3f9",
+)
+
+
+async def test_lock_is_told_of_in_local_time_and_with_what_to_do_here() -> None:
+    row = make_job("c2c3", state="failed", finished=NOW, what=LOCKED.what, problem=LOCKED)
+    site = FakeSite(rows=[row], state=replace(OVERVIEW, failed={row.label: LOCKED}))
+    site.views[row.id] = replace(view_of(row), problem=LOCKED)
+    app = make_app(site)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_text(pilot, "1/8")
+        app.told_when_ended.add(row.label)
+        app.set_overview(replace(app.overview, failed={}))
+        app.refresh_overview()
+        await until_text(pilot, "backup c2c3 FAILED: LOCKED: plan daily is in use by ana")
+        for keys in (("a",), ("escape", "2"), ("enter",)):
+            await press(pilot, *keys)
+            await until_text(pilot, "since today 02:00 CET (61 m ago)")
+            text = screen_text(app)
+            assert "since Fri 02:00 CET (2 d ago)" in text
+            assert "T01:00:00" not in text
+            assert "Wait for it" not in text
+            assert "Next  When it has ended, start this one again. 2 shows it" in text

@@ -106,8 +106,10 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         if len(self._painted) > 4 * max(1, self.size.height):
             self._painted.clear()
         self._painted[index] = shown
-        marked = index == self._cursor and self.has_focus_within
-        return to_strip(shown, width, palette, "cursor" if marked else None)
+        return to_strip(shown, width, palette, "cursor" if self._is_marked(index) else None)
+
+    def _is_marked(self, index: int) -> bool:
+        return index == self._cursor and self.has_focus_within
 
     def on_focus(self) -> None:
         """Show the cursor."""
@@ -152,19 +154,29 @@ class LineTexts(LineList, inherit_bindings=False):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._lines: Sequence[Line] = ()
+        self._shows_cursor = True
 
     @property
     def lines(self) -> Sequence[Line]:
         """The lines as last given."""
         return self._lines
 
+    def _is_marked(self, index: int) -> bool:
+        return self._shows_cursor and super()._is_marked(index)
+
     def row(self, index: int, width: int) -> Line:
         """Return the line."""
         return self._lines[index] if index < len(self._lines) else ()
 
-    def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines; those that stay the same are not painted again."""
+    def show(self, lines: Sequence[Line], *, cursor: bool = True) -> None:
+        """Show these lines; those that stay the same are not painted again.
+
+        Without ``cursor`` they are a message, of which none can be chosen.
+        """
         self._lines = lines
+        if cursor != self._shows_cursor:
+            self._shows_cursor = cursor
+            self.refresh()
         self.set_count(len(lines))
         self.repaint()
 
