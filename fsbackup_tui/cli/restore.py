@@ -47,9 +47,11 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.engines.postgres.replay import check_name
     from fsbackup_tui.operations.requests import RestoreBesideRequest
-    from fsbackup_tui.operations.target import look_at_target, server_text
+    from fsbackup_tui.operations.target import look_at_target, postgres_source, server_text
 
     check_name(arguments.beside)
+    if arguments.part is not None:
+        postgres_source(context.load(), arguments.part)
     point = find_point(context, arguments.point, part=arguments.part)
     part = arguments.part or _only_database_part(point)
     schema_point = (

@@ -51,7 +51,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         word = "ok" if check["ok"] else "FAILED"
         lines.append(f"  {level:<9} {word:<6} {duration_text(check['seconds'])}")
     lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
-    lines.extend(f"  note: {note}" for note in result.get("notes", ()))
+    lines.extend(f"  note: {note}" for note in dict.fromkeys(result.get("notes", ())))
     fixes = dict.fromkeys(problem["fix"] for problem in result["problems"])
     lines.extend(f"Next  {fix}" for fix in fixes if fix)
     return lines
