@@ -20,6 +20,7 @@ from fsbackup_tui.tui.lines import Line, Role, fit, line, spread, width_of, wrap
 from fsbackup_tui.tui.problems import told_here
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
 from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
+from fsbackup_tui.tui.widgets.line_list import TextView
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
 if TYPE_CHECKING:
@@ -191,6 +192,13 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         """Put something at the right end of the status line: where the cursor is."""
         self._corner = shown
         self._paint_status()
+
+    def on_text_view_scrolled(self, message: TextView.Scrolled) -> None:
+        """Say that there is more of a text than is on the screen."""
+        message.stop()
+        lines = "line" if message.below == 1 else "lines"
+        text = f"{message.below} more {lines} below " if message.below else ""
+        self.corner(line((text, "accent")))
 
     def _paint_status(self) -> None:
         left = self._status

@@ -331,3 +331,34 @@ async def test_running_point_can_not_be_verified() -> None:
         await press(pilot, "v")
         await until_text(pilot, "still being written")
         assert site.started == []
+
+
+async def test_only_the_word_is_highlighted_never_the_blanks_beside_it() -> None:
+    app = make_app(theme="high-contrast")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        loud = app.look.styles["bad"]
+        marked = [
+            segment.text
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style is not None and segment.style == loud
+        ]
+    assert {"SUSPECT", "DAMAGED", "INCOMPLETE"} <= set(marked)
+    assert [text for text in marked if text != text.strip()] == []
+
+
+async def test_remark_on_a_point_has_room_in_a_wide_window() -> None:
+    app = make_app()
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until_text(pilot, "1/8")
+        assert "public.generated_videos had 5" in text_lines(app)[5]
+
+
+async def test_point_that_was_never_finished_is_not_offered_for_verification() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, *"jjjjj", "enter")
+        await until_text(pilot, "NO MANIFEST")
+        assert "never verified" not in screen_text(app)

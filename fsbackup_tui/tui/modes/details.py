@@ -9,6 +9,7 @@ from datetime import datetime, tzinfo
 from rich.cells import cell_len
 
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
+from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
 from fsbackup_tui.tui.data import PointDetails
 from fsbackup_tui.tui.lines import Line, Role, line, pad, printable, width_of, wrapped
@@ -44,7 +45,8 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         job = check.job.rpartition("-")[2]
         text = f"{name:<9}{outcome}, {at}, {duration_text(check.seconds)}, job {job}"
         lines.extend(_facts("", text, width, "text" if check.ok else "bad"))
-    if not point.levels and not point.running and point.bytes:
+    unsound = point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
+    if not point.levels and not point.running and not unsound and point.bytes:
         lines.append(_fact("", "never verified: v does", "warn"))
     for reason in point.suspect:
         lines.extend(_facts("Suspect", reason, width, "bad"))

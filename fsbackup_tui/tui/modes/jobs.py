@@ -107,7 +107,7 @@ class JobsScreen(FrameScreen):
         now, zone = app.now(), app.overview.zone
         jobs = self._jobs
         titles = heading(JOB_COLUMNS, width)
-        self.query_one("#heading", LineWidget).show(titles)
+        self.query_one("#heading", LineWidget).show(titles if jobs else line())
         position = f"{listing.cursor + 1}/{len(jobs)} " if jobs else ""
         self.corner(line((position, "accent")))
         if jobs:

@@ -45,14 +45,14 @@ def tabs_line(overview: Overview, mode: str, remapped: Mapping[str, str], width:
         here = name == mode
         text = f" {shown_key(key_id, remapped)} {title} "
         left.append((text, "bar" if here else "muted"))
-    right = _counts(overview)
+    right = _counts(overview, shown_key("alerts", remapped))
     room = width - width_of(line(*left)) - width_of(right) - 4
     if overview.config and room >= 16:
         left.append(("  " + clip_left(overview.config, room), "muted"))
     return spread(line(*left), right, width)
 
 
-def _counts(overview: Overview) -> Line:
+def _counts(overview: Overview, key: str) -> Line:
     jobs, alerts = len(overview.running), len(overview.alerts)
     severe = any(alert.severe for alert in overview.alerts)
     pieces: list[Part] = []
@@ -62,6 +62,7 @@ def _counts(overview: Overview) -> Line:
         pieces.append("  ")
         words = f"{alerts} alert{'s' if alerts != 1 else ''}"
         pieces.append((words, "bad" if severe else "warn"))
+        pieces.append((f" ({key})", "muted"))
     return line(*pieces, " ")
 
 

@@ -186,6 +186,23 @@ class TextView(LineTexts, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("text")
 
+    class Scrolled(Message):
+        """There are ``below`` lines under the window, other than before."""
+
+        def __init__(self, below: int) -> None:
+            super().__init__()
+            self.below = below
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._below = 0
+
+    def _tell_below(self) -> None:
+        below = max(0, self._count - self._cursor - self.size.height) if self.size.height else 0
+        if below != self._below:
+            self._below = below
+            self.post_message(self.Scrolled(below))
+
     def move_to(self, index: int) -> None:
         """Scroll so that the row is the first in the window, or to the end."""
         last_top = max(0, self._count - max(1, self.size.height))
@@ -193,6 +210,7 @@ class TextView(LineTexts, inherit_bindings=False):
         self._cursor = top
         if self.scroll_offset.y != top:
             self.scroll_to(y=top, animate=False, force=True)
+        self._tell_below()
 
     @property
     def at_end(self) -> bool:
