@@ -62,7 +62,7 @@ class Painter:
                     if code is ControlType.CURSOR_MOVE_TO:
                         x, y = map(int, arguments)
                 continue
-            if segment.text == "\n":
+            if segment.text == "\n" or y >= self._size.height:
                 continue
             if y not in fresh:
                 fresh[y] = list(self._rows.get(y) or [None] * self._size.width)
@@ -182,7 +182,7 @@ class _Line:
         if at is not None and at[1] == y:
             self._sent.append(f"\x1b[{x + 1}G" if x else "\r")
         elif at is not None and at[1] == y - 1 and x == 0:
-            self._sent.append("\r\n")
+            self._sent.append("\x1b[E")
         else:
             self._sent.append(f"\x1b[{y + 1};{x + 1}H")
         self._at = (x, y)

@@ -7,14 +7,22 @@ from dataclasses import replace
 
 import pytest
 
-from fsbackup_tui.domain.errors import Problem, RepositoryMissing, UsageError
+from fsbackup_tui.domain.errors import Problem, RepositoryMissing
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.last_seen import LastSeen
-from fsbackup_tui.tui.texts import NO_CONFIG
-from tests.tui.fakes import NOW, OVERVIEW, ZONE, FakeSite, make_app, make_point, some_points
+from tests.tui.fakes import (
+    NOW,
+    OVERVIEW,
+    ZONE,
+    FakeSite,
+    make_app,
+    make_point,
+    some_points,
+    without_config,
+)
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 
@@ -281,13 +289,7 @@ async def test_site_that_cannot_be_read_shows_the_problem_and_recovers() -> None
 
 
 async def test_without_a_config_the_first_screen_offers_init_and_demo() -> None:
-    class NoConfig(UsageError):
-        kind = NO_CONFIG
-
-    def open_site() -> FakeSite:
-        raise NoConfig("NO CONFIGURATION FOUND.")
-
-    app = make_app(open_site=open_site)
+    app = make_app(open_site=without_config)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_text(pilot, "fsbackup init")
         assert "fsbackup demo" in screen_text(app)

@@ -8,24 +8,15 @@ from dataclasses import replace
 import pytest
 from textual.pilot import Pilot
 
-from fsbackup_tui.domain.errors import Problem, UsageError
+from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import keys_of
-from fsbackup_tui.tui.texts import NO_CONFIG
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
-from tests.tui.fakes import ALERTS, OVERVIEW, FakeSite, make_app
+from tests.tui.fakes import ALERTS, OVERVIEW, FakeSite, make_app, without_config
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 MISSING = Problem("repository-missing", "REPOSITORY NOT MOUNTED: /b.", "Empty.", "mount it")
-
-
-class NoConfig(UsageError):
-    kind = NO_CONFIG
-
-
-def without_config() -> FakeSite:
-    raise NoConfig("NO CONFIGURATION FOUND.", why="Looked at: ./fsbackup.yaml")
 
 
 def full() -> FsbackupApp:

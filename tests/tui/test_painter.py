@@ -147,6 +147,19 @@ def test_forgotten_or_resized_everything_is_sent_again() -> None:
     assert painter.sequence(item, CONSOLE, Size(SIZE.width, SIZE.height + 1)) == first
 
 
+def test_update_for_a_taller_terminal_neither_scrolls_nor_counts_as_shown() -> None:
+    painter = Painter(erases_in_colour=True)
+    drawn = Drawn()
+    lines = [[(f"line {number}", STYLES[1])] for number in range(SIZE.height + 3)]
+    drawn.send(painter.sequence(update(0, *lines), CONSOLE, SIZE))
+    assert [row.rstrip() for row in drawn.screen.display] == [f"line {n}" for n in range(6)]
+    # Even where the terminal is smaller already and nobody knows it yet.
+    lower = pyte.Screen(SIZE.width, 3)
+    painter.forget()
+    pyte.Stream(lower).feed(painter.sequence(update(0, *lines[:6]), CONSOLE, SIZE))
+    assert lower.display[0].rstrip() == "line 0"
+
+
 def test_change_of_look_sends_what_differs_alone() -> None:
     system = ColorSystem.EIGHT_BIT
     text = look_of(Style.parse("#ff0000 on #000000"), system)

@@ -205,3 +205,20 @@ def test_paste_into_a_question_answers_nothing(terminal: Terminal) -> None:
     assert "Cancelling" not in terminal.text()
     terminal.type("q")
     assert terminal.wait() == 0
+
+
+def test_made_smaller_again_everything_stands_where_it_belongs(terminal: Terminal) -> None:
+    terminal.until_text("weekly-schema")
+    for columns, rows in ((120, 40), (80, 24), (140, 50), (60, 12), (80, 24)):
+        terminal.screen.resize(rows, columns)
+        terminal.resize(columns, rows)
+        terminal.until(lambda: terminal.text().rstrip().endswith("q quit"), "the last line")
+        until_quiet(terminal)
+    terminal.type("2")
+    terminal.until_text("backup k3f9")
+    until_quiet(terminal)
+    lines = terminal.text().splitlines()
+    assert lines[0] == "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET readable"
+    assert lines[2].split()[0] == "STARTED"
+    assert lines[3].startswith(" > today 02:59 CET")
+    assert lines[23].startswith(" Enter open")
