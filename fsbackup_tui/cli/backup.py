@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         raise UsageError(
             f"NO SUCH PLAN: {arguments.plan}.",
             why=f"{context.load().path} has the plans: {', '.join(plans) or 'none'}.",
-            fix=suggestion(arguments.plan, plans, "Name one of them."),
+            fix=suggestion(arguments.plan, plans, "Name one that it has."),
         )
     unknown = [name for name in arguments.source or () if name not in plans[arguments.plan].sources]
     if unknown:

@@ -308,7 +308,7 @@ def _report(
     }
 
     def human() -> None:
-        said = "written, readable by you alone" if written else "as it was"
+        said = "written, private" if written else "as it was"
         found = "made" if made else "as it was"
         context.say_text(f"{output}   {said}", first="Configuration  ")
         context.say_text(f"{new.repository}   {found}", first="Repository     ")

@@ -20,7 +20,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     listing.set_defaults(run=run_list)
     show = subparsers.add_parser("show", parents=parents, help="all that is known of one point")
-    show.add_argument("point", metavar="POINT", help="an id, a prefix of it, latest, or a time")
+    show.add_argument(
+        "point", metavar="POINT", help="an id, a prefix of it, latest, latest:PLAN, or a time"
+    )
     show.set_defaults(run=run_show)
     clear = subparsers.add_parser("clear", parents=parents, help="lift the suspicion from a point")
     clear.add_argument("point", metavar="POINT", help="an id, or a prefix of it")

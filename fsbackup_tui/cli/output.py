@@ -27,6 +27,10 @@ _MENTIONED = (
     r"(?<!\S)\(?(?:sudo )?fsbackup(?: [a-z]+)?(?: (?:--[a-z-]+|[A-Z]{2,}(?![a-z])))*[.,;:)]*(?!\S)"
 )
 _TOKEN = re.compile(rf"(\s*)({_COMMAND}|{_MENTIONED}|\S+)")
+# With so many double spaces in it, a text is a row of fields, which are kept whole.
+_FIELDS = 3
+_BETWEEN_FIELDS = re.compile(r"(?<=\S) {2}(?=\S)")
+_FIELD = re.compile(r"(\s*)(\S+(?: \S+)*)")
 _HANGING = re.compile(rf"(?:{_PROGRAM}(?:(?!   ).)+ {{3,}}|\w+:? {{2,}})(?=\S)")
 
 
@@ -39,7 +43,7 @@ def wrap_text(text: str, *, first: str = "", later: str | None = None) -> list[s
     lines: list[str] = []
     current, is_empty = first, True
     indent = " " * cell_width(first) if later is None else later
-    for gap, word in _TOKEN.findall(plain_text(text)):
+    for gap, word in _tokens(plain_text(text)):
         longer = current + ("" if is_empty else gap) + word
         if is_empty or cell_width(longer) <= WIDTH:
             current = longer
@@ -48,6 +52,13 @@ def wrap_text(text: str, *, first: str = "", later: str | None = None) -> list[s
             current = indent + word
         is_empty = False
     return [*lines, current.rstrip()]
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    """Return (the space before it, what is not to be broken) for the whole of a text."""
+    if len(_BETWEEN_FIELDS.findall(text)) >= _FIELDS:
+        return _FIELD.findall(text)
+    return _TOKEN.findall(text)
 
 
 def wrap_problem(problem: Problem, indent: str = "", head: str | None = None) -> str:

@@ -18,7 +18,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "restore", parents=parents, help="restore a point into a new database"
     )
-    parser.add_argument("point", metavar="POINT", help="an id, a prefix of it, latest, or a time")
+    parser.add_argument(
+        "point", metavar="POINT", help="an id, a prefix of it, latest, latest:PLAN, or a time"
+    )
     parser.add_argument(
         "--part", metavar="P", help="the source's name; needed if there are several"
     )
@@ -45,9 +47,11 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.engines.postgres.replay import check_name
     from fsbackup_tui.operations.requests import RestoreBesideRequest
-    from fsbackup_tui.operations.target import look_at_target, target_text
+    from fsbackup_tui.operations.target import look_at_target, postgres_source, server_text
 
     check_name(arguments.beside)
+    if arguments.part is not None:
+        postgres_source(context.load(), arguments.part)
     point = find_point(context, arguments.point, part=arguments.part)
     part = arguments.part or _only_database_part(point)
     schema_point = (
@@ -57,8 +61,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     )
     target = asyncio.run(look_at_target(context.load(), context.environ, part))
     if not context.json:
-        context.tell(f"Restores {point.id} ({part}) beside, as {arguments.beside}, on:")
-        context.tell(target_text(target), first="  ")
+        context.tell(f"Restores {point.id} ({part}) as the new database {arguments.beside} on")
+        context.tell(server_text(target), first="  ")
     request = RestoreBesideRequest(
         point=point.id,
         part=part,

@@ -18,7 +18,10 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "verify", parents=parents, help="check a stored point, level by level"
     )
     parser.add_argument(
-        "point", metavar="POINT", nargs="?", help="an id, a prefix of it, latest, or a time"
+        "point",
+        metavar="POINT",
+        nargs="?",
+        help="an id, a prefix of it, latest, latest:PLAN, or a time",
     )
     parser.add_argument(
         "--level",
@@ -86,7 +89,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
     lines.extend(f"  blocked: {problem_text(item)}" for item in result.get("blocked", ()))
     lines.extend(_proof_line(source, proof) for source, proof in result.get("proofs", {}).items())
-    lines.extend(f"  note: {note}" for note in result.get("notes", ()))
+    lines.extend(f"  note: {note}" for note in dict.fromkeys(result.get("notes", ())))
+    fixes = dict.fromkeys(problem["fix"] for problem in result["problems"])
+    lines.extend(f"Next  {fix}" for fix in fixes if fix)
     return lines
 
 

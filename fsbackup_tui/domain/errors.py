@@ -134,10 +134,15 @@ class ConfigError(UsageError):
 
     def __init__(self, problems: Sequence[ConfigProblem], *, what: str = "") -> None:
         count = len(problems)
+        why = "\n".join(problem.text() for problem in problems)
+        fix = "Mend the lines named above, then run: fsbackup doctor"
+        if all(problem.line is None and problem.fix for problem in problems):
+            why = "\n".join(f"{problem.file}: {problem.what}" for problem in problems)
+            fix = "\n".join(problem.fix for problem in problems)
         super().__init__(
             what or f"CONFIG NOT USABLE: {count} problem{'s' if count != 1 else ''}.",
-            why="\n".join(problem.text() for problem in problems),
-            fix="Mend the lines named above, then run: fsbackup doctor",
+            why=why,
+            fix=fix,
         )
         self.problems = tuple(problems)
 

@@ -1,7 +1,7 @@
 """Compressed files as streams of their content; run as a module it prints one file's content.
 
-``python -m fsbackup_tui.engines.compression FILE [START:STOP …]`` is what feeds psql: the same
-decompressor that checked the file, whichever tools the machine has.
+``python -m fsbackup_tui.engines.compression FILE [--position=PLACE] [START:STOP …]`` is what
+feeds psql: the same decompressor that checked the file, whichever tools the machine has.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import bz2
 import gzip
 import importlib
 import lzma
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 BLOCK = 1 << 20
+# What the program writes at a time: little enough for its position to be told often.
+_FED_BLOCK = 1 << 18
+_POSITION_OPTION = "--position="
 
 
 class CompressedDataDamaged(ValueError):
@@ -126,15 +130,21 @@ class _Checked:
             raise CompressedDataDamaged(str(error)) from error
 
 
-def copy_content(path: Path, write: Callable[[bytes], object], skip: Sequence[range]) -> None:
+def copy_content(
+    path: Path,
+    write: Callable[[bytes], object],
+    skip: Sequence[range],
+    on_position: Callable[[int], object] | None = None,
+) -> None:
     """Write a file's plain content, but for the ranges (of plain bytes, ascending) to be skipped.
 
-    Raises CompressedDataDamaged.
+    ``on_position`` is told how many plain bytes lie behind whenever some were taken. Raises
+    CompressedDataDamaged.
     """
     position = 0
     ranges = list(skip)
     with open_plain(path) as stream:
-        while block := stream.read(BLOCK):
+        while block := stream.read(_FED_BLOCK):
             start = 0
             while ranges and ranges[0].start < position + len(block):
                 begin = max(ranges[0].start - position, start)
@@ -145,18 +155,53 @@ def copy_content(path: Path, write: Callable[[bytes], object], skip: Sequence[ra
                 ranges.pop(0)
             write(block[start:])
             position += len(block)
+            if on_position is not None:
+                on_position(position)
+
+
+class PositionFile:
+    """A small file by which a program tells its starter how far it is, in bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def option(self) -> str:
+        """The argument that makes the program of this module write it."""
+        return f"{_POSITION_OPTION}{self._path}"
+
+    def read(self) -> int:
+        """Return the last position that was told; 0 before the first."""
+        try:
+            return int(self._path.read_bytes() or 0)
+        except (OSError, ValueError):
+            return 0
+
+    def write(self, position: int) -> None:
+        """Tell a position; what can't be told is no reason to fail."""
+        with suppress(OSError):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(descriptor, b"%020d" % position, 0)
+            finally:
+                os.close(descriptor)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write one file's content to standard output; 1 and a reason on stderr when damaged.
 
-    Further arguments ``START:STOP`` are ranges of plain bytes to leave out.
+    ``--position=PLACE`` names a ``PositionFile`` to keep up to date; arguments ``START:STOP`` are
+    ranges of plain bytes to leave out.
     """
-    path = Path(arguments[0])
-    bounds = [argument.partition(":") for argument in arguments[1:]]
+    path, further = Path(arguments[0]), list(arguments[1:])
+    on_position = None
+    if further and further[0].startswith(_POSITION_OPTION):
+        place = further.pop(0).removeprefix(_POSITION_OPTION)
+        on_position = PositionFile(Path(place)).write
+    bounds = [argument.partition(":") for argument in further]
     skip = [range(int(start), int(stop)) for start, _colon, stop in bounds]
     try:
-        copy_content(path, sys.stdout.buffer.write, skip)
+        copy_content(path, sys.stdout.buffer.write, skip, on_position)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         return 1

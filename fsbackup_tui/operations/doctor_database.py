@@ -283,11 +283,7 @@ def _owners(name: str, tried: RestoreExamination) -> list[Finding]:
                 "warning",
                 f"OWNERS OUT OF REACH: {', '.join(tried.foreign_owners)}.",
                 f"{tried.role} is no member of them: what they own can't be given to them.",
-                "Name a superuser as admin: url:, or as one:\n"
-                + "\n".join(
-                    f"GRANT {_quoted(owner)} TO {_quoted(tried.role)};"
-                    for owner in tried.foreign_owners
-                ),
+                _membership(tried),
             )
         )
     return findings
@@ -327,6 +323,14 @@ def _swap(
             )
         )
     return findings
+
+
+def _membership(tried: RestoreExamination) -> str:
+    if tried.foreign_superusers:
+        # Membership in a superuser would be more than any restore needs.
+        return "Name a superuser as admin: url:."
+    grants = (f"GRANT {_quoted(owner)} TO {_quoted(tried.role)};" for owner in tried.foreign_owners)
+    return "\n".join(["Name a superuser as admin: url:, or as one:", *grants])
 
 
 def _quoted(identifier: str) -> str:

@@ -11,11 +11,13 @@ from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
+from fsbackup_tui.engines.compression import PositionFile
 from fsbackup_tui.engines.postgres.accounting import Accounting, account
 from fsbackup_tui.engines.postgres.archive import archive_rows, list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.connection import Connection, client_environment, connect
-from fsbackup_tui.engines.postgres.progress import Item, TransferProgress, restore_items
+from fsbackup_tui.engines.postgres.plain_progress import PlainProgress
+from fsbackup_tui.engines.postgres.progress import TransferProgress, restore_items
 from fsbackup_tui.engines.postgres.replay import unreachable_roles
 from fsbackup_tui.engines.postgres.restore import (
     RestoreRun,
@@ -98,17 +100,8 @@ async def _from_plain(
 ) -> Accounting:
     context = filling.context
     scan = await scan_for_restore(dump.path, report=context.report)
-    progress = TransferProgress(
-        {
-            f"{table.schema}.{table.name}": Item(
-                f"{table.schema}.{table.name}", float(max(table.bytes or 0, 1)), table.rows
-            )
-            for table in dump.facts.tables
-        },
-        context.report,
-        connection=connection,
-        application_name=context.application_name,
-    )
+    progress = PlainProgress(scan, context.report)
+    fed = PositionFile(context.work / "restore-position")
     run = await guarded(
         restore_plain(
             filling.client,
@@ -116,13 +109,14 @@ async def _from_plain(
             dump.path,
             scan=scan,
             work=context.work,
+            fed=fed,
             report=context.report,
             redactor=context.redactor,
         ),
-        progress.run(),
+        progress.run(fed, connection, context.application_name),
     )
     progress.finish()
-    return await _account(filling, scan.entries, run, dump.facts, environment, connection, run.rows)
+    return await _account(filling, scan.entries, run, dump, environment, connection, run.rows)
 
 
 async def _from_archive(
@@ -131,7 +125,7 @@ async def _from_archive(
     _text, entries = await list_archive(filling.client, dump.path)
     run = await _load(filling, dump, entries, environment, connection)
     rows = await _rows_not_counted(filling, dump, entries)
-    return await _account(filling, entries, run, dump.facts, environment, connection, rows)
+    return await _account(filling, entries, run, dump, environment, connection, rows)
 
 
 async def _data_into_schema(
@@ -154,10 +148,10 @@ async def _data_into_schema(
     after = await _load(filling, schema, definitions, environment, connection, "post-data")
     structure = [entry for entry in definitions if not entry.holds_data]
     first = await _account(
-        filling, structure, before.then(after), schema.facts, environment, connection, {}
+        filling, structure, before.then(after), schema, environment, connection, {}
     )
     rows = await _rows_not_counted(filling, dump, entries)
-    second = await _account(filling, entries, loaded, dump.facts, environment, connection, rows)
+    second = await _account(filling, entries, loaded, dump, environment, connection, rows)
     return first.together(second)
 
 
@@ -236,7 +230,7 @@ async def _account(
     filling: Filling,
     entries: Sequence[TocEntry],
     run: RestoreRun,
-    facts: PostgresFacts,
+    dump: Dump,
     environment: Mapping[str, str],
     connection: Connection,
     rows: Mapping[int, int],
@@ -245,10 +239,11 @@ async def _account(
         connection,
         entries,
         run,
-        facts,
+        dump.facts,
         client=filling.client,
         environment=environment,
         work=filling.context.work,
+        archive=dump.path,
         archive_rows=rows,
         report=filling.context.report,
         redactor=filling.context.redactor,

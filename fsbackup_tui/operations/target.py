@@ -108,9 +108,21 @@ def target_text(identity: ServerIdentity) -> str:
     """Return the identity in one line: database, host, system identifier, size, role."""
     from fsbackup_tui.operations.wording import size_text
 
-    place = identity.host if identity.host.startswith("/") else f"{identity.host}:{identity.port}"
+    size = size_text(identity.size_bytes)
+    return f"{identity.database} on {_place(identity)}  {size}  {_about(identity)}"
+
+
+def server_text(identity: ServerIdentity) -> str:
+    """Return which server it is in one line, whatever the database: what a restore adds to."""
+    return f"{_place(identity)}  {_about(identity)}"
+
+
+def _place(identity: ServerIdentity) -> str:
+    return identity.host if identity.host.startswith("/") else f"{identity.host}:{identity.port}"
+
+
+def _about(identity: ServerIdentity) -> str:
     return (
-        f"{identity.database} on {place}  system {identity.system_identifier or '-'}  "
-        f"{size_text(identity.size_bytes)}  {'standby' if identity.standby else 'primary'}  "
-        f"as {identity.role}  PostgreSQL {identity.server_version}"
+        f"{'standby' if identity.standby else 'primary'}  as {identity.role}  "
+        f"PostgreSQL {identity.server_version}  system {identity.system_identifier or '-'}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from fsbackup_tui.domain.errors import PointNotFound
@@ -95,7 +95,7 @@ def _allowed(point: PointSummary, part: str | None, any_trust: bool, *, data: bo
 
 
 def _latest(
-    points: Iterable[PointSummary], plan: str, part: str | None, any_trust: bool
+    points: Sequence[PointSummary], plan: str, part: str | None, any_trust: bool
 ) -> PointSummary:
     chosen = [
         point
@@ -109,7 +109,7 @@ def _latest(
     raise PointNotFound(
         f"NO LATEST POINT: nothing{of_plan}{with_part} can be restored as it is.",
         why=_why_not([point for point in points if not plan or point.plan == plan]),
-        fix="Name a point by its id: fsbackup list",
+        fix="Name a point by its id: fsbackup list" if points else "Take one: fsbackup backup PLAN",
     )
 
 

@@ -100,7 +100,9 @@ def missing(
         return RepositoryMissing(
             f"REPOSITORY NOT MOUNTED: {root}.",
             why=why + (f" Its id was {identifier}." if identifier else ""),
-            fix=f"mount {mount if mount is not None else root}   then run it again",
+            fix="Mount its disk, or put the directory back; then run it again."
+            if mount is None
+            else f"mount {shlex.quote(str(mount))}   then run it again",
         )
     return RepositoryMissing(
         f"NO REPOSITORY at {root}.",

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import events
-from textual.app import App
 from textual.binding import BindingType
 
 from fsbackup_tui.domain.errors import Problem
@@ -25,10 +20,9 @@ from fsbackup_tui.tui.modes.inventory import InventoryScreen
 from fsbackup_tui.tui.modes.jobs import JobsScreen
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.site_watch import SiteWatch, first_overview
+from fsbackup_tui.tui.terminal_app import TerminalApp
 from fsbackup_tui.tui.texts import AlertsScreen, ByHandScreen, HelpScreen
-from fsbackup_tui.tui.theme import Palette, ThemeBroken, load_theme, theme_files
-
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+from fsbackup_tui.tui.theme import Palette, theme_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ class Start:
     message: str = ""
 
 
-class FsbackupApp(App[int], inherit_bindings=False):
+class FsbackupApp(TerminalApp, inherit_bindings=False):
     """fsbackup in the terminal."""
 
     MODES: ClassVar[dict[str, Any]] = {"inventory": InventoryScreen, "jobs": JobsScreen}
@@ -60,8 +54,7 @@ class FsbackupApp(App[int], inherit_bindings=False):
     TITLE = "fsbackup"
 
     def __init__(self, start: Start) -> None:
-        self.look = start.look
-        super().__init__(ansi_color=True if start.look.ansi else None)
+        super().__init__(start.look, start.environ, mouse=start.settings.mouse)
         self.start = start
         self.now, self.clock = start.now, start.clock
         self.remapped = dict(start.settings.keys)
@@ -70,8 +63,6 @@ class FsbackupApp(App[int], inherit_bindings=False):
         self.last_problem: Problem | None = None
         self.told_when_ended: set[str] = set()
         self.site_watch = SiteWatch(self)
-        self.mouse_on = start.settings.mouse
-        self.ended_by: int | None = None
 
     @property
     def checked(self) -> bool:
@@ -84,61 +75,12 @@ class FsbackupApp(App[int], inherit_bindings=False):
         return self.site_watch.data
 
     def on_mount(self) -> None:
-        """Set look and keys, listen to signals, and read the site once the frame is painted."""
-        self.use_look(self.look)
+        """Take terminal and keys, and read the site once the frame is painted."""
+        self.take_terminal()
         self.set_keymap(self.remapped)
-        self.app_resume_signal.subscribe(self, lambda _app: self.repaint())
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self._signalled, number)
         if self.start.message and isinstance(self.screen, FrameScreen):
             self.screen.say(self.start.message, "warn")
         self.call_after_refresh(self.site_watch.look)
-
-    async def on_event(self, event: events.Event) -> None:
-        """Take an event; keys that come while the screens are taken down have no screen."""
-        if isinstance(event, events.InputEvent) and (self._exit or not self.screen_stack):
-            return
-        if isinstance(event, events.Key):
-            if isinstance(self.screen, FrameScreen):
-                self.screen.forget_message()
-            if event.key.startswith("alt+") and event.character is None:
-                event = self._after_escape(event)
-        await super().on_event(event)
-
-    def _after_escape(self, event: events.Key) -> events.Key:
-        """Take Esc and the key that came in one packet as the two that they were.
-
-        No key of ours is with Alt, and a slow line delivers in bunches.
-        """
-        name = event.key.removeprefix("alt+")
-        character = name if len(name) == 1 else None
-        self.call_later(self.post_message, events.Key(name, character))
-        return events.Key("escape", None)
-
-    def clear_selection(self) -> None:
-        """Do nothing before the first screen is there: from Python 3.12 on its fields ask first."""
-        if self.screen_stack:
-            super().clear_selection()
-
-    def _signalled(self, number: int) -> None:
-        self.ended_by = number
-        self.exit(128 + number, return_code=128 + number)
-
-    def use_look(self, look: Palette) -> None:
-        """Take another theme."""
-        self.look = look
-        self.register_theme(look.textual_theme())
-        self.ansi_color = True if look.ansi else None
-        self.theme = look.name
-        self.repaint()
-
-    def repaint(self) -> None:
-        """Send every cell again: the look is another, or the terminal was somebody else's."""
-        for screen in self.screen_stack:
-            screen.refresh()
-            for widget in screen.walk_children():
-                widget.refresh()
 
     def set_overview(self, overview: Overview) -> None:
         """Take a new overview and let the screens of this mode show it."""
@@ -185,21 +127,31 @@ class FsbackupApp(App[int], inherit_bindings=False):
         self.push_screen(ByHandScreen(texts))
 
     def _contexts(self) -> tuple[Context, ...]:
-        return getattr(self.screen, "CONTEXTS", ("general",))
+        screen = self.screen
+        if isinstance(screen, FrameScreen | ByHandScreen):
+            return screen.contexts()
+        return ("general",)
 
     async def action_mode(self, mode: str) -> None:
-        """Go to a mode."""
+        """Go to a mode; from deeper in it, back to its first screen."""
         if mode != self.current_mode:
             await self.switch_mode(mode)
+            return
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     def action_help(self) -> None:
-        """Show the keys of what has the keyboard."""
-        if not isinstance(self.screen, HelpScreen):
+        """Show the keys of what has the keyboard, or put them away again."""
+        if isinstance(self.screen, HelpScreen):
+            self.pop_screen()
+        else:
             self.push_screen(HelpScreen(self._contexts()))
 
     def action_alerts(self) -> None:
-        """Show what needs a person."""
-        if not isinstance(self.screen, AlertsScreen):
+        """Show what needs a person, or put it away again."""
+        if isinstance(self.screen, AlertsScreen):
+            self.pop_screen()
+        else:
             self.push_screen(AlertsScreen())
 
     def action_palette(self) -> None:
@@ -208,25 +160,6 @@ class FsbackupApp(App[int], inherit_bindings=False):
             themes = sorted(theme_files(self.start.environ))
             found = commands_for(self.screen, self._contexts(), self.remapped, themes)
             self.push_screen(CommandsScreen(found))
-
-    def action_look(self, name: str) -> None:
-        """Take the theme of that name; a broken one leaves the present."""
-        path: Path | None = theme_files(self.start.environ).get(name)
-        try:
-            if path is not None:
-                self.use_look(load_theme(path))
-        except ThemeBroken as error:
-            if isinstance(self.screen, FrameScreen):
-                self.screen.say_problem(error.problem())
-
-    def action_mouse(self) -> None:
-        """Turn the mouse on or off."""
-        from fsbackup_tui.tui.mouse import set_mouse
-
-        self.mouse_on = set_mouse(self._driver, not self.mouse_on)
-        if isinstance(self.screen, FrameScreen):
-            words = "on: M gives it back to the terminal" if self.mouse_on else "off"
-            self.screen.say(f"Mouse {words}")
 
     def action_leave(self) -> None:
         """Leave; jobs run on."""

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from fsbackup_tui.tui.frame import FrameScreen
-from fsbackup_tui.tui.keys import KEYS, Context, bindings, shown_key
+from fsbackup_tui.tui.keys import KEYS, Context, Shown, bindings, shown_key
 from fsbackup_tui.tui.lines import line, pad
 from fsbackup_tui.tui.widgets.line_list import LineList, LineTexts
 
@@ -35,8 +35,9 @@ class CommandsScreen(FrameScreen):
     CommandsScreen #command { height: 1; border: none; padding: 0 1; background: $panel; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
-    CONTEXTS: ClassVar[tuple[Context, ...]] = ("list", "general")
-    FOOT: ClassVar[tuple[str, ...]] = ("open", "back", "help", "quit")
+    CONTEXTS: ClassVar[tuple[Context, ...]] = ("general",)
+    # The field takes letters: "?" and "q" are text there.
+    FOOT: ClassVar[tuple[Shown, ...]] = (("Enter", "do it"), ("Up Down", "choose"), "back")
 
     def __init__(self, commands: Sequence[Command]) -> None:
         super().__init__()

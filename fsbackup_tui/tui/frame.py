@@ -15,10 +15,12 @@ from textual.worker import Worker, WorkerState
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.tui.data import Overview
-from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, Role, fit, line, spread, width_of, wrap
+from fsbackup_tui.tui.problems import told_here
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
 from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
+from fsbackup_tui.tui.widgets.line_list import TextView
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
     ESCAPE_TO_MINIMIZE = False
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("general",)
-    FOOT: ClassVar[tuple[str, ...]] = ("back", "help", "quit")
+    FOOT: ClassVar[tuple[Shown, ...]] = ("back", "help", "quit")
     MODE: ClassVar[str] = ""
     EVERY_SECONDS: ClassVar[float] = 0.0
 
@@ -87,6 +89,14 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     def body(self) -> Iterator[Widget]:
         """Return what lies between tabs and status line."""
         raise NotImplementedError
+
+    def foot(self) -> Sequence[Shown]:
+        """Return the keys at the bottom: no key that would do nothing now."""
+        return self.FOOT
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return which keys the help tells of, the closest first."""
+        return self.CONTEXTS
 
     def tick(self) -> None:
         """Refresh what the screen shows; called every ``EVERY_SECONDS`` while it is visible."""
@@ -153,7 +163,14 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         tabs = tabs_line(app.overview, self.MODE, app.remapped, width)
         self.query_one("#tabs", LineWidget).show(tabs)
         self._paint_status()
-        foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.FOOT
+        self.paint_foot()
+
+    def paint_foot(self) -> None:
+        """Paint the keys at the bottom."""
+        if not self.is_mounted:
+            return
+        app, width = self.site_app, self.size.width
+        foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.foot()
         self.query_one("#foot", LineWidget).show(keys_line(foot, app.remapped, width))
 
     def say(self, text: str, role: Role = "accent", *, stays: bool = False) -> None:
@@ -176,6 +193,13 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self._corner = shown
         self._paint_status()
 
+    def on_text_view_scrolled(self, message: TextView.Scrolled) -> None:
+        """Say that there is more of a text than is on the screen."""
+        message.stop()
+        lines = "line" if message.below == 1 else "lines"
+        text = f"{message.below} more {lines} below " if message.below else ""
+        self.corner(line((text, "accent")))
+
     def _paint_status(self) -> None:
         left = self._status
         if self._pointer:
@@ -187,8 +211,9 @@ class FrameScreen(Screen[None], inherit_bindings=False):
 
     def say_problem(self, problem: Problem) -> None:
         """Put what failed into the status line, and keep why and what next behind ``a``."""
-        self.site_app.last_problem = problem
-        self.say(problem.what, "bad")
+        app = self.site_app
+        app.last_problem = problem
+        self.say(told_here(problem, app.now(), app.overview.zone).what, "bad")
         self._pointer = line(("  a: why, and what next", "muted"))
         self._paint_status()
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from textual.binding import BindingType
 
 Context = Literal["general", "list", "inventory", "point", "jobs", "job", "text", "choice"]
+# What stands at the bottom: an action by its id, or a key and a word where a text field has them.
+Shown: TypeAlias = str | tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ KEYS: tuple[Key, ...] = (
     Key("help", "general", "question_mark,f1", "app.help", "keys", "This help"),
     Key("palette", "general", "colon,ctrl+p", "app.palette", "commands", "All commands, themes"),
     Key("mouse", "general", "M", "app.mouse", "mouse", "Mouse on and off"),
+    Key("repaint", "general", "ctrl+l", "app.repaint", "repaint", "Paint the screen anew"),
     Key("suspend", "general", "ctrl+z", "app.suspend_process", "suspend", "To the shell", True),
     Key("quit", "general", "q", "app.leave", "quit", "Leave; jobs run on"),
     Key("interrupt", "general", "ctrl+c", "app.leave", "quit", "Leave; jobs run on", True),

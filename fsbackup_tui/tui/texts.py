@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, tzinfo
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -12,8 +13,9 @@ from textual.widget import Widget
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.frame import FrameScreen
-from fsbackup_tui.tui.keys import Context, bindings, help_rows
+from fsbackup_tui.tui.keys import Context, Shown, bindings, help_rows
 from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, printable, wrap, wrapped
+from fsbackup_tui.tui.problems import problem_lines
 from fsbackup_tui.tui.widgets.line_list import TextView
 
 NO_CONFIG = "no-config"
@@ -58,6 +60,8 @@ class TextScreen(FrameScreen):
 
 class HelpScreen(TextScreen):
     """The keys of what had the keyboard, then the general ones."""
+
+    FOOT: ClassVar[tuple[Shown, ...]] = ("back", "quit")
 
     def __init__(self, contexts: Sequence[Context]) -> None:
         super().__init__()
@@ -115,29 +119,21 @@ class AlertsScreen(TextScreen):
         problem = self.site_app.last_problem
         if problem is not None:
             result.append(line(" ", ("Last message", "heading")))
-            result.extend(problem_lines(problem, width))
+            app = self.site_app
+            result.extend(problem_lines(problem, width, now=app.now(), zone=app.overview.zone))
         if not result:
             result.append(line(" ", ("Nothing needs you.", "text")))
         return result
 
 
-def problem_page(problem: Problem, width: int) -> list[Line]:
+def problem_page(problem: Problem, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:
     """Return what stands in place of the points: what is missing, the remedy, how to begin."""
     if problem.kind == NO_CONFIG:
         looked = [line(" ", *row) for row in wrapped(problem.why, width - 2, "muted")]
         welcome = (line(" ", text) for text in WELCOME.splitlines())
         return [line(), *welcome, line(), *looked]
     again = line(" ", ("It is looked for again every few seconds.", "muted"))
-    return [line(), *problem_lines(problem, width), line(), again]
-
-
-def problem_lines(problem: Problem, width: int) -> list[Line]:
-    """Return a problem in its three parts: what, why, next."""
-    result = [line(" ", *row) for row in wrapped(problem.what, width - 2, "bad")]
-    for label, text in (("Why", problem.why), ("Next", problem.fix)):
-        if text:
-            result.extend(line(" ", *row) for row in labelled(label, text, width - 2))
-    return result
+    return [line(), *problem_lines(problem, width, now=now, zone=zone), line(), again]
 
 
 class ByHandScreen(Screen[None], inherit_bindings=False):
@@ -145,11 +141,14 @@ class ByHandScreen(Screen[None], inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
     DEFAULT_CSS = "ByHandScreen { background: $background; overflow: hidden; }"
-    CONTEXTS: ClassVar[tuple[Context, ...]] = ("text", "general")
 
     def __init__(self, texts: Sequence[str]) -> None:
         super().__init__()
         self._texts = texts
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return which keys the help tells of."""
+        return ("text", "general")
 
     def compose(self) -> Iterator[Widget]:
         """Compose the text."""

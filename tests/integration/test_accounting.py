@@ -16,7 +16,8 @@ from fsbackup_tui.engines.postgres.archive import list_archive
 from fsbackup_tui.engines.postgres.connection import client_environment, connect
 from fsbackup_tui.engines.postgres.restore import RestoreRun
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from tests.support.servers import MakeDatabase, execute
+from fsbackup_tui.engines.postgres.toc import TocEntry
+from tests.support.servers import MakeDatabase, execute, query
 from tests.support.transfers import (
     APPLICATION,
     Dumped,
@@ -37,8 +38,13 @@ def copy_name(server: ScratchServer) -> Iterator[str]:
     execute(server.url(), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-async def account_again(dumped: Dumped, name: str, work: Path, done: RestoreRun) -> Accounting:
-    """Account once more for a copy that was changed after its restore; rows as in the facts."""
+async def account_again(
+    dumped: Dumped, name: str, work: Path, done: RestoreRun, *, archive: Path | None = None
+) -> Accounting:
+    """Account once more for a copy that was changed after its restore; rows as in the facts.
+
+    With ``archive`` what is absent is tried again.
+    """
     _text, entries = await list_archive(dumped.client, dumped.path)
     with client_environment(
         dumped.address, directory=work, application_name=APPLICATION, database=name
@@ -47,7 +53,7 @@ async def account_again(dumped: Dumped, name: str, work: Path, done: RestoreRun)
         async with side:
             return await account(
                 side, entries, done, dumped.facts,
-                client=dumped.client, environment=environment, work=work,
+                client=dumped.client, environment=environment, work=work, archive=archive,
             )  # fmt: skip
 
 
@@ -69,8 +75,7 @@ async def test_an_index_over_hidden_duplicates_is_lost(
         "CREATE TABLE other (id integer PRIMARY KEY)",
     )
     dumped = await dump(url, await client_of(server), tmp_path / "part")
-    # With one job: several write their errors between each other's lines.
-    done, accounting = await restore(dumped, copy_name, tmp_path, jobs=1)
+    done, accounting = await restore(dumped, copy_name, tmp_path, jobs=4)
     assert done.exit_status == 1
     assert lost(accounting) == {"INDEX public.t_id"}
     ((_entry, why),) = accounting.lost
@@ -78,6 +83,131 @@ async def test_an_index_over_hidden_duplicates_is_lost(
     assert accounting.counts()["lost"] == 1
     with pytest.raises(RestoreIncomplete, match="1 of the archive's entries"):
         accounting.require_whole(copy_name)
+
+
+async def entry_of(dumped: Dumped, label: str) -> TocEntry:
+    _text, entries = await list_archive(dumped.client, dumped.path)
+    (entry,) = [entry for entry in entries if entry.label == label]
+    return entry
+
+
+@pytest.mark.parametrize("heard", ["of another entry", "of no entry", "not at all"])
+async def test_an_error_that_several_jobs_wrote_over_each_other_finds_its_entry(
+    server: ScratchServer,
+    make_database: MakeDatabase,
+    copy_name: str,
+    tmp_path: Path,
+    heard: str,
+) -> None:
+    url = make_database(server)
+    execute(
+        url,
+        "CREATE TABLE t (id integer)",
+        "INSERT INTO t VALUES (1), (1)",
+        "CREATE INDEX t_id ON t (id)",
+        "UPDATE pg_index SET indisunique = true WHERE indexrelid = 't_id'::regclass",
+        "CREATE TABLE other (id integer)",
+        "CREATE INDEX innocent ON other (id)",
+    )
+    dumped = await dump(url, await client_of(server), tmp_path / "part")
+    done, accounting = await restore(dumped, copy_name, tmp_path, jobs=1)
+    ((_entry, reason),) = accounting.lost
+    assert "could not create unique index" in reason
+    (error,) = done.errors
+    guilty = (await entry_of(dumped, "INDEX public.t_id")).dump_id
+    innocent = (await entry_of(dumped, "INDEX public.innocent")).dump_id
+    assert f"(from TOC entry {guilty};" in error
+    told = {
+        "of another entry": (error.replace(f"entry {guilty};", f"entry {innocent};"),),
+        "of no entry": (error.replace("(from TOC entry", "pg_restore: (from"),),
+        "not at all": (),
+    }[heard]
+    parallel = replace(done, jobs=4, errors=told, errors_counted=2)
+    assert done.errors_counted == 1
+    again = await account_again(dumped, copy_name, tmp_path, parallel, archive=dumped.path)
+    assert again.lost == accounting.lost
+    assert again.unexplained == ()
+    assert again.restored == accounting.restored
+
+
+async def test_what_comes_alone_is_restored(
+    server: ScratchServer, make_database: MakeDatabase, copy_name: str, tmp_path: Path
+) -> None:
+    url = make_database(server)
+    execute(
+        url,
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+        "CREATE INDEX t_id ON t (id)",
+        "ALTER TABLE t ADD PRIMARY KEY (id)",
+    )
+    dumped = await dump(url, await client_of(server), tmp_path / "part")
+    done, accounting = await restore(dumped, copy_name, tmp_path)
+    assert accounting.whole
+    execute(server.url(copy_name), "DROP INDEX t_id")
+    number = (await entry_of(dumped, "INDEX public.t_id")).dump_id
+    troubled = replace(
+        done,
+        exit_status=1,
+        errors=(f"could not execute query: ERROR:  deadlock (from TOC entry {number}; 1 2 I)",),
+        errors_counted=1,
+    )
+    # Nothing is tried again where nobody can have disturbed anybody.
+    alone = replace(troubled, jobs=1)
+    assert not (await account_again(dumped, copy_name, tmp_path, alone, archive=dumped.path)).whole
+    again = await account_again(dumped, copy_name, tmp_path, troubled, archive=dumped.path)
+    assert again.problems() == []
+    assert again.restored == accounting.restored
+    assert "INDEX public.t_id failed beside others, and came alone" in again.notes
+    found = query(server.url(copy_name), "SELECT indexdef FROM pg_indexes WHERE indexname = 't_id'")
+    assert found == [("CREATE INDEX t_id ON public.t USING btree (id)",)]
+
+
+@pytest.mark.parametrize("fires", [True, False])
+async def test_rows_are_never_loaded_late(
+    server: ScratchServer,
+    make_database: MakeDatabase,
+    copy_name: str,
+    tmp_path: Path,
+    *,
+    fires: bool,
+) -> None:
+    url = make_database(server)
+    execute(
+        url,
+        "CREATE TABLE t AS SELECT generate_series(1, 10) AS id",
+        "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS rows FROM t",
+        "CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'",
+    )
+    if fires:
+        execute(url, "CREATE TRIGGER fires BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION fire()")
+    dumped = await dump(url, await client_of(server), tmp_path / "part")
+    done, accounting = await restore(dumped, copy_name, tmp_path)
+    assert accounting.whole
+    execute(server.url(copy_name), "TRUNCATE t")
+    dumped.facts = replace(
+        dumped.facts, tables=(TableFacts("public", "t", "table", 10, True, None),)
+    )
+    troubled = replace(done, exit_status=1)
+    again = await account_again(dumped, copy_name, tmp_path, troubled, archive=dumped.path)
+    ((entry, why),) = again.lost
+    assert entry.label == "TABLE DATA public.t"
+    assert why.startswith("it has 0 rows, the archive 10")
+    assert ("its rows can be loaded: restore again" in why) is not fires
+    assert query(server.url(copy_name), "SELECT count(*) FROM t") == [(0,)]
+
+
+async def test_errors_that_nobody_could_read_are_not_passed_over(
+    server: ScratchServer, make_database: MakeDatabase, copy_name: str, tmp_path: Path
+) -> None:
+    url = make_database(server)
+    execute(url, "CREATE TABLE t (id integer)")
+    dumped = await dump(url, await client_of(server), tmp_path / "part")
+    done, accounting = await restore(dumped, copy_name, tmp_path)
+    assert accounting.whole
+    troubled = replace(done, exit_status=1, errors_counted=1)
+    again = await account_again(dumped, copy_name, tmp_path, troubled, archive=dumped.path)
+    (problem,) = again.problems()
+    assert "errors that can't be read" in problem
 
 
 async def test_rows_kept_out_by_a_check_are_lost(

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from fsbackup_tui.config.load import load_config
-from fsbackup_tui.domain.events import Event
-from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.restore import run
+from tests.support.contexts import context_of
 from tests.support.faults import databases_of, make_slow_to_restore
 from tests.support.servers import MakeDatabase, query
-from tests.support.sites import Site, make_site
+from tests.support.sites import make_site
 from tests.support.waiting import wait_until_async
-
-
-def context_of(site: Site, events: list[Event]) -> JobContext:
-    """Return what a worker would give an operation, with the events kept in ``events``."""
-    work = site.directory / "work"
-    work.mkdir(mode=0o700)
-    return JobContext(
-        job="20261122T020000Z-restore-k3f9",
-        loaded=load_config(site.config, site.environ()),
-        environment=site.environ(),
-        redactor=Redactor(),
-        report=events.append,
-        stage=lambda _name: None,
-        work=work,
-        operator="somebody",
-        host="here",
-        now=lambda: datetime.now(UTC),
-    )
 
 
 async def test_a_cancel_while_the_copy_is_dropped_leaves_nothing(
@@ -60,7 +38,7 @@ async def test_a_cancel_while_the_copy_is_dropped_leaves_nothing(
         return len(rows) == 1
 
     request = RestoreBesideRequest(point=backed_up.document["point"], part="db", beside=name)
-    restoring = asyncio.create_task(run(request, context_of(site, [])))
+    restoring = asyncio.create_task(run(request, context_of(site, lambda _event: None)))
     await wait_until_async(lambda: running("COPY public.crawling"), timeout=30)
     with psycopg.connect(server.url()) as blocker:
         blocker.execute("LOCK TABLE pg_catalog.pg_database IN SHARE MODE")

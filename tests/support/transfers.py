@@ -202,6 +202,7 @@ async def fill(
                 client=client,
                 environment=environment,
                 work=work,
+                archive=dumped.path,
                 archive_rows=rows,
             )
     return done, accounting

@@ -39,6 +39,7 @@ from fsbackup_tui.tui.data import (
 )
 from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.settings import Settings
+from fsbackup_tui.tui.site_data import NoConfigFound
 from fsbackup_tui.tui.theme import Palette, builtin_directory, load_theme
 
 NOW = datetime(2026, 11, 22, 2, 1, 30, tzinfo=UTC)
@@ -417,6 +418,11 @@ def make_app(
             message=message,
         )
     )
+
+
+def without_config() -> FakeSite:
+    """Open a site where no configuration is, as the real one does."""
+    raise NoConfigFound("NO CONFIGURATION FOUND.", why="Looked at: ./fsbackup.yaml")
 
 
 ALERTS = (

@@ -20,6 +20,7 @@ def main() -> int:
     from dataclasses import replace
 
     from fsbackup_tui.tui.app import FsbackupApp, Start
+    from fsbackup_tui.tui.last_seen import LastSeen
     from fsbackup_tui.tui.theme import choose_theme
     from tests.tui.fakes import NOW, FakeSite
 
@@ -39,7 +40,11 @@ def main() -> int:
                 pause.wait(0.1)
 
         threading.Thread(target=work, daemon=True).start()
+    seen = None
+    if "seen" in sys.argv:
+        rows = tuple(site.stored)
+        seen = LastSeen(NOW, "face-swap", "production", "", "Europe/Berlin", "", len(rows), rows)
     look, _ = choose_theme(os.environ, None, few_colours=few_colours(os.environ))
-    app = FsbackupApp(Start(look, lambda: site, dict(os.environ), now=lambda: NOW))
+    app = FsbackupApp(Start(look, lambda: site, dict(os.environ), seen=seen, now=lambda: NOW))
     result = app.run(mouse=False)
     return result if isinstance(result, int) else app.return_code or 0

@@ -58,3 +58,17 @@ async def press(pilot: Pilot[int], *keys: str) -> None:
     for key in keys:
         await pilot.press(key)
         await pilot.pause()
+
+
+async def open_jobs(pilot: Pilot[int], first: str = "backup k3f9") -> None:
+    """Wait until the site is read, go to the jobs and wait for the first of them."""
+    await until_text(pilot, "1/8")
+    await press(pilot, "2")
+    await until_text(pilot, first)
+
+
+async def open_job(pilot: Pilot[int], shown: str = "62 %") -> None:
+    """Go to the jobs and open the first; it is there when ``shown`` is on the screen."""
+    await open_jobs(pilot)
+    await press(pilot, "enter")
+    await until_text(pilot, shown)

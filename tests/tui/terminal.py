@@ -30,7 +30,11 @@ class Terminal:
     """A child on a pty; everything it writes is kept and drawn."""
 
     def __init__(
-        self, environ: Mapping[str, str], *, columns: int = 80, rows: int = 24, live: bool = False
+        self,
+        environ: Mapping[str, str],
+        *words: str,
+        columns: int = 80,
+        rows: int = 24,
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
@@ -40,17 +44,17 @@ class Terminal:
         self._closed = False
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            # Before it is looked at: a size that changes later is painted twice.
+            _set_size(0, columns, rows)
             os.chdir(ROOT)
-            words = ["-c", PROGRAM, *(["live"] if live else [])]
-            os.execve(sys.executable, [sys.executable, *words], dict(environ))  # noqa: S606
-        self.resize(columns, rows)
+            command = [sys.executable, "-c", PROGRAM, *words]
+            os.execve(sys.executable, command, dict(environ))  # noqa: S606
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size."""
-        size = struct.pack("HHHH", rows, columns, 0, 0)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
+        _set_size(self.master, columns, rows)
 
     def _read(self) -> None:
         while True:
@@ -73,6 +77,16 @@ class Terminal:
         """Return how many bytes came so far."""
         with self._guard:
             return len(self.received)
+
+    def has_sent(self, sequence: bytes) -> bool:
+        """Return whether these bytes came; the reader may lag behind the child: wait for it."""
+        with self._guard:
+            return sequence in self.received
+
+    def sent(self) -> bytes:
+        """Return all bytes that came so far."""
+        with self._guard:
+            return bytes(self.received)
 
     def text(self) -> str:
         """Return what is on the screen."""
@@ -125,3 +139,7 @@ class Terminal:
         self._closed = True
         self._reader.join()
         os.close(self.master)
+
+
+def _set_size(descriptor: int, columns: int, rows: int) -> None:
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

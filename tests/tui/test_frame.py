@@ -214,3 +214,17 @@ async def test_message_goes_with_the_first_key_after_it_was_read() -> None:
         clock.seconds += 5
         await press(pilot, "j")
         await until_gone(pilot, "Order: oldest")
+
+
+async def test_text_that_goes_on_below_says_so_until_its_end() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "question_mark")
+        await until_text(pilot, "more lines below")
+        await press(pilot, "G")
+        await until_gone(pilot, "more lines below")
+        await press(pilot, "k")
+        await until_text(pilot, " 1 more line below")
+        await pilot.resize_terminal(80, 60)
+        await until_gone(pilot, "more lines below")

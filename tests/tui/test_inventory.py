@@ -7,14 +7,22 @@ from dataclasses import replace
 
 import pytest
 
-from fsbackup_tui.domain.errors import Problem, RepositoryMissing, UsageError
+from fsbackup_tui.domain.errors import Problem, RepositoryMissing
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.last_seen import LastSeen
-from fsbackup_tui.tui.texts import NO_CONFIG
-from tests.tui.fakes import NOW, OVERVIEW, ZONE, FakeSite, make_app, make_point, some_points
+from tests.tui.fakes import (
+    NOW,
+    OVERVIEW,
+    ZONE,
+    FakeSite,
+    make_app,
+    make_point,
+    some_points,
+    without_config,
+)
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 
@@ -281,13 +289,7 @@ async def test_site_that_cannot_be_read_shows_the_problem_and_recovers() -> None
 
 
 async def test_without_a_config_the_first_screen_offers_init_and_demo() -> None:
-    class NoConfig(UsageError):
-        kind = NO_CONFIG
-
-    def open_site() -> FakeSite:
-        raise NoConfig("NO CONFIGURATION FOUND.")
-
-    app = make_app(open_site=open_site)
+    app = make_app(open_site=without_config)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_text(pilot, "fsbackup init")
         assert "fsbackup demo" in screen_text(app)
@@ -331,3 +333,34 @@ async def test_running_point_can_not_be_verified() -> None:
         await press(pilot, "v")
         await until_text(pilot, "still being written")
         assert site.started == []
+
+
+async def test_only_the_word_is_highlighted_never_the_blanks_beside_it() -> None:
+    app = make_app(theme="high-contrast")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        loud = app.look.styles["bad"]
+        marked = [
+            segment.text
+            for strip in app.screen._compositor.render_strips()
+            for segment in strip
+            if segment.style is not None and segment.style == loud
+        ]
+    assert {"SUSPECT", "DAMAGED", "INCOMPLETE"} <= set(marked)
+    assert [text for text in marked if text != text.strip()] == []
+
+
+async def test_remark_on_a_point_has_room_in_a_wide_window() -> None:
+    app = make_app()
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until_text(pilot, "1/8")
+        assert "public.generated_videos had 5" in text_lines(app)[5]
+
+
+async def test_point_that_was_never_finished_is_not_offered_for_verification() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, *"jjjjj", "enter")
+        await until_text(pilot, "NO MANIFEST")
+        assert "never verified" not in screen_text(app)

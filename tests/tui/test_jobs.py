@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from fsbackup_tui.domain.errors import UsageError
+from fsbackup_tui.domain.errors import Problem, UsageError
 from fsbackup_tui.tui.clipboard import OSC52_LIMIT, copy_text
 from fsbackup_tui.tui.data import StageView
 from fsbackup_tui.tui.launch import farewell
@@ -23,7 +23,16 @@ from tests.tui.fakes import (
     some_jobs,
     view_of,
 )
-from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
+from tests.tui.screens import (
+    open_job,
+    open_jobs,
+    press,
+    screen_text,
+    text_lines,
+    until,
+    until_gone,
+    until_text,
+)
 
 RUNNING = some_jobs()[0]
 
@@ -31,9 +40,7 @@ RUNNING = some_jobs()[0]
 async def test_jobs_are_listed_running_first_with_state_in_words() -> None:
     app = make_app()
     async with app.run_test(size=(100, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
+        await open_jobs(pilot)
         lines = text_lines(app)
     assert lines[2].split() == ["STARTED", "JOB", "STATE", "TOOK", "WHAT"]
     assert lines[3].startswith(" > today 02:59 CET")
@@ -49,11 +56,7 @@ async def test_live_view_shows_progress_tables_log_and_commands() -> None:
     site = FakeSite()
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
-        await press(pilot, "enter")
-        await until_text(pilot, "62 %")
+        await open_job(pilot)
         text = screen_text(app)
         assert "[#################...........]" in text
         assert "744 MB of 1.2 GB" in text
@@ -78,11 +81,7 @@ async def test_job_that_ends_shows_its_outcome_while_it_is_watched() -> None:
     site = FakeSite()
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
-        await press(pilot, "enter")
-        await until_text(pilot, "62 %")
+        await open_job(pilot)
         failed = replace(RUNNING, state="failed", finished=NOW)
         site.views[RUNNING.id] = replace(
             view_of(failed), stages=(StageView("backup", "failed", 100.0),)
@@ -99,9 +98,7 @@ async def test_cancel_asks_and_only_yes_cancels() -> None:
     site = FakeSite()
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
+        await open_jobs(pilot)
         for keys in (("enter",), ("escape",), ("n",), ("q",), ("enter", "escape")):
             await press(pilot, "c")
             await until_text(pilot, "Cancel backup k3f9?")
@@ -120,9 +117,7 @@ async def test_typed_ahead_yes_does_not_cancel() -> None:
     site = FakeSite()
     app = make_app(site, clock=Clock(step=0.0))
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
+        await open_jobs(pilot)
         await press(pilot, "c", "y", "y")
         assert "Cancel backup k3f9?" in screen_text(app)
         assert site.cancelled == []
@@ -132,9 +127,7 @@ async def test_job_that_is_over_can_not_be_cancelled_and_says_so() -> None:
     site = FakeSite()
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
+        await open_jobs(pilot)
         await press(pilot, "j", "c")
         await until_text(pilot, "backup b2c3 is not running")
         assert "?" not in screen_text(app).splitlines()[-2]
@@ -144,9 +137,7 @@ async def test_backup_from_the_jobs_and_no_job_at_all() -> None:
     site = FakeSite(rows=[])
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "No job has run here yet.")
+        await open_jobs(pilot, "No job has run here yet.")
         await press(pilot, "enter", "c", "y")
         await press(pilot, "b")
         await until_text(pilot, "Back up now?")
@@ -159,9 +150,7 @@ async def test_cursor_stays_on_its_job_when_another_begins() -> None:
     site = FakeSite()
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
+        await open_jobs(pilot)
         await press(pilot, "j")
         site.rows = [make_job("z9z9", started=NOW - timedelta(seconds=1)), *site.rows]
         await until_text(pilot, "z9z9")
@@ -212,9 +201,7 @@ def test_farewell_names_what_runs_on() -> None:
 async def test_failed_job_in_the_list_says_what_why_and_next() -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "2")
-        await until_text(pilot, "backup k3f9")
+        await open_jobs(pilot)
         await press(pilot, "j", "j")
         await until_text(pilot, "Next  fsbackup doctor")
         assert "Why   Nothing listens there" in screen_text(app)
@@ -246,3 +233,62 @@ async def test_jobs_of_a_site_that_can_not_be_opened_say_why() -> None:
         await press(pilot, "2")
         await until_text(pilot, "Next  Mend it")
         assert "reading the jobs" not in screen_text(app)
+
+
+@pytest.mark.parametrize(
+    ("operation", "state", "words"),
+    [
+        ("backup", "running", "no table finished yet"),
+        ("backup", "failed", "no table was finished"),
+        ("restore", "running", "no table restored yet"),
+        ("restore", "failed", "no table was restored"),
+        ("verify", "running", "nothing logged yet"),
+        ("verify", "ok", "nothing logged"),
+    ],
+)
+async def test_job_without_tables_says_so_in_the_words_of_its_operation(
+    operation: str, state: str, words: str
+) -> None:
+    row = make_job("v1v2", operation=operation, state=state)
+    site = FakeSite(rows=[row])
+    site.views[row.id] = replace(view_of(row), tables=(), log=(), warnings=())
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_jobs(pilot, f"{operation} v1v2")
+        await press(pilot, "enter")
+        await until_text(pilot, words)
+        text = screen_text(app)
+        assert ("no table" in text) == (operation != "verify")
+        assert ("TABLE " in text) == (operation != "verify")
+        await press(pilot, "tab", "tab")
+        await until_text(pilot, words if operation == "verify" else "pg_dump -Fd")
+
+
+LOCKED = Problem(
+    "locked",
+    "LOCKED: plan daily is in use by ana on app1.",
+    "ana on app1, job 20261122T010000Z-backup-k3f9, pid 812, since 2026-11-22T01:00:00.000Z\n"
+    "ben on app2, job 20261120T010000Z-backup-a2b3, pid 7, since 2026-11-20T01:00:00Z",
+    "Wait for it with --wait, or watch it: fsbackup attach 20261122T010000Z-backup-k3f9",
+)
+
+
+async def test_lock_is_told_of_in_local_time_and_with_what_to_do_here() -> None:
+    row = make_job("c2c3", state="failed", finished=NOW, what=LOCKED.what, problem=LOCKED)
+    site = FakeSite(rows=[row], state=replace(OVERVIEW, failed={row.label: LOCKED}))
+    site.views[row.id] = replace(view_of(row), problem=LOCKED)
+    app = make_app(site)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until_text(pilot, "1/8")
+        app.told_when_ended.add(row.label)
+        app.set_overview(replace(app.overview, failed={}))
+        app.refresh_overview()
+        await until_text(pilot, "backup c2c3 FAILED: LOCKED: plan daily is in use by ana")
+        for keys in (("a",), ("escape", "2"), ("enter",)):
+            await press(pilot, *keys)
+            await until_text(pilot, "since today 02:00 CET (61 m ago)")
+            text = screen_text(app)
+            assert "since Fri 02:00 CET (2 d ago)" in text
+            assert "T01:00:00" not in text
+            assert "Wait for it" not in text
+            assert "Next  When it has ended, start this one again. 2 shows it" in text

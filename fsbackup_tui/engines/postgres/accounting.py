@@ -8,7 +8,6 @@ ones too). Rows, sequence values, large objects and materialised views are looke
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,9 @@ from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.judge import Judge
 from fsbackup_tui.engines.postgres.restore import RestoreRun
+from fsbackup_tui.engines.postgres.retry import Retrier, Retries
 from fsbackup_tui.engines.postgres.toc import TocEntry
-
-_TOC_ENTRY = re.compile(r"\(from TOC entry (?P<dump>\d+);")
+from fsbackup_tui.engines.postgres.tool_output import split_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +96,7 @@ async def account(
     client: ClientTools,
     environment: Mapping[str, str],
     work: Path,
+    archive: Path | None = None,
     archive_rows: Mapping[int, int] | None = None,
     report: Report | None = None,
     redactor: Redactor | None = None,
@@ -104,40 +104,65 @@ async def account(
     """Look for every entry in the copy that ``connection`` and ``environment`` reach.
 
     Rows are expected as the archive itself holds them where that is known (``archive_rows`` by
-    dump id), else as counted at capture. ``work`` takes a small temporary file.
+    dump id), else as counted at capture. ``work`` takes a small temporary file. With ``archive``
+    what is absent after several jobs met errors is tried again alone, and looked for anew.
     """
-    deferred_ids = {entry.dump_id for entry in run_result.deferred}
-    catalogue = await read_catalogue(client, environment, work, redactor)
     errors = _errors_by_entry(run_result.errors)
-    judge = Judge(connection, facts, run_result, catalogue, errors, archive_rows or {}, report)
-    await judge.prepare()
-    for entry in entries:
-        if entry.dump_id not in deferred_ids:
-            await judge.judge(entry)
+
+    async def look() -> tuple[Judge, str]:
+        catalogue = await read_catalogue(client, environment, work, redactor)
+        judge = Judge(connection, facts, run_result, catalogue, errors, archive_rows or {}, report)
+        await judge.prepare()
+        deferred = {entry.dump_id for entry in run_result.deferred}
+        for entry in entries:
+            if entry.dump_id not in deferred:
+                await judge.judge(entry)
+        return judge, catalogue.schema_sha256
+
+    judge, schema_sha256 = await look()
+    retries, unheard = Retries(), 0
+    garbled = run_result.jobs > 1 and run_result.exit_status != 0
+    if archive is not None and garbled and judge.found.absent:
+        retrier = Retrier(
+            connection, client, environment, archive, work=work, report=report, redactor=redactor
+        )
+        retries = await retrier.retry(judge.found.absent, entries, run_result)
+        errors, unheard = retries.reconcile(errors)
+        judge, schema_sha256 = await look()
     known = {entry.dump_id for entry in entries}
     unexplained = [
         text for number, texts in errors.items() if number not in known for text in texts
     ]
-    if run_result.errors_not_kept:
-        unexplained.append(f"{run_result.errors_not_kept} more errors were not kept")
     return Accounting(
         judge.found.restored,
         tuple(judge.found.benign),
         run_result.deferred,
-        tuple(judge.found.lost),
-        tuple(unexplained),
-        tuple(judge.notes()),
-        catalogue.schema_sha256,
+        tuple(retries.advise(judge.found.lost)),
+        (*unexplained, *_unheard(run_result, unheard)),
+        (*judge.notes(), *retries.notes()),
+        schema_sha256,
     )
 
 
-def _errors_by_entry(errors: Sequence[str]) -> dict[int, list[str]]:
+def _unheard(run_result: RestoreRun, heard_since: int) -> list[str]:
+    """Return what there is to say of errors that the tool counted and nobody can name."""
+    if run_result.errors_not_kept:
+        return [f"{run_result.errors_not_kept} more errors were not kept"]
+    # pg_restore counts every error of its parallel part, and every entry that had any: with all
+    # of them heard it has twice as many at most (parallel.c, parseWorkerResponse; tried).
+    heard = len(run_result.errors) + heard_since
+    if run_result.jobs == 1 or run_result.errors_counted <= 2 * heard:
+        return []
+    return [
+        "pg_restore met errors that can't be read, as its jobs wrote them over each other:"
+        " restore again with --jobs 1"
+    ]
+
+
+def _errors_by_entry(errors: Sequence[str]) -> Mapping[int, list[str]]:
     """Return the tool's errors by dump id; 0 for those that name no entry."""
     by_entry: defaultdict[int, list[str]] = defaultdict(list)
-    for text in errors:
-        match = _TOC_ENTRY.search(text)
-        by_entry[int(match["dump"]) if match else 0].append(_TOC_ENTRY_TEXT.sub("", text).strip())
+    for error in errors:
+        text, number = split_entry(error)
+        by_entry[number].append(text)
     return by_entry
-
-
-_TOC_ENTRY_TEXT = re.compile(r"\(from TOC entry [^)]*\)")

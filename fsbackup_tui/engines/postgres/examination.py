@@ -53,7 +53,8 @@ class RestoreExamination:
 
     ``unavailable`` and ``untrusted`` are extensions that the server lacks, or that only a
     superuser may create; ``absent_roles`` are not on this server; ``foreign_owners`` are, but
-    objects can't be given to them by this role.
+    objects can't be given to them by this role; ``foreign_superusers`` are those of them of whom
+    nobody should be made a member.
     """
 
     role: str
@@ -69,6 +70,7 @@ class RestoreExamination:
     untrusted: tuple[str, ...]
     absent_roles: tuple[str, ...]
     foreign_owners: tuple[str, ...]
+    foreign_superusers: tuple[str, ...]
 
 
 async def examine_source(
@@ -160,7 +162,7 @@ async def examine_restore(
         tried = _Tried(None, None, None, None)
         if not standby:
             tried = await _try_database(connection, admin)
-        absent, foreign = await _roles(connection, roles, owners, superuser=superuser)
+        absent, foreign, superusers = await _roles(connection, roles, owners, superuser=superuser)
         unavailable, untrusted = await _extensions(connection, extensions, superuser=superuser)
         return RestoreExamination(
             role=role,
@@ -176,6 +178,7 @@ async def examine_restore(
             untrusted=untrusted,
             absent_roles=absent,
             foreign_owners=foreign,
+            foreign_superusers=superusers,
         )
     except psycopg.Error as error:
         raise classify(error, admin) from error
@@ -247,21 +250,23 @@ async def _drop(
 
 async def _roles(
     connection: Connection, roles: Sequence[str], owners: Sequence[str], *, superuser: bool
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     rows = await fetch_all(
         connection,
-        "SELECT w.name, r.oid IS NULL, coalesce(pg_has_role(r.oid, 'MEMBER'), false)"
+        "SELECT w.name, r.oid IS NULL, coalesce(pg_has_role(r.oid, 'MEMBER'), false),"
+        " coalesce(r.rolsuper, false)"
         " FROM unnest(%s::text[]) AS w(name) LEFT JOIN pg_roles AS r ON r.rolname = w.name"
         " ORDER BY w.name",
         [list(roles)],
     )
-    absent = tuple(name for name, missing, _ in rows if missing)
-    foreign = tuple(
-        name
-        for name, missing, member in rows
+    absent = tuple(name for name, missing, _, _ in rows if missing)
+    foreign = [
+        (name, is_super)
+        for name, missing, member, is_super in rows
         if name in owners and not (missing or member or superuser)
-    )
-    return absent, foreign
+    ]
+    superusers = tuple(name for name, is_super in foreign if is_super)
+    return absent, tuple(name for name, _ in foreign), superusers
 
 
 async def _extensions(

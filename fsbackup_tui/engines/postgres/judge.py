@@ -45,9 +45,10 @@ BENIGN_KINDS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class Findings:
-    """The entries by how they ended."""
+    """The entries by how they ended; ``absent`` are those lost ones of which nothing is there."""
 
     restored: int = 0
+    absent: list[TocEntry] = field(default_factory=list)
     benign: list[tuple[TocEntry, str]] = field(default_factory=list)
     lost: list[tuple[TocEntry, str]] = field(default_factory=list)
 
@@ -79,6 +80,7 @@ class Judge:
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
         self._extensions: dict[str, str] = {}
         self._uncounted = 0
+        self._absent = False
 
     async def prepare(self) -> None:
         """Read what is asked for many entries: names as they are, large objects."""
@@ -119,6 +121,7 @@ class Judge:
         if reason is not None:
             self.found.benign.append((entry, reason))
             return
+        self._absent = False
         look = _LOOKUPS.get(entry.kind)
         why = await look(self, entry) if look is not None else self._in_catalogue(entry)
         if why is None:
@@ -128,6 +131,8 @@ class Judge:
         if benign is not None:
             self.found.benign.append((entry, benign))
             return
+        if self._absent:
+            self.found.absent.append(entry)
         said = self._errors.get(entry.dump_id)
         self.found.lost.append((entry, f"{why}; the tool said: {_short(said[0])}" if said else why))
 
@@ -149,6 +154,8 @@ class Judge:
         key = entry_key(entry)
         candidates = self._catalogue.objects.get(key, ())
         if self._used[key] >= len(candidates):
+            if not candidates:
+                self._absent = True
             return "it is not in the copy"
         self._used[key] += 1
         if not self._run.no_owner and not any(
@@ -177,6 +184,7 @@ class Judge:
         count = await self._count(name)
         if isinstance(count, str):
             return count
+        self._absent = count == 0
         if self._report is not None:
             self._report(TableDone(".".join(name), count))
         if self._errors.get(entry.dump_id):
@@ -211,6 +219,7 @@ class Judge:
         )
         row = await cursor.fetchone()
         if row is None or not row[0]:
+            self._absent = row is not None
             return "it is not filled"
         captured = self._tables.get(key)
         if captured is not None and captured.counted:

@@ -12,13 +12,15 @@ from typing import Literal
 
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.compression import PositionFile
 from fsbackup_tui.engines.own_program import own_program
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.plain import PlainScan, check_harmless, scan_plain
 from fsbackup_tui.engines.postgres.toc import TocEntry
-from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
+from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure, split_entry
 from fsbackup_tui.engines.process import (
     Command,
+    Completed,
     RunningChild,
     ToolFailed,
     failure,
@@ -37,7 +39,11 @@ Section = Literal["pre-data", "data", "post-data"]
 
 @dataclass(frozen=True, slots=True)
 class RestoreRun:
-    """How the stock tool ended: its exit status and every error it told, one line each."""
+    """How the stock tool ended: its exit status and every error it told, one line each.
+
+    ``errors_counted`` is the tool's own number of them; with several ``jobs`` the lines of one
+    may stand between those of another, and be told wrongly or not at all.
+    """
 
     exit_status: int
     errors: tuple[str, ...]
@@ -48,6 +54,8 @@ class RestoreRun:
     errors_not_kept: int = 0
     deferred: tuple[TocEntry, ...] = ()
     rows: Mapping[int, int] = field(default_factory=dict)
+    jobs: int = 1
+    errors_counted: int = 0
 
     def then(self, later: RestoreRun) -> RestoreRun:
         """Return both runs as one: the same archive restored in two steps."""
@@ -58,6 +66,7 @@ class RestoreRun:
             warnings=self.warnings + later.warnings,
             seconds=self.seconds + later.seconds,
             errors_not_kept=self.errors_not_kept + later.errors_not_kept,
+            errors_counted=self.errors_counted + later.errors_counted,
         )
 
 
@@ -130,36 +139,30 @@ async def restore_archive(
     ``section`` restores that section of the archive alone.
     """
     left_out = list(deferred_entries(entries) if deferred is None else deferred)
-    started = monotonic()
-    log = ToolLog("pg_restore", redactor, on_log)
-    arguments = [
-        client.tool("pg_restore"),
-        "--no-password",
-        "--verbose",
-        f"--jobs={max(1, jobs)}",
-        "--dbname=service=fsbackup",
-    ]
-    if no_owner:
-        arguments.append("--no-owner")
-    if data_only:
-        arguments.append("--data-only")
-    if section is not None:
-        arguments.append(f"--section={section}")
+    options = ["--verbose", f"--jobs={max(1, jobs)}"]
+    options += ["--no-owner"] if no_owner else []
+    options += ["--data-only"] if data_only else []
+    options += [f"--section={section}"] if section is not None else []
     if left_out:
         ids = {entry.dump_id for entry in left_out}
         list_file = write_restore_list(work / "restore-without-deferred.list", entries, ids)
-        arguments.append(f"--use-list={list_file}")
-    command = Command((*arguments, str(archive)), env={**client.env, **environment})
-    completed = await run(
-        command,
-        report=report,
-        redactor=redactor,
-        check=False,
-        on_stderr_line=log.add,
-        on_started=on_started,
+        options.append(f"--use-list={list_file}")
+    log = ToolLog("pg_restore", redactor, on_log)
+    completed = await _pg_restore(
+        client, environment, archive, options, log, report, redactor, on_started
     )
-    finished = any("errors ignored on restore" in warning for warning in log.warnings)
-    if completed.exit_status != 0 and not finished:
+    return replace(
+        _ended(completed, log),
+        no_owner=no_owner,
+        no_owner_reason=no_owner_reason,
+        deferred=tuple(left_out),
+        jobs=max(1, jobs),
+    )
+
+
+def _ended(completed: Completed, log: ToolLog) -> RestoreRun:
+    """Return how pg_restore went through to its end; raises when it broke off."""
+    if completed.exit_status != 0 and log.errors_ignored is None:
         error = failure(completed)
         if isinstance(error, ToolFailed):
             raise explain_failure(error, log, what="RESTORE BROKE OFF")
@@ -168,11 +171,70 @@ async def restore_archive(
         completed.exit_status,
         tuple(log.errors),
         tuple(log.warnings),
-        monotonic() - started,
-        no_owner,
-        no_owner_reason,
-        log.dropped,
-        tuple(left_out),
+        completed.seconds,
+        errors_not_kept=log.dropped,
+        errors_counted=log.errors_ignored or 0,
+    )
+
+
+async def try_entry(
+    client: ClientTools,
+    environment: Mapping[str, str],
+    archive: Path,
+    entry: TocEntry,
+    *,
+    undo: TocEntry | None = None,
+    work: Path,
+    no_owner: bool = False,
+    report: Report | None = None,
+    redactor: Redactor | None = None,
+) -> str | None:
+    """Restore one entry alone, in one transaction; returns its error, None when there was none.
+
+    What fails changes nothing. With ``undo``, an entry whose object is there already, nothing is
+    changed either way: its failure takes all back. Without it, only for an entry whose object is
+    not there at all: anything else might come twice.
+    """
+    list_file = work / "restore-one-entry.list"
+    steps = [entry] if undo is None else [entry, undo]
+    options = [
+        "--verbose",  # else it does not name the entry that an error is about
+        "--single-transaction",
+        "--exit-on-error",
+        f"--use-list={write_restore_list(list_file, steps, ())}",
+        *(["--no-owner"] if no_owner else []),
+    ]
+    log = ToolLog("pg_restore", redactor)
+    try:
+        completed = await _pg_restore(client, environment, archive, options, log, report, redactor)
+    finally:
+        list_file.unlink(missing_ok=True)
+    if completed.exit_status == 0:
+        return None
+    reason = log.reason()
+    return None if undo is not None and split_entry(reason)[1] == undo.dump_id else reason
+
+
+async def _pg_restore(
+    client: ClientTools,
+    environment: Mapping[str, str],
+    archive: Path,
+    options: Sequence[str],
+    log: ToolLog,
+    report: Report | None,
+    redactor: Redactor | None,
+    on_started: Callable[[RunningChild], None] | None = None,
+) -> Completed:
+    """Run pg_restore into the environment's database and return how it ended, whichever way."""
+    program = client.tool("pg_restore")
+    argv = (program, "--no-password", "--dbname=service=fsbackup", *options, str(archive))
+    return await run(
+        Command(argv, env={**client.env, **environment}),
+        report=report,
+        redactor=redactor,
+        check=False,
+        on_stderr_line=log.add,
+        on_started=on_started,
     )
 
 
@@ -199,6 +261,7 @@ async def restore_plain(
     *,
     scan: PlainScan,
     work: Path,
+    fed: PositionFile | None = None,
     report: Report | None = None,
     redactor: Redactor | None = None,
     on_started: Callable[[RunningChild], None] | None = None,
@@ -206,38 +269,23 @@ async def restore_plain(
 ) -> RestoreRun:
     """Fill the database from a plain dump; ``scan`` is what ``scan_for_restore`` found in it.
 
-    ``work`` takes small temporary files.
+    ``work`` takes small temporary files; ``fed`` tells how much of the text psql was given.
 
     The text comes to psql from fsbackup's own decompressor, whose exit status counts as much as
     psql's, without the parts of ``deferred_entries``. psql stops at the first error; it is
     asked for one transaction, but a dump with large objects commits in its midst.
     """
     left_out = deferred_entries(scan.entries)
-    skip = [f"{part.start}:{part.stop}" for part in scan.ranges_of(left_out)]
     check_harmless(dump, scan)
     started = monotonic()
     log = ToolLog("psql", redactor, on_log)
-    loader = Command(
-        (
-            client.tool("psql"),
-            "--no-psqlrc",
-            "--no-password",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--single-transaction",
-            "--output=/dev/null",
-            "--dbname=service=fsbackup",
-            "--file=-",
-        ),
-        env={**client.env, **environment},
-    )
+    arguments = [str(dump), *([fed.option] if fed is not None else [])]
+    arguments += [f"{part.start}:{part.stop}" for part in scan.ranges_of(left_out)]
+    feeder = own_program("fsbackup_tui.engines.compression", *arguments, work=work)
     try:
-        with own_program("fsbackup_tui.engines.compression", str(dump), *skip, work=work) as (
-            argv,
-            variables,
-        ):
+        with feeder as (argv, variables):
             await run_pipeline(
-                (Command(argv, env=variables), loader),
+                (Command(argv, env=variables), _loader(client, environment)),
                 report=report,
                 redactor=redactor,
                 on_stderr_line=log.add,
@@ -253,3 +301,19 @@ async def restore_plain(
         deferred=tuple(left_out),
         rows=scan.rows,
     )
+
+
+def _loader(client: ClientTools, environment: Mapping[str, str]) -> Command:
+    """Return the psql that loads what it reads, all of it or nothing."""
+    argv = (
+        client.tool("psql"),
+        "--no-psqlrc",
+        "--no-password",
+        "--quiet",
+        "--set=ON_ERROR_STOP=1",
+        "--single-transaction",
+        "--output=/dev/null",
+        "--dbname=service=fsbackup",
+        "--file=-",
+    )
+    return Command(argv, env={**client.env, **environment})

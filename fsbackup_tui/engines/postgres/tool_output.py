@@ -28,6 +28,18 @@ _MESSAGE = re.compile(
     r"(?P<kind>error|warning|fatal|hint|detail)?:?\s*(?P<text>.*)",
     re.IGNORECASE,
 )
+# pg_restore's last word, said by its leader when all other processes have ended.
+_IGNORED = re.compile(r"errors ignored on restore: (\d+)")
+# A function's name brings parentheses of its own; in odder names some of it may be left behind.
+_ENTRY = re.compile(r" ?\(from TOC entry (?P<dump>\d+);(?:(?:[^()]|\([^()]*\))*|[^)]*)\)")
+
+
+def split_entry(error: str) -> tuple[str, int]:
+    """Return an error of pg_restore without the entry it names, and that entry's dump id or 0."""
+    match = _ENTRY.search(error)
+    if match is None:
+        return error.strip(), 0
+    return f"{error[: match.start()]}{error[match.end() :]}".strip(), int(match["dump"])
 
 
 @dataclass(slots=True)
@@ -46,7 +58,8 @@ class Message:
 class ToolLog:
     """Collects a tool's errors and warnings out of its (verbose) log, within bounds.
 
-    ``on_line`` gets every line, redacted.
+    ``on_line`` gets every line, redacted. ``errors_ignored`` is how many errors pg_restore says
+    it passed over, None where it did not say so.
     """
 
     def __init__(
@@ -58,6 +71,7 @@ class ToolLog:
         self.tool = tool
         self.messages: list[Message] = []
         self.dropped = 0
+        self.errors_ignored: int | None = None
         self._redactor = redactor or Redactor()
         self._on_line = on_line
         self._open: Message | None = None
@@ -72,6 +86,8 @@ class ToolLog:
         if match is None:
             self._continue(line)
             return
+        if ignored := _IGNORED.match(match["text"]):
+            self.errors_ignored = int(ignored[1])
         kind = (match["kind"] or "").lower()
         if kind in {"error", "warning", "fatal"}:
             self._begin("warning" if kind == "warning" else "error", match["text"])

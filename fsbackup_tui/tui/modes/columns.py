@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
+from rich.cells import cell_len
+
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
@@ -17,7 +19,7 @@ from fsbackup_tui.operations.wording import (
     when_text,
 )
 from fsbackup_tui.tui.data import JobRow
-from fsbackup_tui.tui.lines import Line, Piece, Role, line, pad, printable
+from fsbackup_tui.tui.lines import Line, Piece, Role, clip, line, pad, printable
 
 MINUS = "\u2212"
 
@@ -42,7 +44,7 @@ POINT_COLUMNS = (
     Column("plan", "PLAN", 13),
     Column("size", "SIZE", 8, right=True, from_width=100),
     Column("rows", "ROWS", 12, right=True, from_width=120),
-    Column("parts", "PARTS", 20, from_width=140),
+    Column("parts", "PARTS", 20, from_width=160),
     Column("note", "NOTE", 0, from_width=100),
 )
 JOB_COLUMNS = (
@@ -81,8 +83,16 @@ def _row(
         text, role = cells[column.key]
         if position:
             pieces.append(Piece(" " * _GAP))
-        pieces.append(Piece(pad(printable(text), room, right=column.right), role))
+        pieces.extend(_padded(printable(text), room, role, right=column.right))
     return tuple(pieces)
+
+
+def _padded(text: str, room: int, role: Role, *, right: bool) -> list[Piece]:
+    """Return the text in its role and plain blanks beside it: a look may have a background."""
+    shown = clip(text, room)
+    blank = Piece(" " * (room - cell_len(shown)))
+    pieces = [blank, Piece(shown, role)] if right else [Piece(shown, role), blank]
+    return [piece for piece in pieces if piece.text]
 
 
 def trust_shown(point: PointSummary) -> tuple[str, Role]:

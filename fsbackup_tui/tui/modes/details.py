@@ -9,10 +9,12 @@ from datetime import datetime, tzinfo
 from rich.cells import cell_len
 
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
+from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
 from fsbackup_tui.tui.data import PointDetails
-from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, printable, width_of, wrapped
+from fsbackup_tui.tui.lines import Line, Role, line, pad, printable, width_of, wrapped
 from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
+from fsbackup_tui.tui.problems import problem_lines
 
 _LABEL = 11
 
@@ -21,7 +23,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
     """Return everything known of a point: state, commands, parts, tables, in this order."""
     return [
         *summary_lines(details.summary, width, now=now, zone=zone),
-        *_problem(details, width),
+        *_problem(details, width, now, zone),
         *_commands(details, width),
         *_captured(details, width, now, zone),
         *_parts(details.manifest, width),
@@ -43,7 +45,8 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         job = check.job.rpartition("-")[2]
         text = f"{name:<9}{outcome}, {at}, {duration_text(check.seconds)}, job {job}"
         lines.extend(_facts("", text, width, "text" if check.ok else "bad"))
-    if not point.levels and not point.running and point.bytes:
+    unsound = point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
+    if not point.levels and not point.running and not unsound and point.bytes:
         lines.append(_fact("", "never verified: v does", "warn"))
     for reason in point.suspect:
         lines.extend(_facts("Suspect", reason, width, "bad"))
@@ -77,17 +80,12 @@ def _title(text: str) -> list[Line]:
     return [line(), line(" ", (text, "heading"))]
 
 
-def _problem(details: PointDetails, width: int) -> Iterator[Line]:
+def _problem(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> Iterator[Line]:
     problem = details.problem
     if problem is None:
         return
     yield line()
-    for row in wrapped(problem.what, width - 2, "bad"):
-        yield line(" ", *row)
-    for label, text in (("Why", problem.why), ("Next", problem.fix)):
-        if text:
-            for row in labelled(label, text, width - 2):
-                yield line(" ", *row)
+    yield from problem_lines(problem, width, now=now, zone=zone)
 
 
 def _commands(details: PointDetails, width: int) -> Iterator[Line]:

@@ -17,7 +17,7 @@ from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.tui.asking import ask_backup, ask_verify
 from fsbackup_tui.tui.data import ORDERS, Overview, PointQuery
 from fsbackup_tui.tui.frame import FrameScreen
-from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes.columns import POINT_COLUMNS, heading, note_of, point_row
 from fsbackup_tui.tui.modes.details import summary_lines
@@ -39,7 +39,7 @@ class InventoryScreen(FrameScreen):
     CSS_PATH: ClassVar[Path] = Path(__file__).with_suffix(".tcss")
     BINDINGS: ClassVar[list[BindingType]] = bindings("inventory")
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("inventory", "list", "general")
-    FOOT: ClassVar[tuple[str, ...]] = (
+    FOOT: ClassVar[tuple[Shown, ...]] = (
         "open", "back-up", "verify", "filter", "sort", "copy", "help", "quit",
     )  # fmt: skip
     MODE: ClassVar[str] = "inventory"
@@ -49,6 +49,25 @@ class InventoryScreen(FrameScreen):
         self._query = PointQuery()
         self._counted_once = False
         self._again = False
+
+    def foot(self) -> Sequence[Shown]:
+        """Return the keys at the bottom: those of a point only where there is one."""
+        if self.has_class("-filtering"):
+            # The field takes letters: "?" and "q" are text there.
+            return (("Enter", "keep"), ("Esc", "show all"))
+        if self.table.count:
+            return self.FOOT
+        if self._query.text:
+            return ("filter", "back", "help", "quit")
+        if not self.site_app.checked or "inventory" in self.site_app.overview.blocked:
+            return ("palette", "help", "quit")
+        return ("back-up", "palette", "help", "quit")
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return which keys the help tells of; without a site those of a point are none."""
+        if self.table.count == 0 and "inventory" in self.site_app.overview.blocked:
+            return ("text", "general")
+        return self.CONTEXTS
 
     def body(self) -> Iterator[Widget]:
         """Compose heading, table and the filter's input."""
@@ -174,6 +193,7 @@ class InventoryScreen(FrameScreen):
                 self.focus_body()
         if empty:
             self.query_one("#nothing", TextView).show(self._nothing())
+        self.paint_foot()
         point = table.current()
         self.query_one("#note", LineWidget).show(line("   ", note_of(point) if point else ""))
         self._paint_beside(point)
@@ -206,7 +226,9 @@ class InventoryScreen(FrameScreen):
             text = f"No point has “{self._query.text}” in it. Esc shows all."
             return [line("   ", (text, "warn"))]
         if "inventory" in self.site_app.overview.blocked:
-            return problem_page(self.site_app.overview.blocked["inventory"], self.size.width)
+            app, width = self.site_app, self.size.width
+            blocked = app.overview.blocked["inventory"]
+            return problem_page(blocked, width, now=app.now(), zone=app.overview.zone)
         if not self._counted_once or not self.site_app.checked:
             return [line("   ", ("reading the inventory…", "muted"))]
         if self.site_app.overview.running:
@@ -242,17 +264,29 @@ class InventoryScreen(FrameScreen):
 
     def action_sort(self) -> None:
         """Go to the next order."""
+        if not self._any("Sort"):
+            return
         following = ORDERS[(ORDERS.index(self._query.order) + 1) % len(ORDERS)]
         self._change(PointQuery(self._query.text, following))
         self.say(f"Order: {following}")
 
     def action_filter(self) -> None:
         """Open the filter's line."""
+        if not self._any("Filter"):
+            return
         self.add_class("-filtering")
         box = self.query_one("#filter", Input)
         box.value = self._query.text
         box.focus(scroll_visible=False)
-        self.say("Enter keeps the filter, Esc shows all again", stays=True)
+        self.say("Only points with this text are shown", stays=True)
+        self.paint_foot()
+
+    def _any(self, what: str) -> bool:
+        """Return whether there are points, shown or filtered away; where not, say so."""
+        found = self.table.count > 0 or bool(self._query.text)
+        if not found:
+            self.say(f"{what}: there is no point yet", "warn")
+        return found
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while the text is typed."""
@@ -264,6 +298,7 @@ class InventoryScreen(FrameScreen):
         self.say("")
         self.remove_class("-filtering")
         self.focus_body()
+        self.paint_foot()
 
     def _change(self, query: PointQuery) -> None:
         self._query = query
@@ -278,6 +313,7 @@ class InventoryScreen(FrameScreen):
         if self._query.text:
             self._change(PointQuery("", self._query.order))
         self.focus_body()
+        self.paint_foot()
 
     def action_copy(self) -> None:
         """Copy the restore commands of the point under the cursor."""

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from fsbackup_tui.tui.asking import ask_cancel
 from fsbackup_tui.tui.data import JobRow, JobView, JobWatch, SiteData
 from fsbackup_tui.tui.frame import FrameScreen
-from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, line, spread
 from fsbackup_tui.tui.modes import live
 from fsbackup_tui.tui.widgets.line_list import TextView
@@ -25,7 +25,7 @@ class JobScreen(FrameScreen):
     CSS_PATH: ClassVar[Path] = Path(__file__).with_suffix(".tcss")
     BINDINGS: ClassVar[list[BindingType]] = bindings("job")
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("job", "text", "general")
-    FOOT: ClassVar[tuple[str, ...]] = (
+    FOOT: ClassVar[tuple[Shown, ...]] = (
         "back", "job-view", "job-cancel", "job-copy", "job-show", "help", "quit",
     )  # fmt: skip
     MODE: ClassVar[str] = "jobs"
@@ -35,7 +35,8 @@ class JobScreen(FrameScreen):
         super().__init__()
         self._view = JobView(row=job)
         self._watch: JobWatch | None = None
-        self._which: live.View = "tables"
+        self._views = live.views_of(job)
+        self._which: live.View = self._views[0]
 
     def body(self) -> Iterator[Widget]:
         """Compose the lines of numbers and the text below."""
@@ -86,8 +87,8 @@ class JobScreen(FrameScreen):
             numbers += [live.progress_line(view, width), live.numbers_line(view, now, width)]
             numbers.append(live.active_line(view))
         self._show("#numbers", numbers)
-        self._show("#outcome", live.outcome_lines(view, width)[:12])
-        self._show("#views", [spread(self._views(), self._warned(), width)])
+        self._show("#outcome", live.outcome_lines(view, width, now=now, zone=zone)[:12])
+        self._show("#views", [spread(self._tabs(), self._warned(), width)])
         text = self.query_one("#text", TextView)
         follow = self._which == "log" and text.at_end
         text.show(live.view_lines(view, self._which, width))
@@ -117,13 +118,13 @@ class JobScreen(FrameScreen):
             widget.styles.height = len(lines)
         widget.show(*lines)
 
-    def _views(self) -> Line:
+    def _tabs(self) -> Line:
         names = {"tables": "Tables", "log": "Log", "commands": "Commands"}
         return line(
             " ",
             *(
                 (f" {names[view]} ", "bar" if view == self._which else "muted")
-                for view in live.VIEWS
+                for view in self._views
             ),
         )
 
@@ -134,7 +135,7 @@ class JobScreen(FrameScreen):
 
     def action_next_view(self) -> None:
         """Show the next of tables, log, commands."""
-        which = live.VIEWS[(live.VIEWS.index(self._which) + 1) % len(live.VIEWS)]
+        which = self._views[(self._views.index(self._which) + 1) % len(self._views)]
         self._which = which
         text = self.query_one("#text", TextView)
         text.action_first()

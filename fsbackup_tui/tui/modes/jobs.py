@@ -11,13 +11,16 @@ from textual.widget import Widget
 from fsbackup_tui.tui.asking import ask_backup, ask_cancel
 from fsbackup_tui.tui.data import JobRow, Overview
 from fsbackup_tui.tui.frame import FrameScreen
-from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes.columns import JOB_COLUMNS, heading, job_row
 from fsbackup_tui.tui.modes.job import JobScreen
-from fsbackup_tui.tui.texts import problem_lines, problem_page
+from fsbackup_tui.tui.problems import problem_lines
+from fsbackup_tui.tui.texts import problem_page
 from fsbackup_tui.tui.widgets.line_list import LineList, LineTexts
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
+
+_FOOT_WITHOUT_JOBS: Sequence[Shown] = ("jobs-back-up", "palette", "help", "quit")
 
 
 class JobList(LineTexts, inherit_bindings=True):
@@ -29,7 +32,7 @@ class JobsScreen(FrameScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("jobs")
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("jobs", "list", "general")
-    FOOT: ClassVar[tuple[str, ...]] = (
+    FOOT: ClassVar[tuple[Shown, ...]] = (
         "open", "jobs-back-up", "jobs-cancel", "jobs-copy", "help", "quit",
     )  # fmt: skip
     MODE: ClassVar[str] = "jobs"
@@ -38,6 +41,16 @@ class JobsScreen(FrameScreen):
     def __init__(self) -> None:
         super().__init__()
         self._jobs: Sequence[JobRow] | None = None
+
+    def foot(self) -> Sequence[Shown]:
+        """Return the keys at the bottom: those of a job only where there is one."""
+        if self._jobs:
+            return self.FOOT
+        return ("palette", "help", "quit") if self._jobs is None else _FOOT_WITHOUT_JOBS
+
+    def contexts(self) -> tuple[Context, ...]:
+        """Return which keys the help tells of; without a site those of a job are none."""
+        return self.CONTEXTS if self._jobs is not None else ("general",)
 
     def body(self) -> Iterator[Widget]:
         """Compose heading and list."""
@@ -94,7 +107,7 @@ class JobsScreen(FrameScreen):
         now, zone = app.now(), app.overview.zone
         jobs = self._jobs
         titles = heading(JOB_COLUMNS, width)
-        self.query_one("#heading", LineWidget).show(titles)
+        self.query_one("#heading", LineWidget).show(titles if jobs else line())
         position = f"{listing.cursor + 1}/{len(jobs)} " if jobs else ""
         self.corner(line((position, "accent")))
         if jobs:
@@ -103,7 +116,7 @@ class JobsScreen(FrameScreen):
                 for index, job in enumerate(jobs)
             ]
         elif jobs is None and "jobs" in app.overview.blocked:
-            rows = problem_page(app.overview.blocked["jobs"], width)
+            rows = problem_page(app.overview.blocked["jobs"], width, now=now, zone=zone)
         elif jobs is None:
             rows = [line("   ", ("reading the jobs…", "muted"))]
         else:
@@ -111,15 +124,20 @@ class JobsScreen(FrameScreen):
                 line(),
                 line("   ", ("No job has run here yet.", "warn"), "  b backs up now."),
             ]
-        listing.show(rows)
+        listing.show(rows, cursor=bool(jobs))
         self._paint_note()
+        self.paint_foot()
 
     def _paint_note(self) -> None:
         """Tell what, why and next of a failed job below the list, so far as there is room."""
-        job, width = self.current(), self.size.width
+        app, job, width = self.site_app, self.current(), self.size.width
+        now, zone = app.now(), app.overview.zone
         rows: list[Line] = []
         if job is not None and job.problem is not None:
-            rows = [line("  ", *row) for row in problem_lines(job.problem, width - 2)]
+            rows = [
+                line("  ", *row)
+                for row in problem_lines(job.problem, width - 2, now=now, zone=zone)
+            ]
         elif job is not None and job.what:
             rows = [line("   ", (job.what, "bad"))]
         note = self.query_one("#note", LineWidget)

@@ -7,12 +7,14 @@ from datetime import datetime, tzinfo
 from typing import Literal
 
 from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
-from fsbackup_tui.tui.data import JobView, StageView, TableView
+from fsbackup_tui.tui.data import JobRow, JobView, StageView, TableView
 from fsbackup_tui.tui.lines import Line, Part, Role, labelled, line, pad, wrap, wrapped
 from fsbackup_tui.tui.modes.columns import percent_text, state_role, took
+from fsbackup_tui.tui.problems import problem_lines
 
 View = Literal["tables", "log", "commands"]
-VIEWS: tuple[View, ...] = ("tables", "log", "commands")
+# What an operation tells of single tables; others have nothing to tell of them.
+_TABLES_OF = {"backup": "finished", "restore": "restored"}
 _BAR_CELLS = 28
 _WIDEST_BAR = 60
 _STAGES: dict[str, tuple[str, Role]] = {
@@ -24,6 +26,11 @@ _STAGES: dict[str, tuple[str, Role]] = {
     "lost": ("LOST", "bad"),
 }
 _NARROW = 78
+
+
+def views_of(row: JobRow) -> tuple[View, ...]:
+    """Return the views there are of a job, the first to be shown first."""
+    return ("tables", "log", "commands") if row.operation in _TABLES_OF else ("log", "commands")
 
 
 def title_line(view: JobView, *, now: datetime, zone: tzinfo) -> Line:
@@ -112,15 +119,12 @@ def active_line(view: JobView) -> Line:
     return line(("  now ", "muted"), ", ".join(view.active))
 
 
-def outcome_lines(view: JobView, width: int) -> list[Line]:
+def outcome_lines(view: JobView, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:
     """Return how a job ended: what failed, why, what next, and where its output lies."""
     problem = view.problem
     lines: list[Line] = []
     if problem is not None:
-        lines.extend(line(" ", *row) for row in wrapped(problem.what, width - 2, "bad"))
-        for label, text in (("Why", problem.why), ("Next", problem.fix)):
-            if text:
-                lines.extend(line(" ", *row) for row in labelled(label, text, width - 2))
+        lines.extend(problem_lines(problem, width, now=now, zone=zone))
         if view.output_log:
             lines.extend(line(" ", *row) for row in labelled("Log", view.output_log, width - 2))
     elif view.row.state == "ok":
@@ -160,7 +164,9 @@ def _tables(view: JobView, width: int) -> Iterator[Line]:
     for table in newest:
         yield _table(table, name_width)
     if not view.tables:
-        yield line("   ", ("no table finished yet", "muted"))
+        done = _TABLES_OF.get(view.row.operation, "finished")
+        words = f"no table {done} yet" if view.row.state == "running" else f"no table was {done}"
+        yield line("   ", (words, "muted"))
     for warning in view.warnings:
         yield from wrapped(f"   WARN  {warning}", width, "warn", indent="         ")
 
@@ -180,11 +186,15 @@ def _table(table: TableView, name_width: int) -> Line:
     return line("   ", pad(name[0].text if name else "", name_width), "  ", "  ".join(numbers))
 
 
+def _yet(view: JobView) -> str:
+    return " yet" if view.row.state == "running" else ""
+
+
 def _log(view: JobView, width: int) -> Iterator[Line]:
     if view.log_skipped:
         yield line("   ", (f"{count_text(view.log_skipped)} lines skipped", "muted"))
     if not view.log:
-        yield line("   ", ("nothing logged yet", "muted"))
+        yield line("   ", (f"nothing logged{_yet(view)}", "muted"))
     for text in view.log:
         role: Role = "warn" if text.startswith("WARN") else "text"
         for part in wrap(text, max(20, width - 4), indent="  "):
@@ -193,7 +203,7 @@ def _log(view: JobView, width: int) -> Iterator[Line]:
 
 def _commands(view: JobView, width: int) -> Iterator[Line]:
     if not view.commands:
-        yield line("   ", ("no command was run yet", "muted"))
+        yield line("   ", (f"no command was run{_yet(view)}", "muted"))
     for command in view.commands:
         for part in wrap(command, max(20, width - 4), indent="  "):
             yield line("   ", part)

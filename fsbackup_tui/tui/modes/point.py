@@ -12,7 +12,7 @@ from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.tui.asking import ask_verify
 from fsbackup_tui.tui.data import Overview, PointDetails
 from fsbackup_tui.tui.frame import FrameScreen
-from fsbackup_tui.tui.keys import Context, bindings
+from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.modes.details import details_lines, stock_commands, summary_lines
 from fsbackup_tui.tui.widgets.line_list import TextView
 
@@ -22,7 +22,7 @@ class PointScreen(FrameScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("point")
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("point", "text", "general")
-    FOOT: ClassVar[tuple[str, ...]] = (
+    FOOT: ClassVar[tuple[Shown, ...]] = (
         "back", "point-verify", "point-copy", "point-show", "help", "quit",
     )  # fmt: skip
     MODE: ClassVar[str] = "inventory"

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from fsbackup_tui.domain.health import Tone, site_head
 from fsbackup_tui.tui.data import Overview
-from fsbackup_tui.tui.keys import shown_key, word_of
+from fsbackup_tui.tui.keys import Shown, shown_key, word_of
 from fsbackup_tui.tui.lines import Line, Part, Role, clip_left, fit, line, spread, width_of
 
 MODES: tuple[tuple[str, str, str], ...] = (
@@ -45,14 +45,14 @@ def tabs_line(overview: Overview, mode: str, remapped: Mapping[str, str], width:
         here = name == mode
         text = f" {shown_key(key_id, remapped)} {title} "
         left.append((text, "bar" if here else "muted"))
-    right = _counts(overview)
+    right = _counts(overview, shown_key("alerts", remapped))
     room = width - width_of(line(*left)) - width_of(right) - 4
     if overview.config and room >= 16:
         left.append(("  " + clip_left(overview.config, room), "muted"))
     return spread(line(*left), right, width)
 
 
-def _counts(overview: Overview) -> Line:
+def _counts(overview: Overview, key: str) -> Line:
     jobs, alerts = len(overview.running), len(overview.alerts)
     severe = any(alert.severe for alert in overview.alerts)
     pieces: list[Part] = []
@@ -62,15 +62,19 @@ def _counts(overview: Overview) -> Line:
         pieces.append("  ")
         words = f"{alerts} alert{'s' if alerts != 1 else ''}"
         pieces.append((words, "bad" if severe else "warn"))
+        pieces.append((f" ({key})", "muted"))
     return line(*pieces, " ")
 
 
-def keys_line(identifiers: Sequence[str], remapped: Mapping[str, str], width: int) -> Line:
+def keys_line(shown: Sequence[Shown], remapped: Mapping[str, str], width: int) -> Line:
     """Return the keys of the context; what does not fit is left out whole, but never ``?``/``q``.
 
-    The last two identifiers are taken to be help and quit.
+    The last two are taken to be help and quit.
     """
-    parts = [(shown_key(name, remapped), word_of(name)) for name in identifiers]
+    parts = [
+        (shown_key(item, remapped), word_of(item)) if isinstance(item, str) else item
+        for item in shown
+    ]
     sizes = [cell_len(key) + 1 + cell_len(word) + 2 for key, word in parts]
     keep = list(range(len(parts)))
     while len(keep) > 2 and sum(sizes[index] for index in keep) - 1 > width:

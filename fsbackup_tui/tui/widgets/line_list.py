@@ -106,8 +106,10 @@ class LineList(ScrollView, can_focus=True, inherit_bindings=False):
         if len(self._painted) > 4 * max(1, self.size.height):
             self._painted.clear()
         self._painted[index] = shown
-        marked = index == self._cursor and self.has_focus_within
-        return to_strip(shown, width, palette, "cursor" if marked else None)
+        return to_strip(shown, width, palette, "cursor" if self._is_marked(index) else None)
+
+    def _is_marked(self, index: int) -> bool:
+        return index == self._cursor and self.has_focus_within
 
     def on_focus(self) -> None:
         """Show the cursor."""
@@ -152,19 +154,29 @@ class LineTexts(LineList, inherit_bindings=False):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._lines: Sequence[Line] = ()
+        self._shows_cursor = True
 
     @property
     def lines(self) -> Sequence[Line]:
         """The lines as last given."""
         return self._lines
 
+    def _is_marked(self, index: int) -> bool:
+        return self._shows_cursor and super()._is_marked(index)
+
     def row(self, index: int, width: int) -> Line:
         """Return the line."""
         return self._lines[index] if index < len(self._lines) else ()
 
-    def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines; those that stay the same are not painted again."""
+    def show(self, lines: Sequence[Line], *, cursor: bool = True) -> None:
+        """Show these lines; those that stay the same are not painted again.
+
+        Without ``cursor`` they are a message, of which none can be chosen.
+        """
         self._lines = lines
+        if cursor != self._shows_cursor:
+            self._shows_cursor = cursor
+            self.refresh()
         self.set_count(len(lines))
         self.repaint()
 
@@ -174,6 +186,23 @@ class TextView(LineTexts, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("text")
 
+    class Scrolled(Message):
+        """There are ``below`` lines under the window, other than before."""
+
+        def __init__(self, below: int) -> None:
+            super().__init__()
+            self.below = below
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._below = 0
+
+    def _tell_below(self) -> None:
+        below = max(0, self._count - self._cursor - self.size.height) if self.size.height else 0
+        if below != self._below:
+            self._below = below
+            self.post_message(self.Scrolled(below))
+
     def move_to(self, index: int) -> None:
         """Scroll so that the row is the first in the window, or to the end."""
         last_top = max(0, self._count - max(1, self.size.height))
@@ -181,6 +210,7 @@ class TextView(LineTexts, inherit_bindings=False):
         self._cursor = top
         if self.scroll_offset.y != top:
             self.scroll_to(y=top, animate=False, force=True)
+        self._tell_below()
 
     @property
     def at_end(self) -> bool:

@@ -162,6 +162,22 @@ def test_attach_tells_of_a_past_job_what_its_own_command_told(
     assert json.loads(run("attach", "last", "--json").stdout) == VERIFIED
 
 
+def test_attach_to_a_verification_that_found_damage_says_what_to_do(
+    run: Callable[..., Ran], state: Path
+) -> None:
+    problem = {"part": "db", "artifact": "database.dump", "table": None}
+    problems = [{**problem, "what": what, "fix": "Restore another."} for what in ("cut", "long")]
+    request = VerifyRequest(point="20261122T010000Z-daily-k3f9")
+    result = {**VERIFIED, "ok": False, "trust": "damaged", "problems": problems}
+    write_past_job(state, "20261122T020000Z-verify-aaaa", request=request, result=result)
+    lines = run("attach", "last").stdout.splitlines()
+    assert lines[-3:] == [
+        "  db/database.dump: cut",
+        "  db/database.dump: long",
+        "Next  Restore another.",
+    ]
+
+
 def test_an_ended_job_is_not_left_half_way(
     run: Callable[..., Ran], loaded: LoadedConfig, state: Path
 ) -> None:

@@ -34,6 +34,14 @@ def test_a_label_in_a_line_indents_what_follows() -> None:
     ]
 
 
+def test_a_row_of_fields_is_broken_between_them() -> None:
+    row = "db1.example.com:5432  primary  as the_application  PostgreSQL 17.10  system 730123456789"
+    assert wrap_text(row, first="  ") == [
+        "  db1.example.com:5432  primary  as the_application  PostgreSQL 17.10",
+        "  system 730123456789",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "command"),
     [

@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Path:
         (["latest", "--beside", ""], "NO NAME: a database needs one."),
         (["nonsense", "--beside", "x" * 64], "NAME TOO LONG: "),
         (["latest", "--beside", "copy"], "WHICH PART? "),
-        (["latest", "--beside", "copy", "--part", "uploads"], "NO LATEST POINT: "),
+        (["latest", "--beside", "copy", "--part", "uploads"], "NO SUCH SOURCE: uploads"),
         (["latest", "--beside", "copy", "--jobs", "0"], "NOT UNDERSTOOD: argument --jobs: "),
     ],
 )

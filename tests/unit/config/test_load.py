@@ -165,7 +165,7 @@ def test_an_unreadable_file_names_its_owner(
     [
         (0o620, 0o700, "fsbackup.yaml: the file can be written by its group (mode 0620)"),
         (0o602, 0o700, "fsbackup.yaml: the file can be written by every user"),
-        (0o600, 0o770, "etc: the directory can be written by its group (mode 0770); chmod go-w"),
+        (0o600, 0o770, "etc: the directory can be written by its group (mode 0770)"),
         (0o600, 0o777, "etc: the directory can be written by every user"),
         (0o600, 0o1777, "move the configuration into a directory of its own"),
     ],
@@ -180,6 +180,9 @@ def test_a_configuration_that_others_could_write_is_refused(
         load_config(path, {})
     assert caught.value.what.startswith("CONFIG NOT TRUSTED:")
     assert words in str(caught.value)
+    remedies = ("chmod go-w ", "move the configuration ")
+    assert any(line.startswith(remedies) for line in caught.value.fix.splitlines())
+    assert not any(remedy in caught.value.why for remedy in remedies)
     assert caught.value.exit_code == 2
 
 

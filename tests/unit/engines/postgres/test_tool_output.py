@@ -14,7 +14,7 @@ from fsbackup_tui.domain.errors import (
     TableLocked,
 )
 from fsbackup_tui.domain.secret import Redactor, Secret
-from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
+from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure, split_entry
 from fsbackup_tui.engines.process import Completed, ToolFailed
 
 PARALLEL = """\
@@ -41,12 +41,27 @@ def test_errors_carry_their_entry_and_details() -> None:
     assert log.warnings[0].startswith("errors ignored on restore: 1")
 
 
+@pytest.mark.parametrize("name", ["t_id", "f(integer, text)", "we)ird", "a((b)c"])
+def test_an_error_is_told_apart_from_its_entry(name: str) -> None:
+    log = ToolLog("pg_restore")
+    log.add(f"pg_restore: from TOC entry 222; 1255 16390 FUNCTION {name} postgres")
+    log.add("pg_restore: error: could not execute query: ERROR:  no (such) thing")
+    text, number = split_entry(log.errors[0])
+    assert number == 222
+    assert text.startswith("could not execute query: ERROR:  no (such) thing")
+    if name in {"t_id", "f(integer, text)"}:
+        assert text.endswith("no (such) thing")
+    assert split_entry("something else") == ("something else", 0)
+
+
 def test_a_flood_of_errors_is_bounded_and_counted() -> None:
     log = ToolLog("pg_restore")
     for number in range(5000):
         log.add(f"pg_restore: error: number {number}")
     assert len(log.errors) + log.dropped == 5000
     assert len(log.errors) <= 200
+    log.add("pg_restore: warning: errors ignored on restore: 5000")
+    assert log.errors_ignored == 5000
 
 
 def test_no_secret_gets_through() -> None:

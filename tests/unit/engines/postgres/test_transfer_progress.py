@@ -128,6 +128,17 @@ def test_a_restore_weighs_rows_and_what_is_built_on_them() -> None:
     assert progress.done == total
 
 
+def test_a_foreign_key_weighs_by_its_own_table() -> None:
+    entries = [
+        TocEntry(1, 0, 0, "TABLE", "app", "users", "o"),
+        TocEntry(2, 0, 0, "TABLE", "app", "likes", "o"),
+        TocEntry(3, 0, 0, "FK CONSTRAINT", "app", "likes likes_user", "o", dependencies=(1, 2)),
+    ]
+    heavy = restore_items(entries, {"app.users": (10, 1), "app.likes": (1000, 1)})["3"]
+    light = restore_items(entries, {"app.users": (1000, 1), "app.likes": (10, 1)})["3"]
+    assert heavy.weight == pytest.approx(100 * light.weight)
+
+
 class Child:
     pid = 1
 
