@@ -212,6 +212,8 @@ def again_text(request: Request) -> str:
             command = f"fsbackup backup {getattr(request, 'plan', 'PLAN')}"
         case "verify":
             command = f"fsbackup verify {getattr(request, 'point', 'POINT')}"
+        case "verify-live":
+            command = f"fsbackup verify --live --source {getattr(request, 'source', 'SOURCE')}"
         case "restore":
             point, beside = getattr(request, "point", "POINT"), getattr(request, "beside", "NAME")
             return (

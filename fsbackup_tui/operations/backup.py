@@ -47,7 +47,7 @@ async def back_up(
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
-    last_good = _last_good_parts(context, repository, sources)
+    last_good = last_good_parts(context, repository, sources)
     writer = PointWriter.begin(
         repository,
         plan=request.plan,
@@ -105,7 +105,7 @@ async def _capture(
         phases[phase] = round(phases.get(phase, 0.0) + seconds, 3)
 
 
-def _last_good_parts(
+def last_good_parts(
     context: JobContext, repository: Repository, sources: Sequence[str]
 ) -> dict[str, PartManifest | None]:
     """Return each source's part in the newest point that is whole, sound and not suspect."""

@@ -19,7 +19,12 @@ from fsbackup_tui.domain.point import session_name
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.leftover_sessions import EndedSessions, end_sessions_named
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.requests import BackupRequest, Request, RestoreBesideRequest
+from fsbackup_tui.operations.requests import (
+    BackupRequest,
+    LiveHealthRequest,
+    Request,
+    RestoreBesideRequest,
+)
 from fsbackup_tui.operations.target import admin_address, source_address
 
 CONNECT_SECONDS = 5
@@ -37,6 +42,8 @@ def postgres_sources(request: Request, context: JobContext) -> frozenset[str]:
             names = request.sources or (plan.sources if plan is not None else ())
         case RestoreBesideRequest():
             names = (request.part,)
+        case LiveHealthRequest():
+            names = (request.source,)
         case _:
             names = ()
     return frozenset(name for name in names if isinstance(config.sources.get(name), PostgresSource))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fsbackup_tui.domain.anomaly import suspect_reasons
+from fsbackup_tui.domain.anomaly import losses_by_table, suspect_reasons
 from fsbackup_tui.domain.point import Artifact, Fingerprint, PartManifest, TableFacts
 from tests.support.points import part, table
 
@@ -158,3 +158,17 @@ def test_a_partitioned_table_is_compared_as_a_whole() -> None:
     assert judged(before, [_partitioned()]) == ("events 2000 to 0",)
     assert judged(before, before[:3]) == ("events 2000 to 1000",)
     assert judged(before, []) == ("events vanished (had 2000 rows)",)
+
+
+def test_each_loss_names_its_table_whole() -> None:
+    before = [table("videos", 5340), table("a", 70, schema="audit")]
+    losses = losses_by_table(part(tables=[table("videos", 40)]), part(tables=before))
+    assert losses == (
+        ("audit.a", "audit.a vanished (had 70 rows)"),
+        ("public.videos", "videos 5340 to 40"),
+    )
+    many = [table(f"t{number}", 10) for number in range(10)]
+    fewer = [table(f"t{number}", 6) for number in range(10)]
+    assert losses_by_table(part(tables=fewer), part(tables=many)) == (
+        (None, "all tables together 100 to 60 rows"),
+    )
