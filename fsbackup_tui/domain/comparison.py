@@ -131,9 +131,9 @@ def _by_content(table: TableFacts, found: Measured) -> TableProof:
     captured = table.fingerprint
     if captured is None:
         return _proof(table, found, "equal", "compared by its number of rows alone")
-    if found.fingerprint is None:
-        return _proof(table, found, "different", found.note or "its content can't be read")
-    if found.fingerprint.method != captured.method:
+    if found.fingerprint is None and found.note:
+        return _proof(table, found, "different", found.note)
+    if found.fingerprint is None or found.fingerprint.method != captured.method:
         note = f"its fingerprint was taken by {captured.method}, which is unknown here"
         return _proof(table, found, "unknown", note)
     same = found.fingerprint.value == captured.value

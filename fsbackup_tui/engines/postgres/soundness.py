@@ -90,18 +90,17 @@ async def _check_views(connection: Connection, paths: Sequence[str]) -> list[Pro
 
 # A foreign data wrapper may ask its server already when a view is planned.
 _VIEWS = """
-WITH RECURSIVE reads AS (
-    SELECT DISTINCT r.ev_class AS view, d.refobjid AS relation
+WITH RECURSIVE leads_to AS (
+    SELECT d.refobjid AS relation, r.ev_class AS reader
     FROM pg_rewrite AS r JOIN pg_class AS v ON v.oid = r.ev_class AND v.relkind = 'v'
     JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
          AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
+    UNION ALL
+    SELECT inhrelid, inhparent FROM pg_inherits
 ), far AS (
     SELECT c.oid AS relation FROM pg_class AS c WHERE c.relkind = 'f'
     UNION
-    SELECT coalesce(reads.view, i.inhparent) FROM far
-    LEFT JOIN reads ON reads.relation = far.relation
-    LEFT JOIN pg_inherits AS i ON i.inhrelid = far.relation
-    WHERE coalesce(reads.view, i.inhparent) IS NOT NULL
+    SELECT leads_to.reader FROM far JOIN leads_to ON leads_to.relation = far.relation
 )
 SELECT n.nspname::text, c.relname::text, c.oid IN (SELECT relation FROM far)
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
