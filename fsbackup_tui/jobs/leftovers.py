@@ -15,6 +15,7 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import CommandStarted, format_time
 from fsbackup_tui.domain.point import point_time, session_name
+from fsbackup_tui.engines.postgres.scratch_room import sweep_linked_rooms
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.journal import JournalTail, utc_now
 from fsbackup_tui.jobs.launch import job_names, jobs_directory
@@ -131,6 +132,7 @@ def prune_jobs(state: Path, *, now: datetime | None = None) -> list[str]:
 
 
 def _settle(job: Job) -> bool:
+    sweep_linked_rooms(job.directory / WORK)
     shutil.rmtree(job.directory / WORK, ignore_errors=True)
     with contextlib.suppress(OSError):
         (job.directory / RESERVE).unlink(missing_ok=True)

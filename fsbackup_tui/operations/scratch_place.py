@@ -6,24 +6,22 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
 from fsbackup_tui.domain.errors import PostgresError, ScratchUnavailable, SecretUnavailable
 from fsbackup_tui.domain.events import CommandStarted, Log
-from fsbackup_tui.domain.point import PartManifest, PostgresFacts, ServerIdentity
+from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.domain.proof import Blocker
 from fsbackup_tui.engines.postgres.accounting import Accounting
-from fsbackup_tui.engines.postgres.clients import ClientTools, find_clients
-from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
+from fsbackup_tui.engines.postgres.clients import find_clients
+from fsbackup_tui.engines.postgres.connection import connect, plain_errors
 from fsbackup_tui.engines.postgres.globals import Globals
-from fsbackup_tui.engines.postgres.guards import free_bytes, local_data_directory
-from fsbackup_tui.engines.postgres.inspect import read_identity
-from fsbackup_tui.engines.postgres.lacks import look_for_lacks, missing_locale, sort_accounting
+from fsbackup_tui.engines.postgres.guards import free_bytes
+from fsbackup_tui.engines.postgres.lacks import sort_accounting
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.engines.postgres.trial_roles import (
@@ -44,55 +42,28 @@ from fsbackup_tui.engines.postgres.trial_space import (
     SERVER_BYTES,
     check_limit,
     choose_data_place,
-    floor_bytes,
     needed_bytes,
-    no_space,
-    space_guards,
 )
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.engines.secrets import expands_to_nothing, read_secret
-from fsbackup_tui.operations.clients import client_for_restore
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.scratch_look import (
+    PlaceKind,
+    ScratchPlace,
+    look_at,
+    unavailable,
+)
 from fsbackup_tui.operations.target import admin_address
 
+__all__ = ["ScratchPlace", "ScratchWhere", "prepare_roles", "scratch_place", "sort_losses"]
+
 ScratchWhere = Literal["auto", "own", "server", "live"]
-PlaceKind = Literal["own", "server", "live"]
 
 ROOM_LINK = "scratch-room"
 """The name of a link, in a job's work directory, to the room in which its server's data lie."""
 
 _MOST_JOBS = 8
 _JOBS_ON_LIVE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class ScratchPlace:
-    """A server on which a trial restore may run, ready for it.
-
-    ``text`` is for people; ``address`` is the maintenance database, as a role that may create
-    databases; ``client`` restores the archive there. ``data_directory`` is None where it can't
-    be seen from here; ``disk`` is what the trial may fill it with (None: all but a reserve).
-    ``lacks`` was found before anything is restored; ``offline``: nothing in the server can
-    reach another host.
-    """
-
-    kind: PlaceKind
-    text: str
-    address: DatabaseAddress
-    identity: ServerIdentity
-    client: ClientTools
-    jobs: int
-    data_directory: Path | None
-    lacks: tuple[Blocker, ...]
-    start_seconds: float
-    disk: int | None = None
-    offline: bool = False
-
-    def space_guards(self) -> list[Coroutine[object, object, None]]:
-        """Return what watches the disk while the trial fills it, for ``guarded``."""
-        return space_guards(
-            self.data_directory, limit=self.disk, what=f"the trial restore on {self.text}"
-        )
 
 
 @asynccontextmanager
@@ -176,7 +147,7 @@ async def _own_place(
     context.report(CommandStarted(server.command, server.pid or 0))
     address = parse_database_url(server.url())
     version = f"{server.version_num // 10_000}.{server.version_num % 10_000}"
-    place = await _look_at(
+    place = await look_at(
         context,
         facts,
         address,
@@ -219,9 +190,9 @@ async def _configured_server(context: JobContext, facts: PostgresFacts) -> Scrat
         address = await _configured_address(context)
     except SecretUnavailable as error:
         fix = error.fix or "Set it, or use an own server: scratch: {on: own}"
-        raise _unavailable(error.what, error.why, fix) from error
+        raise unavailable(error.what, error.why, fix) from error
     try:
-        place = await _look_at(
+        place = await look_at(
             context,
             facts,
             address,
@@ -234,7 +205,7 @@ async def _configured_server(context: JobContext, facts: PostgresFacts) -> Scrat
     except ScratchUnavailable:
         raise
     except PostgresError as error:
-        raise _unavailable(error.what, error.why, error.fix) from error
+        raise unavailable(error.what, error.why, error.fix) from error
     _refuse_live_server(place, facts)
     return place
 
@@ -242,7 +213,7 @@ async def _configured_server(context: JobContext, facts: PostgresFacts) -> Scrat
 async def _configured_address(context: JobContext) -> DatabaseAddress:
     description = context.loaded.config.scratch.url
     if description is None or expands_to_nothing(description, context.environment):
-        raise _unavailable(
+        raise unavailable(
             "NO SCRATCH SERVER: the config names none.",
             "scratch: {on: server} needs its address.",
             "Set scratch: url in the config, or use an own server: scratch: {on: own}",
@@ -263,7 +234,7 @@ async def _configured_address(context: JobContext) -> DatabaseAddress:
 def _refuse_live_server(place: ScratchPlace, facts: PostgresFacts) -> None:
     identifier = facts.identity.system_identifier
     if identifier is not None and place.identity.system_identifier == identifier:
-        raise _unavailable(
+        raise unavailable(
             "NOT A SCRATCH SERVER: scratch: url leads to the server that was backed up.",
             f"Its system identifier is {identifier}, the captured server's. Roles would be made "
             "there.",
@@ -275,7 +246,7 @@ async def _beside_live(context: JobContext, source: str, facts: PostgresFacts) -
     started = time.monotonic()
     config = context.loaded.config
     address = await admin_address(context.loaded, context.environment, context.redactor, source)
-    return await _look_at(
+    return await look_at(
         context,
         facts,
         address,
@@ -284,98 +255,6 @@ async def _beside_live(context: JobContext, source: str, facts: PostgresFacts) -
         jobs=config.scratch.jobs or config.limits.jobs or _JOBS_ON_LIVE,
         started=started,
     )
-
-
-async def _look_at(
-    context: JobContext,
-    facts: PostgresFacts,
-    address: DatabaseAddress,
-    *,
-    kind: PlaceKind,
-    text: str,
-    jobs: int,
-    started: float,
-    data_directory: Path | None = None,
-    disk: int | None = None,
-    offline: bool = False,
-) -> ScratchPlace:
-    """Return the server at the address as a place, once it is seen to be fit for one."""
-    with plain_errors(address):
-        admin = await connect(address, application_name=context.application_name)
-        async with admin:
-            identity = await read_identity(admin, address)
-            await _check_fit(admin, identity, facts, text)
-            lacks = await look_for_lacks(admin, facts)
-            if kind != "own":
-                data_directory = await local_data_directory(admin, identity.system_identifier)
-                _check_space(data_directory, facts, text)
-    client = await client_for_restore(context, address, identity.server_version_num, facts)
-    return ScratchPlace(
-        kind=kind,
-        text=text,
-        address=address,
-        identity=identity,
-        client=client,
-        jobs=jobs,
-        data_directory=data_directory,
-        lacks=lacks,
-        start_seconds=time.monotonic() - started,
-        disk=disk if kind == "own" else None,
-        offline=offline,
-    )
-
-
-async def _check_fit(
-    admin: Connection, identity: ServerIdentity, facts: PostgresFacts, text: str
-) -> None:
-    """Raise ScratchUnavailable where no database like the captured one can be made there."""
-    captured = facts.identity.server_version_num // 10_000
-    if identity.server_version_num // 10_000 < captured:
-        raise _unavailable(
-            f"SCRATCH SERVER TOO OLD: {text} is PostgreSQL {identity.server_version}.",
-            f"The backup is of PostgreSQL {captured}, which an older server may not take.",
-            f"Name a server of {captured} or newer under scratch: url in the config.",
-        )
-    if identity.standby:
-        raise _unavailable(
-            f"NOT A SCRATCH SERVER: {text} is a standby, on which nothing can be made.",
-            "",
-            "Name a primary under scratch: url in the config.",
-        )
-    cursor = await admin.execute(
-        "SELECT 1 FROM pg_catalog.pg_roles"
-        " WHERE rolname = current_user AND (rolsuper OR rolcreatedb)"
-    )
-    if await cursor.fetchone() is None:
-        raise _unavailable(
-            f"RIGHTS MISSING: {identity.role} may not create databases on {text}.",
-            "",
-            f'As a superuser there: ALTER ROLE "{identity.role}" CREATEDB',
-        )
-    missing = await missing_locale(admin, facts)
-    if missing:
-        raise ScratchUnavailable(
-            f"LOCALE MISSING: {text} can't make a database like the captured one.",
-            why="\n".join(blocker.what for blocker in missing),
-            fix=missing[0].fix,
-            lacks=[(blocker.what, blocker.fix) for blocker in missing],
-        )
-
-
-def _check_space(data_directory: Path | None, facts: PostgresFacts, text: str) -> None:
-    if data_directory is None:
-        return
-    needed, free = needed_bytes(facts), free_bytes(data_directory)
-    if free - floor_bytes(data_directory) < needed:
-        raise no_space(
-            f"The trial on {text} takes about {needed // 10**6} MB; {data_directory} has "
-            f"{free // 10**6} MB free.",
-            "Free space there, or prove on another server: scratch: in the config",
-        )
-
-
-def _unavailable(what: str, why: str, fix: str) -> ScratchUnavailable:
-    return ScratchUnavailable(what, why=why, fix=fix, lacks=((what.rstrip("."), fix),))
 
 
 async def prepare_roles(

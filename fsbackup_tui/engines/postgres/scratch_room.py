@@ -100,6 +100,14 @@ def sweep_room(path: Path) -> None:
             _delete_room(path)
 
 
+def sweep_linked_rooms(directory: Path) -> None:
+    """Delete the abandoned rooms that links in a directory lead to (a lost job's servers)."""
+    with contextlib.suppress(OSError):
+        for link in list(directory.iterdir()):
+            if link.is_symlink() and (room := link.readlink()).name.startswith(ROOM_PREFIX):
+                sweep_room(room)
+
+
 def _delete_room(path: Path) -> None:
     """Delete a room; the lock goes last, so that what can't be deleted now is swept later.
 

@@ -58,14 +58,19 @@ async def name_unfinished(
 
 
 async def sweep_newborn(admin: Connection, is_alive: Callable[[str], bool]) -> list[str]:
-    """Drop what jobs left that died while they made a side database; returns the jobs.
+    """Drop what jobs left that died while they made or used a side database; returns the jobs.
 
-    Call it under ``restore_lock``: then no job of another host is making one on this server.
+    ``is_alive`` knows this site's jobs alone. Another's lives as long as it has a session outside
+    of that database: every job keeps one in the maintenance database. Call it under
+    ``restore_lock``, so that nobody is making one meanwhile.
     """
     rows = await fetch_all(
         admin,
-        "SELECT datname::text, oid::int8 FROM pg_catalog.pg_database"
-        " WHERE datname ~ '^fsbackup-[0-9]{8}T[0-9]{6}Z-restore-[a-z0-9]+$'",
+        "SELECT d.datname::text, d.oid::int8 FROM pg_catalog.pg_database AS d"
+        " WHERE d.datname ~ '^fsbackup-[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9_.-]+-[a-z0-9]{4}$'"
+        " AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a"
+        " WHERE a.application_name = 'fsbackup/' || pg_catalog.substr(d.datname::text, 10)"
+        " AND a.datid <> d.oid AND a.pid <> pg_catalog.pg_backend_pid())",
     )
     swept = []
     for name, oid in rows:
