@@ -8,6 +8,7 @@ changed (by the stamps of manifests and record directories) is read again.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -20,18 +21,19 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from fsbackup_tui.domain.point import PointSummary
+from fsbackup_tui.repository.catalog_file import is_broken, open_anew, open_file, open_memory
+from fsbackup_tui.repository.catalog_foreign import compare_foreign
 from fsbackup_tui.repository.catalog_rows import (
     COLUMNS,
+    PLACE_THE_FOREIGN,
     PLACE_THE_UNNUMBERED,
     PREVIOUS_ROWS,
-    SCHEMA,
-    SCHEMA_VERSION,
     UPSERT,
     from_row,
     like_pattern,
     to_row,
 )
-from fsbackup_tui.repository.files import open_kept
+from fsbackup_tui.repository.foreign import ForeignPlaces
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.manifest import MANIFEST_NAME
 from fsbackup_tui.repository.summary import summarise
@@ -44,7 +46,6 @@ _ORDERS: dict[str, str] = {
     "size": "bytes {d}, position DESC",
     "trust": "trust {d}, position DESC",
 }
-_BUSY_SECONDS = 10.0
 _BATCH = 500
 # A change within the clock tick of a look at it can't be told from no change by its stamp.
 _RACY_NANOSECONDS = 2_000_000_000
@@ -58,6 +59,9 @@ class Changes:
     changed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
 
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(self.changed + other.changed, self.gone + other.gone)
+
     def __bool__(self) -> bool:
         return bool(self.changed or self.gone)
 
@@ -69,27 +73,32 @@ class Catalogue:
         self._connection = connection
         self._path = path
         self._repository: Repository | None = None
+        self._foreign: ForeignPlaces | None = None
         self._running: Callable[[str], bool] | None = None
         self._guard = threading.RLock()
 
     @classmethod
-    def open(cls, state: Path, repository: Repository | None) -> Catalogue:
+    def open(
+        cls, state: Path, repository: Repository | None, foreign: ForeignPlaces | None = None
+    ) -> Catalogue:
         """Open the catalogue of the state directory, made where it is missing.
 
-        Without a repository (not mounted) it shows what it knew, and can't be refreshed.
+        Without a repository (not mounted) it shows what it knew of it. ``foreign`` is where
+        backups of other scripts lie, which are listed too.
         Never fails: what can't be opened or written is replaced by one in memory.
         """
         path = state / CATALOGUE_NAME
         connection: sqlite3.Connection | None = None
         try:
-            connection = _open_file(path)
+            connection = open_file(path)
         except (OSError, sqlite3.Error) as error:
-            connection = _open_anew(path) if _is_broken(error) else None
+            connection = open_anew(path) if is_broken(error) else None
         if connection is not None:
             catalogue = cls(connection, path)
         else:
-            catalogue = cls(_open_memory(path), None)
+            catalogue = cls(open_memory(path), None)
         catalogue._repository = repository
+        catalogue._foreign = foreign
         return catalogue
 
     @property
@@ -102,6 +111,12 @@ class Catalogue:
         """When the catalogue was last compared with the repository; None for never."""
         rows = self._read("SELECT value FROM facts WHERE name = 'refreshed_at'", ())
         return datetime.fromtimestamp(float(rows[0][0]), UTC) if rows else None
+
+    @property
+    def foreign_problems(self) -> tuple[str, ...]:
+        """What kept the directories of other scripts' backups from being read whole."""
+        rows = self._read("SELECT value FROM facts WHERE name = 'foreign_problems'", ())
+        return tuple(json.loads(rows[0][0])) if rows else ()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -118,18 +133,16 @@ class Catalogue:
         """Compare with the repository, read what changed, and return what that was.
 
         ``running`` tells of a job's id whether it lives; a job that still holds its point's
-        marker is known to live without it. No repository: nothing happens.
+        marker is known to live without it.
         """
         with self._guard:
-            if self._repository is None:
-                return Changes()
             self._running = running or self._running
             try:
-                return self._refresh(self._repository)
+                return self._refresh()
             except sqlite3.Error as error:
                 # Locked for long, full, read-only or broken: none of that may stop a look.
                 self._start_anew(error)
-                return self._refresh(self._repository)
+                return self._refresh()
 
     def points(
         self,
@@ -141,13 +154,14 @@ class Catalogue:
         limit: int | None = None,
         offset: int = 0,
         text: str | None = None,
+        own: bool = False,
     ) -> list[PointSummary]:
         """Return a page of the points, the newest in capture order first unless said otherwise.
 
         ``text`` keeps the points whose id, plan, reason, trust, sources or suspicion contain
-        every word of it, whatever the case.
+        every word of it, whatever the case. ``own`` leaves out what other scripts made.
         """
-        where, arguments = _where(plan, since, text)
+        where, arguments = _where(plan, since, text, own=own)
         # Only texts of this module are put together here; what people type are arguments.
         by = _ORDERS[order].format(d="DESC" if descending else "ASC")
         rows = self._read(
@@ -158,10 +172,15 @@ class Catalogue:
         return [from_row(row) for row in rows]
 
     def count(
-        self, plan: str | None = None, since: datetime | None = None, text: str | None = None
+        self,
+        plan: str | None = None,
+        since: datetime | None = None,
+        text: str | None = None,
+        *,
+        own: bool = False,
     ) -> int:
         """Return how many points the same filters keep."""
-        where, arguments = _where(plan, since, text)
+        where, arguments = _where(plan, since, text, own=own)
         statement = f"SELECT count(*) FROM points {where}"  # noqa: S608
         return int(self._read(statement, arguments)[0][0])
 
@@ -190,26 +209,46 @@ class Catalogue:
                 return self._connection.execute(statement, arguments).fetchall()
             except sqlite3.DatabaseError as error:
                 self._start_anew(error)
-                if self._repository is not None:
-                    self._refresh(self._repository)
+                self._refresh()
                 return self._connection.execute(statement, arguments).fetchall()
 
     def _start_anew(self, error: sqlite3.Error) -> None:
         """Go on with a new file where the old one is broken, else (full, locked) in memory."""
         with suppress(sqlite3.Error):
             self._connection.close()
-        connection = _open_anew(self._path) if self._path and _is_broken(error) else None
+        connection = open_anew(self._path) if self._path and is_broken(error) else None
         if connection is None:
-            self._connection, self._path = _open_memory(self._path), None
+            self._connection, self._path = open_memory(self._path), None
         else:
             self._connection = connection
 
-    def _refresh(self, repository: Repository) -> Changes:
+    def _refresh(self) -> Changes:
+        own = Changes() if self._repository is None else self._refresh_own(self._repository)
+        return own + self._refresh_foreign(bool(own))
+
+    def _refresh_foreign(self, moved: bool) -> Changes:
+        """Compare with the directories of other scripts; ``moved``: own points came or went."""
+        compared = compare_foreign(self._connection, self._foreign)
+        really: list[str] = []
+        for rows in compared.batches(_BATCH):
+            really += self._store(rows)
+        if not (really or compared.gone or moved or compared.problems != self.foreign_problems):
+            return Changes()
+        with self._transaction():
+            for name in compared.gone:
+                self._connection.execute("DELETE FROM points WHERE id = ?", (name,))
+            self._connection.execute(PLACE_THE_FOREIGN)
+            self._note("foreign_problems", json.dumps(compared.problems))
+            self._note("revision", time.time_ns() // 1000)
+        return Changes(tuple(really), compared.gone)
+
+    def _refresh_own(self, repository: Repository) -> Changes:
         present = dict(_scan(repository))
         known = {
             str(row[0]): (row[1], row[2], row[3])
             for row in self._connection.execute(
                 "SELECT id, manifest_mtime, manifest_size, records_mtime FROM points"
+                " WHERE origin = ''"
             )
         }
         gone = sorted(set(known) - set(present))
@@ -246,7 +285,7 @@ class Catalogue:
                 self._connection.execute(UPSERT, row)
         return changed
 
-    def _note(self, name: str, value: float) -> None:
+    def _note(self, name: str, value: float | str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     @contextmanager
@@ -262,9 +301,9 @@ class Catalogue:
 
 
 def _where(
-    plan: str | None, since: datetime | None, text: str | None
+    plan: str | None, since: datetime | None, text: str | None, *, own: bool
 ) -> tuple[str, tuple[object, ...]]:
-    conditions: list[str] = []
+    conditions: list[str] = ["origin = ''"] if own else []
     arguments: list[object] = []
     if plan is not None:
         conditions.append("plan = ?")
@@ -316,84 +355,3 @@ def _directory_names(root: str) -> list[str]:
             ]
     except OSError:
         return []
-
-
-def _open_file(path: Path) -> sqlite3.Connection:
-    """Open the catalogue's file, made 0600 where it is missing.
-
-    Raises:
-        OSError, sqlite3.Error: it can't be used; ``_is_broken`` tells whether it is no
-            catalogue, or only can't be written now.
-    """
-    os.close(open_kept(path))
-    connection = _connect(path)
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            raise sqlite3.DatabaseError("the catalogue of another fsbackup")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        if version == 0:
-            _prepare(connection)
-        connection.execute("SELECT id FROM points LIMIT 1").fetchall()
-        connection.execute("SELECT name FROM facts LIMIT 1").fetchall()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _is_broken(error: Exception) -> bool:
-    """Whether a file is no usable catalogue, rather than locked, full or not writable."""
-    return isinstance(error, sqlite3.DatabaseError) and (
-        not isinstance(error, sqlite3.OperationalError) or "no such" in str(error)
-    )
-
-
-def _open_anew(path: Path) -> sqlite3.Connection | None:
-    """Throw a file that is no catalogue away and make a new one; None where that can't be."""
-    try:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        return _open_file(path)
-    except (OSError, sqlite3.Error):
-        return None
-
-
-def _open_memory(path: Path | None) -> sqlite3.Connection:
-    """Return a catalogue in memory, with what an unwritable file still tells in it."""
-    memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-    if path is not None and path.exists():
-        try:
-            with _connect_read_only(path) as source:
-                if source.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
-                    source.backup(memory)
-            memory.execute("SELECT id FROM points LIMIT 1").fetchall()
-        except sqlite3.Error:
-            memory.close()
-            memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-    _prepare(memory)
-    return memory
-
-
-@contextmanager
-def _connect_read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    # immutable: a WAL database in a directory that can't be written opens in no other way.
-    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    connection = sqlite3.connect(uri, uri=True)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )

@@ -11,7 +11,7 @@ from typing import Any
 from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary
 from fsbackup_tui.domain.trust import Trust
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Another number makes a catalogue of another fsbackup be thrown away and built again."""
 
 SCHEMA = """
@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS points (
     problems TEXT NOT NULL,
     blocked TEXT NOT NULL,
     levels TEXT NOT NULL,
+    origin TEXT NOT NULL,
     sources TEXT NOT NULL,
     words TEXT NOT NULL,
     content TEXT NOT NULL,
@@ -49,11 +50,13 @@ CREATE INDEX IF NOT EXISTS by_trust ON points (trust DESC, position DESC, id DES
 CREATE INDEX IF NOT EXISTS by_least_trust ON points (trust, position DESC, id DESC);
 CREATE INDEX IF NOT EXISTS by_plan ON points (plan, sources, sequence, rows) WHERE whole;
 CREATE INDEX IF NOT EXISTS unnumbered ON points (id) WHERE sequence = 0;
+CREATE INDEX IF NOT EXISTS of_others ON points (id) WHERE origin <> '';
 """
 
 COLUMNS = (
     "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
-    " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.blocked, p.levels"
+    " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.blocked, p.levels,"
+    " p.origin"
 )
 
 PREVIOUS_ROWS = (
@@ -61,13 +64,22 @@ PREVIOUS_ROWS = (
     " AND q.sequence < p.sequence AND q.rows IS NOT NULL ORDER BY q.sequence DESC LIMIT 1)"
 )
 
-UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 24)})"  # noqa: S608
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 25)})"  # noqa: S608
 
 PLACE_THE_UNNUMBERED = """
 UPDATE points SET position = 0.5 + coalesce(
     (SELECT max(q.position) FROM points AS q WHERE q.sequence > 0 AND q.created <= points.created),
     0)
-WHERE sequence = 0
+WHERE sequence = 0 AND origin = ''
+"""
+
+# There may be thousands of them: a look-up each, where the statement above reads all before it.
+PLACE_THE_FOREIGN = """
+UPDATE points SET position = 0.25 + coalesce(
+    (SELECT q.position FROM points AS q WHERE q.sequence > 0 AND q.created <= points.created
+     ORDER BY q.created DESC LIMIT 1),
+    0)
+WHERE origin <> ''
 """
 
 
@@ -91,6 +103,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
             "suspect" if point.suspect else "",
             "running" if point.running else "",
             sources,
+            point.foreign,
             *point.suspect,
         )
     ).casefold()
@@ -113,6 +126,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         _dump(point.problems),
         _dump(point.blocked),
         _dump(levels),
+        point.foreign,
         sources,
         words,
     )
@@ -121,7 +135,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 def from_row(row: Sequence[Any]) -> PointSummary:
     """Return the point of a row of ``COLUMNS`` and the row count of the point before it."""
-    rows, previous = row[9], row[17]
+    rows, previous = row[9], row[18]
     change = (rows - previous) / previous if rows is not None and previous else None
     return PointSummary(
         id=row[0],
@@ -148,6 +162,7 @@ def from_row(row: Sequence[Any]) -> PointSummary:
             word: LevelCheck(ok, datetime.fromtimestamp(at, UTC), job, seconds)
             for word, (ok, at, job, seconds) in json.loads(row[16]).items()
         },
+        foreign=row[17],
     )
 
 

@@ -1,0 +1,288 @@
+"""Verifying a backup file that another script made: no server, no repository, no configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import shlex
+import stat
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Literal
+
+from fsbackup_tui.domain.errors import (
+    ClientUnsuitable,
+    DiskFull,
+    PointDamaged,
+    PointNotFound,
+)
+from fsbackup_tui.domain.events import Progress, Report, format_time
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.engines.foreign.examine import examine
+from fsbackup_tui.engines.foreign.layout import lay_out, stored_format
+from fsbackup_tui.engines.foreign.model import Examination, ForeignFile
+from fsbackup_tui.engines.foreign.sums import Checksum, compute, known_checksum
+from fsbackup_tui.engines.postgres.archive import read_through
+from fsbackup_tui.engines.postgres.clients import choose_client, find_clients
+
+Level = Literal["sealed", "readable"]
+_PROGRESS_STEP = 32 << 20
+_ARCHIVES = frozenset({"custom", "directory", "tar"})
+_FIX = "Use another one of that script's backups; fsbackup backup takes ones that are checked."
+NO_CHECKSUM = "no checksum of it is known: whether it was altered can't be told"
+
+
+_Outcome = tuple[bool | None, list[tuple[str, str]]]
+"""Whether a level holds (None: it can't be tried), and what keeps it from being tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the verification of a file works with.
+
+    ``work`` is a private directory that the caller removes; ``clients`` are further
+    directories of PostgreSQL's programs.
+    """
+
+    zone: tzinfo
+    work: Path
+    environ: Mapping[str, str]
+    now: Callable[[], datetime]
+    report: Report
+    clients: Sequence[Path] = ()
+
+
+@dataclass
+class _Verification:
+    """One verification while it runs."""
+
+    path: Path
+    around: Surroundings
+    levels: dict[str, dict[str, object]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    examination: Examination | None = None
+
+
+_Check = Callable[[_Verification], Awaitable[_Outcome]]
+
+
+def is_backup_path(text: str) -> bool:
+    """Whether a POINT is the path of a file rather than the name of a point."""
+    if "/" in text:
+        return True
+    path = Path(text)
+    try:
+        return path.is_file() or (path / "toc.dat").is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def backup_path(text: str) -> Path:
+    """Return the path of a backup file that is there; PointNotFound otherwise."""
+    path = Path(text).expanduser()
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise PointNotFound(
+            f"NO SUCH FILE: {path}.",
+            why=f"{error.strerror}.",
+            fix="Give the path of a backup file, or a point: fsbackup list",
+        ) from error
+    if stat.S_ISDIR(facts.st_mode) and not (path / "toc.dat").is_file():
+        raise PointNotFound(
+            f"NOT A BACKUP: {path} is a directory without toc.dat.",
+            why="Of directories, only pg_dump's archives in directory format are backups.",
+            fix=f"fsbackup adopt {shlex.quote(str(path))}   lists the backups that lie in it",
+        )
+    return path
+
+
+async def verify_file(path: Path, around: Surroundings, *, level: Level) -> dict[str, object]:
+    """Verify a backup file up to a level; returns the document of ``fsbackup verify``.
+
+    ``sealed`` compares it with a checksum that lies beside it; without one the level is open
+    (``ok`` is null) and says so. ``readable`` reads every byte: unpacked, and either to
+    pg_dump's last line or through pg_restore. The document's ``ok`` says whether the level that
+    was asked for was reached; damage is a result, not an error.
+    """
+    verification = _Verification(path, around)
+    await _timed(verification, "sealed", _check_sealed)
+    if level == "readable" and verification.levels["sealed"]["ok"] is not False:
+        await _timed(verification, "readable", _check_readable)
+    return _document(verification, level)
+
+
+async def _timed(verification: _Verification, level: Level, check: _Check) -> None:
+    started = time.monotonic()
+    at = verification.around.now()
+    ok, blocked = await check(verification)
+    entry: dict[str, object] = {
+        "ok": ok,
+        "at": format_time(at),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if blocked:
+        entry["blocked"] = [{"what": what, "fix": fix} for what, fix in blocked]
+    verification.levels[level] = entry
+
+
+async def _check_sealed(verification: _Verification) -> _Outcome:
+    path = verification.path
+    known = None if path.is_dir() else known_checksum(path)
+    if known is None:
+        return None, [(NO_CHECKSUM, f"sha256sum {shlex.quote(path.name)} > {path.name}.sha256")]
+    found = await asyncio.to_thread(compute, path, known.algorithm, _progress(verification))
+    if found == known.digest:
+        verification.notes.append(f"its {known.algorithm} is the one in {known.place.name}")
+        return True, []
+    verification.problems.append(_differs(known, found))
+    return False, []
+
+
+def _differs(known: Checksum, found: str) -> str:
+    return (
+        f"it was altered: {known.place.name} says {known.algorithm} {known.digest[:16]}…, "
+        f"the file has {found[:16]}…"
+    )
+
+
+async def _check_readable(verification: _Verification) -> _Outcome:
+    around = verification.around
+    examination = await asyncio.to_thread(
+        examine, verification.path, around.zone, on_bytes=_progress_of_total(verification)
+    )
+    file = examination.file
+    verification.examination = examination
+    verification.problems += file.problems
+    verification.notes += file.notes
+    if file.problems:
+        return False, []
+    if file.form == "encrypted":
+        return None, [(f"it is {file.what}: without its key it can't be read", _decrypt(file))]
+    if file.form not in _ARCHIVES:
+        return True, []
+    try:
+        await _read_archive(examination, around)
+    except ClientUnsuitable as error:
+        return None, [(error.what, error.fix)]
+    except PointDamaged as error:
+        verification.problems.append(error.why or error.what)
+        return False, []
+    return True, []
+
+
+async def _read_archive(examination: Examination, around: Surroundings) -> None:
+    file = examination.file
+    clients = await find_clients(around.clients, around.environ)
+    major = file.client_version.split(".", 1)[0]
+    client, _note = choose_client(clients, (int(major) if major.isdigit() else 0) * 10_000)
+    try:
+        path = await asyncio.to_thread(lay_out, file, around.work, link=True)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DiskFull(
+            f"DISK FULL: {file.path.name} could not be unpacked to be read.",
+            why=f"There is no room left in {around.work.parent}.",
+            fix="Set TMPDIR to a directory with more room.",
+        ) from error
+    await read_through(client, path, stored_format(file), report=around.report)
+
+
+def _decrypt(file: ForeignFile) -> str:
+    name = shlex.quote(str(file.path))
+    if "gpg" in file.what:
+        plain = file.path.name.removesuffix(".gpg").removesuffix(".asc").removesuffix(".pgp")
+        plain = plain if plain != file.path.name else f"{plain}.decrypted"
+        return f"gpg --decrypt {name} > {shlex.quote(plain)}   and verify that"
+    return f"decrypt {name} and verify what comes out"
+
+
+def _progress(verification: _Verification) -> Callable[[int], None]:
+    """Return what is told the bytes of each step."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        before, done = done, done + count
+        if before // _PROGRESS_STEP != done // _PROGRESS_STEP:
+            _tell(verification, done)
+
+    return advance
+
+
+def _progress_of_total(verification: _Verification) -> Callable[[int], None]:
+    """Return what is told all bytes so far."""
+    told = 0
+
+    def advance(total: int) -> None:
+        nonlocal told
+        if total - told >= _PROGRESS_STEP:
+            told = total
+            _tell(verification, total)
+
+    return advance
+
+
+def _tell(verification: _Verification, done: int) -> None:
+    what = f"reading {verification.path.name}"
+    verification.around.report(Progress(float(done), None, "bytes", what))
+
+
+def _document(verification: _Verification, level: Level) -> dict[str, object]:
+    results = [entry["ok"] for entry in verification.levels.values()]
+    readable = verification.levels.get("readable", {}).get("ok") is True
+    sealed = verification.levels["sealed"]["ok"] is True
+    if False in results:
+        trust = Trust.DAMAGED
+    elif readable:
+        trust = Trust.READABLE
+    else:
+        trust = Trust.SEALED if sealed else Trust.UNVERIFIED
+    reached = readable if level == "readable" else sealed
+    examination = verification.examination
+    return {
+        "ok": reached,
+        "point": str(verification.path),
+        "trust": trust.word,
+        "levels": verification.levels,
+        "problems": [
+            {
+                "part": None,
+                "artifact": verification.path.name,
+                "table": None,
+                "what": problem,
+                "fix": _FIX,
+            }
+            for problem in dict.fromkeys(verification.problems)
+        ],
+        "notes": list(dict.fromkeys(verification.notes)),
+        "file": None if examination is None else file_document(examination.file),
+    }
+
+
+def file_document(file: ForeignFile) -> dict[str, object]:
+    """Return what is known of a file as JSON documents carry it; unknown is null."""
+    return {
+        "path": str(file.path),
+        "form": file.form,
+        "what": file.what,
+        "compression": file.compression,
+        "bytes": file.bytes,
+        "taken": format_time(file.taken),
+        "taken_by": file.taken_by,
+        "modified": format_time(file.modified),
+        "scope": file.scope,
+        "completeness": file.completeness,
+        "database": file.database,
+        "server_version": file.server_version or None,
+        "client_version": file.client_version or None,
+        "files": file.files,
+        "prefix": file.prefix or None,
+        "problems": list(file.problems),
+        "notes": list(file.notes),
+    }
