@@ -27,6 +27,7 @@ from fsbackup_tui.domain.health import Answer, Hints, InventoryState, Repository
 from fsbackup_tui.domain.point import PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.repository.catalog import Catalogue
+from fsbackup_tui.repository.foreign import ForeignPlaces, is_adopted
 from fsbackup_tui.repository.layout import (
     Repository,
     open_repository,
@@ -57,7 +58,8 @@ class Status:
     """What there is to know without asking a server.
 
     ``problem`` says why the repository can't be read (then ``newest`` is what was known of
-    it); ``newest`` are the first points in capture order, ``count`` is that of all.
+    it); ``newest`` are the first points in capture order, ``count`` is that of all, backups of
+    other scripts among them; ``foreign_problems`` say why those can't all be read.
     """
 
     answer: Answer
@@ -68,6 +70,7 @@ class Status:
     count: int
     revision: int
     catalogue_in_memory: bool
+    foreign_problems: tuple[str, ...] = ()
 
 
 def gather_status(
@@ -84,9 +87,9 @@ def gather_status(
     Without ``refresh`` it is what the catalogue remembers, and the answer says ``checking…``.
     """
     with site_catalogue(loaded, environ) as (catalogue, repository, error, where):
-        if refresh and repository is not None:
+        if refresh:
             catalogue.refresh(running=job_liveness(loaded, environ, repository))
-        newest = catalogue.points(limit=_NEWEST_LOOKED_AT)
+        newest = catalogue.points(limit=_NEWEST_LOOKED_AT, own=True)
         zone = site_zone(loaded)
         state = InventoryState(
             site=loaded.config.site,
@@ -109,6 +112,7 @@ def gather_status(
             count=catalogue.count(),
             revision=catalogue.revision(),
             catalogue_in_memory=catalogue.in_memory,
+            foreign_problems=catalogue.foreign_problems,
         )
 
 
@@ -123,7 +127,8 @@ def open_catalogue(
     """
     if repository is None:
         repository = open_site_repository(loaded, environ)
-    with Catalogue.open(site_state(loaded, environ, repository), repository) as catalogue:
+    state = site_state(loaded, environ, repository)
+    with Catalogue.open(state, repository, foreign_places(loaded, state)) as catalogue:
         catalogue.refresh(running=job_liveness(loaded, environ, repository))
         yield catalogue
 
@@ -143,8 +148,14 @@ def site_catalogue(
         repository = open_site_repository(loaded, environ)
     except RepositoryError as error:
         problem, where = error, _state_of(error, loaded, environ)
-    with Catalogue.open(site_state(loaded, environ, repository), repository) as catalogue:
+    state = site_state(loaded, environ, repository)
+    with Catalogue.open(state, repository, foreign_places(loaded, state)) as catalogue:
         yield catalogue, repository, problem, where
+
+
+def foreign_places(loaded: LoadedConfig, state: Path) -> ForeignPlaces:
+    """Return where the site's other scripts keep backups (``adopt:``)."""
+    return ForeignPlaces(loaded.config.adopt, site_zone(loaded), state)
 
 
 def find_point(
@@ -163,11 +174,11 @@ def find_point(
     wanted = text.strip()
     if wanted.startswith("latest"):
         with suppress(PointNotFound):
-            newest = catalogue.points(limit=_NEWEST_LOOKED_AT)
+            newest = catalogue.points(limit=_NEWEST_LOOKED_AT, own=True)
             return resolve_point(newest, wanted, zone=zone, part=part, any_trust=any_trust)
     pool = catalogue.named(wanted) if len(wanted) >= SHORTEST_PREFIX else []
     return resolve_point(
-        pool or catalogue.points(), wanted, zone=zone, part=part, any_trust=any_trust
+        pool or catalogue.points(own=True), wanted, zone=zone, part=part, any_trust=any_trust
     )
 
 
@@ -179,10 +190,10 @@ def last_good_part(
     What a new part is compared with, and where its weights come from; None for none.
     """
     offset = 0
-    while page := catalogue.points(limit=_PAGE, offset=offset):
+    while page := catalogue.points(limit=_PAGE, offset=offset, own=True):
         offset += len(page)
         for point in page:
-            if not usable_for_comparison(point, source):
+            if not usable_for_comparison(point, source) or is_adopted(point):
                 continue
             with suppress(PointDamaged, PointNotFound):
                 return PointReader(repository, point.id).part(source)
@@ -203,8 +214,12 @@ def restore_command_lines(
 ) -> tuple[str, ...]:
     """Return fsbackup's own commands that restore each database part beside, ready to paste.
 
-    ``parts`` are the point's, as its manifest has them; they name the new database.
+    ``parts`` are the point's, as its manifest has them; they name the new database. A backup
+    of another script is verified and adopted first.
     """
+    if point.foreign:
+        path = shlex.quote(point.foreign)
+        return (f"fsbackup verify {path}", f"fsbackup adopt {path}")
     facts = {part.source: part.postgres for part in parts}
     lines = []
     for part in point.parts:

@@ -119,6 +119,11 @@ def adopted_identifier(reason: str) -> str | None:
     return None if match is None else match[1]
 
 
+def is_adopted(point: PointSummary) -> bool:
+    """Whether a point was made of a foreign backup, without anything that was counted."""
+    return adopted_identifier(point.reason or "") is not None
+
+
 def walk(directories: Sequence[Path]) -> Walk:
     """Return the backups below the directories; bounded, and no link is followed."""
     found: dict[str, Found] = {}

@@ -141,8 +141,9 @@ def _refuse(path: Path, problems: Iterator[str]) -> None:
 def _manifest_problems(manifest: Manifest, directory: str) -> Iterator[str]:
     if manifest.id != directory:
         yield f"id: {manifest.id!r} lies in the directory {directory!r}"
-    if manifest.sequence < 1:
-        yield f"sequence: {manifest.sequence} is not 1 or more"
+    # 0 is that of an adopted backup: when it was captured among the others is not known.
+    if manifest.sequence < 0:
+        yield f"sequence: {manifest.sequence} is less than 0"
     if not manifest.parts:
         yield "parts: there are none"
     yield from _moment_problems(manifest, ("started", "finished"), "$")

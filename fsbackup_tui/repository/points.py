@@ -73,6 +73,14 @@ def capture_order(point: PointSummary) -> tuple[int, datetime]:
     return (point.sequence, point.created)
 
 
+def newest_of(points: Sequence[PointSummary]) -> PointSummary:
+    """Return the newest in capture order; an adopted one, without a number, goes by its time."""
+    numbered = [point for point in points if point.sequence]
+    others = [point for point in points if not point.sequence]
+    newest = [max(group, key=capture_order) for group in (numbered, others) if group]
+    return max(newest, key=lambda point: point.created)
+
+
 def _has_part(point: PointSummary, part: str | None) -> bool:
     return part is None or any(candidate.source == part for candidate in point.parts)
 
@@ -103,7 +111,7 @@ def _latest(
         if (not plan or point.plan == plan) and _allowed(point, part, any_trust, data=not plan)
     ]
     if chosen:
-        return max(chosen, key=capture_order)
+        return newest_of(chosen)
     of_plan = f" of plan {plan}" if plan else ""
     with_part = f" with the part {part}" if part else ""
     raise PointNotFound(

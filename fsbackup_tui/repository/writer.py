@@ -190,20 +190,25 @@ class PointWriter:
         self._parts[source] = part
         return part
 
-    def finish(self, phases: Mapping[str, float], *, now: datetime | None = None) -> Manifest:
+    def finish(
+        self, phases: Mapping[str, float], *, now: datetime | None = None, numbered: bool = True
+    ) -> Manifest:
         """Write what stands beside the parts, the manifest last, and return it.
 
         ``phases`` are seconds by name; ``now`` defaults to the clock. The sequence is one more
-        than any point or record tells of, decided under the write lock.
+        than any point or record tells of, decided under the write lock; 0, which sorts by its
+        time, where it is not ``numbered``: a backup that was taken before it was adopted.
 
         Raises:
             RepositoryError: no part was committed, or one is still partial.
             DiskFull, RepositoryUnwritable: it can't be written; whole parts stay.
         """
         with self._busy:
-            return self._finish(phases, now)
+            return self._finish(phases, now, numbered=numbered)
 
-    def _finish(self, phases: Mapping[str, float], now: datetime | None) -> Manifest:
+    def _finish(
+        self, phases: Mapping[str, float], now: datetime | None, *, numbered: bool
+    ) -> Manifest:
         self._refuse_abandoned()
         self._refuse_unfinished()
         finished = (now or datetime.now(UTC)).astimezone(UTC)
@@ -211,7 +216,8 @@ class PointWriter:
         holder = (self._repository, self._heading.job, self._heading.operator)
         with writing(self.directory), write_lock(*holder):
             highest = max(scan_sequences(self._repository, known=known).values(), default=0)
-            content = to_json(self._manifest(highest + 1, finished, phases))
+            sequence = highest + 1 if numbered else 0
+            content = to_json(self._manifest(sequence, finished, phases))
             # Read as any reader will, before it is written for ever.
             manifest = parse_manifest(self.directory / MANIFEST_NAME, content)
             recover = point_recover_text(manifest).encode()
