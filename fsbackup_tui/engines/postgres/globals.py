@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 _FLAGS = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
 _TOKEN = re.compile(
     r"""
-    (?P<space>\s+ | --[^\n]*)
+    (?P<space>\s+ | --[^\n]* | \\[^\n]*)
     | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')
     | (?P<text>'(?:[^']|'')*')
     | "(?P<quoted>(?:[^"]|"")*)"
@@ -24,7 +24,6 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_META_COMMAND = re.compile(r"[ \t]*\\[^\n]*(?:\n|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +75,17 @@ class Globals:
 def split_statements(text: str) -> Iterator[list[Token]]:
     """Give each statement as its tokens, without comments and psql's own commands.
 
-    Semicolons, backslashes and line breaks inside quotes belong to what is quoted.
+    Semicolons, backslashes and line breaks inside quotes belong to what is quoted; a backslash
+    elsewhere begins a command for psql, up to the end of its line.
     """
     statement: list[Token] = []
-    position, line_begins = 0, True
-    while position < len(text):
-        if line_begins and (command := _META_COMMAND.match(text, position)):
-            position = command.end()
-            continue
-        match = _TOKEN.match(text, position)
-        if match is None:
-            break
-        position = match.end()
-        line_begins = match[0].endswith("\n") and match["space"] is not None
+    for match in _TOKEN.finditer(text):
         if match[0] == ";":
             if statement:
                 yield statement
             statement = []
         elif match["space"] is None:
             statement.append(_token(match))
-            line_begins = False
     if statement:
         yield statement
 
