@@ -7,7 +7,8 @@ the captured fingerprint was taken. The verdicts themselves are ``domain/compari
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from fsbackup_tui.domain.comparison import TableName, judge_tables, unproven_reason
 from fsbackup_tui.domain.events import Report
@@ -15,7 +16,7 @@ from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.domain.proof import ProofCheck, TableProof
 from fsbackup_tui.engines.postgres.compare_objects import compare_objects
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
+from fsbackup_tui.engines.postgres.inspect_objects import read_extensions
 from fsbackup_tui.engines.postgres.inspect_tables import TableInspection, list_tables
 from fsbackup_tui.engines.postgres.measure import measure_tables
 from fsbackup_tui.engines.postgres.patterns import Exclusions
@@ -48,6 +49,7 @@ async def compare_database(
             for table in await list_tables(connection, Exclusions(), exact_sizes=True)
         }
         too_many = await _too_many(connection, facts, here)
+        known = {item.name: item.version for item in await read_extensions(connection)}
         measuring = asyncio.create_task(
             measure_tables(open_session, facts, here, sessions=sessions, report=report)
         )
@@ -57,7 +59,29 @@ async def compare_database(
         finally:
             measuring.cancel()
             await asyncio.gather(measuring, return_exceptions=True)
-    return judge_tables(facts, found, too_many), checks
+    proofs = judge_tables(facts, found, too_many)
+    versions = {item.name: item.version for item in facts.extensions}
+    return tuple(_of_its_version(proof, here, versions, known) for proof in proofs), checks
+
+
+def _of_its_version(
+    proof: TableProof,
+    here: Mapping[TableName, TableInspection],
+    captured: Mapping[str, str],
+    installed: Mapping[str, str],
+) -> TableProof:
+    """Don't call rows different that another version of their extension tells from its own.
+
+    Which rows of such a table are the site's is said by the extension, as it is installed here.
+    """
+    table = here.get((proof.schema, proof.name))
+    if proof.verdict != "different" or table is None or not table.condition:
+        return proof
+    name = table.extension or ""
+    if captured.get(name) == installed.get(name):
+        return proof
+    note = f"of the extension {name}, {installed.get(name)} here, {captured.get(name)} at capture"
+    return replace(proof, verdict="unknown", note=note)
 
 
 async def _too_many(
@@ -77,16 +101,8 @@ async def _too_many(
         (table.schema, table.name)
         for table in await list_tables(connection, exclusions, exact_sizes=False)
     }
-    rows = await fetch_all(
-        connection,
-        "SELECT d.objid::int8, e.extname::text FROM pg_depend AS d"
-        " JOIN pg_extension AS e ON e.oid = d.refobjid"
-        " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass"
-        " AND d.deptype = 'e'",
-    )
-    extensions = dict(rows)
     return {
-        name: f"made by the extension {extensions[table.oid]}" if table.oid in extensions else ""
+        name: f"made by the extension {table.extension}" if table.extension else ""
         for name, table in extra.items()
         if name in dumped and name[0] not in facts.managed_schemas
     }

@@ -65,15 +65,24 @@ def _column_list(columns: Sequence[ColumnInspection]) -> list[sql.Composable]:
     ]
 
 
-def _in_blocks(blocks: Blocks | None) -> sql.Composable:
-    """Return the condition for rows in some blocks (a TID range scan), None for all."""
+def _rows(table: TableInspection, blocks: Blocks | None = None) -> sql.Composable:
+    """Return the FROM clause for the rows that a dump holds, under the alias ``r``.
+
+    ``blocks`` are read by a TID range scan.
+    """
+    name = sql.Identifier(table.schema, table.name)
+    if table.condition:
+        # As pg_dump asks: the extension's own clause, which may name the table.
+        condition = sql.SQL(table.condition)
+        return sql.SQL("FROM (SELECT * FROM {} {}) AS r").format(name, condition)
+    source = sql.SQL("FROM ONLY {} AS r").format(name)
     if blocks is None:
-        return sql.SQL("")
+        return source
     first, end = blocks
-    condition = sql.SQL(" WHERE r.ctid >= {}::pg_catalog.tid").format(sql.Literal(f"({first},0)"))
+    source += sql.SQL(" WHERE r.ctid >= {}::pg_catalog.tid").format(sql.Literal(f"({first},0)"))
     if end is not None:
-        condition += sql.SQL(" AND r.ctid < {}::pg_catalog.tid").format(sql.Literal(f"({end},0)"))
-    return condition
+        source += sql.SQL(" AND r.ctid < {}::pg_catalog.tid").format(sql.Literal(f"({end},0)"))
+    return source
 
 
 def fingerprint_query(
@@ -81,10 +90,14 @@ def fingerprint_query(
     name: str,
     columns: Sequence[ColumnInspection],
     form: Form,
-    blocks: Blocks | None = None,
+    source: sql.Composable | None = None,
 ) -> sql.Composed:
-    """Return the statement that gives a table's count and the sum of its rows' hashes, as text."""
-    source = sql.Identifier(schema, name)
+    """Return the statement that gives a table's count and the sum of its rows' hashes, as text.
+
+    ``source`` is a FROM clause of the alias ``r``; by default all of the table's own rows.
+    """
+    if source is None:
+        source = sql.SQL("FROM ONLY {} AS r").format(sql.Identifier(schema, name))
     if form == "fsb1-text":
         row = sql.SQL("ROW({})::pg_catalog.text").format(sql.SQL(", ").join(_column_list(columns)))
         value = sql.SQL("pg_catalog.hashtextextended({}, 0)").format(row)
@@ -97,9 +110,8 @@ def fingerprint_query(
             "pg_catalog.hashint8extended(pg_catalog.hash_record_extended(ROW({}), 0), 0)"
         ).format(sql.SQL(", ").join(items))
     return sql.SQL(
-        "SELECT pg_catalog.count(*),"
-        " coalesce(pg_catalog.sum({}), 0)::pg_catalog.text FROM ONLY {} AS r{}"
-    ).format(value, source, _in_blocks(blocks))
+        "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum({}), 0)::pg_catalog.text {}"
+    ).format(value, source)
 
 
 async def fingerprint_table(
@@ -126,7 +138,9 @@ async def fingerprint_table(
     note = ""
     if method == "content":
         chosen = form or choose_form(columns)
-        statement = fingerprint_query(table.schema, table.name, columns, chosen, blocks)
+        statement = fingerprint_query(
+            table.schema, table.name, columns, chosen, _rows(table, blocks)
+        )
         try:
             rows, value = await _one_row(connection, statement)
         except psycopg.Error as error:
@@ -135,9 +149,7 @@ async def fingerprint_table(
             note = f"no fingerprint: {_first_line(error)}"
         else:
             return int(str(rows)), Fingerprint(chosen, str(value)), ""
-    count = sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS r{}").format(
-        sql.Identifier(table.schema, table.name), _in_blocks(blocks)
-    )
+    count = sql.SQL("SELECT pg_catalog.count(*) {}").format(_rows(table, blocks))
     try:
         (rows,) = await _one_row(connection, count)
     except psycopg.Error as error:

@@ -30,8 +30,10 @@ class ColumnInspection:
 class TableInspection:
     """One table as the catalogue has it; sizes in bytes, heap and TOAST together.
 
-    ``dumps_rows`` says that a dump holds its rows, all of them, under this very name: then they
-    can be counted. ``readable`` and ``row_security`` are about the inspecting role.
+    ``dumps_rows`` says that a dump holds its rows under this very name: then they can be counted;
+    all of them, or those that ``condition`` (a WHERE clause) leaves, where the table is one of
+    an extension's that makes the others itself. ``readable`` and ``row_security`` are about the
+    inspecting role.
     """
 
     oid: int
@@ -48,6 +50,8 @@ class TableInspection:
     readable: bool
     row_security: bool
     partition_root: tuple[str, str] | None = None
+    extension: str | None = None
+    condition: str = ""
 
     @property
     def qualified(self) -> str:
@@ -98,11 +102,12 @@ async def _is_standby(connection: Connection) -> bool:
 
 
 def _table(row: tuple[Any, ...], data: set[int], standby: bool) -> TableInspection:
-    (oid, schema, name, relkind, persistence, estimate, key, configuration) = row[:8]
-    (readable, row_security, names, types, raws, root_schema, root_name, size) = row[8:]
+    (oid, schema, name, relkind, persistence, estimate, key, extension, condition) = row[:9]
+    (readable, row_security, names, types, raws, root_schema, root_name, size) = row[9:]
     kind = _kind(relkind, persistence)
     excluded = oid in data
-    note = _note(kind, configuration or "", excluded=excluded, standby=standby)
+    note = _note(kind, excluded=excluded, standby=standby)
+    some = f"of the extension {extension}, which dumps only some of its rows" if condition else ""
     columns = zip(names or (), types or (), raws or (), strict=True)
     return TableInspection(
         oid=oid,
@@ -115,10 +120,12 @@ def _table(row: tuple[Any, ...], data: set[int], standby: bool) -> TableInspecti
         primary_key=tuple(key or ()),
         dumps_rows=not note,
         data_excluded=excluded or (kind == "unlogged" and standby),
-        note=note,
+        note=note or some,
         readable=readable,
         row_security=row_security,
         partition_root=None if root_name is None else (root_schema, root_name),
+        extension=extension,
+        condition=condition or "",
     )
 
 
@@ -130,7 +137,7 @@ def _kind(relkind: str, persistence: str) -> TableKind:
     return "materialised view" if relkind == "m" else "foreign"
 
 
-def _note(kind: TableKind, configuration: str, *, excluded: bool, standby: bool) -> str:
+def _note(kind: TableKind, *, excluded: bool, standby: bool) -> str:
     if excluded and kind in ("table", "unlogged"):
         return "its rows are left out by the configuration"
     if kind == "partitioned":
@@ -141,8 +148,6 @@ def _note(kind: TableKind, configuration: str, *, excluded: bool, standby: bool)
         return "its rows are on another server"
     if kind == "unlogged" and standby:
         return "unlogged: a standby has no rows of it"
-    if configuration.startswith("?"):
-        return f"of the extension {configuration[1:]}, which dumps only some of its rows"
     return ""
 
 
@@ -174,9 +179,8 @@ WITH members AS (
 SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
        CASE WHEN c.reltuples >= 0 THEN c.reltuples::int8 END,
        keys.names,
-       CASE WHEN members.oid IS NOT NULL
-            THEN CASE WHEN members.extcondition[array_position(members.extconfig, c.oid)] <> ''
-                      THEN '?' ELSE '=' END || members.extname END,
+       members.extname::text,
+       members.extcondition[array_position(members.extconfig, c.oid)],
        coalesce(has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
                 true),
        row_security_active(c.oid),

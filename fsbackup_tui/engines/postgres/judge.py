@@ -79,6 +79,7 @@ class Judge:
         self._large_objects: dict[int, tuple[bool, bool]] = {}
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
         self._extensions: dict[str, str] = {}
+        self._conditions: dict[tuple[str, str], str] = {}
         self._uncounted = 0
         self._absent = False
 
@@ -101,6 +102,8 @@ class Judge:
             "SELECT extname::text, extversion FROM pg_catalog.pg_extension"
         )
         self._extensions = {row[0]: row[1] for row in await cursor.fetchall()}
+        cursor = await self._connection.execute(_CONDITIONS)
+        self._conditions = {(row[0], row[1]): row[2] for row in await cursor.fetchall()}
 
     def notes(self) -> list[str]:
         """Return the differences that lose nothing, and what could not be compared."""
@@ -197,9 +200,14 @@ class Judge:
         return None
 
     async def _count(self, name: tuple[str, str]) -> int | str:
+        source = sql.SQL("FROM ONLY {}").format(sql.Identifier(*name))
+        if name in self._conditions:
+            # The other rows are the extension's, which makes them itself.
+            condition = sql.SQL(self._conditions[name])
+            source = sql.SQL("FROM {} {}").format(sql.Identifier(*name), condition)
         try:
             cursor = await self._connection.execute(
-                sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {}").format(sql.Identifier(*name))
+                sql.SQL("SELECT pg_catalog.count(*) {}").format(source)
             )
             row = await cursor.fetchone()
         except psycopg.Error as error:
@@ -265,6 +273,16 @@ class Judge:
                 return f"large object {number} lacks it"
         return None
 
+
+_CONDITIONS = """
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, filter.condition
+FROM pg_catalog.pg_extension AS e
+CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(e.extconfig), pg_catalog.unnest(e.extcondition))
+     AS filter(relation, condition)
+JOIN pg_catalog.pg_class AS c ON c.oid = filter.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE filter.condition <> ''
+"""
 
 _LOOKUPS: Mapping[str, Callable[[Judge, TocEntry], Awaitable[str | None]]] = {
     "TABLE DATA": Judge.rows,

@@ -122,7 +122,8 @@ async def _pieces(
     pieces: list[_Piece] = []
     for captured, table in wanted:
         size = table.bytes or 0
-        count = size // share if sessions > 1 and table.kind != "materialised view" else 1
+        divisible = sessions > 1 and not table.condition
+        count = size // share if divisible else 1
         blocks = await _block_count(connection, table) if count > 1 else 0
         count = max(1, min(count, blocks))
         weight = size // count + _COST_OF_ANY_TABLE
