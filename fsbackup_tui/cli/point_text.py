@@ -164,12 +164,13 @@ def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str
 def _database_lines(facts: PostgresFacts) -> Iterator[str]:
     identity = facts.identity
     place = f"{identity.database} on {identity.host}:{identity.port}"
-    yield _fact("database", plain_text(f"{place}, {'standby' if identity.standby else 'primary'}"))
-    yield _fact(
-        "version", plain_text(f"{identity.server_version}, dumped with {facts.client_version}")
-    )
+    role = "standby" if identity.standby else "primary"
+    # An adopted dump does not tell its server.
+    yield _fact("database", f"{place}, {role}" if identity.host else identity.database or UNKNOWN)
+    dumped = f"{identity.server_version}, dumped with {facts.client_version}"
+    yield _fact("version", dumped if identity.server_version else UNKNOWN)
     yield _fact("form", f"{facts.format}, scope {facts.scope}, {facts.toc_entries} entries")
-    yield _fact("encoding", plain_text(f"{facts.encoding}, {facts.collate}"))
+    yield _fact("encoding", f"{facts.encoding}, {facts.collate or UNKNOWN}")
     if facts.roles:
         yield from _wrapped("roles", ", ".join(facts.roles))
     if facts.extensions:

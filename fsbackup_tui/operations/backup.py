@@ -19,6 +19,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
+from fsbackup_tui.repository.foreign import is_adopted
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
@@ -127,6 +128,7 @@ def is_good(point: PointSummary, source: str) -> bool:
         point.whole
         and point.trust > Trust.INCOMPLETE
         and not point.suspect
+        and not is_adopted(point)
         and any(part.source == source for part in point.parts)
     )
 

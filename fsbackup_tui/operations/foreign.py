@@ -162,7 +162,12 @@ async def _check_readable(verification: _Verification) -> _Outcome:
     if file.problems:
         return False, []
     if file.form == "encrypted":
-        return None, [(f"it is {file.what}: without its key it can't be read", _decrypt(file))]
+        return None, [
+            (
+                f"it is {file.what}: without its key it can't be read",
+                f"{decrypt_hint(file)}   and verify that",
+            )
+        ]
     if file.form not in _ARCHIVES:
         return True, []
     try:
@@ -193,13 +198,14 @@ async def _read_archive(examination: Examination, around: Surroundings) -> None:
     await read_through(client, path, stored_format(file), report=around.report)
 
 
-def _decrypt(file: ForeignFile) -> str:
+def decrypt_hint(file: ForeignFile) -> str:
+    """Return how a person decrypts a file."""
     name = shlex.quote(str(file.path))
     if "gpg" in file.what:
         plain = file.path.name.removesuffix(".gpg").removesuffix(".asc").removesuffix(".pgp")
         plain = plain if plain != file.path.name else f"{plain}.decrypted"
-        return f"gpg --decrypt {name} > {shlex.quote(plain)}   and verify that"
-    return f"decrypt {name} and verify what comes out"
+        return f"gpg --decrypt {name} > {shlex.quote(plain)}"
+    return f"decrypt {name}"
 
 
 def _progress(verification: _Verification) -> Callable[[int], None]:

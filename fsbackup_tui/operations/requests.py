@@ -95,9 +95,30 @@ class RestoreBesideRequest(Request):
     schema_point: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AdoptRequest(Request):
+    """Make a point of the backup that another script left at ``path``.
+
+    ``source`` is the part's name; None takes the site's only database, or ``files``.
+    """
+
+    operation: ClassVar[str] = "adopt"
+    runner: ClassVar[str] = "fsbackup_tui.operations.adopt:run"
+    stages: ClassVar[tuple[str, ...]] = ("read", "copy", "seal")
+    path: str
+    source: str | None = None
+    plan: str = "adopted"
+
+
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type
-    for request_type in (BackupRequest, VerifyRequest, LiveHealthRequest, RestoreBesideRequest)
+    for request_type in (
+        BackupRequest,
+        VerifyRequest,
+        LiveHealthRequest,
+        RestoreBesideRequest,
+        AdoptRequest,
+    )
 }
 
 

@@ -13,7 +13,13 @@ _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST_NAME = 63
 _COPY_SUFFIX = "_restored"
-_PLAIN_READERS = {".gz": "gzip -dc", ".zst": "zstd -dc", ".sql": "cat"}
+_PLAIN_READERS = {
+    ".gz": "gzip -dc",
+    ".zst": "zstd -dc",
+    ".xz": "xz -dc",
+    ".bz2": "bzip2 -dc",
+    ".sql": "cat",
+}
 
 
 def root_recover_text(site: str) -> str:
@@ -98,6 +104,8 @@ def point_recover_text(manifest: Manifest) -> str:
             lines += _postgres_chapter(part, part.postgres)
         else:
             lines += [f"## Part {_line(part.source)}", "", "Its files lie there as they are.", ""]
+            for command in part.restore_commands:
+                lines += ["```sh", command, "```", ""]
     return "\n".join(lines)
 
 
@@ -119,27 +127,31 @@ def _postgres_chapter(part: PartManifest, facts: PostgresFacts) -> Iterator[str]
 
 def _needs(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
     identity = facts.identity
-    yield (
-        f"- Database `{_code(identity.database)}` of PostgreSQL {_line(identity.server_version)}, "
-        f"dumped with version {_line(facts.client_version)}, scope {facts.scope}, "
-        f"format {facts.format}."
-    )
     major = identity.server_version_num // 10000
     client = max(major, _major(facts.client_version))
     tool = "psql" if facts.format == "plain" else "pg_restore"
-    yield f"- Needs `{tool}` {client} or newer, and a server of version {major} or newer."
+    if major:
+        yield (
+            f"- Database `{_code(identity.database or 'name not known')}` of PostgreSQL "
+            f"{_line(identity.server_version)}, dumped with version "
+            f"{_line(facts.client_version)}, scope {facts.scope}, format {facts.format}."
+        )
+        yield f"- Needs `{tool}` {client} or newer, and a server of version {major} or newer."
+    else:
+        yield f"- A dump that does not tell its version, scope {facts.scope}; needs `{tool}`."
     suffix = _dump_path(part, facts).rpartition(".")[2]
-    if facts.format == "plain" and suffix == "zst":
-        yield "- Needs `zstd` to decompress."
+    if facts.format == "plain" and f".{suffix}" in _PLAIN_READERS and suffix not in ("gz", "sql"):
+        yield f"- Needs `{_PLAIN_READERS[f'.{suffix}'].split()[0]}` to decompress."
     if facts.roles:
         yield f"- Roles it refers to: {', '.join(f'`{_code(role)}`' for role in facts.roles)}."
     if facts.extensions:
         names = ", ".join(f"`{_code(e.name)}` {_line(e.version)}" for e in facts.extensions)
         yield f"- Extensions the server must have installed: {names}."
-    yield (
-        f"- Encoding {_line(facts.encoding)}, collation `{_code(facts.collate)}`, character type "
-        f"`{_code(facts.ctype)}`: the server must know them (`locale -a` on its host)."
-    )
+    if facts.collate:
+        yield (
+            f"- Encoding {_line(facts.encoding)}, collation `{_code(facts.collate)}`, character "
+            f"type `{_code(facts.ctype)}`: the server must know them (`locale -a` on its host)."
+        )
 
 
 def _steps(part: PartManifest, facts: PostgresFacts) -> Iterator[tuple[str, list[str]]]:
@@ -176,10 +188,11 @@ def _afterwards(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
         yield f"Subscriptions are left out on purpose ({names}): a copy must not take them over."
     if facts.scope == "schema":
         yield "It holds the definitions alone: the tables are empty."
-    yield (
-        f"Compare row counts with `tables` in `manifest.json` "
-        f"({len(facts.tables)} tables were captured)."
-    )
+    if facts.count_method != "absent":
+        yield (
+            f"Compare row counts with `tables` in `manifest.json` "
+            f"({len(facts.tables)} tables were captured)."
+        )
     yield ""
 
 
@@ -236,6 +249,10 @@ def create_commands(facts: PostgresFacts) -> list[str]:
     options = [
         "--template=template0",
         f"--encoding={_line(facts.encoding, ' ')}",
+    ]
+    if not facts.collate:
+        return [f'createdb {shlex.join(options)} "$NEW_DATABASE"']
+    options += [
         f"--lc-collate={_line(facts.collate, ' ')}",
         f"--lc-ctype={_line(facts.ctype, ' ')}",
     ]

@@ -85,7 +85,7 @@ async def create_database(
     options = [statement, *_locale_options(facts, admin.info.server_version)]
     if await _can_own(admin, facts.owner):
         options.append(sql.SQL("OWNER {}").format(sql.Identifier(facts.owner)))
-    else:
+    elif facts.owner:
         notes.append(f"owner {facts.owner} is not to be had here; the restoring role owns it")
     if facts.tablespace != "pg_default":
         if await _exists(admin, "pg_tablespace", "spcname", facts.tablespace):
@@ -112,6 +112,9 @@ async def create_database(
 
 
 def _locale_options(facts: PostgresFacts, server_version: int) -> list[sql.Composable]:
+    if not facts.collate:
+        # A plain dump of another script does not tell: the server's own serves as well as any.
+        return [sql.SQL("ENCODING {}").format(sql.Literal(facts.encoding))]
     options: list[sql.Composable] = [
         sql.SQL("ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
             sql.Literal(facts.encoding), sql.Literal(facts.collate), sql.Literal(facts.ctype)

@@ -152,10 +152,12 @@ def _database(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[
     identity = facts.identity
     role = "standby" if identity.standby else "primary"
     server = f"{identity.database} on {identity.host}:{identity.port}, {role}"
-    yield from _facts("Database", f"{server}, PostgreSQL {identity.server_version}", width)
-    yield _fact("System", f"{identity.system_identifier or '-'}, as {identity.role}")
+    # An adopted dump does not tell its server, nor what it was called there.
+    server = server if identity.host else identity.database or "-"
+    yield from _facts("Database", f"{server}, PostgreSQL {identity.server_version or '-'}", width)
+    yield _fact("System", f"{identity.system_identifier or '-'}, as {identity.role or '-'}")
     yield _fact("Dump", f"{facts.format}, scope {facts.scope}, client {facts.client_version}")
-    locale = f"{facts.encoding}, {facts.collate} ({facts.locale_provider})"
+    locale = f"{facts.encoding}, {facts.collate or '-'} ({facts.locale_provider})"
     yield _fact("Encoding", locale)
     if facts.extensions:
         named = ", ".join(f"{item.name} {item.version}" for item in facts.extensions)
