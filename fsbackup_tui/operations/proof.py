@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import (
     FsbackupError,
+    PostgresError,
+    RestoreIncomplete,
+    SafetyRefusal,
     ScratchUnavailable,
-    ServerUnreachable,
     ToolError,
 )
-from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.domain.proof import (
     Blocker,
@@ -29,20 +31,12 @@ from fsbackup_tui.domain.proof import (
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.archive import list_archive
 from fsbackup_tui.engines.postgres.comparison import compare_database, unproven_reason
-from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
+from fsbackup_tui.engines.postgres.connection import plain_errors
 from fsbackup_tui.engines.postgres.integrity import check_integrity, queries_about
-from fsbackup_tui.engines.postgres.replay import CreatedDatabase, create_database
-from fsbackup_tui.engines.postgres.side import (
-    drop_unfinished,
-    newborn_name,
-    restore_lock,
-    sweep_newborn,
-    unfinished_comment,
-)
+from fsbackup_tui.engines.postgres.lacks import lack_in
 from fsbackup_tui.engines.postgres.soundness import check_soundness
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.engines.process import Command, run
-from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Dump, Filling, dump_name, fill_and_account
 from fsbackup_tui.operations.guard import guarded
@@ -53,6 +47,7 @@ from fsbackup_tui.operations.scratch_place import (
     sort_losses,
 )
 from fsbackup_tui.operations.status import job_liveness
+from fsbackup_tui.operations.trial_database import trial_database
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
@@ -115,34 +110,54 @@ async def prove_part(
         async with scratch_place(context, part) as place:
             trial.phases["start"] = round(time.monotonic() - started, 3)
             context.report(Log(f"{part.source}: trial restore on {place.text}"))
-            with plain_errors(place.address):
-                return await _prove(trial, place, compare=compare)
+            try:
+                with plain_errors(place.address):
+                    return await _prove(trial, place, compare=compare)
+            except (PostgresError, SafetyRefusal) as error:
+                if (proof := _broken_off(trial, place, error)) is None:
+                    raise
+                return proof
     except ScratchUnavailable as error:
         blockers = tuple(Blocker(what, fix) for what, fix in error.lacks)
         return Proof("-", "blocked", blockers=blockers or (Blocker(error.what, error.fix),))
 
 
+def _broken_off(trial: _Trial, place: ScratchPlace, error: FsbackupError) -> Proof | None:
+    """Return what a restore that broke off shows of the part; None where it shows nothing.
+
+    A plain dump stops at its first error, and one with commands for psql is never loaded.
+    """
+    if type(error) not in (PostgresError, RestoreIncomplete, SafetyRefusal):
+        return None  # the server, its rights or its clients: nothing was learned about the part
+    text = " ".join(piece for piece in (error.what, error.why.replace("\n", " ")) if piece)
+    lack = lack_in(text)
+    blockers = (lack,) if lack is not None else place.lacks
+    return Proof(
+        place.text,
+        "blocked" if blockers else "failed",
+        receipt=None if blockers else Receipt(0, lost=(text,)),
+        blockers=blockers,
+        notes=tuple(dict.fromkeys(trial.notes)),
+        phases=trial.phases,
+    )
+
+
 async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
-    context, name = trial.context, trial.context.application_name
+    context = trial.context
     entries = await _entries(trial, place)
-    async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(await connect(place.address, application_name=name))
-        if place.kind == "live":
-            await stack.enter_async_context(restore_lock(admin, place.identity, name))
-        for note in await prepare_roles(
-            place,
-            context,
-            trial.facts,
-            _globals_path(trial),
-            owners={entry.owner for entry in entries if entry.owner},
-        ):
-            trial.note(note)
-        created = await stack.enter_async_context(_copy(trial, place, admin))
+    alive = job_liveness(context.loaded, os.environ, trial.repository)
+    owners = {entry.owner for entry in entries if entry.owner}
+    for note in await prepare_roles(
+        place, context, trial.facts, _globals_path(trial), owners=owners
+    ):
+        trial.note(note)
+    async with trial_database(context, place, trial.facts, is_alive=alive) as database:
+        trial.notes.extend(database.created.notes)
         filling = Filling(
             context=context,
-            address=place.address.with_database(created.name),
+            address=place.address.with_database(database.name),
             client=place.client,
-            database_oid=created.oid,
+            database_oid=database.created.oid,
             jobs=place.jobs,
         )
         with trial.phase("restore"):
@@ -192,52 +207,6 @@ async def _entries(trial: _Trial, place: ScratchPlace) -> list[TocEntry]:
 
 def _dump_path(trial: _Trial) -> Path:
     return trial.reader.path_inside(trial.part.source, dump_name(trial.part))
-
-
-@asynccontextmanager
-async def _copy(
-    trial: _Trial, place: ScratchPlace, admin: Connection
-) -> AsyncIterator[CreatedDatabase]:
-    """Make the database for the trial; drop it behind the block, whatever happens in there."""
-    context = trial.context
-    if place.kind != "own":
-        alive = job_liveness(context.loaded, os.environ, trial.repository)
-        for job in await sweep_newborn(admin, alive):
-            context.report(Log(f"Dropped the copy that the dead job {job} had left."))
-    created = await create_database(
-        admin,
-        newborn_name(context.job),
-        trial.facts,
-        comment=unfinished_comment(context.job),
-    )
-    for note in created.notes:
-        trial.note(note)
-    try:
-        yield created
-    finally:
-        await undisturbed(_drop(trial, place, admin, created))
-
-
-async def _drop(
-    trial: _Trial, place: ScratchPlace, admin: Connection, created: CreatedDatabase
-) -> None:
-    if place.kind == "own":
-        return  # it goes with its server
-    try:
-        with plain_errors(place.address):
-            if admin.closed:
-                name = trial.context.application_name
-                async with await connect(place.address, application_name=name) as another:
-                    await drop_unfinished(another, created.name, created.oid)
-            else:
-                await drop_unfinished(admin, created.name, created.oid)
-    except (FsbackupError, ServerUnreachable) as error:
-        trial.context.report(
-            Warned(
-                f"LEFT OVER: {created.name} on {place.text}; the next trial there drops it. "
-                f"{error.what}"
-            )
-        )
 
 
 async def _compare(
