@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         return ended
     if not context.json:
         _say_goodbye(report, context)
-    return 0 if report.comparison.equal else 1
+    return 0 if report.ok else 1
 
 
 def _is_terminal(context: CliContext) -> bool:
@@ -69,7 +69,7 @@ def _open_tui(arguments: argparse.Namespace, report: DemoReport, context: CliCon
 
 def _document(report: DemoReport) -> dict[str, object]:
     return {
-        "ok": report.comparison.equal,
+        "ok": report.ok,
         "directory": str(report.place.root),
         "kept": report.place.kept,
         "config": str(report.place.config),
@@ -90,17 +90,19 @@ def _document(report: DemoReport) -> dict[str, object]:
 
 
 def _print(report: DemoReport, context: CliContext, *, opens: bool) -> None:
+    from fsbackup_tui.operations.findings import verification_texts
     from fsbackup_tui.operations.wording import count_text, size_text
 
     place, compared, entries = report.place, report.comparison, report.restore["entries"]
     outcome = "EQUAL" if compared.equal else "DIFFERENT"
     lines = [
         "",
-        f"Backed up, verified, restored beside, compared: {outcome}",
+        f"Backed up, {report.verify['trust']}, restored beside, compared: {outcome}",
         f"  {count_text(compared.lines)} lines ({size_text(compared.bytes)}) of SQL in each dump",
     ]
     if compared.difference is not None:
         lines.append(f"  first difference: {compared.difference}")
+    lines += [f"  {text}" for text in verification_texts(report.verify)]
     lines += [
         "",
         "What was done",

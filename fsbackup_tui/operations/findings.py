@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from fsbackup_tui.repository.standing import problem_text
 
 RESTORE_ANOTHER = "Restore another point; keep this one's files for a closer look."
 
@@ -47,3 +49,12 @@ def sealed_findings(source: str, problems: Sequence[str]) -> list[Finding]:
         else:
             findings.append(Finding(None, place, what))
     return findings
+
+
+def verification_texts(document: Mapping[str, object]) -> list[str]:
+    """Return what a verification's document says went wrong or was blocked, a line each."""
+    lines = []
+    for key in ("problems", "blocked"):
+        listed = document.get(key)
+        lines += [problem_text(item) for item in listed] if isinstance(listed, Sequence) else []
+    return lines

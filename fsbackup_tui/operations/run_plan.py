@@ -16,10 +16,11 @@ from fsbackup_tui.domain.point import Manifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.findings import verification_texts
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import open_site_repository
-from fsbackup_tui.operations.verify import verification_texts, verify_point
+from fsbackup_tui.operations.verify import verify_point
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 

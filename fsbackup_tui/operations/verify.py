@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.errors import (
@@ -29,7 +29,7 @@ from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
-from fsbackup_tui.repository.standing import judge, problem_text
+from fsbackup_tui.repository.standing import judge
 
 _READ_LEVELS = (Trust.SEALED, Trust.READABLE)
 _NOT_WHOLE = "Mend what is named (see fsbackup show), then verify again; or restore another point."
@@ -256,15 +256,6 @@ async def _check_readable(verification: _Verification, part: PartManifest) -> li
 
 
 CHECKS: Mapping[Trust, Check] = {Trust.SEALED: _check_sealed, Trust.READABLE: _check_readable}
-
-
-def verification_texts(document: Mapping[str, object]) -> list[str]:
-    """Return what a verification's document says went wrong or was blocked, a line each."""
-    lines = []
-    for key in ("problems", "blocked"):
-        listed = document.get(key)
-        lines += [problem_text(item) for item in listed] if isinstance(listed, Sequence) else []
-    return lines
 
 
 def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:

@@ -70,7 +70,7 @@ def _processes_about(text: str) -> list[str]:
 def test_the_demo_ends_equal_and_leaves_nothing(temporary: Path) -> None:
     demo = _fsbackup("demo", *SMALL, DATABASE_URL="postgresql://app@127.0.0.1:1/production")
     assert demo.returncode == 0, demo.stdout + demo.stderr
-    assert "Backed up, verified, restored beside, compared: EQUAL" in demo.stdout
+    assert "Backed up, proven, restored beside, compared: EQUAL" in demo.stdout
     assert "[7/7]" in demo.stderr
     assert list(temporary.iterdir()) == []
     wait_until(lambda: not _processes_about(str(temporary)), timeout=10)
@@ -89,7 +89,8 @@ def test_a_named_directory_stays_and_opens_without_its_server_as_the_document_sa
     assert (place / "fsbackup.yaml").stat().st_mode & 0o777 == 0o600
     listed = _fsbackup("--config", str(place / "fsbackup.yaml"), "list", "--json")
     (point,) = json.loads(listed.stdout)["points"]
-    assert point["trust"] == "readable"
+    assert point["trust"] == "proven"
+    assert document["verify"]["proofs"]["db"]["restored"] == "ok"
     assert point["id"] == document["backup"]["point"]
     verified = _fsbackup("--config", str(place / "fsbackup.yaml"), "verify", "latest")
     assert verified.returncode == 0, verified.stderr
@@ -172,7 +173,7 @@ def test_the_demo_opens_the_terminal_application_and_leaves_nothing_behind_it(
 
     try:
         wait_until(lambda: shows("face-swap") and shows("Inventory"), timeout=_LIMIT)
-        wait_until(lambda: shows("readable") or shows("READABLE"), timeout=20)
+        wait_until(lambda: shows("PROVEN"), timeout=20)
         child.send("q")
         child.expect("Server stopped")
         child.expect(pexpect.EOF)
