@@ -21,7 +21,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     listing.set_defaults(run=run_list)
     show = subparsers.add_parser("show", parents=parents, help="all that is known of one point")
     show.add_argument(
-        "point", metavar="POINT", help="an id, a prefix of it, latest, latest:PLAN, or a time"
+        "point",
+        metavar="POINT",
+        help="an id, a prefix of it, latest, latest:PLAN, a time, or a backup file",
     )
     show.set_defaults(run=run_show)
     clear = subparsers.add_parser("clear", parents=parents, help="lift the suspicion from a point")
@@ -48,7 +50,8 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
             catalogue.refresh()
         points = catalogue.points(arguments.plan, since)
         as_of = catalogue.refreshed_at
-    if error is not None and (context.json or not points):
+    watched = status.answer.state == "no-repository" and any(point.foreign for point in points)
+    if error is not None and (context.json or not points) and not watched:
         raise error
 
     def human() -> None:
@@ -61,6 +64,12 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
             context.say("No point answers to that: fsbackup list shows all.")
 
     context.emit({"ok": True, "points": [point_document(point) for point in points]}, human)
+    for problem in status.foreign_problems:
+        context.tell(problem, first="warning: ")
+    if watched and error is not None:
+        # Backups of other scripts can be watched before there is a repository.
+        context.tell_problem(error)
+        return 0
     if error is not None:
         from fsbackup_tui.operations.wording import when_text
 
@@ -71,12 +80,15 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
 
 def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     """Show one point: parts, tables, trust, problems, where it lies, how to restore it."""
+    from fsbackup_tui.cli.foreign import file_argument, show_file_command
     from fsbackup_tui.cli.point_text import show_document, show_lines
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.domain.errors import PointDamaged
     from fsbackup_tui.operations.status import site_zone
     from fsbackup_tui.repository.reader import PointReader
 
+    if (file := file_argument(context, arguments.point)) is not None:
+        return show_file_command(file, context)
     point = find_point(context, arguments.point)
     reader = PointReader(context.repository(), point.id)
     try:

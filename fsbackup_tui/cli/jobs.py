@@ -99,9 +99,10 @@ def _wait_for_end(follower: Any) -> str:
 
 def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
     """Return how a job ended, in the words in which its own command says it."""
-    from fsbackup_tui.cli import backup, health_text, restore, verify
+    from fsbackup_tui.cli import adopt, backup, health_text, restore, verify
 
     summaries = {
+        "adopt": adopt.summary,
         "backup": backup.summary,
         "verify": verify.summary,
         "verify-live": health_text.health_lines,

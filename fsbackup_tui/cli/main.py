@@ -9,14 +9,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fsbackup_tui import __version__
-from fsbackup_tui.cli import backup, demo, doctor, init, inventory, jobs, restore, tui, verify
+from fsbackup_tui.cli import (
+    adopt,
+    backup,
+    demo,
+    doctor,
+    init,
+    inventory,
+    jobs,
+    restore,
+    tui,
+    verify,
+)
 from fsbackup_tui.cli.context import CliContext
 from fsbackup_tui.cli.output import print_problem
 from fsbackup_tui.cli.parser import Parser
 from fsbackup_tui.cli.streams import prepare_streams, write_output
 from fsbackup_tui.domain.errors import FsbackupError, OutputLost
 
-FAMILIES = (demo, init, doctor, backup, inventory, verify, restore, jobs)
+FAMILIES = (demo, init, doctor, backup, inventory, verify, restore, adopt, jobs)
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
 _EPILOG = """\
 Without a command, fsbackup opens the terminal application.

@@ -43,7 +43,7 @@ def trust_word(point: PointSummary) -> str:
     if point.suspect:
         return "SUSPECT"
     word = point.trust.word
-    return word.upper() if word in {"damaged", "incomplete", "proven"} else word
+    return word.upper() if point.foreign or word in {"damaged", "incomplete", "proven"} else word
 
 
 def change_text(change: float | None) -> str:
@@ -85,7 +85,8 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
 
 
 def _notes(point: PointSummary) -> list[str]:
-    notes = [*point.suspect, *point.problems]
+    foreign = [f"foreign: {point.reason}"] if point.foreign else []
+    notes = [*foreign, *point.suspect, *point.problems]
     more = len(notes) - _NOTES_SHOWN
     return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
 
@@ -245,6 +246,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "reason": point.reason,
         "parts": [_part_document(part) for part in point.parts],
         "problems": list(point.problems),
+        "foreign": point.foreign or None,
     }
 
 

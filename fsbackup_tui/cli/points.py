@@ -9,6 +9,22 @@ if TYPE_CHECKING:
     from fsbackup_tui.domain.point import PointSummary
 
 
+def refuse_foreign(text: str) -> None:
+    """Raise SafetyRefusal for a backup of another script, which is no point yet."""
+    import shlex
+
+    from fsbackup_tui.domain.errors import SafetyRefusal
+    from fsbackup_tui.operations.foreign import is_backup_path
+    from fsbackup_tui.repository.foreign import ID_PREFIX
+
+    if text.startswith(ID_PREFIX) or is_backup_path(text):
+        raise SafetyRefusal(
+            f"NO POINT YET: {text} is a backup that another script made.",
+            why="Only points of the repository are restored, cleared and compared.",
+            fix=f"fsbackup adopt {shlex.quote(text)}   makes a point of it",
+        )
+
+
 def find_point(
     context: CliContext, text: str, *, part: str | None = None, any_trust: bool = False
 ) -> PointSummary:
@@ -16,6 +32,7 @@ def find_point(
     from fsbackup_tui.operations.status import find_point as find
     from fsbackup_tui.operations.status import open_catalogue, site_zone
 
+    refuse_foreign(text)
     loaded = context.load()
     with open_catalogue(loaded, context.environ) as catalogue:
         return find(catalogue, text, zone=site_zone(loaded), part=part, any_trust=any_trust)

@@ -21,7 +21,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "point",
         metavar="POINT",
         nargs="?",
-        help="an id, a prefix of it, latest, latest:PLAN, or a time",
+        help="an id, a prefix of it, latest, latest:PLAN, a time, or a backup file",
     )
     parser.add_argument(
         "--level",
@@ -43,6 +43,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Start the verification and follow it; returns the exit code of design §9."""
     from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.cli.foreign import file_argument, verify_file_command
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import VerifyRequest
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             "WHICH POINT: name one, or --live for the live database.",
             fix="fsbackup verify latest",
         )
+    if (file := file_argument(context, arguments.point)) is not None:
+        return verify_file_command(file, arguments.level, context)
     point = find_point(context, arguments.point)
     return run_request(
         VerifyRequest(point=point.id, level=arguments.level), context, summary=summary

@@ -7,8 +7,9 @@ import errno
 import shlex
 import stat
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ from typing import Literal
 from fsbackup_tui.domain.errors import (
     ClientUnsuitable,
     DiskFull,
+    FsbackupError,
     PointDamaged,
     PointNotFound,
 )
@@ -23,10 +25,11 @@ from fsbackup_tui.domain.events import Progress, Report, format_time
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.foreign.examine import examine
 from fsbackup_tui.engines.foreign.layout import lay_out, stored_format
-from fsbackup_tui.engines.foreign.model import Examination, ForeignFile
+from fsbackup_tui.engines.foreign.model import Completeness, Examination, ForeignFile
 from fsbackup_tui.engines.foreign.sums import Checksum, compute, known_checksum
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.engines.postgres.clients import choose_client, find_clients
+from fsbackup_tui.repository.files import owner_name
 
 Level = Literal["sealed", "readable"]
 _PROGRESS_STEP = 32 << 20
@@ -64,7 +67,14 @@ class _Verification:
     levels: dict[str, dict[str, object]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    blocked: list[dict[str, str | None]] = field(default_factory=list)
     examination: Examination | None = None
+
+    def judge(self, completeness: Completeness) -> None:
+        """Note what the stock tool showed of the file."""
+        if self.examination is not None:
+            file = replace(self.examination.file, completeness=completeness)
+            self.examination = replace(self.examination, file=file)
 
 
 _Check = Callable[[_Verification], Awaitable[_Outcome]]
@@ -74,6 +84,8 @@ def is_backup_path(text: str) -> bool:
     """Whether a POINT is the path of a file rather than the name of a point."""
     if "/" in text:
         return True
+    if text == "latest" or text.startswith("latest:"):
+        return False
     path = Path(text)
     try:
         return path.is_file() or (path / "toc.dat").is_file()
@@ -101,6 +113,19 @@ def backup_path(text: str) -> Path:
     return path
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to read a file inside the block into an error for people."""
+    try:
+        yield
+    except OSError as error:
+        raise FsbackupError(
+            f"NOT READ: {path}.",
+            why=f"{error.strerror}{f': {error.filename}' if error.filename else ''}.",
+            fix=f"Run it as a user who may read that file (it belongs to {owner_name(path)}).",
+        ) from error
+
+
 async def verify_file(path: Path, around: Surroundings, *, level: Level) -> dict[str, object]:
     """Verify a backup file up to a level; returns the document of ``fsbackup verify``.
 
@@ -110,9 +135,10 @@ async def verify_file(path: Path, around: Surroundings, *, level: Level) -> dict
     was asked for was reached; damage is a result, not an error.
     """
     verification = _Verification(path, around)
-    await _timed(verification, "sealed", _check_sealed)
-    if level == "readable" and verification.levels["sealed"]["ok"] is not False:
-        await _timed(verification, "readable", _check_readable)
+    with readable(path):
+        await _timed(verification, "sealed", _check_sealed)
+        if level == "readable" and verification.levels["sealed"]["ok"] is not False:
+            await _timed(verification, "readable", _check_readable)
     return _document(verification, level)
 
 
@@ -125,8 +151,9 @@ async def _timed(verification: _Verification, level: Level, check: _Check) -> No
         "at": format_time(at),
         "seconds": round(time.monotonic() - started, 3),
     }
-    if blocked:
-        entry["blocked"] = [{"what": what, "fix": fix} for what, fix in blocked]
+    verification.blocked += [
+        {"part": None, "what": f"{level}: {what}", "fix": fix} for what, fix in blocked
+    ]
     verification.levels[level] = entry
 
 
@@ -134,7 +161,7 @@ async def _check_sealed(verification: _Verification) -> _Outcome:
     path = verification.path
     known = None if path.is_dir() else known_checksum(path)
     if known is None:
-        return None, [(NO_CHECKSUM, f"sha256sum {shlex.quote(path.name)} > {path.name}.sha256")]
+        return None, [(NO_CHECKSUM, "")]
     found = await asyncio.to_thread(compute, path, known.algorithm, _progress(verification))
     if found == known.digest:
         verification.notes.append(f"its {known.algorithm} is the one in {known.place.name}")
@@ -176,7 +203,9 @@ async def _check_readable(verification: _Verification) -> _Outcome:
         return None, [(error.what, error.fix)]
     except PointDamaged as error:
         verification.problems.append(error.why or error.what)
+        verification.judge("damaged")
         return False, []
+    verification.judge("whole")
     return True, []
 
 
@@ -256,6 +285,7 @@ def _document(verification: _Verification, level: Level) -> dict[str, object]:
         "point": str(verification.path),
         "trust": trust.word,
         "levels": verification.levels,
+        "blocked": verification.blocked,
         "problems": [
             {
                 "part": None,

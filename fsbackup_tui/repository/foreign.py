@@ -209,19 +209,33 @@ class ForeignReader:
 
     def summary(self, found: Found) -> tuple[PointSummary, bool]:
         """Return a backup as the inventory shows it, and whether a second look is useless."""
-        zone = self._places.zone
-        settled = True
-        fresh = time.time() - found.modified_ns / 1e9 < _FRESH_SECONDS
         try:
-            file = glance(found.path, zone)
-            if file.completeness == "not known" and found.size <= _SMALL_BYTES:
-                settled = time.monotonic() < self._until
-                if settled:
-                    file = examine(found.path, zone).file
+            file, settled = self._read(found)
         except OSError as error:
             return _unreadable(found, error), False
+        fresh = _is_fresh(found)
         memory = recall_verification(self._places.memory, found.id)
         return _summary(found, file, memory, fresh=fresh), settled and not fresh
+
+    def look(self, found: Found) -> tuple[ForeignFile, PointSummary]:
+        """Return what is known of one backup, in detail too; OSError where it can't be read."""
+        file, _settled = self._read(found)
+        memory = recall_verification(self._places.memory, found.id)
+        return file, _summary(found, file, memory, fresh=_is_fresh(found))
+
+    def _read(self, found: Found) -> tuple[ForeignFile, bool]:
+        """Return what a look tells, and whether there was time for all of it."""
+        file = glance(found.path, self._places.zone)
+        more = file.completeness == "not known" or (file.form == "plain" and not file.problems)
+        if not more or found.size > _SMALL_BYTES:
+            return file, True
+        if time.monotonic() >= self._until:
+            return file, False
+        return examine(found.path, self._places.zone).file, True
+
+
+def _is_fresh(found: Found) -> bool:
+    return time.time() - found.modified_ns / 1e9 < _FRESH_SECONDS
 
 
 def memory_stamp(places: ForeignPlaces, identifier: str) -> int:
@@ -268,11 +282,9 @@ def _part_of(file: ForeignFile) -> tuple[str, str]:
 
 
 def _described(file: ForeignFile) -> str:
-    complete: str = (
-        "not read to its end yet" if file.completeness == "not known" else file.completeness
-    )
-    if file.form == "encrypted" and file.completeness == "not known":
-        complete = ""
+    complete: str = file.completeness
+    if complete == "not known":
+        complete = "" if file.form in ("encrypted", "other") else "not read to its end yet"
     told = [f"{file.path.name}: {file.what}", complete, *file.notes, f"time by {file.taken_by}"]
     return "; ".join(text for text in told if text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
@@ -36,11 +36,11 @@ class Column:
 
 
 POINT_COLUMNS = (
-    Column("when", "WHEN", 20),
+    Column("when", "WHEN", 18),
     Column("age", "AGE", 5, right=True),
-    Column("database", "DB", 8, right=True),
+    Column("database", "DB", 7, right=True),
     Column("change", "Δ ROWS", 8, right=True),
-    Column("trust", "TRUST", 10),
+    Column("trust", "TRUST", 16),
     Column("plan", "PLAN", 13),
     Column("size", "SIZE", 8, right=True, from_width=100),
     Column("rows", "ROWS", 12, right=True, from_width=120),
@@ -59,30 +59,38 @@ _POINT_TIME = re.compile(r"\b\d{8}T\d{6}Z-")
 _GAP = 2
 
 
-def columns_at(columns: Sequence[Column], width: int) -> list[tuple[Column, int]]:
+def columns_at(
+    columns: Sequence[Column], width: int, gap: int = _GAP
+) -> list[tuple[Column, int]]:
     """Return the columns that are shown at this width, each with its cells."""
     shown = [column for column in columns if width >= column.from_width]
-    fixed = _MARK + sum(column.width + _GAP for column in shown if column.width)
+    fixed = _MARK + sum(column.width + gap for column in shown if column.width)
     rest = max(0, width - fixed)
-    return [(column, column.width or rest) for column in shown if column.width or rest > _GAP]
+    return [(column, column.width or rest) for column in shown if column.width or rest > gap]
 
 
-def heading(columns: Sequence[Column], width: int) -> Line:
+def heading(columns: Sequence[Column], width: int, gap: int = _GAP) -> Line:
     """Return the titles above a table."""
-    text = " " * _MARK + (" " * _GAP).join(
-        pad(column.title, cells, right=column.right) for column, cells in columns_at(columns, width)
+    text = " " * _MARK + (" " * gap).join(
+        pad(column.title, cells, right=column.right)
+        for column, cells in columns_at(columns, width, gap)
     )
     return line((text.rstrip(), "muted"))
 
 
-def _row(
-    columns: Sequence[Column], width: int, marked: bool, cells: dict[str, tuple[str, Role]]
+def table_row(
+    columns: Sequence[Column],
+    width: int,
+    marked: bool,
+    cells: Mapping[str, tuple[str, Role]],
+    gap: int = _GAP,
 ) -> Line:
+    """Return a row: the mark of the cursor, then each column's text in its role."""
     pieces: list[Piece] = [Piece(" > " if marked else "   ", "key")]
-    for position, (column, room) in enumerate(columns_at(columns, width)):
+    for position, (column, room) in enumerate(columns_at(columns, width, gap)):
         text, role = cells[column.key]
         if position:
-            pieces.append(Piece(" " * _GAP))
+            pieces.append(Piece(" " * gap))
         pieces.extend(_padded(printable(text), room, role, right=column.right))
     return tuple(pieces)
 
@@ -103,6 +111,8 @@ def trust_shown(point: PointSummary) -> tuple[str, Role]:
         return "SUSPECT", "bad"
     if point.trust in (Trust.DAMAGED, Trust.INCOMPLETE):
         return point.trust.word.upper(), "bad"
+    if point.foreign:
+        return point.trust.word.upper(), "muted"
     if point.trust in (Trust.UNVERIFIED, Trust.CLAIMED):
         return point.trust.word, "warn"
     if point.trust is Trust.PROVEN:
@@ -143,8 +153,9 @@ def point_row(
     """Return a point's row; ``known`` is false for a row from the cache, which is never green."""
     word, role = trust_shown(point)
     cells: dict[str, tuple[str, Role]] = {
-        "when": (when_text(point.created, now, zone), "text"),
-        "age": (age_of(point.created, now), "text"),
+        # A backup of another script is greyed: it is no point yet.
+        "when": (when_text(point.created, now, zone), "muted" if point.foreign else "text"),
+        "age": (age_of(point.created, now), "muted" if point.foreign else "text"),
         "database": (size_text(point.database_bytes), "text"),
         "change": (change_text(point.rows_change), _change_role(point.rows_change)),
         "trust": (word, role if known else "muted"),
@@ -154,7 +165,7 @@ def point_row(
         "parts": (", ".join(part.source for part in point.parts) or "-", "muted"),
         "note": note_of(point),
     }
-    return _row(POINT_COLUMNS, width, marked, cells)
+    return table_row(POINT_COLUMNS, width, marked, cells)
 
 
 def _change_role(change: float | None) -> Role:
@@ -213,4 +224,4 @@ def job_row(job: JobRow, width: int, marked: bool, *, now: datetime, zone: tzinf
         "took": (duration_text(took(job, now)), "text"),
         "what": (what, "bad" if job.state in ("failed", "lost") else "muted"),
     }
-    return _row(JOB_COLUMNS, width, marked, cells)
+    return table_row(JOB_COLUMNS, width, marked, cells)
