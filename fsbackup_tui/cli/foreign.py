@@ -6,7 +6,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.config.load import LoadedConfig
     from fsbackup_tui.domain.events import Event
+    from fsbackup_tui.operations.requests import VerifyLevel
 
 _LABEL = 12
 _SCOPES = {"full": "definitions and rows", "schema": "definitions alone", "data": "rows alone"}
@@ -52,24 +53,24 @@ def _listed(context: CliContext, text: str) -> str | None:
     return named[0].foreign if len(named) == 1 else None
 
 
-def verify_file_command(path: Path, level: str, context: CliContext) -> int:
+def verify_file_command(path: Path, level: VerifyLevel, context: CliContext) -> int:
     """Verify a backup file and print what was found; 0 where the level was reached.
 
-    Raises SafetyRefusal for a level that takes a trial restore: that needs a point.
+    What takes a trial restore is a job of a site; reading needs nothing but the file.
     """
     from pathlib import Path
 
+    from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.cli.verify import summary
-    from fsbackup_tui.domain.errors import SafetyRefusal
-    from fsbackup_tui.operations.foreign import Level, Surroundings, verify_file
+    from fsbackup_tui.operations.foreign import Level, Surroundings, remember, verify_file
+    from fsbackup_tui.operations.requests import VerifyRequest
 
-    if level not in ("sealed", "readable"):
-        raise SafetyRefusal(
-            f"NO POINT YET: {path.name} can be shown to be readable, not {level}.",
-            why="A trial restore takes a point of the repository.",
-            fix=f"fsbackup adopt {_quoted(path)}   makes a point of it",
-        )
     loaded, zone = site_or_none(context)
+    if level not in ("sealed", "readable"):
+        if loaded is None:
+            context.load()  # says that there is none, and how to make one
+        request = VerifyRequest(point=str(path.absolute()), level=level)
+        return run_request(request, context, summary=summary)
     with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
         around = Surroundings(
             zone=zone,
@@ -81,8 +82,8 @@ def verify_file_command(path: Path, level: str, context: CliContext) -> int:
         )
         reach: Level = "sealed" if level == "sealed" else "readable"
         result = asyncio.run(verify_file(path, around, level=reach))
-    remembered = loaded is not None and _remember(loaded, path, result, context)
-    result["remembered"] = remembered
+    if loaded is not None:
+        remember(loaded, context.environ, path, result)
 
     def human() -> None:
         lines = summary(result)
@@ -179,20 +180,6 @@ def site_or_none(context: CliContext) -> tuple[LoadedConfig | None, tzinfo]:
             raise
         return None, machine_zone(context.environ)
     return loaded, site_zone(loaded)
-
-
-def _remember(
-    loaded: LoadedConfig, path: Path, result: dict[str, object], context: CliContext
-) -> bool:
-    """Keep the result for the inventory, where the file is one that the site lists."""
-    from fsbackup_tui.repository.foreign import found_at, remember_verification
-
-    if not any(path.absolute().is_relative_to(place) for place in loaded.config.adopt):
-        return False
-    with suppress(OSError):
-        remember_verification(context.state(), found_at(path.absolute()).id, result)
-        return True
-    return False
 
 
 @contextmanager

@@ -8,20 +8,24 @@ import shlex
 import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Literal
 
+from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import (
     ClientUnsuitable,
     DiskFull,
     FsbackupError,
     PointDamaged,
     PointNotFound,
+    RepositoryError,
 )
 from fsbackup_tui.domain.events import Progress, Report, format_time
+from fsbackup_tui.domain.point import PartManifest
+from fsbackup_tui.domain.proof import Proof
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.foreign.examine import examine
 from fsbackup_tui.engines.foreign.layout import lay_out, stored_format
@@ -29,12 +33,19 @@ from fsbackup_tui.engines.foreign.model import Completeness, Examination, Foreig
 from fsbackup_tui.engines.foreign.sums import Checksum, compute, known_checksum
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.engines.postgres.clients import choose_client, find_clients
+from fsbackup_tui.operations.findings import Finding
+from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.files import owner_name
+from fsbackup_tui.repository.foreign import found_at, remember_verification
+from fsbackup_tui.repository.layout import site_state
+from fsbackup_tui.repository.reader import PointReader
 
 Level = Literal["sealed", "readable"]
 _PROGRESS_STEP = 32 << 20
 _ARCHIVES = frozenset({"custom", "directory", "tar"})
 _FIX = "Use another one of that script's backups; fsbackup backup takes ones that are checked."
+_RUNGS = (Trust.SEALED, Trust.READABLE, Trust.RESTORED, Trust.PROVEN)
+_DAMAGING = (Trust.SEALED, Trust.READABLE)
 NO_CHECKSUM = "no checksum of it is known: whether it was altered can't be told"
 
 
@@ -59,8 +70,8 @@ class Surroundings:
 
 
 @dataclass
-class _Verification:
-    """One verification while it runs."""
+class FileVerification:
+    """The verification of one file, level by level; ``proof`` is of a trial restore."""
 
     path: Path
     around: Surroundings
@@ -69,6 +80,29 @@ class _Verification:
     notes: list[str] = field(default_factory=list)
     blocked: list[dict[str, str | None]] = field(default_factory=list)
     examination: Examination | None = None
+    proof: Proof | None = None
+
+    async def climb(self, level: Level) -> None:
+        """Try the levels up to this one; FsbackupError where the file can't be read at all."""
+        with readable(self.path):
+            await _timed(self, "sealed", _check_sealed)
+            if level == "readable" and self.levels["sealed"]["ok"] is not False:
+                await _timed(self, "readable", _check_readable)
+
+    def holds(self, level: str) -> bool:
+        """Whether a level was tried and held."""
+        return self.levels.get(level, {}).get("ok") is True
+
+    def top_of(self, wanted: str) -> str:
+        """Return the level asked for, or the highest that a file of this kind has."""
+        examination = self.examination
+        if examination is None or examination.file.is_database or wanted == Trust.SEALED.word:
+            return wanted
+        return Trust.READABLE.word
+
+    def document(self, wanted: str) -> dict[str, object]:
+        """Return what was found as ``fsbackup verify`` gives it."""
+        return _document(self, wanted)
 
     def judge(self, completeness: Completeness) -> None:
         """Note what the stock tool showed of the file."""
@@ -77,7 +111,7 @@ class _Verification:
             self.examination = replace(self.examination, file=file)
 
 
-_Check = Callable[[_Verification], Awaitable[_Outcome]]
+_Check = Callable[[FileVerification], Awaitable[_Outcome]]
 
 
 def is_backup_path(text: str) -> bool:
@@ -134,15 +168,12 @@ async def verify_file(path: Path, around: Surroundings, *, level: Level) -> dict
     pg_dump's last line or through pg_restore. The document's ``ok`` says whether the level that
     was asked for was reached; damage is a result, not an error.
     """
-    verification = _Verification(path, around)
-    with readable(path):
-        await _timed(verification, "sealed", _check_sealed)
-        if level == "readable" and verification.levels["sealed"]["ok"] is not False:
-            await _timed(verification, "readable", _check_readable)
-    return _document(verification, level)
+    verification = FileVerification(path, around)
+    await verification.climb(level)
+    return verification.document(level)
 
 
-async def _timed(verification: _Verification, level: Level, check: _Check) -> None:
+async def _timed(verification: FileVerification, level: Level, check: _Check) -> None:
     started = time.monotonic()
     at = verification.around.now()
     ok, blocked = await check(verification)
@@ -157,7 +188,7 @@ async def _timed(verification: _Verification, level: Level, check: _Check) -> No
     verification.levels[level] = entry
 
 
-async def _check_sealed(verification: _Verification) -> _Outcome:
+async def _check_sealed(verification: FileVerification) -> _Outcome:
     path = verification.path
     known = None if path.is_dir() else known_checksum(path)
     if known is None:
@@ -177,7 +208,7 @@ def _differs(known: Checksum, found: str) -> str:
     )
 
 
-async def _check_readable(verification: _Verification) -> _Outcome:
+async def _check_readable(verification: FileVerification) -> _Outcome:
     around = verification.around
     examination = await asyncio.to_thread(
         examine, verification.path, around.zone, on_bytes=_progress_of_total(verification)
@@ -237,7 +268,7 @@ def decrypt_hint(file: ForeignFile) -> str:
     return f"decrypt {name}"
 
 
-def _progress(verification: _Verification) -> Callable[[int], None]:
+def _progress(verification: FileVerification) -> Callable[[int], None]:
     """Return what is told the bytes of each step."""
     done = 0
 
@@ -250,7 +281,7 @@ def _progress(verification: _Verification) -> Callable[[int], None]:
     return advance
 
 
-def _progress_of_total(verification: _Verification) -> Callable[[int], None]:
+def _progress_of_total(verification: FileVerification) -> Callable[[int], None]:
     """Return what is told all bytes so far."""
     told = 0
 
@@ -263,26 +294,23 @@ def _progress_of_total(verification: _Verification) -> Callable[[int], None]:
     return advance
 
 
-def _tell(verification: _Verification, done: int) -> None:
+def _tell(verification: FileVerification, done: int) -> None:
     what = f"reading {verification.path.name}"
     verification.around.report(Progress(float(done), None, "bytes", what))
 
 
-def _document(verification: _Verification, level: Level) -> dict[str, object]:
-    results = [entry["ok"] for entry in verification.levels.values()]
-    readable = verification.levels.get("readable", {}).get("ok") is True
-    sealed = verification.levels["sealed"]["ok"] is True
-    if False in results:
-        trust = Trust.DAMAGED
-    elif readable:
-        trust = Trust.READABLE
-    else:
-        trust = Trust.SEALED if sealed else Trust.UNVERIFIED
-    reached = readable if level == "readable" else sealed
+def _document(verification: FileVerification, wanted: str) -> dict[str, object]:
+    # A trial restore that fails may have other causes than the bytes of the file.
+    is_damaged = any(
+        verification.levels.get(rung.word, {}).get("ok") is False for rung in _DAMAGING
+    )
+    reached = [rung for rung in _RUNGS if verification.holds(rung.word)]
+    trust = Trust.DAMAGED if is_damaged else max(reached, default=Trust.UNVERIFIED)
     examination = verification.examination
     return {
-        "ok": reached,
+        "ok": verification.holds(verification.top_of(wanted)),
         "point": str(verification.path),
+        "wanted": wanted,
         "trust": trust.word,
         "levels": verification.levels,
         "blocked": verification.blocked,
@@ -296,6 +324,7 @@ def _document(verification: _Verification, level: Level) -> dict[str, object]:
             }
             for problem in dict.fromkeys(verification.problems)
         ],
+        "proofs": {} if verification.proof is None else {"file": verification.proof.summary()},
         "notes": list(dict.fromkeys(verification.notes)),
         "file": None if examination is None else file_document(examination.file),
     }
@@ -322,3 +351,36 @@ def file_document(file: ForeignFile) -> dict[str, object]:
         "problems": list(file.problems),
         "notes": list(file.notes),
     }
+
+
+def remember(
+    loaded: LoadedConfig, environ: Mapping[str, str], path: Path, document: Mapping[str, object]
+) -> bool:
+    """Keep a result for the inventory, where the file is one that the site lists."""
+    absolute = path.absolute()
+    if not any(absolute.is_relative_to(place.absolute()) for place in loaded.config.adopt):
+        return False
+    repository = None
+    with suppress(RepositoryError):
+        repository = open_site_repository(loaded, environ)
+    try:
+        state = site_state(loaded, environ, repository)
+        remember_verification(state, found_at(absolute).id, document)
+    except (OSError, RepositoryError):
+        # A state directory that can't be written keeps nothing; doctor says so.
+        return False
+    return True
+
+
+async def files_findings(reader: PointReader, part: PartManifest) -> list[Finding]:
+    """Read the tars of an adopted part of files to their end and return what is wrong."""
+    found: list[Finding] = []
+    for artifact in part.artifacts:
+        try:
+            path = reader.artifact_path(part.source, artifact)
+            file = (await asyncio.to_thread(examine, path, UTC)).file
+        except PointDamaged as error:
+            found.append(Finding(part.source, artifact.path, error.why or error.what))
+            continue
+        found += [Finding(part.source, artifact.path, problem) for problem in file.problems]
+    return found

@@ -22,6 +22,8 @@ from fsbackup_tui.operations.clients import client_for_archive
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import dump_name
 from fsbackup_tui.operations.findings import RESTORE_ANOTHER, Finding, sealed_findings
+from fsbackup_tui.operations.foreign import files_findings
+from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
 from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.requests import VerifyRequest
 from fsbackup_tui.operations.status import open_site_repository
@@ -61,6 +63,8 @@ async def run(request: VerifyRequest, context: JobContext) -> dict[str, object]:
     too. The document's ``ok`` says whether every level held; damage found is a result, not an
     error.
     """
+    if (file := foreign_file(request.point, context)) is not None:
+        return await verify_foreign(file, context, Trust.from_word(request.level))
     repository = open_site_repository(context.loaded, os.environ)
     return await verify_point(
         context, repository, request.point, level=Trust.from_word(request.level)
@@ -237,7 +241,7 @@ async def _check_sealed(verification: _Verification, part: PartManifest) -> list
 
 async def _check_readable(verification: _Verification, part: PartManifest) -> list[Finding]:
     if part.postgres is None:
-        return []
+        return await files_findings(verification.reader, part)
     context = verification.context
     name = dump_name(part)
     try:

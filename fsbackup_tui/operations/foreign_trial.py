@@ -1,0 +1,162 @@
+"""Verifying foreign backups as a job of a site: with a trial restore, and remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import time
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import PointNotFound
+from fsbackup_tui.domain.events import Report, format_time
+from fsbackup_tui.domain.point import Artifact, Manifest, PartManifest
+from fsbackup_tui.domain.proof import Outcome
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.engines.foreign.layout import lay_out, stored_name
+from fsbackup_tui.engines.foreign.model import Examination
+from fsbackup_tui.engines.foreign.parts import foreign_part
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.foreign import (
+    FileVerification,
+    Surroundings,
+    backup_path,
+    is_backup_path,
+    remember,
+)
+from fsbackup_tui.operations.proof import prove_part
+from fsbackup_tui.operations.status import open_site_repository, site_catalogue, site_zone
+from fsbackup_tui.repository.foreign import ID_PREFIX
+from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.manifest import damaged
+from fsbackup_tui.repository.reader import PointReader
+
+_SOURCE = "database"
+
+
+class ForeignPoint(PointReader):
+    """A foreign dump in the shape of a stored point with one part, for a trial restore.
+
+    It is laid out in ``work``, a private directory, for the stock tools; links where they do.
+    """
+
+    def __init__(
+        self, repository: Repository, examination: Examination, work: Path, *, source: str = _SOURCE
+    ) -> None:
+        # Not the parent's: there is no directory of the repository to look for.
+        file = examination.file
+        self.repository = repository
+        self.id = str(file.path)
+        self.directory = work
+        self._laid_out = lay_out(file, work, link=True)
+        name = stored_name(file)
+        path = f"{name}/toc.dat" if self._laid_out.is_dir() else name
+        artifact = Artifact(path, "dump", file.bytes, "")
+        self._part = foreign_part(examination, source=source, artifacts=(artifact,))
+
+    @functools.cached_property
+    def manifest(self) -> Manifest | None:
+        """None: nobody wrote one."""
+        return None
+
+    def parts(self) -> list[PartManifest]:
+        """Return the one part."""
+        return [self._part]
+
+    def path_inside(self, source: str, relative: str) -> Path:
+        """Return where the dump was laid out."""
+        path = self.directory / relative
+        if source != self._part.source or not path.exists():
+            raise damaged(path, "it is missing")
+        return path
+
+    def check_sealed(self, source: str, report: Report, *, beside_parts: bool = True) -> list[str]:
+        """Return nothing: no seal of it is known."""
+        return []
+
+
+def foreign_file(text: str, context: JobContext) -> Path | None:
+    """Return the backup file that a POINT means by its path or its id; None for a point."""
+    if is_backup_path(text):
+        return backup_path(text)
+    if not text.startswith(ID_PREFIX):
+        return None
+    with site_catalogue(context.loaded, os.environ) as (catalogue, _, _, _):
+        catalogue.refresh()
+        point = catalogue.point(text)
+    if point is None or not point.foreign:
+        raise PointNotFound(
+            f"NO SUCH BACKUP: {text}.",
+            why="It was changed, moved or adopted since it was listed.",
+            fix="fsbackup list shows what there is.",
+        )
+    return backup_path(point.foreign)
+
+
+async def verify_foreign(path: Path, context: JobContext, level: Trust) -> dict[str, object]:
+    """Climb up to ``level`` for a backup file and remember it; the document of ``verify``.
+
+    ``restored`` and ``proven`` are tried by a trial restore; without counts the last is blocked.
+    """
+    around = Surroundings(
+        zone=site_zone(context.loaded),
+        work=context.work,
+        environ=os.environ,
+        now=context.now,
+        report=context.report,
+        clients=context.loaded.config.clients,
+    )
+    verification = FileVerification(path, around)
+    context.stage("sealed")
+    await verification.climb("sealed" if level is Trust.SEALED else "readable")
+    if level >= Trust.RESTORED and verification.holds("readable"):
+        await _try_out(verification, context, compare=level is Trust.PROVEN)
+    document = verification.document(level.word)
+    document["job"] = context.job
+    remember(context.loaded, os.environ, path, document)
+    return document
+
+
+async def _try_out(verification: FileVerification, context: JobContext, *, compare: bool) -> None:
+    examination = verification.examination
+    if examination is None or not examination.file.is_database:
+        verification.notes.append("readable is as far as a file of this kind is shown good")
+        return
+    started = time.monotonic()
+    context.stage("restored")
+    work = context.work / "trial"
+    work.mkdir(mode=0o700)
+    repository = open_site_repository(context.loaded, os.environ)
+    point = await asyncio.to_thread(ForeignPoint, repository, examination, work)
+    proof = await prove_part(context, repository, point, point.parts()[0], compare=compare)
+    verification.proof = proof
+    verification.notes += proof.notes
+    _take_down(verification, context, Trust.RESTORED, proof.restored, started)
+    if compare and proof.restored == "ok":
+        _take_down(verification, context, Trust.PROVEN, proof.proven or "blocked", started)
+
+
+def _take_down(
+    verification: FileVerification,
+    context: JobContext,
+    level: Trust,
+    outcome: Outcome,
+    started: float,
+) -> None:
+    proof = verification.proof
+    if proof is None:
+        return
+    verification.levels[level.word] = {
+        "ok": {"ok": True, "failed": False}.get(outcome),
+        "at": format_time(context.now()),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if outcome == "failed":
+        verification.problems += [
+            f"{table}: {what}" if table else what for table, what in proof.problems()
+        ]
+    elif outcome == "blocked":
+        verification.blocked += [
+            {"part": None, "what": f"{level.word}: {item.what}", "fix": item.fix}
+            for item in proof.blocked()
+        ]
