@@ -111,6 +111,11 @@ def fsbackup_backup(site: BenchSite, plan: str) -> Timed:
     return _fsbackup(site, "backup", plan, "--json")
 
 
+def fsbackup_verify(site: BenchSite, point: str, level: str) -> Timed:
+    """Run ``fsbackup verify POINT --level LEVEL`` as a user would."""
+    return _fsbackup(site, "verify", point, "--level", level, "--json")
+
+
 def seed_restore(site: BenchSite) -> Timed:
     """Load the seed's dump with psql as the seed does, into a database made for it."""
     dump = next((site.directory / "seed").glob("backup_*.sql.gz"))

@@ -1,0 +1,114 @@
+"""``python -m tests.benchmarks.proof``: what a proof costs beside raw ``pg_restore``.
+
+Both restore the same archive into a scratch server of the same settings, with as many jobs;
+the proof also accounts for every entry and compares every row. Its start-up and the reading of
+the archive (sealed, readable) are shown apart. Exit code 0 when the bars hold, else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from fsbackup_tui.config.model import Scratch, parse_size
+from fsbackup_tui.domain.point import PostgresFacts
+from fsbackup_tui.engines.postgres.scratch import start_scratch_server
+from fsbackup_tui.engines.postgres.trial_server import trial_settings
+from fsbackup_tui.repository.layout import open_repository
+from fsbackup_tui.repository.reader import PointReader
+from tests.benchmarks import contenders as run
+from tests.benchmarks.bars import Bar, bars_table, runs_table
+from tests.benchmarks.site import BenchSite, bench_site, default_binaries
+
+_TRIAL = ("restore", "compare", "checks")
+
+
+def main() -> int:
+    """Measure, print the tables, and return whether the bars hold (0) or not (1)."""
+    arguments = _arguments()
+    size = parse_size(arguments.size)
+    if not isinstance(size, int):
+        raise SystemExit("--size wants a size such as 1.6GB")
+    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
+    directory.chmod(0o711)  # the scratch server's own user passes through
+    try:
+        with bench_site(directory, binaries=arguments.bin, size_bytes=size) as site:
+            bars = _measure(site, arguments.repeat)
+    finally:
+        shutil.rmtree(directory)
+    print("\n".join(bars_table(bars)))
+    return 0 if all(bar.holds for bar in bars) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.proof", description=__doc__)
+    parser.add_argument("--size", default="1GB", help="of the generated database")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each contender")
+    parser.add_argument("--bin", type=Path, default=default_binaries(), help="server and clients")
+    parser.add_argument("--dir", type=Path, help="where to work: 6 times the size is needed")
+    return parser.parse_args()
+
+
+def _measure(site: BenchSite, repeat: int) -> list[Bar]:
+    point = run.fsbackup_backup(site, "content").document["point"]
+    reader = PointReader(open_repository(site.directory / "repository"), point)
+    (part,) = reader.parts()
+    facts = part.postgres
+    if facts is None:
+        raise SystemExit("the benchmark's point holds no database")
+    archive = reader.path_inside(part.source, "database")
+    seconds: dict[str, list[float]] = defaultdict(list)
+    peak = 0
+    for _round in range(repeat):
+        run.settle(site)
+        seconds["raw pg_restore"].append(_raw_trial(site, facts, archive))
+        run.settle(site)
+        proof = run.fsbackup_verify(site, point, "proven")
+        (summary,) = proof.document["proofs"].values()
+        phases = summary["phases"]
+        for name in ("start", *_TRIAL):
+            seconds[f"proof: {name}"].append(phases[name])
+        seconds["proof: trial whole"].append(sum(phases[name] for name in _TRIAL))
+        for level in ("sealed", "readable"):
+            seconds[level].append(proof.document["levels"][level]["seconds"])
+        seconds["fsbackup verify"].append(proof.seconds)
+        peak = max(peak, proof.peak_bytes)
+    print("\n".join(runs_table(seconds)) + "\n")
+    whole = statistics.median(seconds["proof: trial whole"])
+    raw = statistics.median(seconds["raw pg_restore"])
+    return [
+        Bar("proof with fingerprints: times pg_restore", whole / raw, "at most", 1.4, "x"),
+        Bar("worker peak memory", peak / 1e6, "at most", 120, "MB"),
+    ]
+
+
+def _raw_trial(site: BenchSite, facts: PostgresFacts, archive: Path) -> float:
+    """Restore with pg_restore alone into a scratch server like a proof's; returns seconds."""
+    scratch, jobs = Scratch(), 2
+    settings = trial_settings(facts, major=15, memory=scratch.memory, disk=10**11, jobs=jobs)
+    server = start_scratch_server(
+        site.directory / "raw-scratch", bin_directory=site.binaries, settings=settings
+    )
+    try:
+        psql = [site.tool("psql"), "-Xq", "-d", server.url()]
+        for role in facts.roles:
+            if role != server.superuser:
+                subprocess.run([*psql, "-c", f'CREATE ROLE "{role}"'], check=True)
+        subprocess.run([*psql, "-c", "CREATE DATABASE raw TEMPLATE template0"], check=True)
+        command = [site.tool("pg_restore"), f"--jobs={jobs}", f"--dbname={server.url('raw')}"]
+        started = time.perf_counter()
+        subprocess.run([*command, str(archive)], check=True)
+        return time.perf_counter() - started
+    finally:
+        server.remove()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
