@@ -41,7 +41,7 @@ class Hints:
     """What to do next, in the words of the face that shows the line; empty says nothing."""
 
     back_up: str = ""
-    verify: str = ""
+    prove: str = ""
     create: str = ""
 
 
@@ -52,7 +52,8 @@ class InventoryState:
     ``newest`` are the points in capture order, the newest first; as many as matter.
     ``restore_rights``: whether a restore has been shown to be allowed on the server; None for
     not known, which is not green either. ``checked_at`` is when this was true, where it is
-    remembered and not looked at now. ``duration`` is how long a restore takes, in words.
+    remembered and not looked at now. ``duration`` is how long a restore takes, in words,
+    ``proving`` how long it takes to prove the best point; empty where nobody can tell.
     """
 
     site: str
@@ -65,6 +66,7 @@ class InventoryState:
     checking: bool = False
     checked_at: datetime | None = None
     duration: str = ""
+    proving: str = ""
     hints: Hints = Hints()
 
 
@@ -222,8 +224,10 @@ def _no_proven(state: InventoryState, best: PointSummary | None, *, brief: bool)
     pieces = ["NO PROVEN POINT"]
     if best is not None:
         pieces.append(f". Best: {_named(state, best, with_zone=not brief)}")
-        if best.trust < Trust.READABLE and state.hints.verify and not brief:
-            pieces.append(f". {state.hints.verify}")
+        if state.hints.prove and not brief:
+            pieces.append(f". {state.hints.prove}")
+            if state.proving:
+                pieces.append(f", {state.proving}")
     return "no-proven-point", "warn", pieces
 
 

@@ -48,7 +48,7 @@ _PAGE = 50
 _LOCAL_TIME = Path("/etc/localtime")
 COMMAND_HINTS = Hints(
     back_up="Take one: fsbackup backup PLAN",
-    verify="Verify it: fsbackup verify latest",
+    prove="fsbackup verify latest --level proven",
     create="Make one: fsbackup init",
 )
 
@@ -97,7 +97,7 @@ def gather_status(
             zone=zone,
             now=now,
             repository=where,
-            newest=newest,
+            newest=[*newest, *_proven_before(catalogue, newest)],
             restore_rights=restore_rights,
             checking=not refresh,
             checked_at=catalogue.refreshed_at,
@@ -114,6 +114,28 @@ def gather_status(
             catalogue_in_memory=catalogue.in_memory,
             foreign_problems=catalogue.foreign_problems,
         )
+
+
+def _proven_before(catalogue: Catalogue, newest: Sequence[PointSummary]) -> Iterator[PointSummary]:
+    """Yield the newest proven point that may be restored, where it is older than all of these.
+
+    Often taken backups push the last proven one far down; it still is the one to restore.
+    """
+    if len(newest) < _NEWEST_LOOKED_AT or any(_may_be_restored(point) for point in newest):
+        return
+    offset = 0
+    while page := catalogue.points(order="trust", limit=_PAGE, offset=offset, own=True):
+        offset += len(page)
+        for point in page:
+            if point.trust is not Trust.PROVEN:
+                return
+            if _may_be_restored(point):
+                yield point
+                return
+
+
+def _may_be_restored(point: PointSummary) -> bool:
+    return point.trust is Trust.PROVEN and point.holds_data and point.whole and not point.suspect
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
 import humanize
 
+from fsbackup_tui.domain.point import LevelCheck
 from fsbackup_tui.domain.text import (
     UNKNOWN,
     age_text,
@@ -21,9 +23,11 @@ from fsbackup_tui.domain.text import when_text as _when_text
 __all__ = [
     "UNKNOWN",
     "age_text",
+    "blocked_words",
     "cell_width",
     "count_text",
     "duration_text",
+    "level_word",
     "pad_text",
     "plain_text",
     "shorten",
@@ -62,3 +66,21 @@ def pad_text(text: str, width: int, *, right: bool = False) -> str:
 def level_word(ok: bool | None) -> str:
     """Return how the check of a rung ended; None is a rung that could not be tried."""
     return {True: "ok", False: "FAILED", None: "blocked"}[ok]
+
+
+def blocked_words(levels: Mapping[str, LevelCheck]) -> str:
+    """Return what a point's blockers kept from being shown: ``could not be proven here``."""
+    blocked = (
+        shown
+        for word, shown in _BLOCKED_AT.items()
+        if (check := levels.get(word)) is not None and check.ok is None
+    )
+    return f"could not be {next(blocked, 'verified')} here"
+
+
+_BLOCKED_AT = {
+    "sealed": "read",
+    "readable": "read",
+    "restored": "restored",
+    "proven": "proven",
+}

@@ -18,6 +18,7 @@ from fsbackup_tui.tui.keys import Context, bindings
 from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.modes.inventory import InventoryScreen
 from fsbackup_tui.tui.modes.jobs import JobsScreen
+from fsbackup_tui.tui.modes.verify import VerifyScreen
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.site_watch import SiteWatch, first_overview
 from fsbackup_tui.tui.terminal_app import TerminalApp
@@ -47,7 +48,11 @@ class Start:
 class FsbackupApp(TerminalApp, inherit_bindings=False):
     """fsbackup in the terminal."""
 
-    MODES: ClassVar[dict[str, Any]] = {"inventory": InventoryScreen, "jobs": JobsScreen}
+    MODES: ClassVar[dict[str, Any]] = {
+        "inventory": InventoryScreen,
+        "jobs": JobsScreen,
+        "verify": VerifyScreen,
+    }
     DEFAULT_MODE: ClassVar[str] = "inventory"
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
     ENABLE_COMMAND_PALETTE = False

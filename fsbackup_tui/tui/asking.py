@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyLevel, VerifyRequest
-from fsbackup_tui.operations.wording import size_text
-from fsbackup_tui.tui.data import JobRow
+from fsbackup_tui.operations.wording import duration_text, size_text
+from fsbackup_tui.tui.data import JobRow, Overview
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.lines import line
 from fsbackup_tui.tui.widgets.choice import Answer
 
-_LEVELS: tuple[tuple[VerifyLevel, str], ...] = (
-    ("readable", "every byte, read to the end by the stock tool"),
-    ("sealed", "the SHA-256 of every artifact"),
-)
+_LEVELS: tuple[VerifyLevel, ...] = ("sealed", "readable", "restored", "proven")
 
 
 def ask_backup(screen: FrameScreen) -> None:
@@ -52,19 +49,38 @@ def ask_verify(screen: FrameScreen, point: PointSummary | None) -> None:
     if not point.bytes:
         screen.say("Verify: nothing was stored in this point", "warn")
         return
+    remarks = _remarks(point, screen.site_app.overview)
     answers = [
         Answer("No, nothing"),
         *(
-            Answer(f"Verify {level}", str(index), f"{what} ({size_text(point.bytes)})")
-            for index, (level, what) in enumerate(_LEVELS, start=1)
+            Answer(f"Verify {level}", str(index), remarks[level])
+            for index, level in enumerate(_LEVELS, start=1)
         ),
     ]
     question = [line(" ", ("Verify ", "heading"), (point.id, "heading"), ("?", "heading"))]
     screen.ask(
         question,
         answers,
-        lambda index: start(screen, VerifyRequest(point=point.id, level=_LEVELS[index - 1][0])),
+        lambda index: start(screen, VerifyRequest(point=point.id, level=_LEVELS[index - 1])),
     )
+
+
+def _remarks(point: PointSummary, overview: Overview) -> dict[VerifyLevel, str]:
+    """Return what each level does and costs, and how long it took the last time."""
+    stored = size_text(point.bytes)
+    space = size_text(point.database_bytes)
+    where = overview.trial or "on a scratch server"
+    remarks: dict[VerifyLevel, str] = {
+        "sealed": f"the SHA-256 of every file: reads {stored}",
+        "readable": f"and reads {stored} to the end, as a restore does",
+        "restored": f"and restores {space} {where}",
+        "proven": "and compares every table with what was captured",
+    }
+    for level in _LEVELS:
+        check = point.levels.get(level)
+        if check is not None and check.seconds:
+            remarks[level] += f" ({duration_text(check.seconds)})"
+    return remarks
 
 
 def ask_cancel(screen: FrameScreen, job: JobRow | None) -> None:

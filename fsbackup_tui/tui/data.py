@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, Protocol
 
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.health import Answer
 from fsbackup_tui.domain.point import Manifest, PointSummary
+from fsbackup_tui.domain.proof import Proof
+from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import Request
+from fsbackup_tui.tui.buckets import Picture
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]
 ORDERS: tuple[Order, ...] = ("newest", "oldest", "largest", "least trusted")
@@ -37,13 +40,22 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """How far a plan wants its points verified, and how old that may become (None: any age)."""
+
+    level: Trust = Trust.SEALED
+    every: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The state of the site as the frame of every screen shows it.
 
     ``answer`` is the answer line; ``blocked`` says, by action
     (``backup``, ``verify``, ``inventory``), why it can't be done now; ``revision`` is another
     whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
-    ``failed`` has those that were lost, too.
+    ``failed`` has those that were lost, too. ``wanted`` is, by plan, how far points are to be
+    verified; ``trial`` says in words where trial restores run.
     """
 
     site: str = ""
@@ -53,6 +65,8 @@ class Overview:
     config: str = ""
     repository: str = ""
     plans: tuple[str, ...] = ()
+    wanted: Mapping[str, Wanted] = field(default_factory=dict)
+    trial: str = ""
     alerts: tuple[Alert, ...] = ()
     running: tuple[str, ...] = ()
     failed: Mapping[str, Problem | None] = field(default_factory=dict)
@@ -83,6 +97,43 @@ class PointDetails:
 
 
 @dataclass(frozen=True, slots=True)
+class PartProof:
+    """A part's newest trial restore, and the record that tells of it."""
+
+    source: str
+    level: str
+    at: datetime
+    job: str
+    record: str
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One rung as it was tried once; ``ok`` None: it was blocked. ``problems`` say why not."""
+
+    level: str
+    ok: bool | None
+    at: datetime
+    job: str
+    seconds: float
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PointProof:
+    """What was shown of a point: its parts' newest proofs, and every check, the newest first.
+
+    ``worthless`` says which records count for nothing, and why.
+    """
+
+    summary: PointSummary
+    parts: tuple[PartProof, ...] = ()
+    history: tuple[Checked, ...] = ()
+    worthless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class JobRow:
     """One job as the list shows it; ``subject`` is its plan or point, in words."""
 
@@ -103,6 +154,11 @@ class JobRow:
     def label(self) -> str:
         """How messages call the job: ``backup k3f9``."""
         return f"{self.operation} {self.short}"
+
+    @property
+    def verifies(self) -> bool:
+        """Whether ``subject`` is the point that the job verifies."""
+        return self.operation == "verify"
 
     @property
     def short(self) -> str:
@@ -179,6 +235,14 @@ class SiteData(Protocol):
 
     def details(self, point: str) -> PointDetails:
         """Return one point with its manifest."""
+        ...
+
+    def proof(self, point: str) -> PointProof:
+        """Return what was shown of a point by restoring it, as its records tell."""
+        ...
+
+    def picture(self, plan: str, unit: timedelta | None, columns: int) -> Picture:
+        """Return a plan's points by stretches of time of one unit; None: the one that suits."""
         ...
 
     def jobs(self) -> Sequence[JobRow]:

@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from textual.binding import BindingType
 
-Context = Literal["general", "list", "inventory", "point", "jobs", "job", "text", "choice"]
+Context = Literal[
+    "general",
+    "list",
+    "inventory",
+    "point",
+    "jobs",
+    "job",
+    "verify",
+    "proof",
+    "picture",
+    "text",
+    "choice",
+]
 # What stands at the bottom: an action by its id, or a key and a word where a text field has them.
 Shown: TypeAlias = str | tuple[str, str]
 
@@ -34,6 +46,7 @@ class Key:
 KEYS: tuple[Key, ...] = (
     Key("inventory", "general", "1", "app.mode('inventory')", "points", "Inventory"),
     Key("jobs", "general", "2", "app.mode('jobs')", "jobs", "Jobs"),
+    Key("verification", "general", "3", "app.mode('verify')", "verify", "Verify"),
     Key("alerts", "general", "a", "app.alerts", "alerts", "What needs a person, and the remedy"),
     Key("back", "general", "escape", "screen.back", "back", "One level back; never quits"),
     Key("help", "general", "question_mark,f1", "app.help", "keys", "This help"),
@@ -76,6 +89,33 @@ KEYS: tuple[Key, ...] = (
     Key("job-cancel", "job", "c", "screen.cancel", "cancel", "Cancel the running job; asks"),
     Key("job-copy", "job", "y", "screen.copy", "copy", "Copy the commands it ran"),
     Key("job-show", "job", "Y", "screen.show", "by hand", "Show them, to select by hand"),
+    Key("verify-point", "verify", "v", "screen.verify", "verify", "Verify the point; asks how far"),
+    Key(
+        "verify-picture", "verify", "p", "screen.picture", "picture", "Size, rows and proof by time"
+    ),
+    Key(
+        "verify-filter", "verify", "slash", "screen.filter", "filter", "Show points with this text"
+    ),
+    Key(
+        "verify-sort",
+        "verify",
+        "s",
+        "screen.sort",
+        "sort",
+        "Order: oldest, largest, least trusted",
+    ),
+    Key("proof-verify", "proof", "v", "screen.verify", "verify", "Verify again; asks how far"),
+    Key("proof-view", "proof", "tab", "screen.next_view", "view", "Tables, checks, receipt, times"),
+    Key("proof-copy", "proof", "y", "screen.copy", "copy", "Copy the command that verifies it"),
+    Key("proof-show", "proof", "Y", "screen.show", "by hand", "Show it, to select by hand"),
+    Key("picture-older", "picture", "left,h", "screen.move(-1)", "older", "To the points before"),
+    Key("picture-newer", "picture", "right,l", "screen.move(1)", "newer", "To the points after"),
+    Key("picture-oldest", "picture", "g,home", "screen.move(-100000)", "", "To the oldest points"),
+    Key("picture-newest", "picture", "G,end", "screen.move(100000)", "", "To the newest points"),
+    Key("picture-open", "picture", "enter", "screen.open", "open", "Open the point's proof"),
+    Key("picture-plan", "picture", "tab", "screen.next_plan", "plan", "The next plan's points"),
+    Key("picture-out", "picture", "minus", "screen.span(1)", "longer", "A longer time"),
+    Key("picture-in", "picture", "plus", "screen.span(-1)", "shorter", "A shorter time"),
     Key("text-up", "text", "up,k", "move(-1)", "", "One line up"),
     Key("text-down", "text", "down,j", "move(1)", "", "One line down"),
     Key("text-page-up", "text", "pageup,ctrl+u", "page(-1)", "", "One page up"),
@@ -103,6 +143,8 @@ _NAMES = {
     "pagedown": "PgDn",
     "home": "Home",
     "end": "End",
+    "minus": "-",
+    "plus": "+",
 }
 TITLES: Mapping[Context, str] = {
     "general": "Everywhere",
@@ -111,6 +153,9 @@ TITLES: Mapping[Context, str] = {
     "point": "Recovery point",
     "jobs": "Jobs",
     "job": "Job",
+    "verify": "Verify",
+    "proof": "Proof",
+    "picture": "Picture",
     "text": "In a text",
     "choice": "In a question",
 }

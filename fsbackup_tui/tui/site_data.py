@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -41,18 +41,30 @@ from fsbackup_tui.jobs.supervisor import (
 from fsbackup_tui.operations.requests import Request
 from fsbackup_tui.operations.status import (
     Status,
+    foreign_places,
     gather_status,
     open_site_repository,
     restore_command_lines,
+    site_zone,
 )
 from fsbackup_tui.operations.wording import when_text
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
-from fsbackup_tui.tui.data import Alert, JobRow, Order, Overview, PointDetails, PointQuery
+from fsbackup_tui.tui.buckets import Picture
+from fsbackup_tui.tui.data import (
+    Alert,
+    JobRow,
+    Order,
+    Overview,
+    PointDetails,
+    PointProof,
+    PointQuery,
+)
 from fsbackup_tui.tui.job_data import LiveWatch, job_row, jobs_order
+from fsbackup_tui.tui.proof_data import plan_picture, point_proof, trial_words, wanted_of
 
-_HINTS = Hints(back_up="b takes one", verify="v verifies it", create="Make one: fsbackup init")
+_HINTS = Hints(back_up="b takes one", prove="3 proves it", create="Make one: fsbackup init")
 _SECRETS_SECONDS = 30.0
 _JOBS_LISTED = 200
 _ORDERS: Mapping[Order, tuple[Literal["sequence", "size", "trust"], bool]] = {
@@ -146,6 +158,8 @@ class LiveSite:
             config=str(loaded.path),
             repository=str(config.repository),
             plans=tuple(config.plans),
+            wanted=wanted_of(config.plans),
+            trial=trial_words(config.scratch),
             alerts=(
                 *self._alerts(status, secrets),
                 *failed_backups(jobs, self._now(), status.zone),
@@ -205,6 +219,10 @@ class LiveSite:
             for problem in problems
             if problem is not None
         ]
+        alerts += [
+            Alert(f"NOT ALL SEEN: {problem}.", "adopt: in the configuration names it", severe=False)
+            for problem in status.foreign_problems
+        ]
         newest = status.newest[0] if status.newest else None
         for point in status.newest:
             if point.trust is Trust.DAMAGED:
@@ -247,7 +265,8 @@ class LiveSite:
             before = self._reading
             known = before is not None and before.state == state
             if not known or before is None or (before.repository is None) != (repository is None):
-                catalogue = Catalogue.open(state, repository)
+                places = foreign_places(self._loaded, state)
+                catalogue = Catalogue.open(state, repository, places)
                 self._reading = _Reading(state, repository, catalogue)
                 if before is not None:
                     before.catalogue.close()
@@ -286,6 +305,8 @@ class LiveSite:
         summary = self._catalogue().point(point)
         if summary is None:
             raise PointNotFound(f"POINT GONE: {point} is not in the repository any more.")
+        if summary.foreign:
+            return PointDetails(summary, None, summary.foreign, restore_command_lines(summary))
         repository = self._repository() or open_site_repository(self._loaded, self._environ)
         reader = PointReader(repository, point)
         try:
@@ -302,6 +323,21 @@ class LiveSite:
             why = "Parts that stand whole in it can be restored by name."
             problem = Problem("incomplete", f"NO MANIFEST YET: this point {words}.", why)
         return PointDetails(summary, manifest, str(reader.directory), commands, problem)
+
+    def proof(self, point: str) -> PointProof:
+        """Return what was shown of a point by restoring it."""
+        summary = self._catalogue().point(point)
+        if summary is None:
+            raise PointNotFound(f"POINT GONE: {point} is not in the repository any more.")
+        if summary.foreign:
+            return PointProof(summary)
+        repository = self._repository() or open_site_repository(self._loaded, self._environ)
+        return point_proof(repository, summary)
+
+    def picture(self, plan: str, unit: timedelta | None, columns: int) -> Picture:
+        """Return a plan's points by stretches of time."""
+        zone = site_zone(self._loaded)
+        return plan_picture(self._catalogue(), plan, unit, columns, now=self._now(), zone=zone)
 
     def jobs(self) -> Sequence[JobRow]:
         """Return the jobs, running ones first, then the newest first."""

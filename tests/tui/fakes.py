@@ -27,12 +27,14 @@ from fsbackup_tui.domain.point import (
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp, Start
+from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_unit
 from fsbackup_tui.tui.data import (
     Alert,
     JobRow,
     JobView,
     Overview,
     PointDetails,
+    PointProof,
     PointQuery,
     StageView,
     TableView,
@@ -288,6 +290,7 @@ class FakeSite:
     stored: Sequence[PointSummary] = field(default_factory=some_points)
     rows: list[JobRow] = field(default_factory=some_jobs)
     views: dict[str, JobView] = field(default_factory=dict)
+    proofs: dict[str, PointProof] = field(default_factory=dict)
     started: list[Request] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     pages_read: int = 0
@@ -340,6 +343,20 @@ class FakeSite:
             return PointDetails(summary, None, path, (), problem)
         command = f"fsbackup restore {point} --part db --beside NAME"
         return PointDetails(summary, make_manifest(summary, self.tables), path, (command,))
+
+    def proof(self, point: str) -> PointProof:
+        """Return what was shown of a point."""
+        found = self.proofs.get(point)
+        summary = next(item for item in self.stored if item.id == point)
+        return PointProof(summary) if found is None else replace(found, summary=summary)
+
+    def picture(self, plan: str, unit: timedelta | None, columns: int) -> Picture:
+        """Return a plan's points by time."""
+        points = [point for point in self.stored if point.plan == plan]
+        oldest = min((point.created for point in points), default=None)
+        length = unit or usual_unit(oldest, NOW, columns)
+        until = end_of(NOW, length, ZONE)
+        return Picture(plan, length, until, fill_buckets(points, until, length, columns), oldest)
 
     def jobs(self) -> Sequence[JobRow]:
         """Return the jobs."""

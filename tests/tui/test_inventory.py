@@ -9,7 +9,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import Problem, RepositoryMissing
 from fsbackup_tui.domain.trust import Trust
-from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
+from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.last_seen import LastSeen
@@ -36,9 +36,9 @@ async def test_points_are_listed_newest_first_with_state_in_words() -> None:
     assert lines[1].endswith("1 job")
     assert lines[2].split() == ["WHEN", "AGE", "DB", "Δ", "ROWS", "TRUST", "PLAN"]
     assert lines[3].startswith(" > today 02:00 CET")
-    words = [line.split()[-2] for line in lines[3:11]]
-    assert words == [
-        "readable", "sealed", "SUSPECT", "unverified", "DAMAGED", "INCOMPLETE", "sealed", "PROVEN",
+    assert [line[47:63].strip() for line in lines[3:11]] == [
+        "readable", "sealed", "SUSPECT sealed", "unverified", "DAMAGED", "INCOMPLETE", "sealed",
+        "PROVEN",
     ]  # fmt: skip
     assert "−75 %" in lines[5]
     foot = "Enter open b back up v verify / filter s sort y copy ? keys q quit"
@@ -51,9 +51,9 @@ async def test_no_key_or_label_of_what_is_not_real_yet() -> None:
     async with app.run_test(size=(200, 60)) as pilot:
         await until_text(pilot, "weekly-schema")
         before = screen_text(app)
-        await press(pilot, "3", "4", "5", "r")
+        await press(pilot, "4", "5", "r")
         assert screen_text(app) == before
-    for word in ("Verify  4", "Recover", "RECOVER", "Retention", "COPIES", "FILES"):
+    for word in ("4 Recover", "Recover", "RECOVER", "Retention", "COPIES", "FILES"):
         assert word not in before
 
 
@@ -205,16 +205,19 @@ async def test_no_key_on_a_fresh_question_starts_anything(key: str) -> None:
         assert app.is_running
 
 
-async def test_verify_asks_how_far() -> None:
+@pytest.mark.parametrize(
+    ("key", "level"), [("1", "sealed"), ("2", "readable"), ("3", "restored"), ("4", "proven")]
+)
+async def test_verify_asks_how_far(key: str, level: VerifyLevel) -> None:
     site = FakeSite()
     app = make_app(site)
     async with app.run_test(size=(80, 24)) as pilot:
         await until_text(pilot, "1/8")
         await press(pilot, "j", "v")
         await until_text(pilot, "Verify sealed")
-        await press(pilot, "2")
+        await press(pilot, key)
         await until_text(pilot, "verify n001 runs")
-        assert site.started == [VerifyRequest(point=some_points()[1].id, level="sealed")]
+        assert site.started == [VerifyRequest(point=some_points()[1].id, level=level)]
 
 
 async def test_an_answer_within_a_moment_of_the_question_is_not_taken() -> None:
@@ -346,7 +349,7 @@ async def test_only_the_word_is_highlighted_never_the_blanks_beside_it() -> None
             for segment in strip
             if segment.style is not None and segment.style == loud
         ]
-    assert {"SUSPECT", "DAMAGED", "INCOMPLETE"} <= set(marked)
+    assert {"SUSPECT sealed", "DAMAGED", "INCOMPLETE"} <= set(marked)
     assert [text for text in marked if text != text.strip()] == []
 
 

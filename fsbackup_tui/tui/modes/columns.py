@@ -59,9 +59,7 @@ _POINT_TIME = re.compile(r"\b\d{8}T\d{6}Z-")
 _GAP = 2
 
 
-def columns_at(
-    columns: Sequence[Column], width: int, gap: int = _GAP
-) -> list[tuple[Column, int]]:
+def columns_at(columns: Sequence[Column], width: int, gap: int = _GAP) -> list[tuple[Column, int]]:
     """Return the columns that are shown at this width, each with its cells."""
     shown = [column for column in columns if width >= column.from_width]
     fixed = _MARK + sum(column.width + gap for column in shown if column.width)
@@ -104,20 +102,27 @@ def _padded(text: str, room: int, role: Role, *, right: bool) -> list[Piece]:
 
 
 def trust_shown(point: PointSummary) -> tuple[str, Role]:
-    """Return the word for a point's state, and its meaning; a suspect one is never its trust."""
+    """Return the words for a point's state, and their meaning; a suspect one is never green.
+
+    What it was shown to be stands beside ``SUSPECT``: neither takes the other back.
+    """
     if point.running:
         return "RUNNING", "accent"
-    if point.suspect:
-        return "SUSPECT", "bad"
+    word, role = _trust_word(point)
+    return (f"SUSPECT {word}", "bad") if point.suspect else (word, role)
+
+
+def _trust_word(point: PointSummary) -> tuple[str, Role]:
+    word = point.trust.word
     if point.trust in (Trust.DAMAGED, Trust.INCOMPLETE):
-        return point.trust.word.upper(), "bad"
+        return word.upper(), "bad"
     if point.foreign:
-        return point.trust.word.upper(), "muted"
+        return word.upper(), "muted"
     if point.trust in (Trust.UNVERIFIED, Trust.CLAIMED):
-        return point.trust.word, "warn"
+        return word, "warn"
     if point.trust is Trust.PROVEN:
         return "PROVEN", "good"
-    return point.trust.word, "text"
+    return word, "text"
 
 
 def change_text(change: float | None) -> str:

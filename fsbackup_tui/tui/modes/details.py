@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
 
 from rich.cells import cell_len
 
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.domain.trust import Trust
-from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
+from fsbackup_tui.operations.wording import (
+    blocked_words,
+    count_text,
+    duration_text,
+    level_word,
+    size_text,
+    when_text,
+)
 from fsbackup_tui.tui.data import PointDetails
 from fsbackup_tui.tui.lines import Line, Role, line, pad, printable, width_of, wrapped
 from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
 from fsbackup_tui.tui.problems import problem_lines
 
 _LABEL = 11
+_LEVEL_ROLES: Mapping[bool | None, Role] = {True: "text", False: "bad", None: "warn"}
+_PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
 def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:
@@ -37,19 +46,24 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
     lines = [
         line(" ", (point.id, "heading")),
         _fact("Taken", f"{when}, {age_of(point.created, now)} ago, plan {point.plan}"),
-        _fact("Trust", f"{word}, {point.trust.word}" if point.suspect else word, role),
+        _fact("Trust", word, role),
     ]
     for name, check in point.levels.items():
-        outcome = "ok" if check.ok else "FAILED"
+        outcome = level_word(check.ok)
         at = when_text(check.at, now, zone)
         job = check.job.rpartition("-")[2]
         text = f"{name:<9}{outcome}, {at}, {duration_text(check.seconds)}, job {job}"
-        lines.extend(_facts("", text, width, "text" if check.ok else "bad"))
+        lines.extend(_facts("", text, width, _LEVEL_ROLES[check.ok]))
     unsound = point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
     if not point.levels and not point.running and not unsound and point.bytes:
         lines.append(_fact("", "never verified: v does", "warn"))
+    blocked = blocked_words(point.levels)
+    for text in point.blocked:
+        lines.extend(_facts("Blocked", f"{blocked}: {text}", width, "warn"))
     for reason in point.suspect:
         lines.extend(_facts("Suspect", reason, width, "bad"))
+    if point.suspect and point.trust >= Trust.RESTORED:
+        lines.extend(_facts("", _PROVEN_IS_NOT_GOOD, width, "muted"))
     if point.suspect:
         lines.extend(_facts("", f'fsbackup clear {point.id} --reason "…"', width))
     for problem in point.problems:

@@ -14,7 +14,7 @@ from fsbackup_tui.tui.problems import problem_lines
 
 View = Literal["tables", "log", "commands"]
 # What an operation tells of single tables; others have nothing to tell of them.
-_TABLES_OF = {"backup": "finished", "restore": "restored"}
+_TABLES_OF = {"backup": "finished", "restore": "restored", "verify": "restored"}
 _BAR_CELLS = 28
 _WIDEST_BAR = 60
 _STAGES: dict[str, tuple[str, Role]] = {
@@ -159,10 +159,11 @@ def _tables(view: JobView, width: int) -> Iterator[Line]:
     yield line("   ", ("  ".join(titles), "muted"))
     if view.tables_skipped:
         yield line("   ", (f"{count_text(view.tables_skipped)} tables before these", "muted"))
+    counted = "compared" if view.row.operation == "verify" else "counted"
     newest = list(reversed(view.tables))
     newest.sort(key=lambda table: table.bytes is None)
     for table in newest:
-        yield _table(table, name_width)
+        yield _table(table, name_width, counted)
     if not view.tables:
         done = _TABLES_OF.get(view.row.operation, "finished")
         words = f"no table {done} yet" if view.row.state == "running" else f"no table was {done}"
@@ -174,10 +175,10 @@ def _tables(view: JobView, width: int) -> Iterator[Line]:
 _TABLE_TITLES = (("ROWS", 14), ("SIZE", 9), ("TOOK", 10))
 
 
-def _table(table: TableView, name_width: int) -> Line:
+def _table(table: TableView, name_width: int, counted: str) -> Line:
     # Counted, and waiting for the dump: the time is the count's, and no amount is known.
-    counted = table.rows is not None and table.bytes is None
-    time = "counted" if counted else duration_text(table.seconds)
+    alone = table.rows is not None and table.bytes is None
+    time = counted if alone else duration_text(table.seconds)
     cells = (count_text(table.rows), size_text(table.bytes), time)
     numbers = (
         pad(text, size, right=True) for text, (_, size) in zip(cells, _TABLE_TITLES, strict=True)

@@ -14,6 +14,7 @@ from fsbackup_tui.tui.lines import Line, Part, Role, clip_left, fit, line, sprea
 MODES: tuple[tuple[str, str, str], ...] = (
     ("inventory", "inventory", "Inventory"),
     ("jobs", "jobs", "Jobs"),
+    ("verify", "verification", "Verify"),
 )
 _TONES: Mapping[Tone, Role] = {"good": "good", "warn": "warn", "bad": "bad", "checking": "muted"}
 
@@ -83,5 +84,5 @@ def keys_line(shown: Sequence[Shown], remapped: Mapping[str, str], width: int) -
     for index in keep:
         key, word = parts[index]
         pieces.append((key, "key"))
-        pieces.append((f" {word}  ", "muted"))
+        pieces.append((f" {word}" if index == keep[-1] else f" {word}  ", "muted"))
     return fit(line(*pieces), width)

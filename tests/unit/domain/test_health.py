@@ -44,7 +44,7 @@ def answer(*points: PointSummary, **changes: Any) -> Answer:
         zone=BERLIN,
         now=NOW,
         newest=points,
-        hints=Hints(back_up="b takes one", verify="v verifies it", create="fsbackup init"),
+        hints=Hints(back_up="b takes one", prove="3 proves it", create="fsbackup init"),
     )
     return answer_line(dataclasses.replace(state, **changes))
 
@@ -82,22 +82,31 @@ CASES: list[tuple[str, str, Answer]] = [
         answer(point(0, Trust.DAMAGED, problems=("db/database.dump: altered",)), point(1)),
     ),
     (
-        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET sealed. v verifies it",
+        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET sealed. 3 proves it",
         "warn",
         answer(point(0), point(24)),
     ),
     (
-        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET readable",
+        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET readable. 3 proves it, ~9 m",
         "warn",
-        answer(point(0, Trust.READABLE)),
+        answer(point(0, Trust.READABLE), proving="~9 m"),
     ),
     (
-        "PROD face-swap  NO PROVEN POINT. Best: Sat 02:00 CET sealed. v verifies it",
+        "PROD face-swap  NO PROVEN POINT. Best: Sat 02:00 CET restored. 3 proves it",
+        "warn",
+        answer(
+            point(0, Trust.UNVERIFIED),
+            point(24, Trust.RESTORED),
+            point(48, Trust.PROVEN, suspect=SUSPECT),
+        ),
+    ),
+    (
+        "PROD face-swap  NO PROVEN POINT. Best: Sat 02:00 CET sealed. 3 proves it",
         "warn",
         answer(point(0, Trust.UNVERIFIED), point(24)),
     ),
     (
-        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET unverified. v verifies it",
+        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET unverified. 3 proves it",
         "warn",
         answer(point(0, Trust.UNVERIFIED)),
     ),

@@ -1,0 +1,258 @@
+"""The lines that tell what a trial restore of a point showed, as plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Literal
+
+from fsbackup_tui.domain.proof import Outcome, Proof, ProofCheck, Receipt
+from fsbackup_tui.operations.wording import (
+    blocked_words,
+    count_text,
+    duration_text,
+    level_word,
+    when_text,
+)
+from fsbackup_tui.tui.data import Checked, PartProof, PointProof
+from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, wrapped
+from fsbackup_tui.tui.modes.columns import age_of
+from fsbackup_tui.tui.modes.live import bar_text
+from fsbackup_tui.tui.modes.table_lines import ORDER, VERDICTS, TableLines
+
+View = Literal["findings", "tables", "checks", "receipt", "times", "live"]
+VIEW_NAMES: Mapping[View, str] = {
+    "live": "Live",
+    "findings": "Findings",
+    "tables": "Tables",
+    "checks": "Checks",
+    "receipt": "Receipt",
+    "times": "Times",
+}
+OUTCOMES: Mapping[Outcome | None, tuple[str, Role]] = {
+    "ok": ("ok", "good"),
+    "failed": ("FAILED", "bad"),
+    "blocked": ("blocked", "warn"),
+    None: ("not tried", "muted"),
+}
+# More of a list than this is told of in the record only: nobody reads on, and every line costs.
+_LISTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """When and where somebody looks."""
+
+    now: datetime
+    zone: tzinfo
+    width: int
+
+
+def views_of(proof: PointProof | None, *, live: bool) -> tuple[View, ...]:
+    """Return the views there are of a point, the first to be shown first."""
+    views: list[View] = ["live"] if live else []
+    if proof is not None and _has_findings(proof):
+        views.append("findings")
+    return (*views, "tables", "checks", "receipt", "times")
+
+
+def _has_findings(proof: PointProof) -> bool:
+    summary = proof.summary
+    return bool(
+        summary.suspect
+        or summary.problems
+        or summary.blocked
+        or any(part.proof.notes for part in proof.parts)
+    )
+
+
+def view_lines(proof: PointProof, view: View, seen: Seen) -> Sequence[Line]:
+    """Return the lines of one of the views; those of the tables are made when they are seen."""
+    if view == "findings":
+        return list(_findings(proof, seen))
+    if view == "times":
+        return list(_times(proof, seen))
+    if not proof.parts:
+        return list(_no_trial(proof))
+    if view == "tables":
+        return TableLines(proof.parts, seen.width, lambda part: part_lines(part, seen))
+    of_part = _checks if view == "checks" else _receipt
+    return [row for part in proof.parts for row in of_part(part, seen)]
+
+
+def part_lines(part: PartProof, seen: Seen) -> list[Line]:
+    """Return how a part's trial restore ended, when and where."""
+    proof = part.proof
+    when = when_text(part.at, seen.now, seen.zone)
+    restored, restored_role = OUTCOMES[proof.restored]
+    proven, proven_role = OUTCOMES[proof.proven]
+    lines = [
+        line(
+            " ",
+            (f"Part {part.source}  ", "heading"),
+            ("restored ", "muted"),
+            (restored, restored_role),
+            ("  proven ", "muted"),
+            (proven, proven_role),
+            (f"  {when}, {age_of(part.at, seen.now)} ago", "muted"),
+        )
+    ]
+    if proof.place != "-":
+        lines += [line("   ", *row) for row in wrapped(f"on {proof.place}", seen.width - 4)]
+    return lines
+
+
+def _no_trial(proof: PointProof) -> Iterator[Line]:
+    yield line()
+    yield line("   ", ("No trial restore of this point is on record.", "warn"))
+    if proof.summary.foreign:
+        yield line("   Another script made it: fsbackup adopt makes a point of it.")
+    else:
+        yield line("   v 4 restores it on a scratch server and compares every table.")
+
+
+def _findings(proof: PointProof, seen: Seen) -> Iterator[Line]:
+    summary = proof.summary
+    # A record that counts for nothing is among the problems, too.
+    problems = tuple(text for text in summary.problems if text not in proof.worthless)
+    yield from _listed("Suspect", summary.suspect, "bad", seen)
+    yield from _listed("Problem", problems, "bad", seen)
+    yield from _listed("Record", proof.worthless, "warn", seen)
+    if summary.suspect:
+        words = (
+            "Proven is not yet good: it comes back as it was taken, which may have been"
+            " after the damage. The rows by table are in its details (1, Enter)."
+        )
+        yield from (line(" ", *row) for row in labelled("", words, seen.width - 2, "muted"))
+    if summary.blocked:
+        title = f"{blocked_words(summary.levels).capitalize()}: neither a pass nor a failure"
+        yield line(" ", (title, "warn"))
+        fixes = {
+            f"{part.source}: {blocker.what}": blocker.fix
+            for part in proof.parts
+            for blocker in part.proof.blocked()
+        }
+        for text in summary.blocked[:_LISTED]:
+            yield from (line("   ", *row) for row in wrapped(text, seen.width - 4))
+            if fixes.get(text):
+                yield from (line("   ", *r) for r in labelled("Next", fixes[text], seen.width - 4))
+    for part in proof.parts:
+        yield from _listed("Note", part.proof.notes, "text", seen)
+
+
+def _listed(title: str, texts: Sequence[str], role: Role, seen: Seen) -> Iterator[Line]:
+    label = title
+    for text in texts[:_LISTED]:
+        rows = wrapped(text, max(20, seen.width - 10), role)
+        for row in rows:
+            yield line(" ", (pad(label, 8), "muted"), *row)
+            label = ""
+    if len(texts) > _LISTED:
+        yield line(" " * 9, (f"and {count_text(len(texts) - _LISTED)} more", "muted"))
+
+
+def _ordered(checks: Sequence[ProofCheck]) -> list[ProofCheck]:
+    """Return the checks, the worst verdicts first."""
+    return sorted(checks, key=lambda check: ORDER[check.verdict])
+
+
+def _checks(part: PartProof, seen: Seen) -> Iterator[Line]:
+    yield from part_lines(part, seen)
+    checks = part.proof.checks
+    if not checks:
+        yield line("   ", ("nothing beside the tables was checked", "muted"))
+        return
+    name_width = max(20, min(60, seen.width - 33))
+    yield line("   ", (f"{'VERDICT':<9}  {'WHAT':<13}  NAME", "muted"))
+    for check in _ordered(checks)[:_LISTED]:
+        word, role = VERDICTS[check.verdict]
+        name = line(check.name)
+        shown = name[0].text if name else ""
+        kind = pad(check.kind, 13)
+        yield line("   ", (word, role), pad("", 11 - len(word)), kind, "  ", pad(shown, name_width))
+        if check.note:
+            yield from (line(" " * 14, *row) for row in wrapped(check.note, seen.width - 15))
+    yield from _more(len(checks), part)
+
+
+def _more(count: int, part: PartProof) -> Iterator[Line]:
+    if count > _LISTED:
+        words = f"and {count_text(count - _LISTED)} more in {part.record}"
+        yield line("   ", (words, "muted"))
+
+
+def _receipt(part: PartProof, seen: Seen) -> Iterator[Line]:
+    yield from part_lines(part, seen)
+    receipt = part.proof.receipt
+    if receipt is None:
+        yield line("   ", ("it did not get as far as a receipt", "muted"))
+        return
+    yield line("   Every entry of the archive: ", *_counts(receipt))
+    for label in receipt.lost[:_LISTED]:
+        yield from (
+            line("   ", *row) for row in wrapped(f"LOST      {label}", seen.width - 4, "bad")
+        )
+    for label in receipt.deferred[:_LISTED]:
+        yield from (line("   ", *row) for row in wrapped(f"deferred  {label}", seen.width - 4))
+    for label, reason in receipt.benign[:_LISTED]:
+        yield from (line("   ", *row) for row in wrapped(f"benign    {label}", seen.width - 4))
+        yield from (line(" " * 13, *row) for row in wrapped(reason, seen.width - 14, "muted"))
+    for entries in (receipt.lost, receipt.deferred, receipt.benign):
+        yield from _more(len(entries), part)
+
+
+def _counts(receipt: Receipt) -> list[tuple[str, Role]]:
+    lost = len(receipt.lost)
+    return [
+        (f"{count_text(receipt.restored)} restored, ", "text"),
+        (f"{count_text(len(receipt.benign))} known benign, ", "text"),
+        (f"{count_text(len(receipt.deferred))} deferred, ", "text"),
+        (f"{count_text(lost)} LOST", "bad" if lost else "text"),
+    ]
+
+
+def _times(proof: PointProof, seen: Seen) -> Iterator[Line]:
+    for part in proof.parts:
+        yield from part_lines(part, seen)
+        yield from _phases(part.proof, seen.width)
+        yield line()
+    yield line(" ", ("Every check", "heading"))
+    if not proof.history:
+        yield line("   ", ("none yet: v verifies", "warn"))
+        return
+    titles = f"{'WHEN':<18}  {'AGE':>5}  {'LEVEL':<8}  {'':<7}  {'TOOK':>10}  JOB"
+    yield line("   ", (titles, "muted"))
+    for checked in proof.history:
+        yield from _history(checked, seen)
+
+
+def _phases(proof: Proof, width: int) -> Iterator[Line]:
+    total = sum(proof.phases.values())
+    cells = max(10, min(50, width - 34))
+    for name, seconds in proof.phases.items():
+        yield line(
+            "   ",
+            pad(name, 12),
+            pad(duration_text(seconds), 12, right=True),
+            "  ",
+            (bar_text(seconds, total or None, cells), "accent"),
+        )
+
+
+def _history(checked: Checked, seen: Seen) -> Iterator[Line]:
+    role: Role = {True: "text", False: "bad", None: "warn"}[checked.ok]  # type: ignore[assignment]
+    when = pad(when_text(checked.at, seen.now, seen.zone), 18)
+    age = pad(age_of(checked.at, seen.now), 5, right=True)
+    took = pad(duration_text(checked.seconds), 10, right=True)
+    yield line(
+        "   ",
+        f"{when}  {age}  {pad(checked.level, 8)}  ",
+        (pad(level_word(checked.ok), 7), role),
+        f"  {took}  ",
+        (checked.job.rpartition("-")[2], "muted"),
+    )
+    for text in checked.problems[:3]:
+        yield from (line(" " * 6, *row) for row in wrapped(text, seen.width - 7, role))
+    if len(checked.problems) > 3:
+        yield line(" " * 6, (f"and {count_text(len(checked.problems) - 3)} more", "muted"))
