@@ -17,13 +17,16 @@ from fsbackup_tui.domain.point import (
     PostgresFacts,
     TableFacts,
 )
+from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     UNKNOWN,
     age_text,
+    blocked_words,
     cell_width,
     count_text,
     duration_text,
+    level_word,
     pad_text,
     plain_text,
     size_text,
@@ -34,16 +37,22 @@ MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
 _NOTES_SHOWN = 3
+_PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
 def trust_word(point: PointSummary) -> str:
-    """Return the word for what a point is worth, the gravest news first, bad news in capitals."""
+    """Return the words for what a point is worth, bad news first and in capitals.
+
+    What a suspect point was shown to be stands beside that: neither takes the other back.
+    """
     if point.running:
         return "running"
-    if point.suspect:
+    if point.suspect and point.trust is Trust.UNVERIFIED:
         return "SUSPECT"
     word = point.trust.word
-    return word.upper() if point.foreign or word in {"damaged", "incomplete", "proven"} else word
+    if point.foreign or word in {"damaged", "incomplete", "proven"}:
+        word = word.upper()
+    return f"SUSPECT {word}" if point.suspect else word
 
 
 def change_text(change: float | None) -> str:
@@ -74,7 +83,7 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
     widths = [max(map(cell_width, column)) for column in zip(headings, *rows, strict=True)]
     # The trust must be seen at 80 columns; a long plan name costs the least telling columns.
     shown = [0, 1, 2, 3, 4, 5]
-    for spare in (4, 3, 2):
+    for spare in (3, 4, 2):
         if sum(widths[column] for column in shown) + 2 * (len(shown) - 1) > WIDTH:
             shown.remove(spare)
     yield _cells(headings, widths, shown, right)
@@ -131,12 +140,17 @@ def show_lines(
 
 
 def _trust_lines(point: PointSummary, now: datetime, zone: tzinfo) -> Iterator[str]:
-    yield f"Trust: {point.trust.word}"
+    yield f"Trust: {trust_word(point)}"
+    if point.suspect and point.trust >= Trust.RESTORED:
+        yield from wrap_text(_PROVEN_IS_NOT_GOOD, first="  ")
     for level, check in point.levels.items():
-        word = "ok" if check.ok else "FAILED"
+        word = level_word(check.ok)
         took = duration_text(check.seconds)
         when = when_text(check.at, now, zone)
         yield f"  {level:<10}{word:<8}{when}, took {took}, job {plain_text(check.job)}"
+    blocked = blocked_words(point.levels)
+    for text in point.blocked:
+        yield from wrap_text(f"{blocked}: {text}", first="  ", later="    ")
     if not point.levels:
         yield "  Nothing was checked yet: fsbackup verify " + point.id
 
@@ -246,6 +260,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "reason": point.reason,
         "parts": [_part_document(part) for part in point.parts],
         "problems": list(point.problems),
+        "blocked": list(point.blocked),
         "foreign": point.foreign or None,
     }
 

@@ -109,7 +109,9 @@ def trust_shown(point: PointSummary) -> tuple[str, Role]:
     if point.running:
         return "RUNNING", "accent"
     word, role = _trust_word(point)
-    return (f"SUSPECT {word}", "bad") if point.suspect else (word, role)
+    if point.suspect:
+        return "SUSPECT" if point.trust is Trust.UNVERIFIED else f"SUSPECT {word}", "bad"
+    return word, role
 
 
 def _trust_word(point: PointSummary) -> tuple[str, Role]:

@@ -103,6 +103,39 @@ def test_the_list_is_aligned_and_says_why_a_point_is_bad(commands: Commands) -> 
     assert fits(text)
 
 
+def test_proof_never_hides_suspicion_and_what_was_blocked_is_named(commands: Commands) -> None:
+    bad = make_point(
+        commands.repository,
+        part(tables=[table("videos", 40)], suspect=["videos 5340 to 40"]),
+        created=TONIGHT,
+    )
+    for level in ("sealed", "readable", "restored", "proven"):
+        verify_record(commands.repository, bad.id, level)
+    text = commands.run("list")
+    assert text.splitlines()[3].endswith("SUSPECT PROVEN")
+    assert fits(text)
+    shown = commands.run("show", point=bad.id)
+    assert shown.splitlines()[0] == f"{bad.id}  SUSPECT PROVEN"
+    assert "Trust: SUSPECT PROVEN\n  It comes back as it was taken" in shown
+    document = commands.run("list", as_json=True)["points"][0]
+    assert (document["trust"], document["suspect"]) == ("proven", ["videos 5340 to 40"])
+
+
+def test_what_could_not_be_proven_here_is_told_and_is_no_failure(commands: Commands) -> None:
+    point = make_point(commands.repository, created=TONIGHT)
+    verify_record(commands.repository, point.id, "sealed")
+    missing = "extension pg_cron missing on the scratch server"
+    verify_record(commands.repository, point.id, "restored", ok=None, blocked=[missing])
+    shown = commands.run("show", point=point.id)
+    assert f"could not be restored here: {missing}" in " ".join(shown.split())
+    assert "  restored  blocked" in shown
+    assert "FAILED" not in shown
+    document = commands.run("show", point=point.id, as_json=True)
+    assert document["blocked"] == [missing]
+    assert document["levels"]["restored"]["ok"] is None
+    assert document["trust"] == "sealed"
+
+
 def test_long_remarks_are_wrapped_under_themselves(commands: Commands) -> None:
     reason = "the table public.generated_videos fell from 1 234 567 rows to 40, which is 99 % less"
     point = make_point(commands.repository, part(suspect=[reason]), created=TONIGHT)
