@@ -144,6 +144,8 @@ def _materialised(table: TableFacts, found: Measured) -> TableProof:
     same_rows = table.counted and table.rows == found.rows
     if same_rows and table.fingerprint is not None and table.fingerprint == found.fingerprint:
         return _proof(table, found, "equal")
+    if found.blocked:
+        return _proof(table, found, "expected", f"refreshed by the restore; {found.note}")
     note = "refreshed by the restore" if found.rows is not None else "not filled"
     return _proof(table, found, "expected", note)
 
