@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -12,18 +13,23 @@ from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import ScratchUnavailable
 from fsbackup_tui.domain.point import PostgresFacts, ServerIdentity
 from fsbackup_tui.domain.proof import Blocker
-from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.archive_compression import unread_compression
+from fsbackup_tui.engines.postgres.clients import ClientTools, find_clients
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.guards import free_bytes, local_data_directory
 from fsbackup_tui.engines.postgres.inspect import read_identity
-from fsbackup_tui.engines.postgres.lacks import look_for_lacks, missing_locale
+from fsbackup_tui.engines.postgres.lacks import (
+    look_for_lacks,
+    missing_locale,
+    speak_english,
+)
 from fsbackup_tui.engines.postgres.trial_space import (
     floor_bytes,
     needed_bytes,
     no_space,
     space_guards,
 )
-from fsbackup_tui.operations.clients import client_for_restore
+from fsbackup_tui.operations.clients import client_for_restore, client_major
 from fsbackup_tui.operations.context import JobContext
 
 PlaceKind = Literal["own", "server", "live"]
@@ -68,6 +74,7 @@ async def look_at(
     text: str,
     jobs: int,
     started: float,
+    archive: Path | None = None,
     data_directory: Path | None = None,
     disk: int | None = None,
     offline: bool = False,
@@ -76,13 +83,14 @@ async def look_at(
     with plain_errors(address):
         admin = await connect(address, application_name=context.application_name)
         async with admin:
+            await speak_english(admin)
             identity = await read_identity(admin, address)
             await _check_fit(admin, identity, facts, text)
             lacks = await look_for_lacks(admin, facts)
             if kind != "own":
                 data_directory = await local_data_directory(admin, identity.system_identifier)
                 _check_space(data_directory, facts, text)
-    client = await client_for_restore(context, address, identity.server_version_num, facts)
+    client = await _client(context, address, identity, facts, archive)
     return ScratchPlace(
         kind=kind,
         text=text,
@@ -95,6 +103,38 @@ async def look_at(
         start_seconds=time.monotonic() - started,
         disk=disk if kind == "own" else None,
         offline=offline,
+    )
+
+
+async def _client(
+    context: JobContext,
+    address: DatabaseAddress,
+    identity: ServerIdentity,
+    facts: PostgresFacts,
+    archive: Path | None,
+) -> ClientTools:
+    """Return the client that restores there, one that can decompress the archive.
+
+    Raises ScratchUnavailable where this machine has none: the archive is as good as before.
+    """
+    chosen = await client_for_restore(context, address, identity.server_version_num, facts)
+    if archive is None or facts.format == "plain":
+        return chosen
+    least = max(identity.server_version_num // 10_000, client_major(facts))
+    others = await find_clients(context.loaded.config.clients, os.environ)
+    missing = ""
+    for client in (chosen, *sorted(others, key=lambda client: client.major)):
+        if client.major >= least:
+            missing = await unread_compression(client, archive)
+            if not missing:
+                return client
+    what = f"no pg_restore {least} or newer on this machine decompresses {missing}"
+    fix = (
+        f"Install postgresql-client-{least} (the distribution's or PGDG's is built with it), or "
+        "name its directory under clients: in the config"
+    )
+    raise ScratchUnavailable(
+        f"ARCHIVE NOT READABLE HERE: {what}.", why="", fix=fix, lacks=((what, fix),)
     )
 
 

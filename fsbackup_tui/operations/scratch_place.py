@@ -68,11 +68,16 @@ _JOBS_ON_LIVE = 2
 
 @asynccontextmanager
 async def scratch_place(
-    context: JobContext, part: PartManifest, *, where: ScratchWhere | None = None
+    context: JobContext,
+    part: PartManifest,
+    *,
+    where: ScratchWhere | None = None,
+    archive: Path | None = None,
 ) -> AsyncIterator[ScratchPlace]:
     """Give a place for the part's trial restore inside the block; an own server goes with it.
 
-    ``where`` overrides ``scratch: on`` of the config.
+    ``where`` overrides ``scratch: on`` of the config; ``archive`` is the dump, which the place's
+    client must be able to decompress.
 
     Raises:
         ScratchUnavailable: there is none, with what is lacking; nothing was created.
@@ -82,12 +87,12 @@ async def scratch_place(
         raise ScratchUnavailable(f"NOT A DATABASE: {part.source} is of kind {part.kind}.")
     kind = _kind(context, where or context.loaded.config.scratch.on)
     if kind == "own":
-        async with _own_server(context, facts) as place:
+        async with _own_server(context, facts, archive) as place:
             yield place
     elif kind == "server":
-        yield await _configured_server(context, facts)
+        yield await _configured_server(context, facts, archive)
     else:
-        yield await _beside_live(context, part.source, facts)
+        yield await _beside_live(context, part.source, facts, archive)
 
 
 def _kind(context: JobContext, where: ScratchWhere) -> PlaceKind:
@@ -99,7 +104,9 @@ def _kind(context: JobContext, where: ScratchWhere) -> PlaceKind:
 
 
 @asynccontextmanager
-async def _own_server(context: JobContext, facts: PostgresFacts) -> AsyncIterator[ScratchPlace]:
+async def _own_server(
+    context: JobContext, facts: PostgresFacts, archive: Path | None
+) -> AsyncIterator[ScratchPlace]:
     started = time.monotonic()
     config = context.loaded.config
     programs = choose_server(
@@ -127,7 +134,7 @@ async def _own_server(context: JobContext, facts: PostgresFacts) -> AsyncIterato
         on_room=lambda room: (context.work / ROOM_LINK).symlink_to(room),
     )
     try:
-        yield await _own_place(context, facts, trial.server, jobs, started)
+        yield await _own_place(context, facts, archive, trial.server, jobs, started)
     finally:
         await undisturbed(_remove(context, trial))
 
@@ -142,7 +149,12 @@ def _data_place(context: JobContext, needed: int) -> Path:
 
 
 async def _own_place(
-    context: JobContext, facts: PostgresFacts, server: ScratchServer, jobs: int, started: float
+    context: JobContext,
+    facts: PostgresFacts,
+    archive: Path | None,
+    server: ScratchServer,
+    jobs: int,
+    started: float,
 ) -> ScratchPlace:
     context.report(CommandStarted(server.command, server.pid or 0))
     address = parse_database_url(server.url())
@@ -154,6 +166,7 @@ async def _own_place(
         kind="own",
         text=f"own server {version}",
         jobs=jobs,
+        archive=archive,
         data_directory=server.data_directory,
         disk=context.loaded.config.scratch.disk,
         offline=server.is_offline,
@@ -170,11 +183,11 @@ async def _remove(context: JobContext, trial: TrialServer) -> None:
 
 def _manners(context: JobContext) -> tuple[str, ...]:
     """Return the command in front of the server that makes it give way to everybody else."""
-    nice = context.loaded.config.limits.nice
+    nice = context.loaded.config.limits.nice - os.getpriority(os.PRIO_PROCESS, 0)
     words: list[str] = []
     if shutil.which("choom") is not None:
         words += ["choom", "-n", "500", "--"]  # short of memory, the kernel ends it first
-    if nice:
+    if nice > 0:
         words += ["nice", "-n", str(nice)]
     return tuple(words)
 
@@ -183,7 +196,9 @@ def _automatic_jobs() -> int:
     return min(max(2, os.cpu_count() or 1), _MOST_JOBS)
 
 
-async def _configured_server(context: JobContext, facts: PostgresFacts) -> ScratchPlace:
+async def _configured_server(
+    context: JobContext, facts: PostgresFacts, archive: Path | None
+) -> ScratchPlace:
     started = time.monotonic()
     config = context.loaded.config
     try:
@@ -199,6 +214,7 @@ async def _configured_server(context: JobContext, facts: PostgresFacts) -> Scrat
             kind="server",
             text=f"scratch server {address.host or 'localhost'}:{address.port}",
             jobs=config.scratch.jobs or _automatic_jobs(),
+            archive=archive,
             disk=config.scratch.disk,
             started=started,
         )
@@ -242,7 +258,9 @@ def _refuse_live_server(place: ScratchPlace, facts: PostgresFacts) -> None:
         )
 
 
-async def _beside_live(context: JobContext, source: str, facts: PostgresFacts) -> ScratchPlace:
+async def _beside_live(
+    context: JobContext, source: str, facts: PostgresFacts, archive: Path | None
+) -> ScratchPlace:
     started = time.monotonic()
     config = context.loaded.config
     address = await admin_address(context.loaded, context.environment, context.redactor, source)
@@ -253,6 +271,7 @@ async def _beside_live(context: JobContext, source: str, facts: PostgresFacts) -
         kind="live",
         text=f"beside live on {address.host or 'localhost'}",
         jobs=config.scratch.jobs or config.limits.jobs or _JOBS_ON_LIVE,
+        archive=archive,
         started=started,
     )
 

@@ -12,7 +12,12 @@ from fsbackup_tui.domain.errors import FsbackupError, LockHeld, ServerUnreachabl
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
-from fsbackup_tui.engines.postgres.replay import CreatedDatabase, create_database
+from fsbackup_tui.engines.postgres.lacks import speak_english
+from fsbackup_tui.engines.postgres.replay import (
+    FILLING_SETTINGS,
+    CreatedDatabase,
+    create_database,
+)
 from fsbackup_tui.engines.postgres.side import (
     drop_unfinished,
     newborn_name,
@@ -95,11 +100,18 @@ async def _make(
                 newborn_name(context.job),
                 facts,
                 comment=unfinished_comment(context.job),
+                filling_settings=await _settings(admin),
             )
         except BaseException:
             if not admin.closed and place.kind != "own":
                 await undisturbed(_drop_newborn(context, admin))
             raise
+
+
+async def _settings(admin: Connection) -> tuple[tuple[str, str], ...]:
+    """Return the settings for loading; what the server says is to be understood, where we may."""
+    in_english = await speak_english(admin)
+    return (*FILLING_SETTINGS, ("lc_messages", "C")) if in_english else FILLING_SETTINGS
 
 
 async def _enter_lock(

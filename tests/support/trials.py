@@ -1,19 +1,25 @@
-"""A job's context and a part, for tests of what runs inside a job, without a worker."""
+"""A trial restore by the operations alone, without a worker, for tests of its parts."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsbackup_tui.config.load import load_config, site_environment
 from fsbackup_tui.domain.events import CommandStarted, Event, Log, Warned
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
-from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.postgres.accounting import Accounting
+from fsbackup_tui.engines.postgres.archive import list_archive
+from fsbackup_tui.engines.postgres.outside import trial_deferred_entries
+from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
+from fsbackup_tui.operations.scratch_place import ScratchPlace
+from fsbackup_tui.operations.trial_database import TrialDatabase
+from tests.support.contexts import context_of
 from tests.support.sites import make_site
+from tests.support.transfers import Dumped
 
 MOMENT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 JOB = "20261122T020000Z-verify-abcd"
@@ -29,9 +35,10 @@ class Told:
         """What it said in words."""
         return [event.text for event in self.events if isinstance(event, Log | Warned)]
 
-    def commands(self) -> list[tuple[str, ...]]:
-        """The programs it started."""
-        return [event.argv for event in self.events if isinstance(event, CommandStarted)]
+    def servers(self) -> list[CommandStarted]:
+        """The servers it started."""
+        started = [event for event in self.events if isinstance(event, CommandStarted)]
+        return [event for event in started if event.argv[0].endswith("/postgres")]
 
 
 def make_context(
@@ -39,31 +46,31 @@ def make_context(
     url: str,
     *,
     settings: Mapping[str, object] | None = None,
-    environment: Mapping[str, str] | None = None,
     job: str = JOB,
 ) -> tuple[JobContext, Told]:
     """Return the context of a job of a new site in ``directory``, and what it will report."""
-    site = make_site(directory / "site", url, settings=settings)
-    environ = {**site.environ(), **(environment or {})}
-    loaded = load_config(site.config, environ)
-    work = directory / "work"
-    work.mkdir(mode=0o700)
     told = Told()
-    context = JobContext(
-        job=job,
-        loaded=loaded,
-        environment=site_environment(loaded, environ),
-        redactor=Redactor(),
-        report=told.events.append,
-        stage=lambda _name: None,
-        work=work,
-        operator="ana",
-        host=os.uname().nodename,
-        now=lambda: MOMENT,
-    )
-    return context, told
+    site = make_site(directory / "site", url, settings=settings)
+    return replace(context_of(site, told.events.append), job=job), told
 
 
 def part_of(facts: PostgresFacts, source: str = "db") -> PartManifest:
     """Return a part that holds these facts and no artifact."""
     return PartManifest(source, "postgres", MOMENT, MOMENT, (), (), postgres=facts)
+
+
+async def fill_trial(
+    context: JobContext, place: ScratchPlace, database: TrialDatabase, dumped: Dumped
+) -> tuple[Accounting, list[TocEntry]]:
+    """Restore a dump into the trial's database; returns the accounting and the archive's list."""
+    filling = Filling(
+        context=context,
+        address=place.address.with_database(database.name),
+        client=place.client,
+        database_oid=database.created.oid,
+        jobs=place.jobs,
+        deferred=trial_deferred_entries,
+    )
+    accounting = await fill_and_account(filling, Dump(dumped.path, dumped.facts))
+    _text, entries = await list_archive(place.client, dumped.path)
+    return accounting, entries

@@ -46,8 +46,7 @@ _EXTENSION_FIX = (
     "(scratch: url in the config)"
 )
 _LOCALE_FIX = "Generate it on that machine (locale-gen), or prove on a server that has it"
-# The messages are PostgreSQL's own, 14 to 18, in English (our sessions run with LC_ALL=C, and a
-# scratch server's lc_messages is C).
+# The messages are PostgreSQL's own, 14 to 18, in English; see speak_english.
 _LACKS = (
     _lack(
         r'extension "(?P<name>[^"]+)" is not available',
@@ -210,6 +209,15 @@ def sort_accounting(
 def distinct(blockers: Iterable[Blocker]) -> tuple[Blocker, ...]:
     """Return the blockers, each once, in their order."""
     return tuple({blocker.what: blocker for blocker in blockers}.values())
+
+
+async def speak_english(admin: Connection) -> bool:
+    """Have the server's messages to this session in English; False where the role may not."""
+    try:
+        await admin.execute("SET lc_messages TO 'C'")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 async def look_for_lacks(admin: Connection, facts: PostgresFacts) -> tuple[Blocker, ...]:
