@@ -128,7 +128,9 @@ def _text(file: ForeignFile, on_bytes: Advance | None) -> Examination:
             judged = replace(judged, notes=(*judged.notes, note))
         judged = with_scope(judged, scope_of(scan.entries, frozenset(scan.statements)))
     loaded = sum(scan.rows.values()) + scan.statements["INSERT"]
-    if judged.scope in ("full", "data") and not loaded and judged.completeness == "whole":
+    # Rows are counted by the entry that they stand below: without headers nothing is known.
+    counted = bool(scan.entries) and judged.completeness == "whole"
+    if judged.scope in ("full", "data") and counted and not loaded:
         judged = replace(judged, notes=(*judged.notes, "there is not one row in any of its tables"))
     return Examination(judged, tuple(scan.entries), dict(scan.rows), tuple(scan.commands))
 
