@@ -245,7 +245,7 @@ def _restore_to(state: InventoryState, point: PointSummary, *, brief: bool) -> _
     when = _when(state, point, with_zone=not brief)
     if state.restore_rights is not True:
         why = "not known" if state.restore_rights is None else "missing"
-        told = f", but the rights to restore are {why}: fsbackup doctor"
+        told = f". Restore rights {why}: fsbackup doctor"
         return "rights-missing", "warn", [f"{when} PROVEN", told]
     if brief:
         return "restore-to", "good", [f"RESTORE TO {when} PROVEN"]

@@ -6,13 +6,15 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fsbackup_tui.config.load import LoadedConfig, site_environment, state_directory
-from fsbackup_tui.domain.errors import FsbackupError
+from fsbackup_tui.domain.errors import FsbackupError, RepositoryError
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.operations.wording import size_text
 from fsbackup_tui.repository.files import owner_name
@@ -74,7 +76,26 @@ async def diagnose(
         if checked.size_bytes is not None:
             sizes.append(checked.size_bytes)
     findings[1:1] = _check_repository(loaded, environ, sum(sizes), fix=fix)
+    _keep_rights(loaded, environ, findings)
     return [_redacted(finding, redactor) for finding in findings]
+
+
+def _keep_rights(
+    loaded: LoadedConfig, environ: Mapping[str, str], findings: Sequence[Finding]
+) -> None:
+    """Keep for the answer line whether a restore was shown to be allowed."""
+    from fsbackup_tui.operations.restore_rights import note_restore_rights, rights_found
+    from fsbackup_tui.operations.status import open_site_repository
+    from fsbackup_tui.repository.layout import site_state
+
+    if loaded.config.read_only:
+        return  # then it was not tried
+    restored = [name for name, one in loaded.config.sources.items() if one.scope != "schema"]
+    rights = rights_found(restored, {finding.id: finding.severity for finding in findings})
+    with suppress(RepositoryError, OSError):
+        repository = open_site_repository(loaded, environ)
+        state = site_state(loaded, environ, repository)
+        note_restore_rights(state, loaded.digest, rights, datetime.now(UTC))
 
 
 def _redacted(finding: Finding, redactor: Redactor) -> Finding:

@@ -97,7 +97,9 @@ def _padded(text: str, room: int, role: Role, *, right: bool) -> list[Piece]:
     """Return the text in its role and plain blanks beside it: a look may have a background."""
     shown = clip(text, room)
     blank = Piece(" " * (room - cell_len(shown)))
-    pieces = [blank, Piece(shown, role)] if right else [Piece(shown, role), blank]
+    word = shown.lstrip(" ")
+    cell = [Piece(shown[: len(shown) - len(word)]), Piece(word, role)]
+    pieces = [blank, *cell] if right else [*cell, blank]
     return [piece for piece in pieces if piece.text]
 
 

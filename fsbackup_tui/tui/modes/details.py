@@ -51,8 +51,10 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
     for name, check in point.levels.items():
         outcome = level_word(check.ok)
         at = when_text(check.at, now, zone)
-        job = check.job.rpartition("-")[2]
-        text = f"{name:<9}{outcome}, {at}, {duration_text(check.seconds)}, job {job}"
+        text = f"{name:<9}{outcome}, {at}, {duration_text(check.seconds)}"
+        by = f", job {check.job.rpartition('-')[2]}"
+        if cell_len(text + by) <= width - _LABEL - 2:
+            text += by
         lines.extend(_facts("", text, width, _LEVEL_ROLES[check.ok]))
     unsound = point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
     if not point.levels and not point.running and not unsound and point.bytes:
@@ -178,9 +180,12 @@ def _database(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[
         yield from _facts("Extensions", named, width)
     if facts.roles:
         yield from _facts("Roles", ", ".join(facts.roles), width)
-    left_out = (*facts.managed_schemas, *facts.excluded_schemas, *facts.excluded_tables)
+    left_out = (*facts.excluded_schemas, *facts.excluded_tables)
     if left_out:
         yield from _facts("Left out", ", ".join(left_out), width, "warn")
+    hosts_own = (*facts.managed_schemas, *facts.managed_tables)
+    if hosts_own:
+        yield from _facts("Host's own", f"left out: {', '.join(hosts_own)}", width)
     counts = {"content": "rows and content", "counts": "rows", "absent": "not counted"}
     note = f" ({facts.count_note})" if facts.count_note else ""
     yield from _facts("Counted", counts[facts.count_method] + note, width)

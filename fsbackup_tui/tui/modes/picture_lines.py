@@ -18,6 +18,8 @@ from fsbackup_tui.tui.modes.columns import age_of, change_text, note_of, trust_s
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 # The console of Linux has no other parts of a block.
 HALVES = " ▄█"
+_BELOW = "░"
+_HIGHEST_CHART = 14
 _GUTTER = 10
 _RIGHT = 1
 _RUNGS = (Trust.PROVEN, Trust.RESTORED, Trust.READABLE, Trust.SEALED)
@@ -77,9 +79,10 @@ def picture_lines(
         )
     ]
     room = max(2, height - _FIXED - (1 if height >= 22 else 0))
+    room = min(room, 2 * _HIGHEST_CHART)
     upper = room // 2
-    lines += _chart(picture, "STORED", lambda point: point.bytes, size_text, room - upper, blocks)
-    lines += _chart(picture, "ROWS", lambda point: point.rows, _short_count, upper, blocks)
+    lines += _chart(picture, "stored", lambda point: point.bytes, size_text, room - upper, blocks)
+    lines += _chart(picture, "rows", lambda point: point.rows, _short_count, upper, blocks)
     lines += list(_ladder(picture))
     lines.append(_marks(picture))
     lines.append(_axis(picture, cursor, now, zone))
@@ -106,7 +109,7 @@ def _chart(
     highest = max((number for number in values if number is not None), default=0)
     steps = len(blocks) - 1
     for row in range(rows):
-        label = wording(highest) if row == 0 else title if row == rows - 1 else ""
+        label = {0: wording(highest), 1: title, rows - 1: "0"}.get(row, "")
         floor = (rows - 1 - row) * steps
         cells: list[tuple[str, Role]] = []
         for bucket, number in zip(picture.buckets, values, strict=True):
@@ -114,8 +117,16 @@ def _chart(
             if number and highest:
                 # A little of something is never nothing.
                 filled = max(1, round(number / highest * rows * steps))
-            cells.append((blocks[min(steps, max(0, filled - floor))], _bar_role(bucket)))
+            cells.append(_cell(filled - floor, steps, blocks, bucket))
         yield line(_gutter(label), *_runs(cells))
+
+
+def _cell(filled: int, steps: int, blocks: str, bucket: Bucket | None) -> tuple[str, Role]:
+    """Return a cell of a bar: its top as high as it is, what lies below it in a light shade."""
+    bad = bucket is not None and is_bad(bucket.told)
+    if filled > steps:
+        return _BELOW, "bad" if bad else "muted"
+    return blocks[max(0, filled)], "bad" if bad else "accent"
 
 
 def _short_count(count: int | None) -> str:
@@ -127,12 +138,6 @@ def _short_count(count: int | None) -> str:
             share = count / size
             return f"{share:.1f} {letter}" if share < 100 else f"{share:.0f} {letter}"
     return count_text(count)
-
-
-def _bar_role(bucket: Bucket | None) -> Role:
-    if bucket is None:
-        return "muted"
-    return "bad" if is_bad(bucket.told) else "accent"
 
 
 def _runs(cells: Sequence[tuple[str, Role]]) -> Iterator[tuple[str, Role]]:

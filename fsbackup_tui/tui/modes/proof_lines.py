@@ -90,8 +90,8 @@ def part_lines(part: PartProof, seen: Seen) -> list[Line]:
     lines = [
         line(
             " ",
-            (f"Part {part.source}  ", "heading"),
-            ("restored ", "muted"),
+            (f"Part {part.source}", "heading"),
+            ("  restored ", "muted"),
             (restored, restored_role),
             ("  proven ", "muted"),
             (proven, proven_role),

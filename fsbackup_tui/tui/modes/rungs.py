@@ -29,7 +29,8 @@ _NARROW_GAP, _WIDE_GAP = 1, 2
 _NARROW = (
     Column("when", "WHEN", 18),
     Column("age", "AGE", 5, right=True),
-    *(Column(rung.word, rung.word.upper(), 8, right=True) for rung in RUNGS),
+    Column("sealed", "SEALED", 7, right=True),
+    *(Column(rung.word, rung.word.upper(), 8, right=True) for rung in RUNGS[1:]),
     Column("trust", " TRUST", 0),
 )
 _WIDE = (
@@ -117,6 +118,7 @@ def verify_row(point: PointSummary, width: int, marked: bool, around: Around) ->
     for rung in RUNGS:
         cells[rung.word] = _rung_cell(point, rung, around, wide=wide)
     text, role = _trust_cell(point, around)
+    # Between right-aligned ages and left-aligned words the narrow gap is too narrow.
     cells["trust"] = (text if wide else f" {text}", role if around.known else "muted")
     if wide:
         return table_row(_WIDE, width, marked, cells, _WIDE_GAP)
@@ -132,6 +134,8 @@ def _rung_cell(point: PointSummary, rung: Trust, around: Around, *, wide: bool) 
         return ("now", "accent") if running else ("-", "muted")
     age = age_text((around.now - check.at).total_seconds())
     role: Role = _ROLES[state]
+    if state == "stale" and rung is not point.trust:
+        role = "text"  # the rung that the trust stands on tells it
     if state == "ok" and rung is Trust.PROVEN and around.known and not point.suspect:
         role = "good"
     if state in ("failed", "blocked"):

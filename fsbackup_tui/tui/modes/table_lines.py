@@ -6,6 +6,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import overload
 
+from rich.cells import cell_len
+
 from fsbackup_tui.domain.proof import TableProof, Verdict, table_difference
 from fsbackup_tui.operations.wording import count_text
 from fsbackup_tui.tui.data import PartProof
@@ -70,6 +72,7 @@ class _Block:
         self._name_width = max(14, min(60, width - fixed))
         self._room = max(20, width - 8)
         self._head = [*head, self._summary(), self._titles()]
+        self._beside = max(0, width - fixed - self._name_width - 3)
         self._notes = {
             place: wrapped(note, self._room, self._note_role(place)) for place, note in self._told()
         }
@@ -77,13 +80,21 @@ class _Block:
         start = len(self._head)
         for place, table in enumerate(self._tables):
             self._starts.append(start)
-            start += 1 + (len(self._notes[place]) if place in self._notes else bool(_note(table)))
+            below = len(self._notes[place]) if place in self._notes else bool(self._below(table))
+            start += 1 + below
         self._length = start
+
+    def _below(self, table: TableProof) -> str:
+        """Return the note that stands below a table's line: one that does not fit beside it."""
+        note = _note(table)
+        return "" if cell_len(note) <= self._beside else note
 
     def _told(self) -> list[tuple[int, str]]:
         """Return the notes that are told in full, by the place of their table."""
         noted = (
-            (place, note) for place, table in enumerate(self._tables) if (note := _note(table))
+            (place, note)
+            for place, table in enumerate(self._tables)
+            if (note := self._below(table))
         )
         return [found for _, found in zip(range(_TOLD_IN_FULL), noted, strict=False)]
 
@@ -133,18 +144,22 @@ class _Block:
         word, role = VERDICTS[table.verdict]
         content, content_role = _content(table)
         differs = table.failed and table.captured_rows != table.restored_rows
-        restored = pad(count_text(table.restored_rows), _NUMBER, right=True)
+        restored = count_text(table.restored_rows)
+        note = "" if self._below(table) else _note(table)
+        gap = pad("", _VERDICT - len(word) + 2) if note else ""
         return line(
             "   ",
             pad(printable(table.qualified), self._name_width),
             "  ",
             pad(count_text(table.captured_rows), _NUMBER, right=True),
-            "  ",
+            pad("", _NUMBER - len(restored) + 2),
             (restored, "bad" if differs else "text"),
             "  ",
             (content, content_role),
             pad("", _CONTENT - len(content) + 2),
             (word, role),
+            gap,
+            (note, role if table.verdict not in ("equal", "expected") else "muted"),
         )
 
 

@@ -116,13 +116,12 @@ CASES: list[tuple[str, str, Answer]] = [
         answer(point(0, Trust.INCOMPLETE, whole=False)),
     ),
     (
-        "PROD face-swap  02:00 CET PROVEN, but the rights to restore are missing: fsbackup doctor",
+        "PROD face-swap  02:00 CET PROVEN. Restore rights missing: fsbackup doctor",
         "warn",
         answer(point(0, Trust.PROVEN), restore_rights=False),
     ),
     (
-        "PROD face-swap  02:00 CET PROVEN, but the rights to restore are not known: "
-        "fsbackup doctor",
+        "PROD face-swap  02:00 CET PROVEN. Restore rights not known: fsbackup doctor",
         "warn",
         answer(point(0, Trust.PROVEN)),
     ),
