@@ -13,11 +13,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fsbackup_tui.domain.anomaly import losses_by_table
-from fsbackup_tui.domain.errors import RepositoryError
+from fsbackup_tui.domain.database_url import DatabaseAddress
+from fsbackup_tui.domain.errors import RepositoryError, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Progress, TableDone
 from fsbackup_tui.domain.live_health import HealthFinding, Unchecked
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
-from fsbackup_tui.engines.postgres.connection import connect, plain_errors
+from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
+from fsbackup_tui.engines.postgres.examination import find_pooler
 from fsbackup_tui.engines.postgres.health import (
     TableToCheck,
     count_foreign_tables,
@@ -72,6 +74,7 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
             ) as connection,
             await connect(address, application_name=name) as monitor,
         ):
+            await _refuse_pooler(connection, address)
             settings = await prepare_session(connection)
             exclusions = exclusions_for(
                 source.exclude_schemas,
@@ -97,6 +100,15 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
             context.report(Log(f"{request.source}: {target_text(look.identity)}"))
             await _look_at_everything(look)
     return look.document()
+
+
+async def _refuse_pooler(connection: Connection, address: DatabaseAddress) -> None:
+    if await find_pooler(connection, address) == "transaction":
+        raise SafetyRefusal(
+            "TRANSACTION POOLER: the address keeps no session. Nothing was looked at.",
+            why="What a look sets (read-only, no indexes) would reach the application's sessions.",
+            fix="Name the server's own port, or a session pooler, in the URL (DIRECT_URL).",
+        )
 
 
 async def _look_at_everything(look: LiveLook) -> None:

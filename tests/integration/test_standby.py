@@ -73,6 +73,11 @@ def test_a_standby_is_backed_up_with_its_replay_position(
     counted = {table.qualified: table.rows for table in facts.tables if table.counted}
     assert counted == {"public.videos": _ROWS + 1}
 
+    looked = site.run("verify", "--live", "--json")
+    assert looked.exit_code == 0, looked.stdout + looked.stderr
+    assert looked.document["tables"][0]["indexes"] == {"videos_pkey": _ROWS + 1}
+    assert "damage on the primary" in [item["what"] for item in looked.document["not_seen"]]
+
     restored = site.run("restore", "latest", "--beside", "from_standby", "--json")
     assert restored.exit_code == 0, restored.stdout + restored.stderr
     assert query(primary.url("from_standby"), "SELECT count(*) FROM videos") == [(_ROWS + 1,)]

@@ -159,7 +159,8 @@ async def list_tables_to_check(connection: Connection) -> tuple[TableToCheck, ..
 
 
 # A key column that is an expression, or sorted by another operator class than its type's own,
-# gives no order that a query could name: then the index has no key here.
+# gives no order that a query could name: then the index has no key here. Of a table dropped
+# meanwhile no privilege is known: that it is gone shows when it is read.
 _TABLES = """
 WITH columns AS (
     SELECT a.attrelid,
@@ -204,7 +205,8 @@ SELECT c.oid::int8, n.nspname::text, c.relname::text, c.relkind::text,
        c.relam = 2,
        (c.relpages::int8 + coalesce(toast.relpages, 0)) * current_setting('block_size')::int8,
        c.relpages, c.relallvisible,
-       has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
+       coalesce(has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
+                true),
        row_security_active(c.oid),
        n.nspname IN ('pg_catalog', 'information_schema')
 FROM pg_class AS c

@@ -110,9 +110,10 @@ SELECT k.conname::text, k.conrelid::int8, cn.nspname::text, c.relname::text, c.r
         JOIN pg_namespace AS os ON os.oid = o.oprnamespace
         LEFT JOIN pg_collation AS l ON l.oid = pa.attcollation
         LEFT JOIN pg_namespace AS ls ON ls.oid = l.collnamespace),
-       has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(cn.oid, 'USAGE')
-       AND has_table_privilege(p.oid, 'SELECT') AND has_schema_privilege(pn.oid, 'USAGE')
-       AND NOT row_security_active(c.oid) AND NOT row_security_active(p.oid)
+       coalesce(has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(cn.oid, 'USAGE')
+                AND has_table_privilege(p.oid, 'SELECT')
+                AND has_schema_privilege(pn.oid, 'USAGE')
+                AND NOT row_security_active(c.oid) AND NOT row_security_active(p.oid), true)
 FROM pg_constraint AS k
 JOIN pg_class AS c ON c.oid = k.conrelid
 JOIN pg_namespace AS cn ON cn.oid = c.relnamespace
