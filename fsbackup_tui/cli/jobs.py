@@ -99,12 +99,14 @@ def _wait_for_end(follower: Any) -> str:
 
 def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
     """Return how a job ended, in the words in which its own command says it."""
-    from fsbackup_tui.cli import adopt, backup, health_text, restore, verify
+    from fsbackup_tui.cli import adopt, backup, drill, health_text, restore, verify
 
     summaries = {
         "adopt": adopt.summary,
         "backup": backup.summary,
+        "drill": drill.summary,
         "verify": verify.summary,
+        "verify-due": verify.due_summary,
         "verify-live": health_text.health_lines,
         "restore": restore.summary,
     }

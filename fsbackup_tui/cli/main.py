@@ -14,6 +14,7 @@ from fsbackup_tui.cli import (
     backup,
     demo,
     doctor,
+    drill,
     init,
     inventory,
     jobs,
@@ -27,7 +28,7 @@ from fsbackup_tui.cli.parser import Parser
 from fsbackup_tui.cli.streams import prepare_streams, write_output
 from fsbackup_tui.domain.errors import FsbackupError, OutputLost
 
-FAMILIES = (demo, init, doctor, backup, inventory, verify, restore, adopt, jobs)
+FAMILIES = (demo, init, doctor, backup, inventory, verify, drill, restore, adopt, jobs)
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
 _EPILOG = """\
 Without a command, fsbackup opens the terminal application.

@@ -22,3 +22,18 @@ def waiting_seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 up")
     return seconds
+
+
+def duration_seconds(text: str) -> float:
+    """Return the seconds of ``90s``, ``30m`` or ``1h``; ArgumentTypeError for anything else."""
+    from datetime import timedelta
+
+    from fsbackup_tui.config.model import parse_duration
+
+    try:
+        duration = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    if not isinstance(duration, timedelta):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration")
+    return duration.total_seconds()

@@ -37,6 +37,8 @@ def progress_lines(feed: JobFeed, job: str, *, now: datetime, width: int) -> lis
         place += f" {names.index(feed.stage) + 1}/{len(names)}"
     elapsed = (now - feed.started).total_seconds() if feed.started else None
     lines = [f"{job}  {place}  {duration_text(elapsed)}"]
+    if feed.progress is None and eta_text(feed):
+        lines.append(eta_text(feed))
     if feed.progress is not None:
         lines.append("  ".join(_figures(feed)))
         if feed.progress.detail:
@@ -62,9 +64,19 @@ def _figures(feed: JobFeed) -> list[str]:
         figures.append(f"{done} of {amount_text(progress.total, progress.unit)}")
     if feed.rate is not None:
         figures.append(f"{amount_text(feed.rate, progress.unit)}/s")
-    if feed.eta_seconds is not None:
-        figures.append(f"ETA {duration_text(feed.eta_seconds)}")
-    return figures
+    eta = eta_text(feed)
+    return [*figures, eta] if eta else figures
+
+
+def eta_text(feed: JobFeed) -> str:
+    """Return when the end is expected, ``ETA 4 m 10 s (3 m 05 s to 6 m 00 s)``; empty: unknown."""
+    if feed.eta_seconds is None:
+        return ""
+    text = f"ETA {duration_text(feed.eta_seconds)}"
+    if feed.eta_range is None:
+        return text
+    low, high = (duration_text(seconds) for seconds in feed.eta_range)
+    return f"{text} ({low} to {high})"
 
 
 def amount_text(amount: float, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""``fsbackup verify POINT``: climb the trust ladder; ``--live``: look at the live database."""
+"""``fsbackup verify``: a point up the trust ladder, the live database, or all that is stale."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fsbackup_tui.cli.numbers import duration_seconds
+
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
 
+_LEFT_SHOWN = 10
 LEVELS = ("sealed", "readable", "restored", "proven")
 
 
@@ -37,6 +40,18 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     live.add_argument("--live", action="store_true", help="look for damage in the live database")
     live.add_argument("--source", metavar="S", help="which database, where the site has several")
+    due = parser.add_argument_group("what has gone stale")
+    due.add_argument(
+        "--due",
+        action="store_true",
+        help="all points whose plan's verify_every is over, the oldest proof first",
+    )
+    due.add_argument(
+        "--budget",
+        type=duration_seconds,
+        metavar="TIME",
+        help="begin no further point that would not be done by then, e.g. 1h",
+    )
     parser.set_defaults(run=run)
 
 
@@ -48,6 +63,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import VerifyRequest
 
+    if arguments.due or arguments.budget is not None:
+        return _run_due(arguments, context)
     if arguments.live:
         return _run_live(arguments, context)
     if arguments.source is not None:
@@ -79,6 +96,62 @@ def _run_live(arguments: argparse.Namespace, context: CliContext) -> int:
         )
     source = live_source(context.load(), arguments.source)
     return run_request(LiveHealthRequest(source=source), context, summary=health_lines)
+
+
+def _run_due(arguments: argparse.Namespace, context: CliContext) -> int:
+    from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.requests import VerifyDueRequest
+
+    if not arguments.due:
+        raise UsageError("NOT ALONE: --budget goes with --due.", fix="fsbackup verify --help")
+    if arguments.point is not None or arguments.live or arguments.source is not None:
+        raise UsageError(
+            "NOT TOGETHER: --due, and a point or --live.",
+            why="--due takes the points that have gone stale, by their plans' verify_every.",
+            fix="fsbackup verify --due",
+        )
+    context.repository()
+    request = VerifyDueRequest(budget_seconds=arguments.budget)
+    return run_request(request, context, summary=due_summary)
+
+
+def due_summary(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when what was due is done."""
+    from fsbackup_tui.operations.wording import duration_text
+
+    verified, left = result["verified"], result["left"]
+    if not verified and not left:
+        if result["asked_for"]:
+            return ["Nothing is due: every proof is younger than its plan's verify_every."]
+        return ["Nothing is ever due: no plan says verify_every."]
+    held = sum(outcome["ok"] is True for outcome in verified)
+    lines = [f"{held} of {len(verified)} held, in {duration_text(result['seconds'])}"]
+    for outcome in verified:
+        word = "ok" if outcome["ok"] else "FAILED" if outcome["problems"] else "blocked"
+        took = duration_text(outcome["seconds"])
+        lines.append(f"  {outcome['point']}  {word}, {outcome['trust']}, {took}")
+        lines.extend(f"    {text}" for text in _outcome_texts(outcome))
+    if left:
+        lines.append(f"Left for the next time: {len(left)}")
+        lines.extend(f"  {_left_text(item)}" for item in left[:_LEFT_SHOWN])
+        if len(left) > _LEFT_SHOWN:
+            lines.append(f"  and {len(left) - _LEFT_SHOWN} more")
+    return lines
+
+
+def _outcome_texts(outcome: Mapping[str, Any]) -> list[str]:
+    from fsbackup_tui.repository.standing import problem_text
+
+    blocked = [f"blocked: {problem_text(item)}" for item in outcome["blocked"]]
+    return [*(problem_text(problem) for problem in outcome["problems"]), *blocked]
+
+
+def _left_text(item: Mapping[str, Any]) -> str:
+    from fsbackup_tui.operations.wording import duration_text
+
+    proven = f"last {item['wanted']} {item['proven']}" if item["proven"] else "never shown"
+    return f"{item['point']}  {proven}, takes {duration_text(item['expected_seconds'])}"
 
 
 def summary(result: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
@@ -57,7 +57,11 @@ class CommandStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Event):
-    """How far the work is; ``total`` is None where nobody can know it."""
+    """How far the work is; ``total`` is None where nobody can know it.
+
+    ``work`` tells of a restore's phases (data, index …) that go on side by side: how much is
+    done of how much, and the seconds it took so far, all phases together as long as the clock.
+    """
 
     name: ClassVar[str] = "progress"
     done: float = 0.0
@@ -67,6 +71,20 @@ class Progress(Event):
     rate: float | None = None
     eta_seconds: float | None = None
     active: tuple[str, ...] = ()
+    work: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining(Event):
+    """How long all that is still to do will take, with its range; learned from earlier runs.
+
+    ``seconds`` is None where nothing is known any more.
+    """
+
+    name: ClassVar[str] = "remaining"
+    seconds: float | None = None
+    low: float = 0.0
+    high: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,7 @@ EVENT_TYPES: Mapping[str, type[Event]] = {
         StageStarted,
         CommandStarted,
         Progress,
+        Remaining,
         TableDone,
         Log,
         Warned,

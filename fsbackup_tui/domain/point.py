@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from fsbackup_tui.domain.estimate import MeasuredRun, Work
 from fsbackup_tui.domain.trust import Trust
 
 MANIFEST_FORMAT = 1
@@ -157,7 +158,11 @@ class IntegrityResult:
 
 @dataclass(frozen=True, slots=True)
 class PostgresFacts:
-    """Everything about the database that a restore and a proof need (design §5)."""
+    """Everything about the database that a restore and a proof need (design §5).
+
+    ``managed_schemas`` and ``managed_tables`` are those that were left out because they belong
+    to the database's ``platform`` (``supabase``; empty: it has none).
+    """
 
     identity: ServerIdentity
     client_version: str
@@ -199,6 +204,8 @@ class PostgresFacts:
     migration_head: str | None = None
     integrity: tuple[IntegrityResult, ...] = ()
     large_object_fingerprint: Fingerprint | None = None
+    platform: str = ""
+    managed_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +292,8 @@ class PointSummary:
     ``whole`` means that the manifest is there and readable; ``suspect`` holds the reasons that
     still stand (a cleared point has none); ``running`` means that a living job is writing it.
     ``foreign`` is the path of a backup that another script made, which is no point of the
-    repository until it is adopted; empty for all others.
+    repository until it is adopted; empty for all others. ``runs`` are the newest
+    verifications and drills as they went.
     """
 
     id: str
@@ -307,11 +315,17 @@ class PointSummary:
     blocked: tuple[str, ...] = ()
     levels: Mapping[str, LevelCheck] = field(default_factory=dict)
     foreign: str = ""
+    runs: tuple[MeasuredRun, ...] = ()
 
     @property
     def holds_data(self) -> bool:
         """Whether a restore of it brings rows or files back (a schema point does not)."""
         return any(part.kind != "postgres-schema" for part in self.parts)
+
+
+def work_of(point: PointSummary) -> Work:
+    """Return what there is to read of a point, and what a trial restore of it makes."""
+    return Work(point.bytes, point.database_bytes or point.bytes)
 
 
 def new_tag() -> str:

@@ -21,6 +21,7 @@ from fsbackup_tui.domain.events import (
     Log,
     Outcome,
     Progress,
+    Remaining,
     StageFinished,
     StageStarted,
     TableDone,
@@ -74,6 +75,8 @@ class JobFeed:
         self.stage: str | None = None
         self.stages: list[FeedStage] = []
         self.progress: Progress | None = None
+        self.remaining: Remaining | None = None
+        self.remaining_at: datetime | None = None
         self.tables: deque[TableDone] = deque(maxlen=TABLES_KEPT)
         self.tables_done = 0
         self.log: deque[FeedLine] = deque(maxlen=LOG_KEPT)
@@ -100,7 +103,12 @@ class JobFeed:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds until the stage's work is done, None where nobody can tell."""
+        """Seconds until the work is done, None where nobody can tell.
+
+        All that is still to do where earlier runs tell how long it takes, else the stage's.
+        """
+        if self.remaining is not None and self.remaining.seconds is not None:
+            return max(0.0, self.remaining.seconds - self._since_told())
         if self.progress is None:
             return None
         if self.progress.eta_seconds is not None:
@@ -109,6 +117,19 @@ class JobFeed:
         if total is None or not rate or self.outcome is not None:
             return None
         return max(0.0, total - self.progress.done) / rate
+
+    @property
+    def eta_range(self) -> tuple[float, float] | None:
+        """The seconds between which the end is expected; None where no earlier run tells."""
+        if self.remaining is None:
+            return None
+        passed = self._since_told()
+        return max(0.0, self.remaining.low - passed), max(0.0, self.remaining.high - passed)
+
+    def _since_told(self) -> float:
+        if self.updated is None or self.remaining_at is None:
+            return 0.0
+        return max(0.0, (self.updated - self.remaining_at).total_seconds())
 
     @property
     def fraction(self) -> float | None:
@@ -131,6 +152,9 @@ class JobFeed:
         match line.event:
             case Progress() as progress:
                 self._take_progress(line.at, progress)
+            case Remaining() as remaining:
+                self.remaining = None if remaining.seconds is None else remaining
+                self.remaining_at = line.at
             case TableDone() as table:
                 self.tables.append(table)
                 self.tables_done += 1
@@ -155,7 +179,7 @@ class JobFeed:
                 self.result = job_finished.result
                 self.problem = job_finished.problem
                 self.finished = line.at
-                self.stage = None
+                self.stage = self.remaining = None
             case _:
                 pass
 

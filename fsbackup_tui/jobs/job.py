@@ -212,6 +212,10 @@ def again_text(request: Request) -> str:
             command = f"fsbackup backup {getattr(request, 'plan', 'PLAN')}"
         case "verify":
             command = f"fsbackup verify {getattr(request, 'point', 'POINT')}"
+        case "verify-due":
+            command = "fsbackup verify --due"
+        case "drill":
+            command = f"fsbackup drill {getattr(request, 'point', '')}".rstrip()
         case "verify-live":
             command = f"fsbackup verify --live --source {getattr(request, 'source', 'SOURCE')}"
         case "restore":

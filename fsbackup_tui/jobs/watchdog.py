@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fsbackup_tui.domain.events import Event, Log, Progress, StageStarted, TableDone, Warned
+from fsbackup_tui.domain.events import (
+    Event,
+    Log,
+    Progress,
+    Remaining,
+    StageStarted,
+    TableDone,
+    Warned,
+)
 
 
 class Watchdog:
@@ -29,7 +37,7 @@ class Watchdog:
 
     def saw(self, event: Event) -> None:
         """Take an event of the job."""
-        if isinstance(event, Warned):
+        if isinstance(event, Warned | Remaining):
             return
         if isinstance(event, Log):
             self._said = event.text

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import (
@@ -17,6 +14,7 @@ from fsbackup_tui.domain.errors import (
     ScratchUnavailable,
     ToolError,
 )
+from fsbackup_tui.domain.estimate import place_key
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.domain.proof import (
@@ -47,6 +45,7 @@ from fsbackup_tui.operations.scratch_place import (
     sort_losses,
 )
 from fsbackup_tui.operations.status import job_liveness
+from fsbackup_tui.operations.timing import RESTORE, Timing, part_work
 from fsbackup_tui.operations.trial_database import trial_database
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
@@ -66,18 +65,12 @@ class _Trial:
     facts: PostgresFacts
     reader: PointReader
     repository: Repository
-    phases: dict[str, float] = field(default_factory=dict)
+    timing: Timing
     notes: list[str] = field(default_factory=list)
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure what is done inside the block as a phase of that name."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            passed = time.monotonic() - started
-            self.phases[name] = round(self.phases.get(name, 0.0) + passed, 3)
+    def enter(self, phase: str) -> None:
+        """Begin a phase, which ends the one before."""
+        self.timing.enter(phase, self.part.source)
 
     def note(self, text: str) -> None:
         """Keep a remark for the proof, and tell it now."""
@@ -92,11 +85,13 @@ async def prove_part(
     part: PartManifest,
     *,
     compare: bool,
+    timing: Timing | None = None,
 ) -> Proof:
     """Restore a postgres part on a scratch server and, with ``compare``, prove its content.
 
     What lies in the repository must have been found sealed before. Nothing is left behind,
-    whatever happens. What the place lacks is *blocked*, neither a pass nor a failure.
+    whatever happens. What the place lacks is *blocked*, neither a pass nor a failure. ``timing``
+    measures the phases; it is the one that the context reports to.
 
     Raises:
         PostgresError, ToolError, DiskFull, SecretUnavailable: the trial itself could not go on;
@@ -104,11 +99,24 @@ async def prove_part(
     """
     if part.postgres is None:
         raise FsbackupError(f"NOT A DATABASE: {part.source} is of kind {part.kind}.")
-    trial = _Trial(context, part, part.postgres, reader, repository)
-    started = time.monotonic()
+    if timing is None:
+        timing = Timing(context.report, {part.source: part_work(part)}, ())
+        context = replace(context, report=timing.report)
+    trial = _Trial(context, part, part.postgres, reader, repository, timing)
+    try:
+        proof = await _try_on_scratch(trial, compare=compare)
+    finally:
+        timing.leave()
+    return replace(proof, phases=timing.taken(part.source))
+
+
+async def _try_on_scratch(trial: _Trial, *, compare: bool) -> Proof:
+    context, part = trial.context, trial.part
+    trial.enter("start")
     try:
         async with scratch_place(context, part) as place:
-            trial.phases["start"] = round(time.monotonic() - started, 3)
+            major = place.identity.server_version_num // 10_000
+            trial.timing.at_place(place_key(place.kind, major, context.host, place.jobs))
             context.report(Log(f"{part.source}: trial restore on {place.text}"))
             try:
                 with plain_errors(place.address):
@@ -138,12 +146,12 @@ def _broken_off(trial: _Trial, place: ScratchPlace, error: FsbackupError) -> Pro
         receipt=None if blockers else Receipt(0, lost=(text,)),
         blockers=blockers,
         notes=tuple(dict.fromkeys(trial.notes)),
-        phases=trial.phases,
     )
 
 
 async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
     context = trial.context
+    trial.enter("prepare")
     entries = await _entries(trial, place)
     alive = job_liveness(context.loaded, os.environ, trial.repository)
     owners = {entry.owner for entry in entries if entry.owner}
@@ -160,9 +168,9 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
             database_oid=database.created.oid,
             jobs=place.jobs,
         )
-        with trial.phase("restore"):
-            dump = Dump(_dump_path(trial), trial.facts)
-            accounting = await guarded(fill_and_account(filling, dump), *place.space_guards())
+        trial.enter(RESTORE)
+        dump = Dump(_dump_path(trial), trial.facts)
+        accounting = await guarded(fill_and_account(filling, dump), *place.space_guards())
         trial.notes.extend(accounting.notes)
         blockers, lost = sort_losses(accounting, place, entries)
         restored: Outcome = "failed" if lost else "blocked" if blockers else "ok"
@@ -175,6 +183,7 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
             reason = unproven_reason(trial.facts, tables, checks)
             if proven == "ok" and reason is not None:
                 blockers, proven = (Blocker(reason, _NO_COUNTS), *blockers), "blocked"
+        trial.enter("remove")
     return Proof(
         place=place.text,
         restored=restored,
@@ -184,7 +193,6 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
         checks=checks,
         blockers=blockers,
         notes=tuple(dict.fromkeys(trial.notes)),
-        phases=trial.phases,
     )
 
 
@@ -214,24 +222,24 @@ async def _compare(
 ) -> tuple[tuple[TableProof, ...], tuple[ProofCheck, ...]]:
     facts, context = trial.facts, trial.context
     context.stage("proven")
-    with trial.phase("compare"):
-        tables, compared = await compare_database(
-            filling.connect,
+    trial.enter("compare")
+    tables, compared = await compare_database(
+        filling.connect,
+        facts,
+        sessions=place.jobs,
+        schema_sha256=_comparable_schema(trial, accounting),
+        report=context.report,
+    )
+    trial.enter("checks")
+    async with await filling.connect() as connection:
+        sound, notes = await check_soundness(connection, facts, context.report)
+        trial.notes.extend(notes)
+        queries = await check_integrity(
+            connection,
             facts,
-            sessions=place.jobs,
-            schema_sha256=_comparable_schema(trial, accounting),
-            report=context.report,
+            queries_about(context.loaded.config.integrity, trial.part.source),
         )
-    with trial.phase("checks"):
-        async with await filling.connect() as connection:
-            sound, notes = await check_soundness(connection, facts, context.report)
-            trial.notes.extend(notes)
-            queries = await check_integrity(
-                connection,
-                facts,
-                queries_about(context.loaded.config.integrity, trial.part.source),
-            )
-        commands = await _command(trial, filling)
+    commands = await _command(trial, filling)
     return tables, (*compared, *sound, *queries, *commands)
 
 

@@ -16,6 +16,7 @@ from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
 
 VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
+DrillChoice = Literal["newest", "random", "named"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,30 @@ class VerifyRequest(Request):
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""
         return self.stages[: self.stages.index(self.level) + 1]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyDueRequest(Request):
+    """Verify what its plan's ``verify_every`` calls stale, a stage for each point.
+
+    ``budget_seconds``: no further point is begun that would not be done by then; None: no limit.
+    """
+
+    operation: ClassVar[str] = "verify-due"
+    runner: ClassVar[str] = "fsbackup_tui.operations.verify_due:run"
+    stages: ClassVar[tuple[str, ...]] = ()
+    budget_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRequest(Request):
+    """Prove a point from its bytes up, timed; the worker picks one where none is named."""
+
+    operation: ClassVar[str] = "drill"
+    runner: ClassVar[str] = "fsbackup_tui.operations.drill:run"
+    stages: ClassVar[tuple[str, ...]] = ("sealed", "readable", "restored", "proven")
+    point: str = ""
+    choice: DrillChoice = "newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +140,8 @@ REQUEST_TYPES: Mapping[str, type[Request]] = {
     for request_type in (
         BackupRequest,
         VerifyRequest,
+        VerifyDueRequest,
+        DrillRequest,
         LiveHealthRequest,
         RestoreBesideRequest,
         AdoptRequest,

@@ -23,8 +23,22 @@ from fsbackup_tui.domain.errors import (
     RepositoryMissing,
     RepositoryNewer,
 )
-from fsbackup_tui.domain.health import Answer, Hints, InventoryState, RepositoryState, answer_line
-from fsbackup_tui.domain.point import PartManifest, PointSummary
+from fsbackup_tui.domain.estimate import (
+    MeasuredRun,
+    phases_to,
+    time_back,
+    time_to_prove,
+)
+from fsbackup_tui.domain.health import (
+    Answer,
+    Hints,
+    InventoryState,
+    RepositoryState,
+    answer_line,
+    best_point,
+)
+from fsbackup_tui.domain.point import PartManifest, PointSummary, work_of
+from fsbackup_tui.domain.text import age_text
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.foreign import ForeignPlaces, is_adopted
@@ -35,7 +49,7 @@ from fsbackup_tui.repository.layout import (
     site_state,
 )
 from fsbackup_tui.repository.lock import is_job_alive
-from fsbackup_tui.repository.points import SHORTEST_PREFIX, resolve_point
+from fsbackup_tui.repository.points import SHORTEST_PREFIX, resolve_point, usable
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.recover_text import copy_name
 from fsbackup_tui.repository.whereabouts import whereabouts
@@ -91,6 +105,7 @@ def gather_status(
             catalogue.refresh(running=job_liveness(loaded, environ, repository))
         newest = catalogue.points(limit=_NEWEST_LOOKED_AT, own=True)
         zone = site_zone(loaded)
+        back, proving = durations(newest, catalogue.runs())
         state = InventoryState(
             site=loaded.config.site,
             environment=loaded.config.environment,
@@ -102,6 +117,8 @@ def gather_status(
             checking=not refresh,
             checked_at=catalogue.refreshed_at,
             hints=hints,
+            duration=back,
+            proving=proving,
         )
         return Status(
             answer=answer_line(state),
@@ -136,6 +153,24 @@ def _proven_before(catalogue: Catalogue, newest: Sequence[PointSummary]) -> Iter
 
 def _may_be_restored(point: PointSummary) -> bool:
     return point.trust is Trust.PROVEN and point.holds_data and point.whole and not point.suspect
+
+
+def durations(points: Sequence[PointSummary], runs: Sequence[MeasuredRun]) -> tuple[str, str]:
+    """Return how long getting back takes (``~11 m (last drill)``), and proving the best point.
+
+    Empty where no drill or trial restore of a comparable size has shown it.
+    """
+    fit = [point for point in points if usable(point) and not point.running]
+    proven = next((point for point in fit if point.trust is Trust.PROVEN), None)
+    best = best_point(fit)
+    back = None if proven is None else time_back(runs, work_of(proven))
+    phases = phases_to(Trust.PROVEN, restorable=True)
+    proving = None if best is None else time_to_prove(runs, work_of(best), phases)
+    how = "drill" if back is not None and back.from_drill else "trial"
+    return (
+        "" if back is None else f"~{age_text(max(1.0, back.span.seconds))} (last {how})",
+        "" if proving is None else f"~{age_text(max(1.0, proving.span.seconds))}",
+    )
 
 
 @contextmanager

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fsbackup_tui.domain.errors import (
     DiskFull,
     PointDamaged,
     RepositoryUnwritable,
 )
+from fsbackup_tui.domain.estimate import READING, phases_to
 from fsbackup_tui.domain.events import Warned, format_time
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.proof import Outcome, Proof
@@ -26,9 +27,11 @@ from fsbackup_tui.operations.foreign import files_findings
 from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
 from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.requests import VerifyRequest
-from fsbackup_tui.operations.status import open_site_repository
+from fsbackup_tui.operations.status import open_catalogue, open_site_repository
+from fsbackup_tui.operations.timing import Timing, part_work
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.measured import TIMING
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
 from fsbackup_tui.repository.standing import judge
@@ -45,6 +48,7 @@ class _Verification:
     repository: Repository
     reader: PointReader
     parts: list[PartManifest]
+    timing: Timing
     levels: dict[str, dict[str, object]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     blocked: list[dict[str, str]] = field(default_factory=list)
@@ -83,7 +87,10 @@ async def verify_point(
     reader = PointReader(repository, point)
     lock = Lock(repository.use_lock(point), what=f"point {point}")
     async with lock.acquire_async(0, context.holder(), shared=True) as held:
-        verification = _Verification(context, repository, reader, _parts(reader))
+        parts = _parts(reader)
+        timing = _timing(context, repository, parts, phases_to(level, shown, restorable=True))
+        context = replace(context, report=timing.report)
+        verification = _Verification(context, repository, reader, parts, timing)
         if held.note:
             verification.notes.append(held.note)
         if not verification.parts:
@@ -103,6 +110,25 @@ async def verify_point(
     return _document(verification, level)
 
 
+def _timing(
+    context: JobContext,
+    repository: Repository,
+    parts: Sequence[PartManifest],
+    phases: Sequence[str],
+) -> Timing:
+    """Return what measures this verification and foretells its end from the ones before."""
+    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
+        runs = catalogue.runs()
+    if not any(can_be_restored(part) for part in parts):
+        phases = [phase for phase in phases if phase in READING]
+    return Timing(context.report, {part.source: part_work(part) for part in parts}, phases, runs)
+
+
+def can_be_restored(part: PartManifest) -> bool:
+    """Whether a trial restore of the part alone shows anything: rows alone have no tables."""
+    return part.postgres is not None and part.postgres.scope != "data"
+
+
 def _parts(reader: PointReader) -> list[PartManifest]:
     try:
         return reader.parts()
@@ -115,6 +141,7 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
     started = time.monotonic()
     outcomes: dict[str, dict[str, object]] = {}
     for part in verification.parts:
+        verification.timing.enter(level.word, part.source)
         found = await CHECKS[level](verification, part)
         verification.findings.extend(found)
         verification.reached[part.source] = Trust.DAMAGED if found else level
@@ -122,11 +149,20 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
             "ok": not found,
             "problems": [finding.document() for finding in found],
         }
+    verification.timing.leave()
     ok = all(outcome["ok"] for outcome in outcomes.values())
     seconds = round(time.monotonic() - started, 3)
     at = verification.context.now()
     verification.levels[level.word] = {"ok": ok, "at": format_time(at), "seconds": seconds}
-    _record(verification, {"level": level.word, "ok": ok, "parts": outcomes, "seconds": seconds})
+    document: dict[str, object] = {
+        "level": level.word,
+        "ok": ok,
+        "parts": outcomes,
+        "seconds": seconds,
+    }
+    if ok:
+        document[TIMING] = verification.timing.document([level.word])
+    _record(verification, document)
     return ok
 
 
@@ -135,14 +171,19 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
     context = verification.context
     started = time.monotonic()
     for part in verification.parts:
-        if part.postgres is None or part.postgres.scope == "data":
+        if not can_be_restored(part):
             verification.notes.append(
                 f"{part.source}: readable is as far as a part of this kind is shown good by itself"
             )
             continue
         context.stage("restored")
         verification.proofs[part.source] = await prove_part(
-            context, verification.repository, verification.reader, part, compare=compare
+            context,
+            verification.repository,
+            verification.reader,
+            part,
+            compare=compare,
+            timing=verification.timing,
         )
     if not verification.proofs:
         return
@@ -200,7 +241,15 @@ def _take_down(
     rounded = round(seconds, 3)
     at = format_time(verification.context.now())
     verification.levels[level.word] = {"ok": ok, "at": at, "seconds": rounded}
-    _record(verification, {"level": level.word, "ok": ok, "parts": parts, "seconds": rounded})
+    document: dict[str, object] = {
+        "level": level.word,
+        "ok": ok,
+        "parts": parts,
+        "seconds": rounded,
+    }
+    if ok and with_proof:
+        document[TIMING] = verification.timing.document()
+    _record(verification, document)
 
 
 def _as_truth(outcomes: Collection[Outcome]) -> bool | None:
@@ -288,4 +337,7 @@ def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
         "blocked": verification.blocked,
         "proofs": {source: proof.summary() for source, proof in verification.proofs.items()},
         "notes": list(dict.fromkeys(verification.notes)),
+        "phases": verification.timing.seconds(),
+        "bytes": verification.timing.work.stored_bytes,
+        "database_bytes": verification.timing.work.database_bytes or None,
     }

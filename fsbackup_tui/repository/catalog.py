@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from fsbackup_tui.domain.estimate import MeasuredRun
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.repository.catalog_file import is_broken, open_anew, open_file, open_memory
 from fsbackup_tui.repository.catalog_foreign import compare_foreign
@@ -28,9 +29,11 @@ from fsbackup_tui.repository.catalog_rows import (
     PLACE_THE_FOREIGN,
     PLACE_THE_UNNUMBERED,
     PREVIOUS_ROWS,
+    RUNS_OF_NEWEST,
     UPSERT,
     from_row,
     like_pattern,
+    runs_of,
     to_row,
 )
 from fsbackup_tui.repository.foreign import ForeignPlaces
@@ -197,6 +200,12 @@ class Catalogue:
             " WHERE id >= ? AND id < ? ORDER BY position DESC, id DESC"
         )
         return [from_row(row) for row in self._read(statement, (prefix, prefix + chr(0x10FFFF)))]
+
+    def runs(self) -> tuple[MeasuredRun, ...]:
+        """Return how long what was done with the newest points took, the oldest run first."""
+        rows = self._read(RUNS_OF_NEWEST, ())
+        found = [run for row in rows for run in runs_of(row[0])]
+        return tuple(sorted(found, key=lambda run: run.at))
 
     def revision(self) -> int:
         """Return a number that is another one whenever the points may be others."""

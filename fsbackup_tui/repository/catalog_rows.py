@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from fsbackup_tui.domain.estimate import MeasuredRun, parse_run, run_document
 from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary
 from fsbackup_tui.domain.trust import Trust
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Another number makes a catalogue of another fsbackup be thrown away and built again."""
 
 SCHEMA = """
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS points (
     blocked TEXT NOT NULL,
     levels TEXT NOT NULL,
     origin TEXT NOT NULL,
+    runs TEXT NOT NULL,
     sources TEXT NOT NULL,
     words TEXT NOT NULL,
     content TEXT NOT NULL,
@@ -50,13 +52,15 @@ CREATE INDEX IF NOT EXISTS by_trust ON points (trust DESC, position DESC, id DES
 CREATE INDEX IF NOT EXISTS by_least_trust ON points (trust, position DESC, id DESC);
 CREATE INDEX IF NOT EXISTS by_plan ON points (plan, sources, sequence, rows) WHERE whole;
 CREATE INDEX IF NOT EXISTS unnumbered ON points (id) WHERE sequence = 0;
+CREATE INDEX IF NOT EXISTS measured ON points (position DESC, created DESC, id DESC)
+    WHERE runs <> '[]';
 CREATE INDEX IF NOT EXISTS of_others ON points (id) WHERE origin <> '';
 """
 
 COLUMNS = (
     "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
     " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.blocked, p.levels,"
-    " p.origin"
+    " p.origin, p.runs"
 )
 
 PREVIOUS_ROWS = (
@@ -64,7 +68,12 @@ PREVIOUS_ROWS = (
     " AND q.sequence < p.sequence AND q.rows IS NOT NULL ORDER BY q.sequence DESC LIMIT 1)"
 )
 
-UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 25)})"  # noqa: S608
+RUNS_OF_NEWEST = (
+    "SELECT runs FROM points WHERE runs <> '[]' ORDER BY position DESC, created DESC, id DESC"
+    " LIMIT 60"
+)
+
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 26)})"  # noqa: S608
 
 PLACE_THE_UNNUMBERED = """
 UPDATE points SET position = 0.5 + coalesce(
@@ -75,7 +84,7 @@ WHERE sequence = 0 AND origin = ''
 
 # There may be thousands of them: a look-up each, where the statement above reads all before it.
 PLACE_THE_FOREIGN = """
-UPDATE points SET position = 0.25 + coalesce(
+UPDATE points SET position = 0.5 + coalesce(
     (SELECT q.position FROM points AS q WHERE q.sequence > 0 AND q.created <= points.created
      ORDER BY q.created DESC LIMIT 1),
     0)
@@ -93,6 +102,10 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         word: [check.ok, check.at.timestamp(), check.job, check.seconds]
         for word, check in point.levels.items()
     }
+    runs = [
+        [run.at.timestamp(), run.drill, run_document(run.work, run.seconds, run.place)]
+        for run in point.runs
+    ]
     sources = "\n".join(sorted(part.source for part in point.parts))
     words = "\n".join(
         (
@@ -127,6 +140,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         _dump(point.blocked),
         _dump(levels),
         point.foreign,
+        _dump(runs),
         sources,
         words,
     )
@@ -135,7 +149,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 def from_row(row: Sequence[Any]) -> PointSummary:
     """Return the point of a row of ``COLUMNS`` and the row count of the point before it."""
-    rows, previous = row[9], row[18]
+    rows, previous = row[9], row[19]
     change = (rows - previous) / previous if rows is not None and previous else None
     return PointSummary(
         id=row[0],
@@ -163,6 +177,15 @@ def from_row(row: Sequence[Any]) -> PointSummary:
             for word, (ok, at, job, seconds) in json.loads(row[16]).items()
         },
         foreign=row[17],
+        runs=runs_of(row[18]),
+    )
+
+
+def runs_of(text: str) -> tuple[MeasuredRun, ...]:
+    """Return the measured runs in a row's column."""
+    return tuple(
+        parse_run(run, datetime.fromtimestamp(at, UTC), drill=drill)
+        for at, drill, run in json.loads(text)
     )
 
 

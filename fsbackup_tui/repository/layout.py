@@ -91,6 +91,10 @@ class Repository:
         """Return the lock of a plan: one run at a time."""
         return self.locks / f"plan-{plan}.lock"
 
+    def due_lock(self) -> Path:
+        """Return the lock of ``verify --due``: one run at a time."""
+        return self.locks / "verify-due.lock"
+
     def write_lock(self) -> Path:
         """Return the short lock around changes of what the inventory holds."""
         return self.locks / "write.lock"

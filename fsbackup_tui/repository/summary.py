@@ -25,6 +25,7 @@ from fsbackup_tui.repository.manifest import (
     read_bytes,
     read_part,
 )
+from fsbackup_tui.repository.measured import measured_runs
 from fsbackup_tui.repository.records import Record, head_sequence, read_records, was_whole
 from fsbackup_tui.repository.standing import judge, part_summary
 
@@ -84,6 +85,7 @@ def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) ->
         problems=(*missing, *standing.problems),
         blocked=standing.blocked,
         levels=standing.levels,
+        runs=measured_runs(records),
     )
 
 

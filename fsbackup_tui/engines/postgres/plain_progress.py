@@ -20,7 +20,14 @@ from fsbackup_tui.domain.events import Report, TableDone
 from fsbackup_tui.engines.compression import PositionFile
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.plain import PlainScan
-from fsbackup_tui.engines.postgres.progress import BUILD_SHARES, REPORT_SECONDS, Item, Pace
+from fsbackup_tui.engines.postgres.progress import (
+    BUILD_SHARES,
+    REPORT_SECONDS,
+    Item,
+    Pace,
+    PhaseClock,
+    build_phase,
+)
 from fsbackup_tui.engines.postgres.toc import TocEntry
 
 _NAME = r'((?:"(?:[^"]|"")*"|[^\s".])+)\.((?:"(?:[^"]|"")*"|[^\s".])+)'
@@ -56,6 +63,7 @@ class PlainProgress:
         self._before = list(itertools.accumulate((i.weight for i in self._items), initial=0.0))
         self._texts = [entry.definition for entry in scan.entries]
         self._place = 0
+        self._clock = PhaseClock(self._items, now)
         self._since = now()
         self._fed = 0.0
 
@@ -78,18 +86,30 @@ class PlainProgress:
         """Take the number of plain bytes that psql was given, and what the server runs for it."""
         if not self._items:
             return
+        self._clock.passed([self._items[self._place]])
         self._move_to(max(self._place, self._place_of(position, statement)))
         item, entry = self._items[self._place], self._scan.entries[self._place]
         if entry.holds_data:
             fed = position - self._scan.starts[self._place]
             self._fed = max(self._fed, min(float(fed), item.weight))
         names = [item.label] if item.weight else []
-        self._pace.tell(self._before[self._place] + self._fed, self._before[-1], names)
+        done = self._before[self._place] + self._fed
+        self._pace.tell(done, self._before[-1], names, work=self._work())
 
     def finish(self) -> None:
         """Count everything as done and report a last time; for a psql that ended well."""
+        self._clock.passed(self._items[self._place : self._place + 1])
         self._move_to(len(self._items))
-        self._pace.tell(self._before[-1], self._before[-1], [], last=True)
+        self._pace.tell(self._before[-1], self._before[-1], [], last=True, work=self._work())
+
+    def _work(self) -> dict[str, tuple[float, float, float]]:
+        done: dict[str, float] = {}
+        for item in self._items[: self._place]:
+            done[item.phase] = done.get(item.phase, 0.0) + item.weight
+        if self._place < len(self._items):
+            phase = self._items[self._place].phase
+            done[phase] = done.get(phase, 0.0) + self._fed
+        return self._clock.work(done)
 
     def _place_of(self, position: int, statement: str | None) -> int:
         if statement is not None:
@@ -129,10 +149,10 @@ def _items(scan: PlainScan) -> list[Item]:
             items.append(Item(f"{entry.schema}.{entry.name}", float(len(part)), rows))
         elif entry.kind in BUILD_SHARES:
             weight = texts.get(_table_of(entry), 0.0) * BUILD_SHARES[entry.kind]
-            items.append(Item(entry.label, max(1.0, weight), table=False))
+            items.append(Item(entry.label, max(1.0, weight), None, False, build_phase(entry.kind)))
         else:
             weight = float(len(part)) if entry.holds_data else 0.0
-            items.append(Item(entry.label, weight, table=False))
+            items.append(Item(entry.label, weight, table=False, phase="definitions"))
     return items
 
 

@@ -35,6 +35,13 @@ PostgreSQL 15 and 18, with one job and two, three runs each: all indexes togethe
 everything lay in memory: good for a first estimate, no more.
 """
 
+# Which phase of domain/estimate.py an entry's making belongs to; rows are data.
+_PHASES: Mapping[str, str] = {
+    "INDEX": "index",
+    "CONSTRAINT": "constraints",
+    "FK CONSTRAINT": "constraints",
+}
+
 _COPIES = """
 SELECT n.nspname || '.' || c.relname, p.bytes_processed, p.tuples_processed
 FROM pg_catalog.pg_stat_progress_copy AS p
@@ -53,6 +60,39 @@ class Item:
     weight: float
     rows: int | None = None
     table: bool = True
+    phase: str = "data"
+
+
+def build_phase(kind: str) -> str:
+    """Return the phase that making an entry of the kind belongs to."""
+    return _PHASES.get(kind, "definitions")
+
+
+class PhaseClock:
+    """Shares the time that passes among the phases under way; nothing under way: definitions."""
+
+    def __init__(self, items: Iterable[Item], now: Callable[[], float]) -> None:
+        self._now = now
+        self._last = now()
+        self.total: dict[str, float] = {}
+        for item in items:
+            self.total[item.phase] = self.total.get(item.phase, 0.0) + item.weight
+        self._seconds = dict.fromkeys(("definitions", "data", "index", "constraints"), 0.0)
+
+    def passed(self, active: Sequence[Item]) -> None:
+        """Count the time since the last call to those that were active all along."""
+        now = self._now()
+        phases = [item.phase for item in active] or ["definitions"]
+        for phase in phases:
+            self._seconds[phase] += (now - self._last) / len(phases)
+        self._last = now
+
+    def work(self, done: Mapping[str, float]) -> dict[str, tuple[float, float, float]]:
+        """Return for each phase how much is done, of how much, in how many seconds."""
+        return {
+            phase: (done.get(phase, 0.0), self.total.get(phase, 0.0), round(seconds, 3))
+            for phase, seconds in self._seconds.items()
+        }
 
 
 class Pace:
@@ -67,7 +107,15 @@ class Pace:
         self._window: deque[tuple[float, float]] = deque()
         self._reported = float("-inf")
 
-    def tell(self, done: float, total: float, names: Sequence[str], *, last: bool = False) -> None:
+    def tell(
+        self,
+        done: float,
+        total: float,
+        names: Sequence[str],
+        *,
+        last: bool = False,
+        work: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
         """Report now, unless less than a second has passed since the last time."""
         now = self._now()
         if not last and now - self._reported < REPORT_SECONDS * 0.9:
@@ -80,7 +128,9 @@ class Pace:
         rate = (done - before) / (now - since) if now > since else None
         eta = max(0.0, (total - done) / rate) if rate else None
         self._report(
-            Progress(done, total or None, "bytes", _detail(names), rate, eta, tuple(names))
+            Progress(
+                done, total or None, "bytes", _detail(names), rate, eta, tuple(names), work or {}
+            )
         )
 
 
@@ -119,6 +169,8 @@ class TransferProgress:
         self._application_name = application_name
         self._now = now
         self._total = sum(item.weight for item in items.values())
+        self._clock = PhaseClock(items.values(), now)
+        self._finished_work: dict[str, float] = {}
         self._finished_weight = 0.0
         self._finished: set[str] = set()
         self._active: dict[str, _Active] = {}
@@ -203,28 +255,43 @@ class TransferProgress:
     def report(self, *, last: bool = False) -> None:
         """Report now, unless less than a second has passed since the last time."""
         names = [active.item.label for active in self._active.values()]
-        self._pace.tell(self.done, self._total, names, last=last)
+        self._pass_time()
+        self._pace.tell(self.done, self._total, names, last=last, work=self._work())
 
     def finish(self) -> None:
         """Count everything as done and report a last time; for a tool that ended well."""
         self._finish_all()
         self._finished_weight = self._total
+        self._finished_work = dict(self._clock.total)
         self.report(last=True)
+
+    def _pass_time(self) -> None:
+        self._clock.passed([active.item for active in self._active.values()])
+
+    def _work(self) -> dict[str, tuple[float, float, float]]:
+        done = dict(self._finished_work)
+        for active in self._active.values():
+            phase = active.item.phase
+            done[phase] = done.get(phase, 0.0) + active.item.weight * active.fraction
+        return self._clock.work(done)
 
     def _start(self, key: str | None) -> None:
         if key is None or key in self._finished or key in self._active:
             return
         item = self._items.get(key)
         if item is not None:
+            self._pass_time()
             self._active[key] = _Active(item, self._now())
 
     def _finish(self, key: str) -> None:
+        self._pass_time()
         active = self._active.pop(key, None)
         item = active.item if active is not None else self._items.get(key)
         if item is None or key in self._finished:
             return
         self._finished.add(key)
         self._finished_weight += item.weight
+        self._finished_work[item.phase] = self._finished_work.get(item.phase, 0.0) + item.weight
         if item.table and item.label not in self._copied_tables:
             self._copied_before += item.weight
         if item.table:
@@ -280,7 +347,9 @@ def restore_items(
             size, _rows = tables.get(_table_of(entry, names), (None, None))
             weight = max(size or 0, 1) * BUILD_SHARES[entry.kind]
             label = f"{entry.kind} {entry.schema}.{entry.name}"
-            items[str(entry.dump_id)] = Item(label, weight, table=False)
+            items[str(entry.dump_id)] = Item(
+                label, weight, table=False, phase=build_phase(entry.kind)
+            )
     return items
 
 

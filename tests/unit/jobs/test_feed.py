@@ -17,6 +17,7 @@ from fsbackup_tui.domain.events import (
     JournalLine,
     Log,
     Progress,
+    Remaining,
     StageFinished,
     StageStarted,
     TableDone,
@@ -74,6 +75,29 @@ def test_a_running_job() -> None:
     ]
     assert feed.warning_count == 1
     assert feed.outcome is None
+
+
+def test_what_earlier_runs_foretell_comes_before_the_rate_of_a_stage() -> None:
+    feed = fed(*RECORDED, (23, Remaining(200.0, 150.0, 260.0)))
+    assert feed.eta_seconds == pytest.approx(200.0)
+    assert feed.eta_range == pytest.approx((150.0, 260.0))
+    feed.feed(JournalLine(feed.seq + 1, START + timedelta(seconds=33), StageStarted("verify")))
+    assert feed.eta_seconds == pytest.approx(190.0)
+    assert feed.eta_range == pytest.approx((140.0, 250.0))
+    feed.feed(JournalLine(feed.seq + 1, START + timedelta(seconds=34), Remaining()))
+    assert feed.eta_seconds is None
+    assert feed.eta_range is None
+
+
+def test_an_end_that_is_overdue_is_no_negative_time() -> None:
+    feed = fed((0, Remaining(5.0, 4.0, 6.0)), (60, Log("still at it")))
+    assert feed.eta_seconds == 0.0
+    assert feed.eta_range == (0.0, 0.0)
+
+
+def test_nothing_remains_of_a_job_that_has_ended() -> None:
+    feed = fed((0, Remaining(5.0, 4.0, 6.0)), (1, JobFinished("ok", {"ok": True})))
+    assert feed.eta_range is None
 
 
 def test_the_end() -> None:

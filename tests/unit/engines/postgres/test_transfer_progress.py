@@ -10,6 +10,7 @@ from fsbackup_tui.domain.errors import PostgresError
 from fsbackup_tui.domain.events import Event, Progress, TableDone, Warned
 from fsbackup_tui.engines.postgres.guards import Throttle, watch_snapshot_age
 from fsbackup_tui.engines.postgres.progress import (
+    Item,
     TransferProgress,
     dump_items,
     restore_items,
@@ -228,3 +229,56 @@ def test_a_table_too_small_to_be_seen_copying_counts_for_the_rate() -> None:
     feed.progress.on_log('pg_dump: dumping contents of table "a.b"')
     feed.progress.on_log('pg_dump: dumping contents of table "a.c"')
     assert feed.progress.copied_bytes == 500 + 300
+
+
+def test_the_time_of_a_parallel_restore_is_shared_among_what_goes_on() -> None:
+    events: list[Event] = []
+    clock = Clock()
+    items = {
+        "1": Item("app.users", 100.0),
+        "2": Item("INDEX app.by_mail", 20.0, table=False, phase="index"),
+    }
+    progress = TransferProgress(items, events.append, parallel=True, now=clock)
+
+    def after(seconds: float, line: str) -> None:
+        clock.now += seconds
+        progress.on_log(f"pg_restore: {line}")
+
+    after(1, "launching item 1 TABLE DATA users")
+    after(4, "launching item 2 INDEX by_mail")
+    after(2, "finished item 1 TABLE DATA users")
+    after(3, "finished item 2 INDEX by_mail")
+    progress.report(last=True)
+    (last,) = [event for event in events if isinstance(event, Progress)]
+    assert last.work == {
+        "definitions": (0.0, 0.0, 1.0),
+        "data": (100.0, 100.0, 5.0),
+        "index": (20.0, 20.0, 4.0),
+        "constraints": (0.0, 0.0, 0.0),
+    }
+
+
+def test_each_second_of_a_serial_restore_belongs_to_what_is_made() -> None:
+    events: list[Event] = []
+    clock = Clock()
+    items = {
+        "1": Item("app.users", 100.0),
+        "2": Item("FK CONSTRAINT app.users of_team", 20.0, table=False, phase="constraints"),
+    }
+    progress = TransferProgress(items, events.append, now=clock)
+    for seconds, line in (
+        (2, 'creating TABLE "app.users"'),
+        (1, 'processing data for table "app.users"'),
+        (5, 'creating FK CONSTRAINT "app.users of_team"'),
+    ):
+        clock.now += seconds
+        progress.on_log(f"pg_restore: {line}")
+    clock.now += 4
+    progress.finish()
+    work = [event for event in events if isinstance(event, Progress)][-1].work
+    assert {phase: values[2] for phase, values in work.items()} == {
+        "definitions": 3.0,
+        "data": 5.0,
+        "index": 0.0,
+        "constraints": 4.0,
+    }

@@ -1,0 +1,145 @@
+"""``fsbackup drill``: the recovery test, timed and recorded; ``--list``: those that were held."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fsbackup_tui.cli.numbers import positive_count
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+    from fsbackup_tui.cli.context import CliContext
+    from fsbackup_tui.repository.records import Record
+
+_LISTED = 20
+_HEADINGS = ("WHEN", "POINT", "OUTCOME", "TOOK", "DATABASE", "BY")
+
+
+def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "drill",
+        parents=parents,
+        help="recovery test: prove a point on a throw-away server, timed and recorded",
+    )
+    parser.add_argument(
+        "point",
+        metavar="POINT",
+        nargs="?",
+        help="an id, a prefix of it, latest:PLAN, or a time (default: the newest usable one)",
+    )
+    parser.add_argument("--random", action="store_true", help="any older point, not the newest")
+    parser.add_argument("--list", action="store_true", help="the drills that were held")
+    parser.add_argument(
+        "--limit",
+        type=positive_count,
+        default=_LISTED,
+        metavar="N",
+        help="with --list, the newest N (default: 20)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Start the drill and follow it, or list those of before; the exit code of design §9."""
+    from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.requests import DrillRequest
+
+    if sum((arguments.point is not None, arguments.random, arguments.list)) > 1:
+        raise UsageError("NOT TOGETHER: a point, --random and --list.", fix="fsbackup drill --help")
+    if arguments.list:
+        return _list(context, arguments.limit)
+    context.repository()
+    if arguments.point is not None:
+        request = DrillRequest(find_point(context, arguments.point).id, "named")
+    else:
+        request = DrillRequest("", "random" if arguments.random else "newest")
+    return run_request(request, context, summary=summary)
+
+
+def summary(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when it is done."""
+    from fsbackup_tui.domain.estimate import PHASES
+    from fsbackup_tui.operations.wording import count_text, duration_text, size_text
+    from fsbackup_tui.repository.standing import problem_text
+
+    took = duration_text(result["seconds"])
+    word = {"ok": "ok", "failed": "FAILED", "blocked": "BLOCKED"}[result["outcome"]]
+    lines = [f"Drill {word}: {result['point']} is {str(result['trust']).upper()}, in {took}"]
+    if result["place"]:
+        size = size_text(result["database_bytes"])
+        lines.append(f"  {size}, {count_text(result['rows'])} rows, on {result['place']}")
+    phases = result["phases"]
+    ordered = [phase for phase in PHASES if phase in phases]
+    told = [f"{phase} {duration_text(phases[phase])}" for phase in ordered]
+    lines.append(f"  {', '.join(told)}")
+    lines.extend(f"  SUSPECT: {reason}" for reason in result["suspect"])
+    lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
+    lines.extend(f"  blocked: {problem_text(item)}" for item in result["blocked"])
+    fixes = [item["fix"] for item in (*result["problems"], *result["blocked"])]
+    lines.extend(f"Next  {fix}" for fix in dict.fromkeys(fixes) if fix)
+    return lines
+
+
+def _list(context: CliContext, limit: int) -> int:
+    from fsbackup_tui.operations.status import site_zone
+    from fsbackup_tui.repository.drills import newest_drills
+
+    drills = newest_drills(context.repository(), limit=limit)
+    zone = site_zone(context.load())
+
+    def human() -> None:
+        if not drills:
+            context.say("No drill was held yet: fsbackup drill")
+        for line in _table(drills, context.now(), zone):
+            context.say(line)
+
+    context.emit({"ok": True, "drills": [_document(drill) for drill in drills]}, human)
+    return 0
+
+
+def _document(drill: Record) -> dict[str, object]:
+    from fsbackup_tui.domain.events import format_time
+
+    return {"at": format_time(drill.at), "job": drill.job, **drill.document}
+
+
+def _table(drills: Sequence[Record], now: datetime, zone: tzinfo) -> Iterator[str]:
+    from fsbackup_tui.operations.wording import (
+        duration_text,
+        pad_text,
+        plain_text,
+        size_text,
+        when_text,
+    )
+
+    rows = [
+        (
+            when_text(drill.at, now, zone),
+            plain_text(str(drill.document.get("point"))),
+            str(drill.document.get("outcome")),
+            duration_text(_number(drill.document.get("seconds"))),
+            size_text(_whole(drill.document.get("database_bytes"))),
+            plain_text(drill.operator),
+        )
+        for drill in drills
+    ]
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    for row in (_HEADINGS, *rows):
+        cells = [pad_text(cell, width) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None

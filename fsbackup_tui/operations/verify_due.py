@@ -1,0 +1,201 @@
+"""Proving again what lies in the repository: the oldest proof first, within a time budget."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from fsbackup_tui.config.model import Plan
+from fsbackup_tui.domain.errors import FsbackupError, LockHeld
+from fsbackup_tui.domain.estimate import MeasuredRun, expect, phases_to, total
+from fsbackup_tui.domain.events import Log, Warned, format_time
+from fsbackup_tui.domain.point import PointSummary, work_of
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.findings import verification_texts
+from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.requests import VerifyDueRequest
+from fsbackup_tui.operations.status import open_catalogue, open_site_repository
+from fsbackup_tui.operations.verify import can_be_restored, verify_point
+from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.reader import PointReader
+
+_NEVER = datetime.fromtimestamp(0, UTC)
+_FIX = "fsbackup show POINT tells what is wrong; take a new backup, restore another one"
+
+
+@dataclass(frozen=True, slots=True)
+class DuePoint:
+    """A point that is to be shown good again, up to ``level``.
+
+    ``tried`` is when that was last tried, None for never; ``proven`` when it last held.
+    """
+
+    point: PointSummary
+    level: Trust
+    tried: datetime | None
+    proven: datetime | None
+
+
+def due_points(
+    points: Iterable[PointSummary], plans: Mapping[str, Plan], now: datetime
+) -> list[DuePoint]:
+    """Return the points whose proof is older than their plan's ``verify_every``.
+
+    Those that were never tried come first, then the oldest try; of two alike the newer point.
+    What failed is tried again after the same time: it would else keep the others from their turn.
+    """
+    due = []
+    for point in points:
+        plan = plans.get(point.plan)
+        if plan is None or plan.verify_every is None or point.foreign or not point.whole:
+            continue
+        level = Trust.from_word(plan.verify)
+        tried = _last_try(point, level)
+        if tried is None or now - tried >= plan.verify_every:
+            due.append(DuePoint(point, level, tried, _last_success(point, level)))
+    due.sort(key=lambda item: item.point.created, reverse=True)
+    due.sort(key=lambda item: item.tried or _NEVER)
+    return due
+
+
+def _last_try(point: PointSummary, level: Trust) -> datetime | None:
+    """Return when a climb to the level last ended, there or at a lower rung that did not hold."""
+    ends = [
+        check.at
+        for word, check in point.levels.items()
+        if (rung := Trust.from_word(word)) == level or (rung < level and check.ok is not True)
+    ]
+    return max(ends, default=None)
+
+
+def _last_success(point: PointSummary, level: Trust) -> datetime | None:
+    check = point.levels.get(level.word)
+    return check.at if check is not None and check.ok else None
+
+
+def expected_seconds(item: DuePoint, runs: Sequence[MeasuredRun]) -> float | None:
+    """Return how long the verification of a point will take; None where nothing tells."""
+    spans = expect(runs, work_of(item.point), phases_to(item.level, restorable=True))
+    return None if spans is None else total(spans.values()).seconds
+
+
+async def run(request: VerifyDueRequest, context: JobContext) -> dict[str, object]:
+    """Verify what is due until the budget is used up, one point at least; returns the document.
+
+    One point that fails, or is in use, keeps the others from nothing. The document's ``ok`` says
+    whether all that was verified held; ``left`` is what is still due.
+    """
+    refuse_if_read_only(context.loaded, "records no proofs")
+    repository = open_site_repository(context.loaded, os.environ)
+    lock = Lock(repository.due_lock(), what="verify --due")
+    async with lock.acquire_async(0, context.holder()):
+        return await _work_off(request, context, repository)
+
+
+async def _work_off(
+    request: VerifyDueRequest, context: JobContext, repository: Repository
+) -> dict[str, object]:
+    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
+        points, runs = catalogue.points(own=True), catalogue.runs()
+    due = due_points(points, context.loaded.config.plans, context.now())
+    started = time.monotonic()
+    verified: list[dict[str, object]] = []
+    left: list[dict[str, object]] = []
+    for number, item in enumerate(due):
+        level = _reachable(context, repository, item)
+        if level is None:
+            continue
+        item = replace(item, level=level)
+        expected = expected_seconds(item, runs)
+        used = time.monotonic() - started
+        budget = request.budget_seconds
+        if verified and budget is not None and used + (expected or 0.0) > budget:
+            left += [_left(later, expected_seconds(later, runs)) for later in due[number:]]
+            break
+        outcome = await _verify(context, repository, item)
+        if outcome is None:
+            left.append(_left(item, expected))
+        else:
+            verified.append(outcome)
+    return {
+        "ok": all(outcome["ok"] for outcome in verified),
+        "verified": verified,
+        "left": left,
+        "budget_seconds": request.budget_seconds,
+        "seconds": round(time.monotonic() - started, 3),
+        "asked_for": any(
+            plan.verify_every is not None for plan in context.loaded.config.plans.values()
+        ),
+        "problems": [
+            {"part": None, "artifact": None, "table": None, "what": text, "fix": _FIX}
+            for outcome in verified
+            for text in _texts(outcome)
+        ],
+    }
+
+
+def _reachable(context: JobContext, repository: Repository, item: DuePoint) -> Trust | None:
+    """Return how far the point can be shown good at all; None where that was done in time.
+
+    A point of data alone ends at readable, so that the rungs above it neither hold nor fail.
+    """
+    checked = item.point.levels.get(Trust.READABLE.word)
+    if item.level < Trust.RESTORED or item.tried is not None or checked is None:
+        return item.level
+    try:
+        parts = PointReader(repository, item.point.id).parts()
+    except FsbackupError:
+        return item.level  # its verification tells what is wrong with it
+    if any(can_be_restored(part) for part in parts):
+        return item.level
+    every = context.loaded.config.plans[item.point.plan].verify_every
+    in_time = every is not None and context.now() - checked.at < every
+    return None if in_time else Trust.READABLE
+
+
+async def _verify(
+    context: JobContext, repository: Repository, item: DuePoint
+) -> dict[str, object] | None:
+    """Verify one point as a stage of its own; None where it is in use, so that it stays due."""
+    point = item.point.id
+    context.stage(point)
+    within = replace(context, stage=lambda name: context.report(Log(f"Verifying: {name}")))
+    started = time.monotonic()
+    try:
+        document = await verify_point(within, repository, point, level=item.level)
+    except LockHeld as error:
+        context.report(Warned(f"{point} is left for the next time: {error.what}"))
+        return None
+    except FsbackupError as error:
+        context.report(Warned(f"{point}: {error.what}"))
+        document = {"ok": False, "trust": item.point.trust.word, "problems": [{"what": error.what}]}
+    return {
+        "point": point,
+        "plan": item.point.plan,
+        "wanted": item.level.word,
+        "ok": document["ok"],
+        "trust": document["trust"],
+        "seconds": round(time.monotonic() - started, 3),
+        "problems": document["problems"],
+        "blocked": document.get("blocked", []),
+    }
+
+
+def _left(item: DuePoint, expected: float | None) -> dict[str, object]:
+    return {
+        "point": item.point.id,
+        "plan": item.point.plan,
+        "wanted": item.level.word,
+        "proven": None if item.proven is None else format_time(item.proven),
+        "expected_seconds": None if expected is None else round(expected, 1),
+    }
+
+
+def _texts(outcome: Mapping[str, object]) -> list[str]:
+    found = [] if outcome["ok"] else verification_texts(outcome)
+    return [f"{outcome['point']}: {text}" for text in found]

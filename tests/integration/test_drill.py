@@ -1,0 +1,309 @@
+"""Drills and what has gone stale: real restores, timed, recorded, and learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsbackup_tui.config.load import load_config
+from fsbackup_tui.domain.errors import PointNotFound
+from fsbackup_tui.domain.estimate import PHASES
+from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.operations.drill import choose_point
+from fsbackup_tui.operations.status import gather_status, open_catalogue
+from tests.support.servers import MakeDatabase, execute
+from tests.support.sites import Site, make_site
+
+WEEKLY = {"daily": {"sources": ["db"], "verify": "proven", "verify_every": "7d"}}
+
+
+def shop(url: str) -> None:
+    execute(
+        url,
+        "CREATE TABLE users (id int PRIMARY KEY, mail text)",
+        "INSERT INTO users SELECT i, 'u' || i FROM generate_series(1, 5000) i",
+        "CREATE INDEX by_mail ON users (mail)",
+        "CREATE TABLE orders (id int PRIMARY KEY, user_id int REFERENCES users)",
+        "INSERT INTO orders SELECT i, 1 + i % 5000 FROM generate_series(1, 5000) i",
+    )
+
+
+@pytest.fixture
+def site(tmp_path: Path, server: ScratchServer, make_database: MakeDatabase) -> Site:
+    url = make_database(server)
+    shop(url)
+    return make_site(tmp_path / "site", url)
+
+
+def back_up(site: Site) -> str:
+    result = site.run("backup", "daily", "--json")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    return str(result.document["point"])
+
+
+def records(site: Site, point: str, kind: str) -> list[dict[str, Any]]:
+    paths = sorted((site.repository / "records" / point).glob(f"*-{kind}-*.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def damage(site: Site, point: str) -> None:
+    dump = site.repository / "points" / point / "db" / "database.dump"
+    content = bytearray(dump.read_bytes())
+    content[len(content) // 2] ^= 1
+    dump.write_bytes(bytes(content))
+
+
+def events_of(site: Site, operation: str) -> list[dict[str, Any]]:
+    (journal,) = site.state.glob(f"*/jobs/*-{operation}-*/journal.jsonl")
+    return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+def test_a_drill_proves_the_newest_point_and_keeps_what_it_took(site: Site) -> None:
+    back_up(site)
+    newest = back_up(site)
+    result = site.run("drill", "--json")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    drill = result.document
+    assert (drill["point"], drill["outcome"], drill["trust"]) == (newest, "ok", "proven")
+    assert drill["choice"] == "newest"
+    assert drill["rows"] == 10_000
+    assert drill["place"].startswith("own server")
+    assert set(drill["phases"]) == set(PHASES[2:])
+    assert sum(drill["phases"].values()) == pytest.approx(drill["seconds"], rel=0.3)
+    assert drill["phases"]["start"] > 0
+    (record,) = records(site, newest, "drill")
+    assert record["document"]["phases"] == drill["phases"]
+    assert record["document"]["site"] == "face-swap"
+    listed = site.run("drill", "--list", "--json").document["drills"]
+    assert [(entry["point"], entry["outcome"]) for entry in listed] == [(newest, "ok")]
+    shown = site.run("drill", "--list").stdout.splitlines()
+    assert shown[0].split() == ["WHEN", "POINT", "OUTCOME", "TOOK", "DATABASE", "BY"]
+    assert newest in shown[1]
+    assert "ok" in shown[1].split()
+
+
+def test_what_was_drilled_tells_how_long_getting_back_takes(site: Site) -> None:
+    point = back_up(site)
+    loaded = load_config(site.config, site.environ())
+
+    def line() -> str:
+        now = datetime.now(UTC)
+        status = gather_status(loaded, site.environ(), now, restore_rights=True)
+        return status.answer.line(100)
+
+    assert "~" not in line()
+    assert site.run("verify", point, "--level", "proven").exit_code == 0
+    assert line().endswith(" s (last trial)")
+    assert site.run("drill", point).exit_code == 0
+    assert line().endswith(" s (last drill)")
+    second = back_up(site)
+    assert second
+    assert " not proven" in line()
+
+
+def test_the_second_run_is_foretold_and_the_first_is_not(site: Site) -> None:
+    point = back_up(site)
+    assert site.run("verify", point, "--level", "proven").exit_code == 0
+    assert not [event for event in events_of(site, "verify") if event["event"] == "remaining"]
+    assert site.run("drill", point).exit_code == 0
+    told = [event for event in events_of(site, "drill") if event["event"] == "remaining"]
+    assert len(told) >= len(("sealed", "readable", "start", "prepare", "restore"))
+    assert all(event["low"] <= event["seconds"] <= event["high"] for event in told)
+    assert told[-1]["seconds"] < told[0]["seconds"]
+
+
+def test_a_drill_that_finds_damage_fails_and_is_recorded_as_that(site: Site) -> None:
+    point = back_up(site)
+    damage(site, point)
+    result = site.run("drill", point, "--json")
+    assert result.exit_code == 1
+    assert result.document["outcome"] == "failed"
+    assert result.document["trust"] == "damaged"
+    (record,) = records(site, point, "drill")
+    assert record["document"]["outcome"] == "failed"
+    assert "altered" in record["document"]["problems"][0]["what"]
+    text = site.run("drill", point).stdout
+    assert "Drill FAILED" in text
+
+
+def test_what_cant_be_tried_here_is_blocked(site: Site) -> None:
+    point = back_up(site)
+    site.settings = {"scratch": {"on": "server"}}
+    site.write_config()
+    result = site.run("drill", point, "--json")
+    assert result.exit_code == 1
+    assert result.document["outcome"] == "blocked"
+    assert result.document["blocked"][0]["fix"]
+
+
+def test_the_terminal_is_told_in_words(site: Site) -> None:
+    point = back_up(site)
+    text = site.run("drill").stdout
+    assert f"Drill ok: {point} is PROVEN, in " in text
+    assert "10 000 rows, on own server" in text
+    assert text.index("sealed ") < text.index("readable ") < text.index("data ")
+    assert site.run("attach", "last").stdout.splitlines()[1].startswith("Drill ok")
+
+
+def test_a_random_drill_takes_an_older_point(site: Site) -> None:
+    loaded = load_config(site.config, site.environ())
+    with pytest.raises(PointNotFound, match="NOTHING TO DRILL"):
+        choose_point([], "random")
+    first = back_up(site)
+    with open_catalogue(loaded, site.environ()) as catalogue:
+        assert choose_point(catalogue.points(), "random").id == first
+    back_up(site)
+    newest = back_up(site)
+    with open_catalogue(loaded, site.environ()) as catalogue:
+        points = catalogue.points()
+    offered: list[list[str]] = []
+
+    def pick(some: Any) -> Any:
+        offered.append([point.id for point in some])
+        return some[0]
+
+    assert choose_point(points, "random", pick=pick).id == first
+    assert newest not in offered[0]
+    assert len(offered[0]) == 2
+    assert choose_point(points, "newest").id == newest
+    suspect = [
+        dataclasses.replace(point, suspect=("fell",)) if point.id == newest else point
+        for point in points
+    ]
+    assert choose_point(suspect, "newest").id != newest
+
+
+@pytest.mark.parametrize(
+    "arguments", [("x", "--random"), ("--random", "--list"), ("latest", "--list")]
+)
+def test_contradicting_wishes_are_refused(site: Site, arguments: tuple[str, ...]) -> None:
+    result = site.run("drill", *arguments, "--json")
+    assert result.exit_code == 2
+    assert "NOT TOGETHER" in result.error["what"]
+
+
+def test_nothing_to_drill_is_said(site: Site) -> None:
+    result = site.run("drill", "--json")
+    assert result.exit_code == 2
+    assert "NOTHING TO DRILL" in result.error["what"]
+    assert "No drill was held yet" in site.run("drill", "--list").stdout
+
+
+def test_a_site_that_is_only_looked_at_holds_no_drills(site: Site) -> None:
+    back_up(site)
+    site.settings = {"read_only": True}
+    site.write_config()
+    result = site.run("drill", "--json")
+    assert result.exit_code == 3
+    assert "READ ONLY" in result.error["what"]
+
+
+def make_old(site: Site, point: str, days: int) -> None:
+    """Let the point's proofs have been made days ago, as its records say."""
+    from fsbackup_tui.repository.records import _own_digest
+
+    for path in (site.repository / "records" / point).glob("*.json"):
+        body = json.loads(path.read_text())
+        moment = datetime.fromisoformat(body["at"]) - timedelta(days=days)
+        body["at"] = moment.isoformat().replace("+00:00", "Z")
+        body["sha256"] = _own_digest(body)
+        path.write_text(json.dumps(body))
+    (site.repository / "records" / point).touch()
+
+
+def test_what_is_stale_is_proven_again_the_oldest_first(site: Site) -> None:
+    site.settings = {"plans": {"daily": {"sources": ["db"], "verify_every": "7d"}}}
+    site.write_config()
+    points = [back_up(site) for _ in range(3)]
+    for point, days in zip(points, (8, 3, 20), strict=True):
+        make_old(site, point, days)
+    result = site.run("verify", "--due", "--json")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    verified = result.document["verified"]
+    assert [entry["point"] for entry in verified] == [points[2], points[0]]
+    assert all(entry["wanted"] == "sealed" for entry in verified)
+    assert result.document["left"] == []
+    again = site.run("verify", "--due")
+    assert again.exit_code == 0
+    assert "Nothing is due" in again.stdout
+
+
+def test_the_budget_is_kept_but_one_point_is_always_verified(site: Site) -> None:
+    first, second = back_up(site), back_up(site)
+    site.settings = {"plans": WEEKLY}
+    site.write_config()
+    result = site.run("verify", "--due", "--budget", "0s", "--json", timeout=300)
+    assert result.exit_code == 0, result.stdout + result.stderr
+    document = result.document
+    assert [entry["point"] for entry in document["verified"]] == [second]
+    assert document["verified"][0]["trust"] == "proven"
+    (left,) = document["left"]
+    assert (left["point"], left["proven"]) == (first, None)
+    shown = site.run("verify", "--due", "--budget", "1h", timeout=300)
+    assert shown.exit_code == 0
+    assert f"{first}  ok, proven" in shown.stdout
+    assert {point["trust"] for point in site.points()} == {"proven"}
+    stages = [
+        event["stage"]
+        for journal in sorted(site.state.glob("*/jobs/*-verify-due-*/journal.jsonl"))
+        for event in map(json.loads, journal.read_text().splitlines())
+        if event["event"] == "stage-started"
+    ]
+    assert stages == [second, first]
+
+
+def test_one_damaged_point_fails_the_run_and_stops_no_other(site: Site) -> None:
+    site.settings = {"plans": {"daily": {"sources": ["db"], "verify_every": "7d"}}}
+    site.write_config()
+    points = [back_up(site) for _ in range(2)]
+    for point, days in zip(points, (8, 9), strict=True):
+        make_old(site, point, days)
+    damage(site, points[1])
+    result = site.run("verify", "--due", "--json")
+    assert result.exit_code == 1
+    outcomes = {entry["point"]: entry["ok"] for entry in result.document["verified"]}
+    assert outcomes == {points[0]: True, points[1]: False}
+    assert points[1] in result.document["problems"][0]["what"]
+    # It is known by now, and waits its turn: the next run is about others.
+    assert site.run("verify", "--due", "--json").document["verified"] == []
+
+
+def test_rows_alone_are_not_due_for_ever(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    shop(url)
+    site = make_site(tmp_path / "site", url, source={"scope": "data"}, settings={"plans": WEEKLY})
+    assert site.run("backup", "daily", "--json").exit_code == 0
+    result = site.run("verify", "--due", "--json")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    assert result.document["verified"] == []
+
+
+def test_without_verify_every_nothing_is_ever_due(site: Site) -> None:
+    back_up(site)
+    result = site.run("verify", "--due")
+    assert result.exit_code == 0
+    assert "no plan says verify_every" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--due", "latest"), "NOT TOGETHER"),
+        (("--due", "--live"), "NOT TOGETHER"),
+        (("latest", "--budget", "1h"), "NOT ALONE"),
+        (("--due", "--budget", "soon"), "--budget"),
+    ],
+)
+def test_wishes_that_mean_nothing_are_refused(
+    site: Site, arguments: tuple[str, ...], word: str
+) -> None:
+    result = site.run("verify", *arguments, "--json")
+    assert result.exit_code == 2
+    assert word in result.error["what"] + result.error["why"]
