@@ -40,6 +40,7 @@ from fsbackup_tui.domain.health import (
 from fsbackup_tui.domain.point import PartManifest, PointSummary, work_of
 from fsbackup_tui.domain.text import age_text
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.restore_rights import known_restore_rights
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.foreign import ForeignPlaces, is_adopted
 from fsbackup_tui.repository.layout import (
@@ -99,6 +100,7 @@ def gather_status(
     """Return the state of a site's inventory.
 
     Without ``refresh`` it is what the catalogue remembers, and the answer says ``checking…``.
+    ``restore_rights`` None: as ``doctor`` found them last.
     """
     with site_catalogue(loaded, environ) as (catalogue, repository, error, where):
         if refresh:
@@ -113,7 +115,11 @@ def gather_status(
             now=now,
             repository=where,
             newest=[*newest, *_proven_before(catalogue, newest)],
-            restore_rights=restore_rights,
+            restore_rights=(
+                _restore_rights(loaded, environ, repository, now)
+                if restore_rights is None
+                else restore_rights
+            ),
             checking=not refresh,
             checked_at=catalogue.refreshed_at,
             hints=hints,
@@ -131,6 +137,16 @@ def gather_status(
             catalogue_in_memory=catalogue.in_memory,
             foreign_problems=catalogue.foreign_problems,
         )
+
+
+def _restore_rights(
+    loaded: LoadedConfig,
+    environ: Mapping[str, str],
+    repository: Repository | None,
+    now: datetime,
+) -> bool | None:
+    state = site_state(loaded, environ, repository)
+    return known_restore_rights(state, loaded.digest, now)
 
 
 def _proven_before(catalogue: Catalogue, newest: Sequence[PointSummary]) -> Iterator[PointSummary]:
