@@ -32,6 +32,7 @@ from fsbackup_tui.engines.postgres.comparison import compare_database, unproven_
 from fsbackup_tui.engines.postgres.connection import plain_errors
 from fsbackup_tui.engines.postgres.integrity import check_integrity, queries_about
 from fsbackup_tui.engines.postgres.lacks import lack_in
+from fsbackup_tui.engines.postgres.outside import trial_deferred_entries
 from fsbackup_tui.engines.postgres.soundness import check_soundness
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.engines.process import Command, run
@@ -114,7 +115,7 @@ async def _try_on_scratch(trial: _Trial, *, compare: bool) -> Proof:
     context, part = trial.context, trial.part
     trial.enter("start")
     try:
-        async with scratch_place(context, part) as place:
+        async with scratch_place(context, part, archive=_dump_path(trial)) as place:
             major = place.identity.server_version_num // 10_000
             trial.timing.at_place(place_key(place.kind, major, context.host, place.jobs))
             context.report(Log(f"{part.source}: trial restore on {place.text}"))
@@ -167,6 +168,7 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
             client=place.client,
             database_oid=database.created.oid,
             jobs=place.jobs,
+            deferred=trial_deferred_entries,
         )
         trial.enter(RESTORE)
         dump = Dump(_dump_path(trial), trial.facts)
@@ -245,9 +247,6 @@ async def _compare(
 
 def _comparable_schema(trial: _Trial, accounting: Accounting) -> str | None:
     """Return the copy's schema digest, or None where it can't be as at capture."""
-    if accounting.deferred:
-        trial.note("the schema digest is not compared: some entries are deferred on purpose")
-        return None
     if any(note.startswith("Owners were not restored") for note in accounting.notes):
         trial.note("the schema digest is not compared: owners and grants can't be had there")
         return None
