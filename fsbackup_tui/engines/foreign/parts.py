@@ -19,6 +19,8 @@ from fsbackup_tui.engines.postgres.toc import TocEntry
 
 _ENCODING = re.compile(r"client_encoding = '([A-Za-z0-9_]+)'")
 _OPTION = re.compile(r"\b([A-Z_]+) = (?:'((?:[^']|'')*)'|([A-Za-z0-9_]+))")
+# What `pg_restore --list` leaves out unless it is told to create the database.
+_NOT_LISTED = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES"})
 COUNT_NOTE = "it was not made by fsbackup: nothing was counted when it was taken"
 
 
@@ -93,7 +95,7 @@ def foreign_facts(examination: Examination) -> PostgresFacts:
         replay_at=None,
         count_method="absent",
         count_note=COUNT_NOTE,
-        toc_entries=len(entries),
+        toc_entries=sum(entry.kind not in _NOT_LISTED for entry in entries),
         schema_sha256=None,
     )
 
