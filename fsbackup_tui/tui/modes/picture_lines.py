@@ -20,6 +20,8 @@ EIGHTHS = " ▁▂▃▄▅▆▇█"
 HALVES = " ▄█"
 _BELOW = "░"
 _HIGHEST_CHART = 14
+_LOWEST_CHARTS = 4
+_LEGEND_FROM = 22
 _GUTTER = 10
 _RIGHT = 1
 _RUNGS = (Trust.PROVEN, Trust.RESTORED, Trust.READABLE, Trust.SEALED)
@@ -29,8 +31,6 @@ _RUNG_ROLES: dict[Trust, Role] = {
     Trust.READABLE: "text",
     Trust.SEALED: "muted",
 }
-# Title, four rungs, marks, axis, what the cursor is on (two), and the titles of two charts.
-_FIXED = 1 + len(_RUNGS) + 2 + 2
 _LEGEND = "S suspect  D damaged  I incomplete  b blocked  ? unverified  - no point"
 _UNIT_WORDS = {
     timedelta(minutes=10): "10 minutes",
@@ -78,18 +78,21 @@ def picture_lines(
             width,
         )
     ]
-    room = max(2, height - _FIXED - (1 if height >= 22 else 0))
-    room = min(room, 2 * _HIGHEST_CHART)
-    upper = room // 2
-    lines += _chart(picture, "stored", lambda point: point.bytes, size_text, room - upper, blocks)
-    lines += _chart(picture, "rows", lambda point: point.rows, _short_count, upper, blocks)
-    lines += list(_ladder(picture))
-    lines.append(_marks(picture))
-    lines.append(_axis(picture, cursor, now, zone))
-    lines += _told(picture, cursor, width, now, zone)
-    if height >= 22:
-        lines.append(line(" ", (_LEGEND, "muted")))
-    return lines[:height]
+    legend = [line(" ", (_LEGEND, "muted"))] if height >= _LEGEND_FROM else []
+    below = [_marks(picture), _axis(picture, cursor, now, zone)]
+    below += [*_told(picture, cursor, width, now, zone), *legend]
+    # In a low window what can be read goes before what can be looked at.
+    room = height - len(lines) - len(below)
+    ladder = list(_ladder(picture)) if room >= len(_RUNGS) else []
+    room = min(room - len(ladder), 2 * _HIGHEST_CHART)
+    if room >= _LOWEST_CHARTS:
+        upper = room // 2
+        of_bytes = _chart(
+            picture, "stored", lambda point: point.bytes, size_text, room - upper, blocks
+        )
+        of_rows = _chart(picture, "rows", lambda point: point.rows, _short_count, upper, blocks)
+        lines += [*of_bytes, *of_rows]
+    return [*lines, *ladder, *below][:height]
 
 
 def _gutter(text: str) -> tuple[str, Role]:
