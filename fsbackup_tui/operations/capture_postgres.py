@@ -39,7 +39,8 @@ from fsbackup_tui.engines.postgres.dump import (
 )
 from fsbackup_tui.engines.postgres.guards import RATE_SECONDS, Throttle, watch_snapshot_age
 from fsbackup_tui.engines.postgres.inspect import read_identity
-from fsbackup_tui.engines.postgres.patterns import Exclusions, exclusions_for
+from fsbackup_tui.engines.postgres.managed import unreadable_warning, with_managed
+from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.progress import (
     REPORT_SECONDS,
     Item,
@@ -58,7 +59,12 @@ from fsbackup_tui.operations.guard import (
     pause_seconds,
     watch_repository_space,
 )
-from fsbackup_tui.operations.target import postgres_source, source_address, target_text
+from fsbackup_tui.operations.target import (
+    postgres_source,
+    source_address,
+    source_exclusions,
+    target_text,
+)
 
 _ATTEMPTS = 4
 _COUNTING_SESSIONS = 2
@@ -142,14 +148,9 @@ async def _look(run: CaptureRun) -> _Target:
         async with connection:
             with plain_errors(address):
                 identity = await read_identity(connection, address)
+                exclusions = await with_managed(connection, source_exclusions(source))
         client = await client_for_server(context, address, identity.server_version_num)
     context.report(Log(f"{run.source}: {target_text(identity)}"))
-    exclusions = exclusions_for(
-        source.exclude_schemas,
-        source.exclude_tables,
-        source.exclude_table_data,
-        supabase=address.is_supabase,
-    )
     return _Target(run, source, address, identity, client, exclusions)
 
 
@@ -248,7 +249,8 @@ async def _dump_and_count(
     if globals_name is not None:
         named.append((globals_name, "globals"))
     named.extend((name, "also") for name in copy_also(run, target.source.also))
-    warnings = [*dump.warnings, *([globals_problem] if globals_problem else [])]
+    unreadable = unreadable_warning(target.exclusions, target.identity.role)
+    warnings = [*dump.warnings, *filter(None, (globals_problem, unreadable))]
     return _Captured(
         dump=dump,
         artifacts=tuple(

@@ -23,12 +23,18 @@ from fsbackup_tui.engines.postgres.examination import (
     examine_source,
     read_owner,
 )
-from fsbackup_tui.engines.postgres.patterns import exclusions_for
+from fsbackup_tui.engines.postgres.managed import (
+    SUPABASE,
+    SUPABASE_EXTENSIONS,
+    is_platform_role,
+    unreadable_warning,
+)
 from fsbackup_tui.operations.doctor import Finding, failure
 from fsbackup_tui.operations.target import (
     admin_address,
     postgres_source,
     source_address,
+    source_exclusions,
     target_text,
 )
 
@@ -84,13 +90,9 @@ async def check_source(
     source = postgres_source(loaded, name)
     try:
         address = await source_address(loaded, environment, redactor, name)
-        exclusions = exclusions_for(
-            source.exclude_schemas,
-            source.exclude_tables,
-            source.exclude_table_data,
-            supabase=address.is_supabase,
+        found = await examine_source(
+            address, source_exclusions(source), with_rows=source.scope != "schema"
         )
-        found = await examine_source(address, exclusions, with_rows=source.scope != "schema")
     except FsbackupError as error:
         return SourceCheck([failure(f"{name}.connection", error)])
     findings = [
@@ -151,7 +153,21 @@ def _rights(name: str, found: SourceExamination) -> list[Finding]:
     if found.missing:
         return [failure(f"{name}.backup-rights", found.missing.error())]
     what = f"{name}: {found.identity.role} may read all of its {found.tables} tables"
-    return [Finding(f"{name}.backup-rights", "ok", what)]
+    return [Finding(f"{name}.backup-rights", "ok", what), *_platform(name, found)]
+
+
+def _platform(name: str, found: SourceExamination) -> list[Finding]:
+    """Say what is left out since it is the host's own, and what is that should not be."""
+    warning = unreadable_warning(found.exclusions, found.identity.role)
+    if warning is not None:
+        why = "A copy lacks those tables, and what refers to them."
+        fix = "Back up as the project's own role postgres."
+        return [Finding(f"{name}.platform", "warning", warning, why, fix)]
+    if not found.platform:
+        return []
+    left_out = ", ".join(found.left_out) or "nothing"
+    what = f"{name}: Supabase; auth and storage are backed up; left out as its own: {left_out}"
+    return [Finding(f"{name}.platform", "ok", what)]
 
 
 def _counting(name: str, found: SourceExamination) -> list[Finding]:
@@ -204,12 +220,16 @@ async def _restore(
         ]
     findings = [
         *_tried_for_real(name, tried),
-        *_extensions(name, tried),
-        *_owners(name, tried),
+        *_extensions(name, tried, found.platform),
+        *_owners(name, tried, found.platform),
         *_swap(name, address, found, tried),
     ]
     if not findings:
         what = f"{name}: {tried.role} can create, rename and drop databases, and end sessions"
+        if found.platform:
+            what = (
+                f"{name}: {tried.role} can create databases beside; the project's is never renamed"
+            )
         findings.append(Finding(f"{name}.restore-rights", "ok", what))
     return findings
 
@@ -238,8 +258,11 @@ def _tried_for_real(name: str, tried: RestoreExamination) -> list[Finding]:
     return findings
 
 
-def _extensions(name: str, tried: RestoreExamination) -> list[Finding]:
+def _extensions(name: str, tried: RestoreExamination, platform: str) -> list[Finding]:
     findings: list[Finding] = []
+    untrusted = tried.untrusted
+    if platform == SUPABASE:  # it installs its own, and lets postgres create many
+        untrusted = tuple(one for one in untrusted if one not in SUPABASE_EXTENSIONS)
     if tried.unavailable:
         findings.append(
             Finding(
@@ -250,12 +273,12 @@ def _extensions(name: str, tried: RestoreExamination) -> list[Finding]:
                 "Install their packages on the server.",
             )
         )
-    if tried.untrusted:
+    if untrusted:
         findings.append(
             Finding(
                 f"{name}.extension-rights",
                 "warning",
-                f"EXTENSIONS NEED A SUPERUSER: {', '.join(tried.untrusted)}.",
+                f"EXTENSIONS NEED A SUPERUSER: {', '.join(untrusted)}.",
                 f"{tried.role} may not create them in a copy, unless the host lets it.",
                 "Name a superuser as admin: url:.",
             )
@@ -263,8 +286,11 @@ def _extensions(name: str, tried: RestoreExamination) -> list[Finding]:
     return findings
 
 
-def _owners(name: str, tried: RestoreExamination) -> list[Finding]:
+def _owners(name: str, tried: RestoreExamination, platform: str) -> list[Finding]:
     findings: list[Finding] = []
+    foreign = tried.foreign_owners
+    if platform == SUPABASE:  # nobody can become a member of its own roles
+        foreign = tuple(one for one in foreign if not is_platform_role(one))
     if tried.absent_roles:
         findings.append(
             Finding(
@@ -276,12 +302,12 @@ def _owners(name: str, tried: RestoreExamination) -> list[Finding]:
                 + "\nTheir rights are in the globals.sql of a point.",
             )
         )
-    if tried.foreign_owners:
+    if foreign:
         findings.append(
             Finding(
                 f"{name}.owners",
                 "warning",
-                f"OWNERS OUT OF REACH: {', '.join(tried.foreign_owners)}.",
+                f"OWNERS OUT OF REACH: {', '.join(foreign)}.",
                 f"{tried.role} is no member of them: what they own can't be given to them.",
                 _membership(tried),
             )
@@ -295,7 +321,7 @@ def _swap(
     lacking = []
     if not tried.may_end_sessions:
         lacking.append("it can't end others' sessions (pg_signal_backend)")
-    if not tried.owns_live and not address.is_supabase:
+    if not tried.owns_live and not found.platform:
         lacking.append(f"it can't rename {address.database}, which belongs to {found.owner}")
     findings: list[Finding] = []
     if lacking:
@@ -341,9 +367,12 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-async def owner_of(address: DatabaseAddress) -> tuple[str | None, bool]:
-    """Return who owns the database, and whether that is a superuser; None if not reachable."""
+async def owner_of(address: DatabaseAddress) -> tuple[str | None, bool, str]:
+    """Return the database's owner, whether that is a superuser, and the host's platform.
+
+    The owner is None where the database can't be reached.
+    """
     try:
         return await read_owner(address)
     except PostgresError:
-        return None, False
+        return None, False, SUPABASE if address.is_supabase else ""

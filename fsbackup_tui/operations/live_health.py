@@ -43,14 +43,20 @@ from fsbackup_tui.engines.postgres.integrity import (
     queries_about,
     run_integrity_query,
 )
-from fsbackup_tui.engines.postgres.patterns import Exclusions, exclusions_for
+from fsbackup_tui.engines.postgres.managed import with_managed
+from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.search_path import database_search_path
 from fsbackup_tui.operations.backup import last_good_parts
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_look import LiveLook
 from fsbackup_tui.operations.requests import LiveHealthRequest
 from fsbackup_tui.operations.status import open_site_repository
-from fsbackup_tui.operations.target import postgres_source, source_address, target_text
+from fsbackup_tui.operations.target import (
+    postgres_source,
+    source_address,
+    source_exclusions,
+    target_text,
+)
 
 
 async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, object]:
@@ -76,12 +82,7 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
         ):
             await _refuse_pooler(connection, address)
             settings = await prepare_session(connection)
-            exclusions = exclusions_for(
-                source.exclude_schemas,
-                source.exclude_tables,
-                source.exclude_table_data,
-                supabase=address.is_supabase,
-            )
+            exclusions = await with_managed(connection, source_exclusions(source))
             backed_up = await list_tables(connection, exclusions, exact_sizes=False)
             look = LiveLook(
                 context=context,

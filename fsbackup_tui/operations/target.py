@@ -10,6 +10,7 @@ from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
 from fsbackup_tui.domain.errors import IdentityMismatch, UsageError
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.secrets import expands_to_nothing, read_secret
 
 # What makes two looks at a server the same place; size and minor version may change.
@@ -26,6 +27,11 @@ def postgres_source(loaded: LoadedConfig, name: str) -> PostgresSource:
             fix="Restoring beside needs the source that names the server.",
         )
     return source
+
+
+def source_exclusions(source: PostgresSource) -> Exclusions:
+    """Return what the configuration leaves out of a source."""
+    return Exclusions(source.exclude_schemas, source.exclude_tables, source.exclude_table_data)
 
 
 async def source_address(

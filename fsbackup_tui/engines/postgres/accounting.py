@@ -9,7 +9,7 @@ ones too). Rows, sequence values, large objects and materialised views are looke
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,16 @@ from fsbackup_tui.domain.errors import RestoreIncomplete
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.domain.secret import Redactor
-from fsbackup_tui.engines.postgres.catalogue import read_catalogue
+from fsbackup_tui.engines.postgres.catalogue import (
+    Catalogue,
+    archive_schema_digest,
+    foreign_grants,
+    read_catalogue,
+)
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.judge import Judge
+from fsbackup_tui.engines.postgres.managed import managed_reason
 from fsbackup_tui.engines.postgres.restore import RestoreRun
 from fsbackup_tui.engines.postgres.retry import Retrier, Retries
 from fsbackup_tui.engines.postgres.toc import TocEntry
@@ -31,8 +37,9 @@ from fsbackup_tui.engines.postgres.tool_output import split_entry
 class Accounting:
     """Where every entry ended; ``unexplained`` are errors of the tool that belong to no entry.
 
-    ``schema_sha256`` is the copy's schema digest, to be compared with the captured one.
-    ``notes`` are differences that lose nothing.
+    ``schema_sha256`` is the copy's schema digest, to be compared with the captured one; it is
+    the captured one where the copy differs in nothing but what is known to be benign. ``notes``
+    are differences that lose nothing.
     """
 
     restored: int
@@ -108,18 +115,21 @@ async def account(
     what is absent after several jobs met errors is tried again alone, and looked for anew.
     """
     errors = _errors_by_entry(run_result.errors)
+    granted = frozenset(entry.dump_id for entry in foreign_grants(entries))
 
-    async def look() -> tuple[Judge, str]:
+    async def look() -> tuple[Judge, Catalogue]:
         catalogue = await read_catalogue(client, environment, work, redactor)
-        judge = Judge(connection, facts, run_result, catalogue, errors, archive_rows or {}, report)
+        judge = Judge(
+            connection, facts, run_result, catalogue, errors, archive_rows or {}, report, granted
+        )
         await judge.prepare()
         deferred = {entry.dump_id for entry in run_result.deferred}
         for entry in entries:
             if entry.dump_id not in deferred:
                 await judge.judge(entry)
-        return judge, catalogue.schema_sha256
+        return judge, catalogue
 
-    judge, schema_sha256 = await look()
+    judge, catalogue = await look()
     retries, unheard = Retries(), 0
     garbled = run_result.jobs > 1 and run_result.exit_status != 0
     if archive is not None and garbled and judge.found.absent:
@@ -128,7 +138,19 @@ async def account(
         )
         retries = await retrier.retry(judge.found.absent, entries, run_result)
         errors, unheard = retries.reconcile(errors)
-        judge, schema_sha256 = await look()
+        judge, catalogue = await look()
+    schema_sha256 = catalogue.schema_sha256
+    if archive is not None and (absent := _not_as_captured(judge, facts, granted)):
+        found = catalogue.own_sha256 if granted & absent else schema_sha256
+
+        async def digest(without: Collection[int]) -> str:
+            return await archive_schema_digest(
+                client, archive, entries, work, without=without, redactor=redactor
+            )
+
+        if await digest(absent) == found:
+            # The archive stands for the captured schema, which its own digest has to be.
+            schema_sha256 = await digest(())
     known = {entry.dump_id for entry in entries}
     unexplained = [
         text for number, texts in errors.items() if number not in known for text in texts
@@ -142,6 +164,14 @@ async def account(
         (*judge.notes(), *retries.notes()),
         schema_sha256,
     )
+
+
+def _not_as_captured(judge: Judge, facts: PostgresFacts, granted: frozenset[int]) -> frozenset[int]:
+    """Return the entries (dump ids) that the copy's definitions rightly differ in."""
+    benign = judge.found.benign
+    own = {entry.dump_id for entry, _why in benign if managed_reason(entry, facts) is not None}
+    differ = any(entry.dump_id in granted for entry, _why in benign)
+    return frozenset(own | granted) if differ else frozenset(own)
 
 
 def _unheard(run_result: RestoreRun, heard_since: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,14 @@ ObjectKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """A database's objects as pg_dump lists them, by kind, schema and name."""
+    """A database's objects as pg_dump lists them, by kind, schema and name.
+
+    ``own_sha256`` is the schema digest without ``foreign_grants``.
+    """
 
     objects: Mapping[ObjectKey, Sequence[TocEntry]]
     schema_sha256: str
+    own_sha256: str
 
 
 async def read_catalogue(
@@ -56,20 +60,77 @@ async def read_catalogue(
             except ToolFailed as error:
                 raise explain_failure(error, log, what="COPY NOT READ") from error
         header = await asyncio.to_thread(read_archive_header, archive)
-        digest = await asyncio.to_thread(schema_digest, schema)
+        digest = own_digest = await asyncio.to_thread(schema_digest, schema)
+        if foreign := {entry.dump_id for entry in foreign_grants(header.entries)}:
+            own_digest = await archive_schema_digest(
+                client, archive, header.entries, work, without=foreign, redactor=redactor
+            )
     finally:
         archive.unlink(missing_ok=True)
         schema.unlink(missing_ok=True)
     objects: defaultdict[ObjectKey, list[TocEntry]] = defaultdict(list)
     for entry in header.entries:
         objects[entry_key(entry)].append(entry)
-    return Catalogue(objects, digest)
+    return Catalogue(objects, digest, own_digest)
+
+
+async def archive_schema_digest(
+    client: ClientTools,
+    archive: Path,
+    entries: Sequence[TocEntry],
+    work: Path,
+    *,
+    without: Collection[int] = (),
+    redactor: Redactor | None = None,
+) -> str:
+    """Return the schema digest of an archive without some of its ``entries`` (dump ids)."""
+    chosen, schema = work / "schema-of-archive.list", work / "schema-of-archive.sql"
+    # pg_restore takes the number alone of each line of a list.
+    lines = [f"{entry.dump_id};\n" for entry in entries if entry.dump_id not in without]
+    chosen.write_text("".join(lines), encoding="ascii")
+    argv = (
+        client.tool("pg_restore"),
+        "--schema-only",
+        f"--use-list={chosen}",
+        f"--file={schema}",
+        str(archive),
+    )
+    log = ToolLog("pg_restore", redactor)
+    try:
+        await run(Command(argv, env=client.env), redactor=redactor, on_stderr_line=log.add)
+        return await asyncio.to_thread(schema_digest, schema)
+    except ToolFailed as error:
+        raise explain_failure(error, log, what="ARCHIVE NOT READ") from error
+    finally:
+        chosen.unlink(missing_ok=True)
+        schema.unlink(missing_ok=True)
+
+
+def foreign_grants(entries: Sequence[TocEntry]) -> list[TocEntry]:
+    """Return the grants on what the archive itself does not define.
+
+    These are objects of extensions and of the system: they are in the database anyway, and
+    belong to whoever made the extension, or the cluster. (A plain dump's entries tell no
+    dependencies, so none of its are known.)
+    """
+    dumped = {entry.dump_id for entry in entries}
+    return [
+        entry
+        for entry in entries
+        if entry.kind == "ACL"
+        and entry.schema is not None
+        and entry.dependencies
+        and dumped.isdisjoint(entry.dependencies)
+    ]
 
 
 def entry_key(entry: TocEntry) -> ObjectKey:
     """Return what an entry is found by: kind, schema, name, each on one line."""
     # In a plain dump's comments a line break in a name is written as a space.
-    return entry.kind, one_line(entry.schema), one_line(entry.name)
+    name = one_line(entry.name)
+    if entry.kind == "DEFAULT ACL":  # any number of roles have them, under one name
+        name = f"{name} of {one_line(entry.owner)}"
+    return entry.kind, one_line(entry.schema), name
 
 
 def one_line(name: str | None) -> str:

@@ -112,7 +112,7 @@ def plan_dump(
         scope=source.scope,
         exclude_schemas=exclusions.all_schemas,
         exclude_tables=exclusions.all_tables,
-        exclude_table_data=exclusions.table_data,
+        exclude_table_data=exclusions.all_table_data,
         lock_timeout_seconds=source.lock_timeout.total_seconds(),
         name=name,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
@@ -14,7 +14,7 @@ from fsbackup_tui.domain.database_url import DatabaseAddress, Pooler
 from fsbackup_tui.domain.errors import PostgresError
 from fsbackup_tui.domain.point import ExtensionFacts, ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, classify, connect
-from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.inspect import read_identity, read_table_names
 from fsbackup_tui.engines.postgres.inspect_objects import (
     fetch_all,
     read_extensions,
@@ -24,6 +24,7 @@ from fsbackup_tui.engines.postgres.inspect_objects import (
 )
 from fsbackup_tui.engines.postgres.inspect_tables import list_tables
 from fsbackup_tui.engines.postgres.locking import LockBudget, read_budget
+from fsbackup_tui.engines.postgres.managed import SUPABASE, is_supabase, with_managed
 from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.rights import MissingRights, missing_backup_rights
 
@@ -45,6 +46,13 @@ class SourceExamination:
     owners: tuple[str, ...]
     owner: str
     prepared_transactions: tuple[str, ...]
+    exclusions: Exclusions = field(default_factory=Exclusions)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def platform(self) -> str:
+        """The host's own platform, as manifests name it; empty where there is none."""
+        return self.exclusions.platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +84,13 @@ class RestoreExamination:
 async def examine_source(
     address: DatabaseAddress, exclusions: Exclusions, *, with_rows: bool
 ) -> SourceExamination:
-    """Look at a source with its own credentials; PostgresError where it can't be looked at."""
+    """Look at a source with its own credentials; PostgresError where it can't be looked at.
+
+    ``exclusions`` are the source's own; what its host manages is found out here.
+    """
     connection = await _connect(address)
     try:
+        exclusions = await with_managed(connection, exclusions)
         tables = await list_tables(connection, exclusions, exact_sizes=False)
         return SourceExamination(
             identity=await read_identity(connection, address),
@@ -93,6 +105,8 @@ async def examine_source(
             owners=await read_roles(connection, owners_alone=True),
             owner=(await read_properties(connection)).owner,
             prepared_transactions=await read_names(connection, "prepared transactions"),
+            exclusions=exclusions,
+            left_out=await read_table_names(connection, exclusions.managed_tables),
         )
     except psycopg.Error as error:
         raise classify(error, address) from error
@@ -100,8 +114,8 @@ async def examine_source(
         await connection.close()
 
 
-async def read_owner(address: DatabaseAddress) -> tuple[str, bool]:
-    """Return who owns the database, and whether that role is a superuser."""
+async def read_owner(address: DatabaseAddress) -> tuple[str, bool, str]:
+    """Return who owns the database, whether that role is a superuser, and the platform."""
     connection = await _connect(address)
     try:
         rows = await fetch_all(
@@ -109,11 +123,12 @@ async def read_owner(address: DatabaseAddress) -> tuple[str, bool]:
             "SELECT r.rolname::text, r.rolsuper FROM pg_database AS d"
             " JOIN pg_roles AS r ON r.oid = d.datdba WHERE d.datname = current_database()",
         )
+        platform = SUPABASE if await is_supabase(connection) else ""
     except psycopg.Error as error:
         raise classify(error, address) from error
     finally:
         await connection.close()
-    return rows[0][0], rows[0][1]
+    return rows[0][0], rows[0][1], platform
 
 
 async def _connect(address: DatabaseAddress) -> Connection:

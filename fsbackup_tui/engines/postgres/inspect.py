@@ -75,6 +75,7 @@ class DatabaseInspection:
     migration_head: str | None
     exclusions: Exclusions
     managed_schemas: tuple[str, ...]
+    managed_tables: tuple[str, ...] = ()
 
     def to_facts(
         self,
@@ -132,6 +133,8 @@ class DatabaseInspection:
             excluded_tables=self.exclusions.tables,
             excluded_table_data=self.exclusions.table_data,
             managed_schemas=self.managed_schemas,
+            managed_tables=self.managed_tables,
+            platform=self.exclusions.platform,
             migration_head=self.migration_head,
             integrity=integrity,
             large_object_fingerprint=large_object_fingerprint,
@@ -218,7 +221,15 @@ async def inspect_database(
     schemas = await matching_schemas(connection, exclusions.all_schemas)
     excluded = await matching_tables(connection, exclusions.all_tables)
     managed = await matching_schemas(connection, exclusions.managed_schemas)
-    listed = await list_sequences(connection, schemas=list(schemas), tables=list(excluded))
+    # A pattern of tables means sequences too: a dump has no position of these.
+    without_data = await matching_tables(connection, exclusions.all_table_data)
+    listed = tuple(
+        sequence
+        for sequence in await list_sequences(
+            connection, schemas=list(schemas), tables=list(excluded)
+        )
+        if sequence.oid not in without_data
+    )
     large_objects, large_object_bytes = await read_large_objects(connection)
     replay = await fetch_all(
         connection,
@@ -242,4 +253,24 @@ async def inspect_database(
         migration_head=await read_migration_head(connection, tables, schema=address.schema),
         exclusions=exclusions,
         managed_schemas=tuple(sorted(managed.values())),
+        managed_tables=await read_table_names(connection, exclusions.managed_tables),
     )
+
+
+async def read_table_names(connection: Connection, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tables and sequences that the patterns mean, partitions by their parents."""
+    found = await matching_tables(connection, patterns)
+    rows = await fetch_all(connection, _TABLE_NAMES, [list(found)])
+    return tuple(row[0] for row in rows)
+
+
+_TABLE_NAMES = """
+SELECT DISTINCT n.nspname || '.' || c.relname
+       || CASE WHEN i.inhparent IS NULL THEN '' ELSE ' (partitions)' END
+FROM unnest(%s::oid[]) AS t(oid)
+LEFT JOIN pg_class AS part ON part.oid = t.oid AND part.relispartition
+LEFT JOIN pg_inherits AS i ON i.inhrelid = part.oid
+JOIN pg_class AS c ON c.oid = coalesce(i.inhparent, t.oid)
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ORDER BY 1
+"""

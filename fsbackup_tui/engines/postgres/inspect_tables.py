@@ -80,6 +80,7 @@ async def list_tables(
     schemas = await matching_schemas(connection, exclusions.all_schemas)
     tables = await matching_tables(connection, exclusions.all_tables)
     data = await matching_tables(connection, exclusions.table_data)
+    managed = await matching_tables(connection, exclusions.managed_table_data)
     parameters = {"schemas": list(schemas), "tables": list(tables), "raw": list(RAW_HASH_TYPES)}
     rows = None
     if exact_sizes:
@@ -93,7 +94,7 @@ async def list_tables(
         cursor = await connection.execute(_TABLES + _KNOWN_SIZES + _WHERE, parameters)
         rows = await cursor.fetchall()
     standby = await _is_standby(connection)
-    return tuple(_table(row, data, standby) for row in rows)
+    return tuple(_table(row, data, managed, standby) for row in rows)
 
 
 async def _is_standby(connection: Connection) -> bool:
@@ -101,12 +102,16 @@ async def _is_standby(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def _table(row: tuple[Any, ...], data: set[int], standby: bool) -> TableInspection:
+def _table(
+    row: tuple[Any, ...], data: set[int], managed: set[int], standby: bool
+) -> TableInspection:
     (oid, schema, name, relkind, persistence, estimate, key, extension, condition) = row[:9]
     (readable, row_security, names, types, raws, root_schema, root_name, size) = row[9:]
     kind = _kind(relkind, persistence)
-    excluded = oid in data
+    excluded = oid in data or oid in managed
     note = _note(kind, excluded=excluded, standby=standby)
+    if oid in managed and oid not in data and note == _LEFT_OUT:
+        note = _LEFT_OUT_AS_MANAGED
     some = f"of the extension {extension}, which dumps only some of its rows" if condition else ""
     columns = zip(names or (), types or (), raws or (), strict=True)
     return TableInspection(
@@ -137,9 +142,13 @@ def _kind(relkind: str, persistence: str) -> TableKind:
     return "materialised view" if relkind == "m" else "foreign"
 
 
+_LEFT_OUT = "its rows are left out by the configuration"
+_LEFT_OUT_AS_MANAGED = "its rows are the host's own, and left out"
+
+
 def _note(kind: TableKind, *, excluded: bool, standby: bool) -> str:
     if excluded and kind in ("table", "unlogged"):
-        return "its rows are left out by the configuration"
+        return _LEFT_OUT
     if kind == "partitioned":
         return "its rows are in its partitions"
     if kind == "materialised view":

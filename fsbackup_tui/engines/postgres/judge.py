@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import psycopg
@@ -14,6 +14,7 @@ from fsbackup_tui.domain.events import Report, TableDone
 from fsbackup_tui.domain.point import PostgresFacts, TableFacts
 from fsbackup_tui.engines.postgres.catalogue import Catalogue, ObjectKey, entry_key, one_line
 from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.managed import managed_reason
 from fsbackup_tui.engines.postgres.restore import RestoreRun
 from fsbackup_tui.engines.postgres.schema import canonical_schema
 from fsbackup_tui.engines.postgres.toc import TocEntry
@@ -23,6 +24,7 @@ _SETVAL = re.compile(
 )
 _LARGE_OBJECT = re.compile(r"lo_create\('(\d+)'\)|^(\d+)$", re.MULTILINE)
 _NAMED_OBJECT = re.compile(r"LARGE OBJECT (\d+)\b")
+_GRANTEE = re.compile(r"^GRANT .* TO (.+?)(?: WITH GRANT OPTION)?;$", re.MULTILINE)
 # Their text is kept as it was given, so that two databases can be compared by it; expressions
 # are written anew by each server.
 _TEXT_IS_STABLE = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
@@ -31,6 +33,8 @@ _SESSION = "a setting of the dump's own session"
 _FROM_MANIFEST = "a property of the database itself; replayed from the manifest"
 _STATISTICS = "planner statistics; ANALYZE makes new ones"
 _EXTENSION_COMMENT = "the comment on an extension, which belongs to the extension's owner"
+_TO_ITS_OWNER = "grants to the restoring role, which owns it here"
+_FOREIGN_GRANTS = "grants on what the dump does not define (an extension's, the system's)"
 _EXISTED = "it is in every new database"
 BENIGN_KINDS: Mapping[str, str] = {
     "ENCODING": _SESSION,
@@ -54,7 +58,10 @@ class Findings:
 
 
 class Judge:
-    """Decides entry by entry; ``found`` keeps the results."""
+    """Decides entry by entry; ``found`` keeps the results.
+
+    ``foreign_grants`` are the dump ids of the archive's ``foreign_grants``.
+    """
 
     def __init__(
         self,
@@ -65,8 +72,10 @@ class Judge:
         errors: Mapping[int, list[str]],
         archive_rows: Mapping[int, int],
         report: Report | None,
+        foreign_grants: Collection[int] = (),
     ) -> None:
         self.found = Findings()
+        self._foreign_grants = foreign_grants
         self._connection = connection
         self._facts = facts
         self._run = run_result
@@ -79,6 +88,7 @@ class Judge:
         self._large_objects: dict[int, tuple[bool, bool]] = {}
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
         self._extensions: dict[str, str] = {}
+        self._role = ""
         self._conditions: dict[tuple[str, str], str] = {}
         self._uncounted = 0
         self._absent = False
@@ -98,6 +108,8 @@ class Judge:
             " FROM pg_catalog.pg_largeobject_metadata"
         )
         self._large_objects = {row[0]: (row[2], row[1]) for row in await cursor.fetchall()}
+        cursor = await self._connection.execute("SELECT pg_catalog.quote_ident(current_user)")
+        self._role = str((await cursor.fetchall())[0][0])
         cursor = await self._connection.execute(
             "SELECT extname::text, extversion FROM pg_catalog.pg_extension"
         )
@@ -144,12 +156,38 @@ class Judge:
             return _EXTENSION_COMMENT
         if entry.kind in {"SCHEMA", "COMMENT"} and entry.name in {"public", "SCHEMA public"}:
             return _EXISTED
+        if self._absent and self._grants_to_the_owner(entry):
+            return _TO_ITS_OWNER
+        if self._absent and (managed := managed_reason(entry, self._facts)) is not None:
+            return managed
+        if self._belongs_to_another(entry):
+            return _FOREIGN_GRANTS
         said = " ".join(self._errors.get(entry.dump_id, ()))
         if self._run.no_owner and entry.kind in {"ACL", "DEFAULT ACL"}:
             missing = re.search(r'role "(.*?)" does not exist', said)
             if missing is not None:
                 return f"grants that name the role {missing[1]}, which does not exist here"
         return None
+
+    def _grants_to_the_owner(self, entry: TocEntry) -> bool:
+        """Whether a grant names nobody but the restoring role, whose its object is here.
+
+        Such a grant changes nothing, and so is not told by a dump.
+        """
+        owned = self._run.no_owner or entry.dump_id in self._foreign_grants
+        grantees = set(_GRANTEE.findall(entry.definition))
+        return entry.kind == "ACL" and owned and grantees == {self._role}
+
+    def _belongs_to_another(self, entry: TocEntry) -> bool:
+        """Whether it grants, without an error, on what is there anyway and another's here.
+
+        An extension's objects belong to whoever made the extension, the system's to the first
+        superuser; the grants are told, and dumped again, in relation to the owner.
+        """
+        if entry.dump_id not in self._foreign_grants or self._errors.get(entry.dump_id):
+            return False
+        here = self._catalogue.objects.get(entry_key(entry), ())
+        return bool(here) and all(candidate.owner != entry.owner for candidate in here)
 
     def _in_catalogue(self, entry: TocEntry) -> str | None:
         if entry.schema is None and entry.name.startswith("LARGE OBJECT"):

@@ -19,6 +19,7 @@ from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.domain.proof import Blocker
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.managed import is_managed_extension
 from fsbackup_tui.engines.postgres.restore import SINGLE_DATABASE_EXTENSIONS
 from fsbackup_tui.engines.postgres.toc import TocEntry
 
@@ -142,9 +143,15 @@ def blocked_entries(
         if found is not None:
             blocked[number] = found
     every = {entry.dump_id: entry for entry in (*entries, *(entry for entry, _ in lost.values()))}
+    causes = blocked | {
+        # A platform's own extension may be missing; what depends on it can't be shown without.
+        entry.dump_id: missing_extension(entry.name)
+        for entry, _why in accounting.benign
+        if entry.kind == "EXTENSION"
+    }
     for number, (entry, why) in lost.items():
         if number not in blocked and _is_consequence(why):
-            cause = _cause(entry, every, blocked)
+            cause = _cause(entry, every, causes)
             if cause is not None:
                 blocked[number] = cause
     return blocked
@@ -229,10 +236,17 @@ async def _missing_extensions(admin: Connection, facts: PostgresFacts) -> list[B
     cursor = await admin.execute("SELECT name::text FROM pg_catalog.pg_available_extensions")
     here = {row[0] for row in await cursor.fetchall()}
     return [
-        Blocker(f"extension {item.name} is missing on the scratch server", _EXTENSION_FIX)
+        missing_extension(item.name)
         for item in facts.extensions
-        if item.name not in here and item.name not in SINGLE_DATABASE_EXTENSIONS
+        if item.name not in here
+        and item.name not in SINGLE_DATABASE_EXTENSIONS
+        and not is_managed_extension(item.name, facts)
     ]
+
+
+def missing_extension(name: str) -> Blocker:
+    """Return what is said of an extension that the scratch server doesn't have."""
+    return Blocker(f"extension {name} is missing on the scratch server", _EXTENSION_FIX)
 
 
 async def missing_locale(admin: Connection, facts: PostgresFacts) -> tuple[Blocker, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from fsbackup_tui.engines.postgres.managed import SUPABASE
+
 DUMP_ROLE = "fsbackup_dump"
 ADMIN_ROLE = "fsbackup_admin"
 
@@ -32,13 +34,15 @@ class RightsScript:
 
 
 def least_rights(
-    database: str, owner: str | None, owner_is_superuser: bool
+    database: str, owner: str | None, owner_is_superuser: bool, platform: str = ""
 ) -> tuple[RightsScript, ...]:
     """Return the scripts for one database of PostgreSQL 14 or newer; ``owner`` None is unknown.
 
     They are run in that database by a superuser, or by whoever the host lets create such roles.
     Membership in a superuser is never granted: it would be everything.
     """
+    if platform == SUPABASE:
+        return _ON_SUPABASE
     dump, admin = sql.Identifier(DUMP_ROLE), sql.Identifier(ADMIN_ROLE)
     name = sql.Identifier(database)
     if owner is None:
@@ -77,6 +81,30 @@ def least_rights(
             (_text(sql.SQL("GRANT pg_signal_backend TO {};").format(admin)),),
         ),
     )
+
+
+_ON_SUPABASE = (
+    RightsScript(
+        "dump (the source's url:)",
+        "Supabase: the project's own role postgres may read all of the site's rows, those of\n"
+        "auth and storage too, past row-level security. There is nothing to run; give its\n"
+        "connection string (direct, or the session pooler's on port 5432) as url:.",
+        (),
+    ),
+    RightsScript(
+        "restore beside, prove (admin.url:)",
+        "Supabase: nothing to run. Trial restores need no rights there: they run on a server of\n"
+        "their own on this machine. The role postgres may also create databases beside the\n"
+        "project's, in which it owns everything.",
+        (),
+    ),
+    RightsScript(
+        "swap (admin.url:, on top of the above)",
+        "Supabase: not to be had. The services are connected to the project's database by its\n"
+        "name at all times, so that it is never renamed.",
+        (),
+    ),
+)
 
 
 def _text(statement: sql.Composed) -> str:

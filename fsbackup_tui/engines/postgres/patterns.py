@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.managed import (
-    SUPABASE_MANAGED_SCHEMAS,
-    SUPABASE_UNREADABLE_TABLES,
-)
 
 _REGEX_SPECIAL = frozenset("|*+?()[]{}.^$\\")
 
@@ -19,14 +15,18 @@ _REGEX_SPECIAL = frozenset("|*+?()[]{}.^$\\")
 class Exclusions:
     """Patterns of what is left out, as ``pg_dump -N``, ``-T`` and ``--exclude-table-data`` take.
 
-    ``managed_schemas`` are the host's own (Supabase), apart from what the config leaves out.
+    What is ``managed`` is left out since it belongs to the database's ``platform`` (empty: it
+    has none), apart from what the config leaves out; see ``managed.py``.
     """
 
     schemas: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     table_data: tuple[str, ...] = ()
+    platform: str = ""
     managed_schemas: tuple[str, ...] = ()
     managed_tables: tuple[str, ...] = ()
+    managed_table_data: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def all_schemas(self) -> tuple[str, ...]:
@@ -38,22 +38,10 @@ class Exclusions:
         """The patterns for ``pg_dump --exclude-table``."""
         return self.tables + self.managed_tables
 
-
-def exclusions_for(
-    schemas: Sequence[str],
-    tables: Sequence[str],
-    table_data: Sequence[str],
-    *,
-    supabase: bool,
-) -> Exclusions:
-    """Return the exclusions of a source; on a Supabase host the managed schemas are among them."""
-    return Exclusions(
-        tuple(schemas),
-        tuple(tables),
-        tuple(table_data),
-        SUPABASE_MANAGED_SCHEMAS if supabase else (),
-        SUPABASE_UNREADABLE_TABLES if supabase else (),
-    )
+    @property
+    def all_table_data(self) -> tuple[str, ...]:
+        """The patterns for ``pg_dump --exclude-table-data``."""
+        return self.table_data + self.managed_table_data
 
 
 def pattern_parts(pattern: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from fsbackup_tui.engines.postgres.inspect_objects import (
     list_sequences,
 )
 from fsbackup_tui.engines.postgres.inspect_tables import TableInspection
+from fsbackup_tui.engines.postgres.managed import SUPABASE
 from fsbackup_tui.engines.postgres.patterns import Exclusions, matching_schemas, matching_tables
 
 _NAMED = 8
@@ -31,6 +32,7 @@ class MissingRights:
     sequences: tuple[SequenceInspection, ...]
     large_objects: tuple[int, ...]
     large_object_count: int
+    platform: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.hidden_rows or self.sequences or self.large_objects)
@@ -58,7 +60,16 @@ class MissingRights:
         return RightsMissing(
             "RIGHTS MISSING: this role can't back up the whole database.",
             why="\n".join(reasons),
-            fix="As an administrator, in this database:\n" + "\n".join(self.grants()),
+            fix=self._fix(),
+        )
+
+    def _fix(self) -> str:
+        fix = "As an administrator, in this database:\n" + "\n".join(self.grants())
+        if self.platform != SUPABASE:
+            return fix
+        return (
+            "Back up as the project's own role postgres, which may read all of the site's.\n"
+            f"Or leave out on purpose what is named (exclude_schemas: [auth, storage]). Or:\n{fix}"
         )
 
     def grants(self) -> tuple[str, ...]:
@@ -134,6 +145,7 @@ async def missing_backup_rights(
         sequences=tuple(item for item in sequences if not item.readable),
         large_objects=tuple(row[0] for row in large_objects),
         large_object_count=large_objects[0][1] if large_objects else 0,
+        platform=exclusions.platform,
     )
 
 
