@@ -24,10 +24,14 @@ Row = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The backups whose rows are missing or old, the ids that are gone, and what went wrong."""
+    """The backups whose rows are missing or old, the ids that are gone, and what went wrong.
+
+    ``unread`` have a row, but were not read to their end: that goes on while there is time.
+    """
 
     places: ForeignPlaces | None
     changed: tuple[tuple[Found, Stamp], ...] = ()
+    unread: tuple[tuple[Found, Stamp], ...] = ()
     gone: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -41,7 +45,9 @@ class Compared:
         if self.places is None:
             return
         reader = ForeignReader(self.places)
-        for found, stamp in self.changed:
+        for index, (found, stamp) in enumerate((*self.changed, *self.unread)):
+            if index >= len(self.changed) and not reader.has_time:
+                return
             point, settled = reader.summary(found)
             # A stamp of 0 is looked at again at the next refresh.
             yield (*to_row(point), *(stamp if settled else (0, *stamp[1:])))
@@ -58,15 +64,19 @@ def compare_foreign(connection: sqlite3.Connection, places: ForeignPlaces | None
     adopted = _adopted(connection)
     looked = walk(places.directories)
     changed: list[tuple[Found, Stamp]] = []
+    unread: list[tuple[Found, Stamp]] = []
     present: set[str] = set()
     for found in looked.found:
         if found.id in adopted:
             continue
         present.add(found.id)
         stamp = (found.modified_ns, found.size, memory_stamp(places, found.id))
-        if known.get(found.id) != stamp:
+        if known.get(found.id) == (0, *stamp[1:]):
+            unread.append((found, stamp))
+        elif known.get(found.id) != stamp:
             changed.append((found, stamp))
-    return Compared(places, tuple(changed), tuple(sorted(set(known) - present)), looked.problems)
+    gone = tuple(sorted(set(known) - present))
+    return Compared(places, tuple(changed), tuple(unread), gone, looked.problems)
 
 
 def _adopted(connection: sqlite3.Connection) -> set[str]:

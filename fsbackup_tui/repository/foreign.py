@@ -49,7 +49,8 @@ _LIKE_A_BACKUP = re.compile(
 )
 _NO_BACKUP = re.compile(
     r"(?:\.(?:sh|bash|py|js|ts|md|txt|log|json|ya?ml|toml|ini|conf|env|prisma|html?|php|key|pub"
-    r"|sha(?:1|256|512)(?:sum)?|md5(?:sum)?|lock|pid|tmp|part|partial|swp))$"
+    r"|sha(?:1|256|512)(?:sum)?|md5(?:sum)?|lock|pid|tmp|part|partial|swp"
+    r"|jpe?g|png|gif|webp|avif|svg|mp[34]|mov|webm|wav|pdf|css|woff2?|map))$"
     r"|^(?:SHA(?:1|256|512)SUMS|MD5SUMS|README)",
     re.IGNORECASE,
 )
@@ -207,6 +208,11 @@ class ForeignReader:
         self._places = places
         self._until = time.monotonic() + _READING_SECONDS
 
+    @property
+    def has_time(self) -> bool:
+        """Whether a backup may still be read to its end now."""
+        return time.monotonic() < self._until
+
     def summary(self, found: Found) -> tuple[PointSummary, bool]:
         """Return a backup as the inventory shows it, and whether a second look is useless."""
         try:
@@ -229,7 +235,7 @@ class ForeignReader:
         more = file.completeness == "not known" or (file.form == "plain" and not file.problems)
         if not more or found.size > _SMALL_BYTES:
             return file, True
-        if time.monotonic() >= self._until:
+        if not self.has_time:
             return file, False
         return examine(found.path, self._places.zone).file, True
 

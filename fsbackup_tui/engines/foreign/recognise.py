@@ -37,7 +37,7 @@ from fsbackup_tui.engines.postgres.toc import (
 
 TOC_NAME = "toc.dat"
 TAIL_BYTES = 64 * 1024
-_HEAD_BYTES = 256 * 1024
+_HEAD_BYTES = 64 * 1024
 _TAR_BLOCK = 512
 _MEMBER_SUFFIXES = ("", ".gz", ".zst", ".lz4")
 _DEFINITIONS = frozenset(
