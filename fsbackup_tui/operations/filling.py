@@ -148,7 +148,14 @@ async def _data_into_schema(
     after = await _load(filling, schema, definitions, environment, connection, "post-data")
     structure = [entry for entry in definitions if not entry.holds_data]
     first = await _account(
-        filling, structure, before.then(after), schema, environment, connection, {}
+        filling,
+        structure,
+        before.then(after),
+        schema,
+        environment,
+        connection,
+        {},
+        listed=len(definitions),
     )
     rows = await _rows_not_counted(filling, dump, entries)
     second = await _account(filling, entries, loaded, dump, environment, connection, rows)
@@ -234,7 +241,10 @@ async def _account(
     environment: Mapping[str, str],
     connection: Connection,
     rows: Mapping[int, int],
+    *,
+    listed: int | None = None,
 ) -> Accounting:
+    """Look for the entries; ``listed`` is the number of all that the dump has, if these are not."""
     accounting = await account(
         connection,
         entries,
@@ -248,6 +258,11 @@ async def _account(
         report=filling.context.report,
         redactor=filling.context.redactor,
     )
+    captured, found = dump.facts.toc_entries, len(entries) if listed is None else listed
+    if found < captured:
+        # All that is in it may have come back, and nothing that was captured.
+        missing = f"the dump holds {found} entries, {captured} were captured"
+        accounting = replace(accounting, unexplained=(*accounting.unexplained, missing))
     if not run.no_owner_reason:
         return accounting
     note = f"Owners were not restored: {run.no_owner_reason}."

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -31,6 +32,7 @@ _TEXT_IS_STABLE = frozenset({"ACL", "DEFAULT ACL", "COMMENT", "SECURITY LABEL"})
 
 _SESSION = "a setting of the dump's own session"
 _FROM_MANIFEST = "a property of the database itself; replayed from the manifest"
+_ITS_OWN: LiteralString = "FROM ONLY {}"
 _STATISTICS = "planner statistics; ANALYZE makes new ones"
 _EXTENSION_COMMENT = "the comment on an extension, which belongs to the extension's owner"
 _TO_ITS_OWNER = "grants to the restoring role, which owns it here"
@@ -90,6 +92,7 @@ class Judge:
         self._extensions: dict[str, str] = {}
         self._role = ""
         self._conditions: dict[tuple[str, str], str] = {}
+        self._in_roots: dict[tuple[str, str], int | str] = {}
         self._uncounted = 0
         self._absent = False
 
@@ -233,12 +236,34 @@ class Judge:
         if expected is None:
             self._uncounted += 1
             return None
-        if count != expected:
+        if count != expected and not await self._lie_in_its_root(captured):
             return f"it has {count} rows, the archive {expected}"
         return None
 
-    async def _count(self, name: tuple[str, str]) -> int | str:
-        source = sql.SQL("FROM ONLY {}").format(sql.Identifier(*name))
+    async def _lie_in_its_root(self, captured: TableFacts | None) -> bool:
+        """Whether the rows that a partition lacks, or has too many, are its siblings'.
+
+        Which hash partition an enum's value belongs to is another in every database: pg_dump has
+        such rows loaded through the topmost table, and all of them together are compared.
+        """
+        root = None if captured is None else captured.partition_root
+        if root is None or root not in self._names.values():
+            return False
+        leaves = [table for table in self._facts.tables if table.partition_root == root]
+        stored = [
+            table
+            for table in leaves
+            if table.kind in ("table", "unlogged") and not table.data_excluded
+        ]
+        if not all(table.counted for table in stored):
+            self._uncounted += 1
+            return True
+        if root not in self._in_roots:
+            self._in_roots[root] = await self._count(root, "FROM {}")
+        return self._in_roots[root] == sum(table.rows or 0 for table in stored)
+
+    async def _count(self, name: tuple[str, str], where: LiteralString = _ITS_OWN) -> int | str:
+        source = sql.SQL(where).format(sql.Identifier(*name))
         if name in self._conditions:
             # The other rows are the extension's, which makes them itself.
             condition = sql.SQL(self._conditions[name])

@@ -35,6 +35,13 @@ _TEXT_LITERAL = rb"'(?:[^']|'')*'::character varying(?:\(\d+\))?"
 _VARCHAR_LIST = re.compile(
     rb"\(ARRAY\[(" + _TEXT_LITERAL + rb"(?:, " + _TEXT_LITERAL + rb")*)\]\)::text\[\]"
 )
+_NAME = rb'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
+# pg_dump lists a policy's roles as it happens to find them in the server's table of roles.
+_POLICY = re.compile(
+    rb"(?P<head>CREATE POLICY " + _NAME + rb" ON " + _NAME + rb"\." + _NAME + rb" ?[A-Z ]* TO )"
+    rb"(?P<roles>" + _NAME + rb"(?:, " + _NAME + rb")+)(?P<tail>(?: USING \(| WITH CHECK \(|;).*)",
+    re.DOTALL,
+)
 
 
 def canonical_schema(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -43,9 +50,10 @@ def canonical_schema(lines: Iterable[bytes]) -> Iterator[bytes]:
     Left out: the random ``\\restrict`` keys, versions, the dump's own session settings, empty
     lines and plain comment bars. ``varchar_column IN ('a', 'b')`` in a check is written one way
     by the database it was first made in and another way by every restored copy (tried on 15, 17
-    and 18); both become the copy's way. What a copy never gets (``deferred_entries``) and the
-    REFRESH that ``pg_restore --schema-only`` adds are left out too, so that the digests of a
-    copy and of its original are equal.
+    and 18); both become the copy's way. A policy's roles, which each server lists in an order of
+    its own, are sorted. What a copy never gets (``deferred_entries``) and the REFRESH that
+    ``pg_restore --schema-only`` adds are left out too, so that the digests of a copy and of its
+    original are equal.
     """
     skipping = False
     for line in lines:
@@ -55,7 +63,15 @@ def canonical_schema(lines: Iterable[bytes]) -> Iterator[bytes]:
             continue
         if line in {b"\n", b"--\n"} or _OF_THE_CLIENT.match(line):
             continue
-        yield _VARCHAR_LIST.sub(_each_as_text, line)
+        yield _VARCHAR_LIST.sub(_each_as_text, _with_sorted_roles(line))
+
+
+def _with_sorted_roles(line: bytes) -> bytes:
+    policy = _POLICY.fullmatch(line) if line.startswith(b"CREATE POLICY ") else None
+    if policy is None:
+        return line
+    roles = sorted(re.findall(_NAME, policy["roles"]))
+    return policy["head"] + b", ".join(roles) + policy["tail"]
 
 
 def _each_as_text(match: re.Match[bytes]) -> bytes:

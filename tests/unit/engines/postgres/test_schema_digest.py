@@ -66,3 +66,17 @@ def test_what_a_copy_never_gets_makes_no_difference() -> None:
 def test_tablespaces_and_definitions_do() -> None:
     assert canonical(more="SET default_tablespace = 'fast';") != canonical()
     assert b"CREATE TABLE public.t" in canonical()
+
+
+POLICY = """
+CREATE POLICY "a TO b" ON app."odd ""one" AS RESTRICTIVE TO {roles} USING (b = 'TO x, a;');
+"""
+
+
+def test_the_order_of_a_policys_roles_makes_no_difference() -> None:
+    """It is that in which the server's table of roles has them: another on every server."""
+    here = canonical(more=POLICY.format(roles='anon, "we; ird, one", authenticated'))
+    assert here == canonical(more=POLICY.format(roles='"we; ird, one", authenticated, anon'))
+    assert here != canonical(more=POLICY.format(roles='"we; ird, one", authenticated'))
+    assert b"USING (b = 'TO x, a;');" in here
+    assert canonical(more=POLICY.format(roles="b, a").replace("USING", "WITH CHECK")) != here
