@@ -11,6 +11,9 @@ content fingerprints are equal nothing is lost, and nothing is said.
 
 Partitions come and go by design (a month is dropped, the next one made): a partitioned table is
 compared as a whole.
+
+A dump of the wrong database may have all tables and as many rows: where another server or another
+database was captured than before, a person has to say that it is meant.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fsbackup_tui.domain.point import PartManifest, PostgresFacts, TableFacts
+from fsbackup_tui.domain.point import PartManifest, PostgresFacts, ServerIdentity, TableFacts
 from fsbackup_tui.domain.text import plain_text
 
 DEFAULT_FALL = 0.3
@@ -46,7 +49,26 @@ def suspect_reasons(
     first, in words like ``videos 5340 to 40``. Without a good part, or for parts of different
     scope, there is nothing to compare.
     """
-    return tuple(text for _, text in losses_by_table(new, good, fall=fall))
+    losses = tuple(text for _, text in losses_by_table(new, good, fall=fall))
+    if good is None or new.postgres is None or good.postgres is None:
+        return losses
+    return (*_origin(new.postgres.identity, good.postgres.identity), *losses)
+
+
+def _origin(new: ServerIdentity, good: ServerIdentity) -> Iterator[str]:
+    """Tell of another origin, as far as it is known of both (an adopted backup tells of none)."""
+    if None not in (new.system_identifier, good.system_identifier) and (
+        new.system_identifier != good.system_identifier
+    ):
+        yield (
+            f"captured from another server: its system identifier is {new.system_identifier}, "
+            f"was {good.system_identifier}"
+        )
+    if "" not in (new.database, good.database) and new.database != good.database:
+        yield (
+            f"captured from another database: {plain_text(new.database)}, "
+            f"was {plain_text(good.database)}"
+        )
 
 
 def losses_by_table(

@@ -9,7 +9,7 @@ import pytest
 
 from fsbackup_tui.domain.anomaly import losses_by_table, suspect_reasons
 from fsbackup_tui.domain.point import Artifact, Fingerprint, PartManifest, TableFacts
-from tests.support.points import part, table
+from tests.support.points import facts, part, table
 
 
 def judged(
@@ -172,3 +172,25 @@ def test_each_loss_names_its_table_whole() -> None:
     assert losses_by_table(part(tables=fewer), part(tables=many)) == (
         (None, "all tables together 100 to 60 rows"),
     )
+
+
+def _captured_from(**changes: Any) -> PartManifest:
+    identity = dataclasses.replace(facts().identity, **changes)
+    return part(tables=[table("videos", 9)], identity=identity)
+
+
+def test_another_server_or_database_than_before_is_suspect() -> None:
+    good = _captured_from(system_identifier="7", database="app")
+    assert suspect_reasons(_captured_from(system_identifier="8", database="app"), good) == (
+        "captured from another server: its system identifier is 8, was 7",
+    )
+    assert suspect_reasons(_captured_from(system_identifier="7", database="staging"), good) == (
+        "captured from another database: staging, was app",
+    )
+    # A standby of the server, another way to it, or a server that may not be asked.
+    alike = _captured_from(
+        system_identifier="7", database="app", host="db2", standby=True, database_oid=1
+    )
+    assert suspect_reasons(alike, good) == ()
+    unknown = _captured_from(system_identifier=None, database="")
+    assert suspect_reasons(unknown, good) == suspect_reasons(good, unknown) == ()
