@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.repository.layout import create_repository
+from tests.support.disks import fill_disk, mount, small_disk
 from tests.support.faults import (
     assert_clean,
     check_error,
@@ -33,31 +33,6 @@ from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sites import Site, make_site
 
 pytestmark = pytest.mark.machine
-
-
-def mount(*arguments: str) -> None:
-    done = subprocess.run(("mount", *arguments), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"these tests mount file systems: {done.stderr}"
-
-
-@contextmanager
-def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
-    """Mount a file system of that size on the directory inside the block."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mount("-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", str(directory))
-    try:
-        yield directory
-    finally:
-        subprocess.run(("umount", "--lazy", str(directory)), check=False, capture_output=True)
-
-
-def fill_disk(directory: Path, *, leaving: int = 0) -> Path:
-    """Write somebody else's file that leaves so many bytes free."""
-    status = os.statvfs(directory)
-    path = directory / "somebody-elses-file"
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - leaving)
-    return path
 
 
 @contextmanager
