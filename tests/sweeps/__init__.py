@@ -1,0 +1,1 @@
+"""Sweeps over damage and over faultless databases; ``python -m tests.sweeps`` runs them whole."""

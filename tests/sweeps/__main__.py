@@ -1,0 +1,113 @@
+"""Run the sweeps whole and print their figures; exit status 1 if anything was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.sweeps.clean import sweep_clean
+from tests.sweeps.damage import Damage, Way, draw
+from tests.sweeps.lane import open_lane
+from tests.sweeps.outcomes import Tally
+from tests.sweeps.sealed import sweep_sealed
+from tests.sweeps.stored import store_all
+from tests.sweeps.wrong_source import sweep_wrong_source
+
+_DUMPS = 0.8
+"""The share of the sealed damages that goes to the dumps themselves, where the rows are."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many rounds of each, the seed, and which share of them this process has."""
+
+    flips: int
+    cuts: int
+    clean: int
+    seed: str
+    share: int = 0
+    shares: int = 1
+
+    def mine(self, count: int) -> int:
+        """Return this share's part of so many rounds."""
+        return count // self.shares + (self.share < count % self.shares)
+
+
+def main() -> int:
+    plan = _arguments()
+    started = time.monotonic()
+    shares = min(os.cpu_count() or 1, 4)
+    plans = [
+        Plan(plan.flips, plan.cuts, plan.clean, plan.seed, share, shares) for share in range(shares)
+    ]
+    with ProcessPoolExecutor(shares) as pool:
+        results = list(pool.map(run_share, plans))
+    tallies = [_together(same) for same in zip(*results, strict=True)]
+    for tally in tallies:
+        sys.stdout.write(f"{tally.text()}\n\n")
+    wrong = sum(len(tally.failures) for tally in tallies)
+    seconds = time.monotonic() - started
+    sys.stdout.write(f"{'FAIL' if wrong else 'PASS'}: {wrong} wrong, {seconds:.0f} s\n")
+    return 1 if wrong else 0
+
+
+def _arguments() -> Plan:
+    parser = argparse.ArgumentParser(prog="python -m tests.sweeps", description=__doc__)
+    parser.add_argument("--flips", type=int, default=320, help="bits flipped, in either sweep")
+    parser.add_argument("--cuts", type=int, default=220, help="files cut off, in either sweep")
+    parser.add_argument("--clean", type=int, default=220, help="faultless databases")
+    parser.add_argument("--seed", default="1", help="another seed draws other rounds")
+    given = parser.parse_args()
+    return Plan(given.flips, given.cuts, given.clean, given.seed)
+
+
+def run_share(plan: Plan) -> list[Tally]:
+    """Run one share of all the sweeps, on servers of its own."""
+    with tempfile.TemporaryDirectory(prefix="fsbackup-sweep-") as place:
+        return asyncio.run(_run(plan, Path(place)))
+
+
+async def _run(plan: Plan, place: Path) -> list[Tally]:
+    seed = f"{plan.seed}/{plan.share}"
+    tallies = []
+    with open_lane(place / "seventeen", 17) as lane:
+        stored = await store_all(lane)
+
+        def lots(way: Way, count: int, *, dumps: float) -> list[Damage]:
+            of_dumps = round(plan.mine(count) * dumps)
+            anything = plan.mine(count) - of_dumps
+            return [
+                *draw(stored, way, anything, seed),
+                *draw(stored, way, of_dumps, seed, only="dump"),
+            ]
+
+        def damages(dumps: float) -> list[Damage]:
+            return lots("flip", plan.flips, dumps=dumps) + lots("cut", plan.cuts, dumps=dumps)
+
+        tallies.append(sweep_sealed(damages(0)))
+        tallies.append(await sweep_wrong_source(lane, damages(_DUMPS)))
+        half = plan.mine(plan.clean) // 2
+        clean = await sweep_clean(lane, [f"{seed}/{n}" for n in range(half)])
+    with open_lane(place / "eighteen", 18) as lane:
+        rest = plan.mine(plan.clean) - half
+        more = await sweep_clean(lane, [f"{seed}/{n + half}" for n in range(rest)])
+    return [*tallies, _together([clean, more])]
+
+
+def _together(tallies: list[Tally] | tuple[Tally, ...]) -> Tally:
+    whole = Tally(tallies[0].title)
+    for tally in tallies:
+        whole.counts += tally.counts
+        whole.failures += tally.failures
+    return whole
+
+
+if __name__ == "__main__":
+    sys.exit(main())
