@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from operator import sub
+from statistics import median
 
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
@@ -18,6 +20,7 @@ UNITS: Sequence[timedelta] = (
     timedelta(days=30),
 )
 _USUAL = timedelta(days=1)
+_NEARLY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Bucket:
 class Picture:
     """A plan's points up to ``until``, each bucket ``unit`` long, the oldest first.
 
-    A bucket is None where there was no point; ``oldest`` is the plan's first point of all.
+    A bucket is None where there was no point; ``oldest`` is the plan's first point of all,
+    ``spacing`` how far apart they usually are.
     """
 
     plan: str
@@ -46,6 +50,12 @@ class Picture:
     until: datetime
     buckets: tuple[Bucket | None, ...]
     oldest: datetime | None
+    spacing: timedelta | None = None
+
+    @property
+    def gaps_tell(self) -> bool:
+        """Whether an empty bucket means that a point is missing: each should hold one."""
+        return self.spacing is not None and self.unit >= self.spacing * _NEARLY
 
     def start(self, place: int) -> datetime:
         """Return when a bucket begins."""
@@ -57,10 +67,20 @@ def is_bad(point: PointSummary) -> bool:
     return bool(point.suspect) or point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
 
 
-def usual_unit(oldest: datetime | None, now: datetime, columns: int) -> timedelta:
-    """Return the shortest unit that shows all points, at most a day."""
+def usual_spacing(newest: Sequence[PointSummary]) -> timedelta | None:
+    """Return how far apart a plan's points usually are; None for fewer than two."""
+    times = [point.created for point in newest]
+    return median(map(sub, times, times[1:])) if len(times) > 1 else None
+
+
+def usual_unit(
+    oldest: datetime | None, now: datetime, columns: int, spacing: timedelta | None
+) -> timedelta:
+    """Return the shortest unit that shows all points, at most a day, and one point a column."""
     age = timedelta(0) if oldest is None else now - oldest
-    return next((unit for unit in UNITS if unit * (columns - 1) >= age or unit >= _USUAL), _USUAL)
+    unit = next((one for one in UNITS if one * (columns - 1) >= age or one >= _USUAL), _USUAL)
+    wide = next((one for one in UNITS if one >= (spacing or unit) * _NEARLY), UNITS[-1])
+    return max(unit, wide)
 
 
 def end_of(now: datetime, unit: timedelta, zone: tzinfo) -> datetime:

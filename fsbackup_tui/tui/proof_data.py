@@ -14,11 +14,12 @@ from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.records import Record, read_records
 from fsbackup_tui.repository.standing import problem_text
-from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_unit
+from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_spacing, usual_unit
 from fsbackup_tui.tui.data import Checked, PartProof, PointProof, Wanted
 
 _HISTORY_KEPT = 500
 _PAGE = 500
+_SPACED_BY = 30
 _TRIALS: Mapping[str, str] = {
     "own": "on a server of its own here",
     "server": "on the scratch server",
@@ -102,10 +103,12 @@ def plan_picture(
     """Return a plan's points up to now; without a unit the one that suits their age."""
     first = catalogue.points(plan, order="created", descending=False, limit=1)
     oldest = min((point.created for point in first), default=None)
-    length = unit or usual_unit(oldest, now, columns)
+    spacing = usual_spacing(catalogue.points(plan, order="created", limit=_SPACED_BY))
+    length = unit or usual_unit(oldest, now, columns, spacing)
     until = end_of(now, length, zone)
     points = _newest_first(catalogue, plan, until - length * columns)
-    return Picture(plan, length, until, fill_buckets(points, until, length, columns), oldest)
+    buckets = fill_buckets(points, until, length, columns)
+    return Picture(plan, length, until, buckets, oldest, spacing)
 
 
 def _newest_first(catalogue: Catalogue, plan: str, since: datetime) -> Iterator[PointSummary]:

@@ -27,7 +27,7 @@ from fsbackup_tui.domain.point import (
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp, Start
-from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_unit
+from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_spacing, usual_unit
 from fsbackup_tui.tui.data import (
     Alert,
     JobRow,
@@ -354,9 +354,11 @@ class FakeSite:
         """Return a plan's points by time."""
         points = [point for point in self.stored if point.plan == plan]
         oldest = min((point.created for point in points), default=None)
-        length = unit or usual_unit(oldest, NOW, columns)
+        spacing = usual_spacing(points)
+        length = unit or usual_unit(oldest, NOW, columns, spacing)
         until = end_of(NOW, length, ZONE)
-        return Picture(plan, length, until, fill_buckets(points, until, length, columns), oldest)
+        buckets = fill_buckets(points, until, length, columns)
+        return Picture(plan, length, until, buckets, oldest, spacing)
 
     def jobs(self) -> Sequence[JobRow]:
         """Return the jobs."""

@@ -23,8 +23,9 @@ def main() -> int:
     from fsbackup_tui.tui.last_seen import LastSeen
     from fsbackup_tui.tui.theme import choose_theme
     from tests.tui.fakes import NOW, FakeSite
+    from tests.tui.proofs import proven_site
 
-    site = FakeSite()
+    site = proven_site() if "proven" in sys.argv else FakeSite()
     if "live" in sys.argv:
         running = site.rows[0]
 

@@ -13,6 +13,7 @@ from fsbackup_tui.tui.data import PointQuery
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
 from tests.tui.fakes import Clock, FakeSite, make_app
+from tests.tui.proofs import proven_site
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -38,6 +39,26 @@ async def test_screens_look_as_they_did(size: tuple[int, int]) -> None:
         await press(pilot, "question_mark")
         await until_text(pilot, "Everywhere")
         compare("help", size, text_lines(app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+async def test_verify_looks_as_it_did(size: tuple[int, int]) -> None:
+    app = make_app(proven_site())
+    async with app.run_test(size=size) as pilot:
+        await until_text(pilot, "1/10")
+        await press(pilot, "3")
+        await until_text(pilot, "READABLE")
+        await press(pilot, *"jjj")
+        await until_text(pilot, "4/10")
+        compare("verify", size, text_lines(app))
+        await press(pilot, "enter")
+        await until_text(pilot, "roles were created")
+        await press(pilot, "tab")
+        await until_text(pilot, "CAPTURED")
+        compare("proof", size, text_lines(app))
+        await press(pilot, "escape", "p")
+        await until_text(pilot, "61 m ago  PROVEN")
+        compare("picture", size, text_lines(app))
 
 
 def compare(name: str, size: tuple[int, int], lines: list[str]) -> None:

@@ -14,6 +14,7 @@ from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import keys_of
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
 from tests.tui.fakes import ALERTS, OVERVIEW, FakeSite, make_app, without_config
+from tests.tui.proofs import proven_site, verifying
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 MISSING = Problem("repository-missing", "REPOSITORY NOT MOUNTED: /b.", "Empty.", "mount it")
@@ -36,6 +37,16 @@ def unmounted() -> FsbackupApp:
     return make_app(FakeSite(state=replace(OVERVIEW, blocked=blocked), stored=[], rows=[]))
 
 
+def proving() -> FsbackupApp:
+    return make_app(proven_site())
+
+
+def running() -> FsbackupApp:
+    site = proven_site()
+    verifying(site, site.stored[1])
+    return make_app(site)
+
+
 # How one gets there: the site, the keys, and what then stands on the screen.
 STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "inventory": (full, (), "1/8"),
@@ -45,6 +56,14 @@ STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "jobs": (full, ("2",), "backup k3f9"),
     "running job": (full, ("2", "enter"), "62 %"),
     "failed job": (full, ("2", "j", "j", "enter"), "Log   /var"),
+    "verify": (proving, ("3",), "READABLE"),
+    "verify filter": (proving, ("3", "slash", "d"), "/d  "),
+    "verify without a match": (proving, ("3", "slash", *"xqx", "enter"), "No point has"),
+    "proof": (proving, ("3", "j", "j", "j", "enter"), "roles were created"),
+    "blocked": (proving, ("3", "j", "enter"), "apt install"),
+    "proof of a running one": (running, ("3", "j", "enter"), "Live"),
+    "picture": (proving, ("3", "p"), "61 m ago  PROVEN"),
+    "picture of older ones": (proving, ("3", "p", "left"), "25 h ago  readable"),
     "help": (full, ("question_mark",), "Everywhere"),
     "alerts": (full, ("a",), "NO BACKUP FOR"),
     "commands": (full, ("colon",), "Theme dark"),
@@ -52,6 +71,8 @@ STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "empty inventory": (empty, (), "No recovery point yet"),
     "no jobs": (empty, ("2",), "No job has run"),
     "no config": (unconfigured, (), "fsbackup init"),
+    "verify without points": (empty, ("3",), "No recovery point yet"),
+    "verify without config": (unconfigured, ("3",), "fsbackup init"),
     "jobs without config": (unconfigured, ("2",), "fsbackup init"),
     "no repository": (unmounted, (), "mount it"),
 }
@@ -102,7 +123,7 @@ async def test_without_a_config_only_keys_that_work_there_are_shown() -> None:
         await until_text(pilot, "Everywhere")
         text = screen_text(app)
         assert "Back up now" not in text
-        assert "Verify" not in text
+        assert "Verify the point" not in text
         await press(pilot, "question_mark")
         await until_text(pilot, "fsbackup init")
         for key in ("b", "v", "y", "s", "slash"):

@@ -15,6 +15,7 @@ from fsbackup_tui.tui.buckets import (
     Picture,
     end_of,
     fill_buckets,
+    usual_spacing,
     usual_unit,
 )
 from fsbackup_tui.tui.lines import plain
@@ -30,7 +31,9 @@ def picture_of(points: list[PointSummary], columns: int = 30) -> Picture:
     """Return a picture of points by days."""
     until_then = end_of(NOW, DAY, ZONE)
     oldest = min((point.created for point in points), default=None)
-    return Picture("daily", DAY, until_then, fill_buckets(points, until_then, DAY, columns), oldest)
+    return Picture(
+        "daily", DAY, until_then, fill_buckets(points, until_then, DAY, columns), oldest, DAY
+    )
 
 
 def drawn(picture: Picture, *, height: int = 20, blocks: str | None = None) -> list[str]:
@@ -86,20 +89,33 @@ def test_the_newest_point_stands_right_and_a_bad_one_speaks_for_its_column() -> 
 
 
 @pytest.mark.parametrize(
-    ("age", "unit"),
+    ("age", "spacing", "unit"),
     [
-        (timedelta(hours=3), timedelta(minutes=10)),
-        (timedelta(hours=20), timedelta(hours=1)),
-        (timedelta(days=7), timedelta(hours=6)),
-        (timedelta(days=40), DAY),
-        (timedelta(days=4000), DAY),
+        (timedelta(hours=3), timedelta(minutes=9), timedelta(minutes=10)),
+        (timedelta(hours=3), timedelta(hours=1), timedelta(hours=1)),
+        (timedelta(hours=20), None, timedelta(hours=1)),
+        (timedelta(days=7), timedelta(hours=1), timedelta(hours=6)),
+        (timedelta(days=7), DAY, DAY),
+        (timedelta(days=4000), DAY, DAY),
+        (timedelta(days=40), 7 * DAY, 7 * DAY),
+        (timedelta(days=400), 90 * DAY, 30 * DAY),
     ],
 )
-def test_the_first_look_shows_all_points_in_the_shortest_unit(
-    age: timedelta, unit: timedelta
+def test_the_first_look_shows_all_points_and_each_in_a_column_of_its_own(
+    age: timedelta, spacing: timedelta | None, unit: timedelta
 ) -> None:
-    assert usual_unit(NOW - age, NOW, 69) == unit
-    assert usual_unit(None, NOW, 69) == UNITS[0]
+    assert usual_unit(NOW - age, NOW, 69, spacing) == unit
+    assert usual_unit(None, NOW, 69, None) == UNITS[0]
+
+
+def test_a_column_shorter_than_the_points_are_apart_is_no_gap() -> None:
+    points = [make_point(index, trust=Trust.PROVEN) for index in range(4)]
+    assert usual_spacing(points) == DAY
+    assert usual_spacing(points[:1]) is None
+    until_then = end_of(NOW, timedelta(hours=6), ZONE)
+    buckets = fill_buckets(points, until_then, timedelta(hours=6), 30)
+    picture = Picture("daily", timedelta(hours=6), until_then, buckets, points[-1].created, DAY)
+    assert not any("---" in line for line in drawn(picture))
 
 
 def test_days_begin_at_midnight_in_the_zone_even_where_clocks_change() -> None:

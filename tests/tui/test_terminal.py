@@ -112,6 +112,32 @@ def test_live_view_stays_within_the_line(open_terminal: Open) -> None:
     assert 0 < until / 4.0 < LIVE_BYTES_PER_SECOND
 
 
+def test_verify_costs_little_on_a_slow_line_and_nothing_when_idle(open_terminal: Open) -> None:
+    terminal = open_terminal("proven", "seen")
+    terminal.until_text("Restore rights not known")
+    until_quiet(terminal)
+    assert terminal.count() < FIRST_PAINT_BYTES
+    for key, words in (("3", "READABLE"), ("p", "a column"), ("\x1b", "READABLE"), ("\r", "Times")):
+        before = terminal.count()
+        terminal.type(key)
+        terminal.until_text(words)
+        until_quiet(terminal)
+        assert terminal.count() - before < FIRST_PAINT_BYTES, key
+        assert bytes_in(terminal, 1.5) == 0, key
+
+
+def test_verify_and_the_picture_need_no_colour(open_terminal: Open) -> None:
+    terminal = open_terminal("proven", NO_COLOR="1")
+    terminal.until_text("weekly-schema")
+    terminal.type("3")
+    terminal.until_text("blocked")
+    terminal.type("p")
+    terminal.until_text("a column")
+    until_quiet(terminal)
+    codes = {code for found in COLOURS.findall(terminal.sent()) for code in found[2:-1].split(b";")}
+    assert codes <= {b"", b"0", b"1", b"3", b"4", b"7", b"22", b"27", b"39", b"49"}
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 )

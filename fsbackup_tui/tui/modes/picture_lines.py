@@ -175,7 +175,7 @@ def _marks(picture: Picture) -> Line:
     for place, bucket in enumerate(picture.buckets):
         before = picture.oldest is None or picture.start(place + 1) <= picture.oldest
         if bucket is None:
-            cells.append((" " if before else "-", "muted"))
+            cells.append((" " if before or not picture.gaps_tell else "-", "muted"))
         else:
             cells.append(_mark(bucket.told))
     return line(_gutter(""), *_runs(cells))

@@ -69,7 +69,8 @@ class _Block:
         self._width = width
         self._tables = ordered(part.proof.tables)
         fixed = 3 + 2 * (2 + _NUMBER) + 2 + _CONTENT + 2 + _VERDICT
-        self._name_width = max(14, min(60, width - fixed))
+        longest = max((cell_len(printable(table.qualified)) for table in self._tables), default=0)
+        self._name_width = max(14, min(longest, 60, width - fixed))
         self._room = max(20, width - 8)
         self._head = [*head, self._summary(), self._titles()]
         self._beside = max(0, width - fixed - self._name_width - 3)

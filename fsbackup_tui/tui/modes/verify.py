@@ -105,6 +105,7 @@ class VerifyScreen(PointsScreen):
         """Show the points of the plan under the cursor over time."""
         point = self.table.current()
         if point is None:
-            self.say("Picture: there is no point yet", "warn")
+            words = "still reading the points" if self.table.count else "there is no point yet"
+            self.say(f"Picture: {words}", "warn")
             return
         self.app.push_screen(PictureScreen(point.plan))
