@@ -36,6 +36,7 @@ from fsbackup_tui.tui.data import (
     PointDetails,
     PointProof,
     PointQuery,
+    SiteData,
     StageView,
     TableView,
 )
@@ -419,7 +420,7 @@ def make_app(
     seen: LastSeen | None = None,
     environ: Mapping[str, str] | None = None,
     settings: Settings | None = None,
-    open_site: Callable[[], FakeSite] | None = None,
+    open_site: Callable[[], SiteData] | None = None,
     clock: Callable[[], float] | None = None,
     message: str = "",
 ) -> FsbackupApp:
