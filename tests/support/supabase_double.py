@@ -38,6 +38,8 @@ _STAND_INS = {
         "CREATE FUNCTION gen_salt(kind text) RETURNS text LANGUAGE sql AS 'SELECT kind';",
     ),
 }
+# uuid-ossp needs a library of the system that few machines have.
+_REAL_WHERE_PRESENT = frozenset({"pgcrypto"})
 
 
 @dataclass
@@ -79,7 +81,7 @@ def start_supabase_double(directory: Path, major: int) -> SupabaseDouble:
 
 
 def _with_stand_ins(bin_directory: Path, place: Path) -> Path:
-    """Copy a server's programs and add the extensions; what the server has itself stays."""
+    """Copy a server's programs and add the extensions."""
     tree = bin_directory.parent
     place = place / tree.parent.name / tree.name
     shutil.copytree(tree, place, symlinks=True)
@@ -90,7 +92,9 @@ def _with_stand_ins(bin_directory: Path, place: Path) -> Path:
     extensions = known.parent
     for name, (version, script) in _STAND_INS.items():
         control = extensions / f"{name}.control"
-        if not control.exists():
+        if name not in _REAL_WHERE_PRESENT or not control.exists():
+            for other in extensions.glob(f"{name}--*.sql"):
+                other.unlink()
             control.write_text(f"default_version = '{version}'\nrelocatable = false\n")
             (extensions / f"{name}--{version}.sql").write_text(script)
     return place / bin_directory.name
