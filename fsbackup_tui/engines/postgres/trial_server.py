@@ -44,9 +44,12 @@ def choose_server(clients: Sequence[ClientTools], server_version_num: int) -> Se
     """Return the server programs of the captured server's major, else of the next newer one.
 
     Of the same major: those whose directory the config names, then the system's, then a Python
-    package's; the newest. Raises ScratchUnavailable, which says what to install.
+    package's; the newest. A version of 0 is not known: then the newest major of all serves.
+    Raises ScratchUnavailable, which says what to install.
     """
     wanted = server_version_num // 10_000
+    if not wanted:
+        wanted = max((client.major for client in clients), default=0)
     servers = [
         client
         for client in clients
