@@ -156,8 +156,8 @@ def test_attach_tells_of_a_past_job_what_its_own_command_told(
     assert run("attach", "last").stdout.splitlines() == [
         f"{name}: ok",
         "20261122T010000Z-daily-k3f9: READABLE",
-        "  sealed    ok     1.5 s",
-        "  readable  ok     2.0 s",
+        "  sealed    ok      1.5 s",
+        "  readable  ok      2.0 s",
     ]
     assert json.loads(run("attach", "last", "--json").stdout) == VERIFIED
 
