@@ -86,6 +86,7 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.domain.errors import PointDamaged
     from fsbackup_tui.operations.status import site_zone
     from fsbackup_tui.repository.reader import PointReader
+    from fsbackup_tui.repository.spares import spares_of
 
     if (file := file_argument(context, arguments.point)) is not None:
         return show_file_command(file, context)
@@ -97,12 +98,13 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
         # What is wrong is among the point's problems; the rest of it is still shown.
         parts = []
     zone = site_zone(context.load())
+    spares = spares_of(context.repository(), point.id)
 
     def human() -> None:
-        for line in show_lines(point, parts, reader.directory, context.now(), zone):
+        for line in show_lines(point, parts, reader.directory, context.now(), zone, spares):
             context.say(line)
 
-    context.emit(show_document(point, parts, reader.directory), human)
+    context.emit(show_document(point, parts, reader.directory, spares), human)
     return 0
 
 

@@ -32,6 +32,7 @@ from fsbackup_tui.operations.wording import (
     size_text,
     when_text,
 )
+from fsbackup_tui.repository.spares import Spare, spare_document
 
 MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
@@ -111,6 +112,7 @@ def show_lines(
     directory: Path,
     now: datetime,
     zone: tzinfo,
+    spares: Sequence[Spare] = (),
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -135,6 +137,9 @@ def show_lines(
     for part in parts:
         yield ""
         yield from _part_lines(part, trusts.get(part.source))
+        for spare in (spare for spare in spares if spare.part == part.source):
+            yield from _wrapped("spare", f"{spare.name} on {spare.server}, fenced off")
+            yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -279,7 +284,10 @@ def _part_document(part: PartSummary) -> dict[str, object]:
 
 
 def show_document(
-    point: PointSummary, parts: Sequence[PartManifest], directory: Path
+    point: PointSummary,
+    parts: Sequence[PartManifest],
+    directory: Path,
+    spares: Sequence[Spare] = (),
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {
@@ -288,6 +296,7 @@ def show_document(
         "path": str(directory),
         "levels": levels_document(point.levels),
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
+        "spares": {spare.part: spare_document(spare) for spare in spares},
         "commands": {
             "fsbackup": list(restore_command_lines(point, parts)),
             "stock": {part.source: list(part.restore_commands) for part in parts},

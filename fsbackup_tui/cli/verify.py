@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fsbackup_tui.cli.numbers import duration_seconds
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
 
 _LEFT_SHOWN = 10
+_USUAL_LEVEL: Final = "readable"
 LEVELS = ("sealed", "readable", "restored", "proven")
 
 
@@ -29,9 +30,14 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--level",
         choices=LEVELS,
-        default="readable",
         help="sealed: every SHA-256; readable: also every byte of the archive (default);"
         " restored: also a trial restore; proven: also its content compared",
+    )
+    parser.add_argument(
+        "--keep-spare",
+        action="store_true",
+        help="prove it beside the live database and keep the copy there, fenced off and ready to"
+        " be swapped in; it replaces the former spare",
     )
     live = parser.add_argument_group(
         "the live database",
@@ -63,6 +69,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import VerifyRequest
 
+    if arguments.keep_spare:
+        _refuse_beside_spare(arguments)
     if arguments.due or arguments.budget is not None:
         return _run_due(arguments, context)
     if arguments.live:
@@ -75,11 +83,35 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             fix="fsbackup verify latest",
         )
     if (file := file_argument(context, arguments.point)) is not None:
-        return verify_file_command(file, arguments.level, context)
+        if arguments.keep_spare:
+            raise UsageError(
+                "NO SPARE OF A FILE: only a point's databases have one.",
+                fix=f"First make a point of it: fsbackup adopt {arguments.point}",
+            )
+        return verify_file_command(file, arguments.level or _USUAL_LEVEL, context)
     point = find_point(context, arguments.point)
-    return run_request(
-        VerifyRequest(point=point.id, level=arguments.level), context, summary=summary
+    request = VerifyRequest(
+        point=point.id,
+        level="proven" if arguments.keep_spare else (arguments.level or _USUAL_LEVEL),
+        keep_spare=arguments.keep_spare,
     )
+    return run_request(request, context, summary=summary)
+
+
+def _refuse_beside_spare(arguments: argparse.Namespace) -> None:
+    from fsbackup_tui.domain.errors import UsageError
+
+    if arguments.live or arguments.due or arguments.source is not None:
+        raise UsageError(
+            "NOT TOGETHER: --keep-spare keeps the copy of one point.",
+            fix="fsbackup verify latest --keep-spare",
+        )
+    if arguments.level not in (None, "proven"):
+        raise UsageError(
+            f"NOT TOGETHER: --keep-spare and --level {arguments.level}.",
+            why="Only a proven copy becomes the spare.",
+            fix="Leave --level away.",
+        )
 
 
 def _run_live(arguments: argparse.Namespace, context: CliContext) -> int:
@@ -156,6 +188,7 @@ def _left_text(item: Mapping[str, Any]) -> str:
 
 def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
+    from fsbackup_tui.operations.findings import spare_texts
     from fsbackup_tui.operations.wording import duration_text, level_word
     from fsbackup_tui.repository.standing import problem_text
 
@@ -165,6 +198,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
     lines.extend(f"  blocked: {problem_text(item)}" for item in result.get("blocked", ()))
     lines.extend(_proof_line(source, proof) for source, proof in result.get("proofs", {}).items())
+    lines.extend(f"  {line}" for line in spare_texts(result))
     lines.extend(f"  note: {note}" for note in dict.fromkeys(result.get("notes", ())))
     fixes = dict.fromkeys(problem["fix"] for problem in result["problems"])
     lines.extend(f"Next  {fix}" for fix in fixes if fix)

@@ -26,6 +26,7 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     │   ├── TableLocked                1   table-locked
     │   ├── ScratchUnavailable         1   scratch-unavailable
     │   ├── NotProven                  1   not-proven
+    │   ├── SpareNotKept               1   spare-not-kept
     │   └── RestoreIncomplete          1   restore-incomplete
     ├── RepositoryError                1   repository
     │   ├── RepositoryMissing          1   repository-missing
@@ -278,6 +279,12 @@ class NotProven(PostgresError):
     """A point could not be shown good as far as was asked; it stays as it is."""
 
     kind = "not-proven"
+
+
+class SpareNotKept(PostgresError):
+    """A proven copy could not be kept as the spare; the former one stands as it did."""
+
+    kind = "spare-not-kept"
 
 
 class RestoreIncomplete(PostgresError):

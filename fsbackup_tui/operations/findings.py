@@ -58,3 +58,17 @@ def verification_texts(document: Mapping[str, object]) -> list[str]:
         listed = document.get(key)
         lines += [problem_text(item) for item in listed] if isinstance(listed, Sequence) else []
     return lines
+
+
+def spare_texts(document: Mapping[str, object]) -> list[str]:
+    """Return a line on each spare that a verification was to keep: where it is, or why not."""
+    spares = document.get("spares")
+    lines: list[str] = []
+    for source, spare in spares.items() if isinstance(spares, Mapping) else ():
+        if not spare["kept"]:
+            lines.append(f"{source}: no new spare: {spare['why']}")
+            continue
+        lines.append(f"{source}: spare {spare['name']} on {spare['server']}, fenced off")
+        lines.append(f"  by hand it goes with: {spare['remove']}")
+        lines.extend(f"  the former one, {name}, was dropped" for name in spare["replaced"])
+    return lines

@@ -42,9 +42,9 @@ from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.scratch_place import (
     ScratchPlace,
     prepare_roles,
-    scratch_place,
     sort_losses,
 )
+from fsbackup_tui.operations.spare import SpareKeeper, trial_place
 from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.timing import RESTORE, Timing, part_work
 from fsbackup_tui.operations.trial_database import trial_database
@@ -67,6 +67,7 @@ class _Trial:
     reader: PointReader
     repository: Repository
     timing: Timing
+    keeper: SpareKeeper | None = None
     notes: list[str] = field(default_factory=list)
 
     def enter(self, phase: str) -> None:
@@ -87,12 +88,14 @@ async def prove_part(
     *,
     compare: bool,
     timing: Timing | None = None,
+    keeper: SpareKeeper | None = None,
 ) -> Proof:
     """Restore a postgres part on a scratch server and, with ``compare``, prove its content.
 
     What lies in the repository must have been found sealed before. Nothing is left behind,
     whatever happens. What the place lacks is *blocked*, neither a pass nor a failure. ``timing``
-    measures the phases; it is the one that the context reports to.
+    measures the phases; it is the one that the context reports to. With a ``keeper`` the trial
+    runs beside live, and a proven copy stays there as the spare.
 
     Raises:
         PostgresError, ToolError, DiskFull, SecretUnavailable: the trial itself could not go on;
@@ -103,7 +106,7 @@ async def prove_part(
     if timing is None:
         timing = Timing(context.report, {part.source: part_work(part)}, ())
         context = replace(context, report=timing.report)
-    trial = _Trial(context, part, part.postgres, reader, repository, timing)
+    trial = _Trial(context, part, part.postgres, reader, repository, timing, keeper)
     try:
         proof = await _try_on_scratch(trial, compare=compare)
     finally:
@@ -115,7 +118,7 @@ async def _try_on_scratch(trial: _Trial, *, compare: bool) -> Proof:
     context, part = trial.context, trial.part
     trial.enter("start")
     try:
-        async with scratch_place(context, part, archive=_dump_path(trial)) as place:
+        async with trial_place(context, part, _dump_path(trial), trial.keeper) as place:
             major = place.identity.server_version_num // 10_000
             trial.timing.at_place(place_key(place.kind, major, context.host, place.jobs))
             context.report(Log(f"{part.source}: trial restore on {place.text}"))
@@ -185,6 +188,9 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
             reason = unproven_reason(trial.facts, tables, checks)
             if proven == "ok" and reason is not None:
                 blockers, proven = (Blocker(reason, _NO_COUNTS), *blockers), "blocked"
+        if proven == "ok" and trial.keeper is not None:
+            trial.enter("spare")
+            await trial.keeper.keep(place, database, filling, accounting)
         trial.enter("remove")
     return Proof(
         place=place.text,
@@ -241,7 +247,11 @@ async def _compare(
             facts,
             queries_about(context.loaded.config.integrity, trial.part.source),
         )
-    commands = await _command(trial, filling)
+    if trial.keeper is None:
+        commands = await _command(trial, filling)
+    else:
+        async with trial.keeper.watching(place, filling):
+            commands = await _command(trial, filling)
     return tables, (*compared, *sound, *queries, *commands)
 
 

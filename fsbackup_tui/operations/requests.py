@@ -47,13 +47,17 @@ class BackupRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest(Request):
-    """Climb the trust ladder for one point, up to and including ``level``."""
+    """Climb the trust ladder for one point, up to and including ``level``.
+
+    ``keep_spare`` leaves the proven copy on the live server, ready to be swapped in.
+    """
 
     operation: ClassVar[str] = "verify"
     runner: ClassVar[str] = "fsbackup_tui.operations.verify:run"
     stages: ClassVar[tuple[str, ...]] = ("sealed", "readable", "restored", "proven")
     point: str
     level: VerifyLevel = "readable"
+    keep_spare: bool = False
 
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""

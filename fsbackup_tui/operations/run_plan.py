@@ -10,13 +10,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fsbackup_tui.domain.errors import FsbackupError, NotProven, Problem
+from fsbackup_tui.domain.errors import FsbackupError, NotProven, Problem, SpareNotKept
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import Manifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.findings import verification_texts
+from fsbackup_tui.operations.findings import spare_texts, verification_texts
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import open_site_repository
@@ -53,6 +53,7 @@ async def _verify_stage(run: PlanRun) -> None:
         run.manifest.id,
         level=_verify_level(run),
         shown=(Trust.SEALED,),
+        keep_spare=run.context.loaded.config.plans[run.request.plan].keep_spare,
     )
     run.verified = document
     run.trust = Trust.from_word(str(document["trust"]))
@@ -61,11 +62,18 @@ async def _verify_stage(run: PlanRun) -> None:
 
 
 def _verify_level(run: PlanRun) -> Trust:
-    return Trust.from_word(run.context.loaded.config.plans[run.request.plan].verify)
+    plan = run.context.loaded.config.plans[run.request.plan]
+    return Trust.PROVEN if plan.keep_spare else Trust.from_word(plan.verify)
 
 
 def _not_shown(document: Mapping[str, object]) -> FsbackupError:
     point, wanted = document["point"], str(document["wanted"])
+    if document["trust"] == wanted and not document["problems"] and not document["blocked"]:
+        return SpareNotKept(
+            f"NO NEW SPARE: {point} is {wanted}, and the former spare stands as it did.",
+            why="\n".join(spare_texts(document)),
+            fix=f"When that is mended: fsbackup verify {point} --keep-spare",
+        )
     return NotProven(
         f"NOT {wanted.upper()}: {point} is {document['trust']}.",
         why="\n".join(verification_texts(document)[:5]),
@@ -140,4 +148,5 @@ def _document(plan_run: PlanRun, seconds: float) -> dict[str, object]:
         "warnings": [warning for part in manifest.parts for warning in part.warnings],
         "stages": plan_run.stages,
         "blocked": plan_run.verified["blocked"] if plan_run.verified else [],
+        "spares": plan_run.verified["spares"] if plan_run.verified else {},
     }

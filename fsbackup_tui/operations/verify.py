@@ -26,7 +26,9 @@ from fsbackup_tui.operations.findings import RESTORE_ANOTHER, Finding, sealed_fi
 from fsbackup_tui.operations.foreign import files_findings
 from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
 from fsbackup_tui.operations.proof import prove_part
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyRequest
+from fsbackup_tui.operations.spare import SpareKeeper, keepers_of
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository
 from fsbackup_tui.operations.timing import Timing, part_work
 from fsbackup_tui.repository.layout import Repository
@@ -53,6 +55,7 @@ class _Verification:
     findings: list[Finding] = field(default_factory=list)
     blocked: list[dict[str, str]] = field(default_factory=list)
     proofs: dict[str, Proof] = field(default_factory=dict)
+    keepers: Mapping[str, SpareKeeper] = field(default_factory=dict)
     reached: dict[str, Trust] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -71,7 +74,11 @@ async def run(request: VerifyRequest, context: JobContext) -> dict[str, object]:
         return await verify_foreign(file, context, Trust.from_word(request.level))
     repository = open_site_repository(context.loaded, os.environ)
     return await verify_point(
-        context, repository, request.point, level=Trust.from_word(request.level)
+        context,
+        repository,
+        request.point,
+        level=Trust.from_word(request.level),
+        keep_spare=request.keep_spare,
     )
 
 
@@ -82,8 +89,15 @@ async def verify_point(
     *,
     level: Trust,
     shown: Collection[Trust] = (),
+    keep_spare: bool = False,
 ) -> dict[str, object]:
-    """Climb up to ``level`` and record each rung; those of ``shown`` were just seen to hold."""
+    """Climb up to ``level`` and record each rung; those of ``shown`` were just seen to hold.
+
+    With ``keep_spare`` every database part that is proven becomes its spare; a suspect one never.
+    """
+    if keep_spare:
+        refuse_if_read_only(context.loaded, "keeps no spare")
+        level = Trust.PROVEN
     reader = PointReader(repository, point)
     lock = Lock(repository.use_lock(point), what=f"point {point}")
     async with lock.acquire_async(0, context.holder(), shared=True) as held:
@@ -91,6 +105,8 @@ async def verify_point(
         timing = _timing(context, repository, parts, phases_to(level, shown, restorable=True))
         context = replace(context, report=timing.report)
         verification = _Verification(context, repository, reader, parts, timing)
+        if keep_spare:
+            verification.keepers = keepers_of(context, repository, reader, parts)
         if held.note:
             verification.notes.append(held.note)
         if not verification.parts:
@@ -184,6 +200,7 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
             part,
             compare=compare,
             timing=verification.timing,
+            keeper=verification.keepers.get(part.source),
         )
     if not verification.proofs:
         return
@@ -327,7 +344,8 @@ def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
     if verification.reader.manifest is None:
         trust = min(trust, Trust.INCOMPLETE)
     return {
-        "ok": all(outcome is True for outcome in outcomes),
+        "ok": all(outcome is True for outcome in outcomes)
+        and all(keeper.spare is not None for keeper in verification.keepers.values()),
         "point": verification.reader.id,
         "wanted": wanted.word,
         "trust": trust.word,
@@ -336,6 +354,7 @@ def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
         "problems": [finding.document() for finding in verification.findings],
         "blocked": verification.blocked,
         "proofs": {source: proof.summary() for source, proof in verification.proofs.items()},
+        "spares": {source: keeper.document() for source, keeper in verification.keepers.items()},
         "notes": list(dict.fromkeys(verification.notes)),
         "phases": verification.timing.seconds(),
         "bytes": verification.timing.work.stored_bytes,

@@ -216,13 +216,7 @@ async def finish_database(
     try:
         async with admin.transaction():
             await admin.execute("SET LOCAL synchronous_commit TO on")
-            await admin.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
-            for what, statement in _property_statements(database, facts):
-                try:
-                    async with admin.transaction():
-                        await admin.execute(statement)
-                except psycopg.Error as error:
-                    problems.append(f"{what}: {str(error).strip().splitlines()[0]}")
+            problems += await replay_properties(admin, unfinished, facts)
             await admin.execute(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(database, sql.Identifier(name))
             )
@@ -239,6 +233,23 @@ async def finish_database(
             fix="End the sessions in it, then rename it with ALTER DATABASE … RENAME TO.",
         ) from error
     return tuple(problems)
+
+
+async def replay_properties(admin: Connection, name: str, facts: PostgresFacts) -> list[str]:
+    """Give a database the captured settings, grants, comment and limit, in the open transaction.
+
+    Returns what could not be replayed, one text each.
+    """
+    problems: list[str] = []
+    database = sql.Identifier(name)
+    await admin.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
+    for what, statement in _property_statements(database, facts):
+        try:
+            async with admin.transaction():
+                await admin.execute(statement)
+        except psycopg.Error as error:
+            problems.append(f"{what}: {str(error).strip().splitlines()[0]}")
+    return problems
 
 
 def _property_statements(

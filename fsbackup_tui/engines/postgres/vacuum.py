@@ -35,12 +35,13 @@ async def vacuum_analyze(
     *,
     jobs: int,
     report: Report | None = None,
+    freeze: bool = False,
 ) -> tuple[str, ...]:
     """Vacuum and analyse every table, its database's catalogue too; returns what failed.
 
     ``open_connection`` gives autocommit sessions in the copy, which are closed here. Without
     statistics the first queries on a restored database take bad plans; without VACUUM they
-    write every page they read.
+    write every page they read. With ``freeze`` nothing is left for autovacuum to do, either.
     """
     connections = [await open_connection()]
     try:
@@ -48,26 +49,27 @@ async def vacuum_analyze(
         tables = [_Table(*row) for row in await cursor.fetchall()]
         while len(connections) < min(max(1, jobs), len(tables)):
             connections.append(await open_connection())
-        return await _vacuum_all(connections, tables, report)
+        return await _vacuum_all(connections, tables, report, freeze=freeze)
     finally:
         for connection in connections:
             await connection.close()
 
 
 async def _vacuum_all(
-    connections: list[Connection], tables: list[_Table], report: Report | None
+    connections: list[Connection], tables: list[_Table], report: Report | None, *, freeze: bool
 ) -> tuple[str, ...]:
     problems: list[str] = []
     waiting = iter(tables)
     total = float(sum(table.bytes for table in tables)) or 1.0
     done = 0.0
+    options = "FREEZE, ANALYZE" if freeze else "ANALYZE"
 
     async def work(connection: Connection) -> None:
         nonlocal done
         for table in waiting:
             name = f"{table.schema}.{table.name}"
             # A partitioned table has no rows of its own: its partitions are vacuumed themselves.
-            verb = sql.SQL("ANALYZE {}" if table.partitioned else "VACUUM (ANALYZE) {}")
+            verb = sql.SQL("ANALYZE {}" if table.partitioned else f"VACUUM ({options}) {{}}")
             try:
                 await connection.execute(verb.format(sql.Identifier(table.schema, table.name)))
             except psycopg.errors.InsufficientPrivilege:
@@ -76,7 +78,7 @@ async def _vacuum_all(
                 problems.append(f"{name}: {str(error).strip().splitlines()[0]}")
             done += table.bytes
             if report is not None and table.bytes > total / 100:
-                report(Progress(done, total, "bytes", f"VACUUM (ANALYZE) {name}"))
+                report(Progress(done, total, "bytes", f"VACUUM ({options}) {name}"))
 
     async with asyncio.TaskGroup() as group:
         for connection in connections:

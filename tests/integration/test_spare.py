@@ -1,0 +1,271 @@
+"""A proven copy stays beside live as the spare: fenced, as proven, and one at a time."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from fsbackup_tui.domain.errors import SafetyRefusal
+from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.engines.postgres.spare import spare_name
+from fsbackup_tui.operations import spare as spare_module
+from fsbackup_tui.operations.spare import check_spare
+from fsbackup_tui.repository.layout import open_repository
+from fsbackup_tui.repository.spares import Spare, spares_of
+from tests.support.faults import databases_of, finish, newest_job
+from tests.support.proving import make_bench
+from tests.support.servers import FreshServer, MakeDatabase, binaries, execute, query
+from tests.support.sessions import session
+from tests.support.sites import Site, make_site
+from tests.support.waiting import wait_until
+
+
+def small_shop(url: str, *, rows: int = 500) -> None:
+    name = name_in(url)
+    execute(
+        url,
+        "CREATE TABLE users (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, mail text)",
+        f"INSERT INTO users (mail) SELECT 'u' || i FROM generate_series(1, {rows}) i",
+        "CREATE TABLE orders (id int PRIMARY KEY, user_id bigint REFERENCES users, total numeric)",
+        "INSERT INTO orders SELECT i, 1 + i % 50, i * 1.50 FROM generate_series(1, 900) i",
+        sql.SQL("ALTER DATABASE {} SET work_mem TO '7MB'").format(sql.Identifier(name)),
+        sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 41").format(sql.Identifier(name)),
+        sql.SQL("COMMENT ON DATABASE {} IS 'the shop'").format(sql.Identifier(name)),
+        sql.SQL("GRANT CREATE ON DATABASE {} TO PUBLIC").format(sql.Identifier(name)),
+    )
+
+
+def name_in(url: str) -> str:
+    return str(query(url, "SELECT current_database()")[0][0])
+
+
+def backed_up(directory: Path, url: str, **settings: object) -> Site:
+    site = make_site(directory, url, settings=settings)
+    back_up(site)
+    return site
+
+
+def back_up(site: Site) -> str:
+    done = site.run("backup", "daily", "--json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    return str(done.document["point"])
+
+
+def keep(site: Site, point: str = "latest") -> dict[str, Any]:
+    done = site.run("verify", point, "--keep-spare", "--json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    spare = done.document["spares"]["db"]
+    assert spare["kept"] is True
+    return dict(spare)
+
+
+def spares_on(url: str, site: Site) -> list[str]:
+    """The spares of the site's repository on the server, by their mark alone."""
+    mark = f"%repository {open_repository(site.repository).id}"
+    found = query(
+        url,
+        sql.SQL(
+            "SELECT datname::text FROM pg_database WHERE shobj_description(oid, 'pg_database')"
+            " LIKE {} ORDER BY 1"
+        )
+        .format(sql.Literal(mark))
+        .as_string(None),
+    )
+    return [str(name) for (name,) in found]
+
+
+def recorded(site: Site, point: str) -> Spare:
+    (spare,) = spares_of(open_repository(site.repository), point)
+    return spare
+
+
+def drop(url: str, *names: str) -> None:
+    for name in names:
+        execute(url, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def test_the_next_proven_point_replaces_it(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    site = backed_up(tmp_path / "site", url)
+    first = keep(site)
+    again = keep(site)
+    assert again["name"] == first["name"]
+    assert again["oid"] != first["oid"]
+    assert again["replaced"] == [first["name"]]
+    old = site.points()[0]["id"]
+    execute(url, "INSERT INTO users (mail) VALUES ('later')")
+    new = back_up(site)
+    second = keep(site, new)
+    assert second["replaced"] == [first["name"]]
+    assert spares_on(url, site) == [second["name"]]
+    assert site.run("show", old, "--json").document["spares"] == {}
+    assert site.run("show", new, "--json").document["spares"]["db"]["name"] == second["name"]
+    assert not [name for name in databases_of(url) if name.startswith("fsbackup-")]
+    drop(url, str(second["name"]))
+
+
+def test_a_plan_keeps_it_and_a_suspect_point_leaves_the_former(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    plans = {"daily": {"sources": ["db"], "keep_spare": True}}
+    site = make_site(tmp_path / "site", url, settings={"plans": plans})
+    point = back_up(site)
+    spare = recorded(site, point)
+    assert spares_on(url, site) == [spare.name]
+    assert site.points()[0]["trust"] == "proven"
+    execute(url, "TRUNCATE users, orders")
+    done = site.run("backup", "daily", "--json")
+    document = done.document
+    assert document["suspect"]
+    assert document["trust"] == "proven"
+    problem = document["stages"]["verify"]["problem"]
+    assert problem["kind"] == "spare-not-kept"
+    assert "suspect point never replaces a spare" in problem["why"]
+    assert document["spares"]["db"]["kept"] is False
+    assert spares_on(url, site) == [spare.name]
+    drop(url, spare.name)
+
+
+@pytest.mark.parametrize("name", ["n" * 63, "ä" * 31])
+def test_a_long_name_is_shortened_never_the_rest(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase, name: str
+) -> None:
+    url = make_database(server, name)
+    small_shop(url)
+    site = backed_up(tmp_path / "site", url)
+    point = str(site.points()[0]["id"])
+    spare = keep(site)["name"]
+    assert spare == spare_name(name, point[-4:])
+    assert len(spare.encode()) in (62, 63)
+    assert re.fullmatch(rf"[nä]+__spare_{point[-4:]}", spare)
+    assert spares_on(url, site) == [spare]
+    drop(url, spare)
+
+
+LOCKS = {
+    # COMMENT waits for it: the record is written, the transaction of the renames is under way.
+    "recorded": "LOCK TABLE pg_shdescription IN SHARE MODE",
+}
+
+
+@pytest.mark.parametrize("moment", LOCKS)
+def test_killed_between(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase, moment: str
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    site = backed_up(tmp_path / "site", url)
+    former = recorded(site, str(site.points()[0]["id"])) if keep(site) else None
+    assert former is not None
+    point = back_up(site)
+    with psycopg.connect(url) as blocker:
+        running = site.start("verify", point, "--keep-spare", "--json")
+        wait_until(lambda: any(map(is_trial, databases_of(url))), timeout=60)
+        wait_until(lambda: query(url, MARKED), timeout=60)
+        blocker.execute(LOCKS[moment])
+        wait_until(lambda: query(url, WAITING), timeout=60)
+        pid = newest_job(site).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        finish(running)
+        blocker.rollback()
+    wait_until(lambda: not query(url, WAITING))
+    new = spare_name(name_in(url), point[-4:])
+    assert spares_on(url, site) == [former.name]
+    assert any(map(is_trial, databases_of(url)))
+    assert keep(site, point)["name"] == new
+    assert spares_on(url, site) == [new]
+    assert not any(map(is_trial, databases_of(url)))
+    drop(url, new)
+
+
+MARKED = (
+    "SELECT 1 FROM pg_database WHERE datname ~ '^fsbackup-[0-9]'"
+    " AND shobj_description(oid, 'pg_database') LIKE 'fsbackup: unfinished%'"
+)
+WAITING = (
+    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    " AND application_name LIKE 'fsbackup/%' AND query ~ '^(COMMENT|DROP DATABASE)'"
+)
+
+
+def is_trial(name: str) -> bool:
+    return re.match("fsbackup-[0-9]", name) is not None
+
+
+async def test_autovacuum_leaves_it_alone_and_a_crash_makes_it_unsure(
+    tmp_path: Path, fresh_server: FreshServer
+) -> None:
+    eager = {"autovacuum_naptime": "1s", "autovacuum_vacuum_insert_threshold": "10"}
+    server = fresh_server(18, settings=eager)
+    execute(server.url(), "CREATE DATABASE shop")
+    url = server.url("shop")
+    small_shop(url)
+    site = backed_up(tmp_path / "site", url)
+    keep(site)
+    spare = recorded(site, str(site.points()[0]["id"]))
+    visits = f"SELECT xact_commit::int8 FROM pg_stat_database WHERE datid = {spare.oid}"
+    before = query(url, visits)[0][0]
+    wait_until(lambda: query(url, visits)[0][0] >= before + 8, timeout=60)  # type: ignore[operator]
+    async with session(url) as admin:
+        assert (await check_spare(admin, spare)).name == spare.name
+    server.stop("immediate")
+    server.start()
+    async with session(url) as admin:
+        with pytest.raises(SafetyRefusal) as unsure:
+            await check_spare(admin, spare)
+    assert "statistics" in unsure.value.why
+
+
+async def test_without_space_the_proof_goes_on_elsewhere(
+    tmp_path: Path,
+    server: ScratchServer,
+    make_database: MakeDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    plans = {"daily": {"sources": ["db"], "keep_spare": True}}
+    bench = make_bench(tmp_path / "site", url, settings={"plans": plans})
+    with monkeypatch.context() as patch:
+        patch.setattr(spare_module, "free_bytes", lambda _directory: 1000)
+        document = await bench.back_up()
+    assert document["trust"] == "proven"
+    assert document["ok"] is False
+    assert "NOT ENOUGH SPACE for a spare" in document["spares"]["db"]["why"]
+    assert spares_on(url, bench.site) == []
+
+
+def test_a_check_that_writes_makes_no_spare(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    psql = str(binaries(18) / "psql")
+    writes = ["/bin/sh", "-c", f"{psql} \"$DATABASE_URL\" -c 'CREATE TABLE mine ()'"]
+    site = backed_up(tmp_path / "site", url, commands={"verify_integrity": writes})
+    done = site.run("verify", "latest", "--keep-spare", "--json")
+    assert done.exit_code == 1
+    assert done.document["trust"] == "proven"
+    assert "the site's own check wrote into the copy" in done.document["spares"]["db"]["why"]
+    assert spares_on(url, site) == []
+
+
+def test_what_does_not_go_with_it(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site", "postgresql:///none")
+    for words in (["--live"], ["--due"], ["latest", "--level", "readable"]):
+        done = site.run("verify", *words, "--keep-spare", "--json")
+        assert done.exit_code == 2
+        assert done.error["what"].startswith("NOT TOGETHER: --keep-spare")
