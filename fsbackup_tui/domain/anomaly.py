@@ -99,6 +99,48 @@ def _tables(new: PostgresFacts, good: PostgresFacts, fall: float) -> Iterator[_R
                 yield reason
 
 
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """A table's rows before and now; None: it was not there, or they are not known."""
+
+    table: str
+    before: int | None
+    now: int | None
+    vanished: bool = False
+
+
+def row_changes(new: PartManifest, good: PartManifest) -> tuple[RowChange, ...]:
+    """Return the tables whose rows are others than in the good part, the worst losses first.
+
+    Partitioned tables count as a whole; what was estimated or left out is not compared.
+    """
+    if new.postgres is None or good.postgres is None or new.postgres.scope != good.postgres.scope:
+        return ()
+    now, before = _by_name(new.postgres), _by_name(good.postgres)
+    changes = [
+        RowChange(_shown(old), old.rows, None, vanished=True)
+        for name, old in before.items()
+        if name not in now and not _is_left_out(old, new.postgres, good.postgres)
+    ]
+    changes += [
+        RowChange(_shown(table), before[name].rows, table.rows)
+        for name, table in now.items()
+        if name in before and _exact(before[name], table) and before[name].rows != table.rows
+    ]
+    changes += [
+        RowChange(_shown(table), None, table.rows)
+        for name, table in now.items()
+        if name not in before and not _is_left_out(table, good.postgres, new.postgres)
+    ]
+    return tuple(sorted(changes, key=_by_loss))
+
+
+def _by_loss(change: RowChange) -> tuple[bool, float, int, str]:
+    lost = (change.before or 0) - (change.now or 0)
+    share = lost / change.before if change.before else 0.0
+    return not change.vanished, -share, -lost, change.table
+
+
 def _by_name(facts: PostgresFacts) -> Mapping[tuple[str, str], TableFacts]:
     """Return what is compared: tables, and partitioned tables with all their partitions' rows."""
     tables = {

@@ -17,6 +17,7 @@ from fsbackup_tui.domain.health import Answer
 from fsbackup_tui.domain.point import Manifest, PointSummary
 from fsbackup_tui.domain.proof import Proof
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.requests import Request
 from fsbackup_tui.tui.buckets import Picture
 
@@ -86,7 +87,8 @@ class PointQuery:
 class PointDetails:
     """One point with its manifest; ``manifest`` is None where it is missing or damaged.
 
-    ``commands`` are fsbackup's own restore commands, ready to be pasted.
+    ``commands`` are fsbackup's own restore commands, ready to be pasted. ``against`` compares a
+    suspect point's rows with the last good one's before it.
     """
 
     summary: PointSummary
@@ -94,6 +96,7 @@ class PointDetails:
     path: str
     commands: tuple[str, ...] = ()
     problem: Problem | None = None
+    against: tuple[Against, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

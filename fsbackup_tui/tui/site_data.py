@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,7 +16,6 @@ from fsbackup_tui.config.load import LoadedConfig, load_config, site_environment
 from fsbackup_tui.config.model import SecretCommand
 from fsbackup_tui.domain.errors import (
     FsbackupError,
-    LockHeld,
     PointDamaged,
     PointNotFound,
     Problem,
@@ -29,7 +28,6 @@ from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.secrets import read_secret
-from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.jobs.supervisor import (
     cancel_job,
     find_job,
@@ -38,6 +36,7 @@ from fsbackup_tui.jobs.supervisor import (
     reap_lost,
     start_job,
 )
+from fsbackup_tui.operations.against import against_last_good
 from fsbackup_tui.operations.requests import Request
 from fsbackup_tui.operations.status import (
     Status,
@@ -47,13 +46,12 @@ from fsbackup_tui.operations.status import (
     restore_command_lines,
     site_zone,
 )
-from fsbackup_tui.operations.wording import when_text
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
+from fsbackup_tui.tui.alerts import failed_backups, has_failed, status_alerts
 from fsbackup_tui.tui.buckets import Picture
 from fsbackup_tui.tui.data import (
-    Alert,
     JobRow,
     Order,
     Overview,
@@ -161,11 +159,11 @@ class LiveSite:
             wanted=wanted_of(config.plans),
             trial=trial_words(config.scratch),
             alerts=(
-                *self._alerts(status, secrets),
+                *status_alerts(status, (self._config_problem, status.problem, *secrets)),
                 *failed_backups(jobs, self._now(), status.zone),
             ),
             running=tuple(job_row(job).label for job in jobs if job.running),
-            failed={job_row(job).label: job.problem for job in jobs if _has_failed(job)},
+            failed={job_row(job).label: job.problem for job in jobs if has_failed(job)},
             revision=status.revision,
             blocked=self._blocked(status, secrets),
         )
@@ -211,30 +209,6 @@ class LiveSite:
         self._secret_problems = tuple(dict.fromkeys(problems))
         self._secrets_read = time.monotonic()
         return self._secret_problems
-
-    def _alerts(self, status: Status, secrets: Sequence[Problem]) -> list[Alert]:
-        problems = [self._config_problem, status.problem, *secrets]
-        alerts = [
-            Alert(problem.what, problem.fix, why=problem.why)
-            for problem in problems
-            if problem is not None
-        ]
-        alerts += [
-            Alert(f"NOT ALL SEEN: {problem}.", "adopt: in the configuration names it", severe=False)
-            for problem in status.foreign_problems
-        ]
-        newest = status.newest[0] if status.newest else None
-        for point in status.newest:
-            if point.trust is Trust.DAMAGED:
-                fix = f"fsbackup show {point.id}"
-                alerts.append(Alert(f"DAMAGED: {point.id}.", fix))
-            elif point.suspect and point is newest:
-                fix = f'Right after all? fsbackup clear {point.id} --reason "…"'
-                alerts.append(Alert(f"SUSPECT: {point.id}: {point.suspect[0]}.", fix))
-        if status.catalogue_in_memory:
-            what = "CATALOGUE IN MEMORY: the state directory can't be written."
-            alerts.append(Alert(what, "The start is slower; fsbackup doctor", severe=False))
-        return alerts
 
     def _blocked(self, status: Status, secrets: Sequence[Problem]) -> dict[str, Problem]:
         blocked: dict[str, Problem] = {}
@@ -315,14 +289,21 @@ class LiveSite:
             manifest, problem = None, error.problem()
         commands: tuple[str, ...] = ()
         sound = tuple(part for part in summary.parts if part.trust is not Trust.DAMAGED)
+        parts = () if manifest is None else manifest.parts
         if not summary.running:
-            parts = manifest.parts if manifest is not None else ()
             commands = restore_command_lines(replace(summary, parts=sound), parts)
         if manifest is None and problem is None:
             words = "is still being written" if summary.running else "was never finished"
             why = "Parts that stand whole in it can be restored by name."
             problem = Problem("incomplete", f"NO MANIFEST YET: this point {words}.", why)
-        return PointDetails(summary, manifest, str(reader.directory), commands, problem)
+        return PointDetails(
+            summary,
+            manifest,
+            str(reader.directory),
+            commands,
+            problem,
+            against_last_good(self._catalogue(), repository, summary, parts),
+        )
 
     def proof(self, point: str) -> PointProof:
         """Return what was shown of a point by restoring it."""
@@ -367,30 +348,6 @@ class LiveSite:
             if self._reading is not None:
                 self._reading.catalogue.close()
                 self._reading = None
-
-
-def _has_failed(job: Job) -> bool:
-    return job.state in ("failed", "lost") and job.problem is not None
-
-
-def failed_backups(jobs: Sequence[Job], now: datetime, zone: tzinfo) -> Iterator[Alert]:
-    """Yield an alert for every plan whose last backup failed or was lost; newest job first.
-
-    A run that found its plan busy is none: the run that held the lock tells of that plan.
-    """
-    told: set[str] = set()
-    for job in jobs:
-        plan, problem = getattr(job.request, "plan", None), job.problem
-        if job.operation != "backup" or job.state in ("running", "cancelled") or plan is None:
-            continue
-        if plan in told or (problem is not None and problem.kind == LockHeld.kind):
-            continue
-        told.add(plan)
-        if problem is None or not _has_failed(job):
-            continue
-        when = when_text(job.started, now, zone)
-        why = "\n".join(filter(None, (problem.what, problem.why)))
-        yield Alert(f"BACKUP {job.state.upper()}: plan {plan}, {when}.", problem.fix, why=why)
 
 
 class suppress_into:  # noqa: N801 - reads as a statement, like contextlib.suppress

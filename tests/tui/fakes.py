@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from fsbackup_tui.domain.anomaly import RowChange
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.domain.health import Answer
 from fsbackup_tui.domain.point import (
@@ -25,6 +26,7 @@ from fsbackup_tui.domain.point import (
     point_id,
 )
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp, Start
 from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_spacing, usual_unit
@@ -46,6 +48,20 @@ from fsbackup_tui.tui.site_data import NoConfigFound
 from fsbackup_tui.tui.theme import Palette, builtin_directory, load_theme
 
 NOW = datetime(2026, 11, 22, 2, 1, 30, tzinfo=UTC)
+AGAINST = (
+    Against(
+        "db",
+        "20261119T010000Z-daily-azz3",
+        datetime(2026, 11, 19, 1, tzinfo=UTC),
+        Trust.PROVEN,
+        (
+            RowChange("old_sessions", 12, None, vanished=True),
+            RowChange("generated_videos", 5340, 40),
+            RowChange("new_thing", None, 3),
+            RowChange("users", 500, 510),
+        ),
+    ),
+)
 ZONE = ZoneInfo("Europe/Berlin")
 OVERVIEW = Overview(
     site="face-swap",
@@ -343,7 +359,9 @@ class FakeSite:
             problem = Problem("point-damaged", f"NO MANIFEST: {point}.", "It was never finished.")
             return PointDetails(summary, None, path, (), problem)
         command = f"fsbackup restore {point} --part db --beside NAME"
-        return PointDetails(summary, make_manifest(summary, self.tables), path, (command,))
+        manifest = make_manifest(summary, self.tables)
+        against = AGAINST if summary.suspect else ()
+        return PointDetails(summary, manifest, path, (command,), against=against)
 
     def proof(self, point: str) -> PointProof:
         """Return what was shown of a point."""

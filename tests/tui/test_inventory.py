@@ -115,7 +115,7 @@ async def test_details_tell_parts_tables_commands_and_hostile_names_safely() -> 
 
 async def test_details_of_a_suspect_point_say_why_and_how_it_is_cleared() -> None:
     app = make_app()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 40)) as pilot:
         await until_text(pilot, "weekly-schema")
         await press(pilot, "j", "j")
         await until_text(pilot, "public.generated_videos had 5340 rows, has 40")
@@ -123,6 +123,15 @@ async def test_details_of_a_suspect_point_say_why_and_how_it_is_cleared() -> Non
         await until_text(pilot, "Restore with fsbackup")
         text = screen_text(app)
     assert "SUSPECT" in text
+    assert "Rows of db against Thu 02:00 CET (proven)" in text
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    for row in (
+        "old_sessions 12 - GONE",
+        "generated_videos 5 340 40 −99 %",
+        "new_thing - 3 new",
+        "users 500 510 +2.0 %",
+    ):
+        assert row in rows
     assert f"fsbackup clear {some_points()[2].id} --reason" in text
 
 

@@ -19,9 +19,10 @@ from fsbackup_tui.jobs.job import load_job, state_document
 from fsbackup_tui.jobs.layout import STATE, read_request, replace_json
 from fsbackup_tui.jobs.supervisor import list_jobs
 from fsbackup_tui.repository.layout import Repository, create_repository, site_state
+from fsbackup_tui.tui.alerts import failed_backups
 from fsbackup_tui.tui.data import PointQuery
 from fsbackup_tui.tui.modes.details import stock_commands
-from fsbackup_tui.tui.site_data import LiveSite, failed_backups
+from fsbackup_tui.tui.site_data import LiveSite
 from tests.support.jobs import make_site, write_past_job
 from tests.support.points import (
     START,
@@ -242,3 +243,51 @@ def test_nothing_is_said_of_a_backup_that_was_cancelled(
     job = replace(load_job(directory), state="cancelled")
     assert list(failed_backups([job], NOW, UTC)) == []
     assert [row.state for row in list_jobs(state)] == ["ok"]
+
+
+def test_a_suspect_points_rows_are_told_against_the_last_good_point_before_it(
+    repository: Repository, site: LiveSite
+) -> None:
+    tables = [table("videos", 5340), table("users", 500), table("gone", 7), table("same", 3)]
+    good = make_point(repository, part(tables=tables), created=START)
+    fallen = part(
+        tables=[table("videos", 40), table("users", 510), table("same", 3), table("new", 2)],
+        suspect=["videos 5340 to 40"],
+    )
+    for hour in (1, 2):
+        suspect = make_point(repository, fallen, created=START + timedelta(hours=hour))
+    make_point(repository, part(tables=tables), created=START + timedelta(hours=3))
+    for level in ("sealed", "readable", "restored", "proven"):
+        verify_record(repository, suspect.id, level)
+    site.overview()
+    details = site.details(suspect.id)
+    assert details.summary.trust is Trust.PROVEN
+    [against] = details.against
+    assert against.point == good.id
+    assert [(one.table, one.before, one.now) for one in against.changes] == [
+        ("gone", 7, None),
+        ("videos", 5340, 40),
+        ("new", None, 2),
+        ("users", 500, 510),
+    ]
+    assert site.details(good.id).against == ()
+
+
+@pytest.mark.parametrize(
+    ("ok", "words"),
+    [
+        (False, "PROOF FAILED: {id}."),
+        (None, "NOT TRIED: {id} could not be proven here."),
+        (True, ""),
+    ],
+)
+def test_a_proof_of_the_newest_point_that_failed_or_was_blocked_is_an_alert(
+    repository: Repository, site: LiveSite, ok: bool | None, words: str
+) -> None:
+    old = make_point(repository)
+    verify_record(repository, old.id, "proven", ok=False, problems=["long ago"])
+    point = make_point(repository, created=START + timedelta(hours=1))
+    verify_record(repository, point.id, "proven", ok=ok, problems=["a"], blocked=["b"])
+    alerts = site.overview().alerts
+    assert [alert.what for alert in alerts] == ([words.format(id=point.id)] if words else [])
+    assert [alert.severe for alert in alerts] == ([ok is False] if words else [])

@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 
 from rich.cells import cell_len
 
+from fsbackup_tui.domain.anomaly import DEFAULT_FALL, RowChange
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
@@ -24,6 +25,7 @@ from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
 from fsbackup_tui.tui.problems import problem_lines
 
 _LABEL = 11
+_CHANGES = 100
 _LEVEL_ROLES: Mapping[bool | None, Role] = {True: "text", False: "bad", None: "warn"}
 _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
@@ -33,6 +35,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
     return [
         *summary_lines(details.summary, width, now=now, zone=zone),
         *_problem(details, width, now, zone),
+        *_against(details, width, now, zone),
         *_commands(details, width),
         *_captured(details, width, now, zone),
         *_parts(details.manifest, width),
@@ -102,6 +105,36 @@ def _problem(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> 
         return
     yield line()
     yield from problem_lines(problem, width, now=now, zone=zone)
+
+
+def _against(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> Iterator[Line]:
+    """Yield what fell since the last good point, table by table."""
+    for one in details.against:
+        when = when_text(one.created, now, zone)
+        yield from _title(f"Rows of {one.source} against {when} ({one.trust.word})")
+        yield line("   ", (one.point, "muted"))
+        if not one.changes:
+            yield line("   ", ("as many in every table", "text"))
+            continue
+        longest = max(cell_len(printable(change.table)) for change in one.changes[:_CHANGES])
+        name_width = max(16, min(longest, 60, width - 48))
+        titles = (pad("TABLE", name_width), *(pad(t, 13, right=True) for t in ("BEFORE", "NOW")))
+        yield line("   ", ("  ".join((*titles, "CHANGE")), "muted"))
+        for change in one.changes[:_CHANGES]:
+            yield _change(change, name_width)
+        if len(one.changes) > _CHANGES:
+            more = count_text(len(one.changes) - _CHANGES)
+            yield line("   ", (f"and {more} more tables with other numbers of rows", "muted"))
+
+
+def _change(change: RowChange, name_width: int) -> Line:
+    before, now = change.before, change.now
+    share = (now - before) / before if before and now is not None else None
+    words = "GONE" if change.vanished else "new" if before is None else change_text(share)
+    fell = change.vanished or (share is not None and share <= -DEFAULT_FALL)
+    numbers = (pad(count_text(number), 13, right=True) for number in (before, now))
+    name = pad(printable(change.table), name_width)
+    return line("   ", "  ".join((name, *numbers)), "  ", (words, "bad" if fell else "text"))
 
 
 def _commands(details: PointDetails, width: int) -> Iterator[Line]:
