@@ -31,6 +31,8 @@ _SPREAD_FOR_A_LINE = 1.3
 _LOW, _HIGH = 0.1, 0.9
 _FEW_RUNS = 4
 _DOUBT_OF_FEW = 0.2
+_DOUBT_OF_DOUBLING = 0.15
+_MOST_DOUBT = 0.8
 _UNSEEN_TAIL = 0.05
 _PACE_INERTIA = 0.3
 _COMPARABLE = 4.0
@@ -114,7 +116,7 @@ def learn(samples: Sequence[tuple[float, float]], amount: float) -> Span | None:
     ratios = [
         took / told for work, took in newest if (told := fixed + slope * work) > 0 and took > 0
     ]
-    low, high = _range(ratios)
+    low, high = _range(ratios, _doublings(amount, [work for work, _ in newest]))
     return Span(seconds, seconds * low, seconds * high)
 
 
@@ -135,9 +137,15 @@ def _line(samples: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return 0.0, statistics.median(took / amount for amount, took in samples)
 
 
-def _range(ratios: Sequence[float]) -> tuple[float, float]:
-    """Return the factors of the low and the high end; few runs leave more doubt."""
+def _doublings(amount: float, known: Sequence[float]) -> float:
+    """Return how many times an amount must be doubled or halved to come to the nearest known."""
+    return min(abs(math.log2(max(1.0, amount) / max(1.0, work))) for work in known)
+
+
+def _range(ratios: Sequence[float], doublings: float) -> tuple[float, float]:
+    """Return the factors of the low and the high end; few and far runs leave more doubt."""
     doubt = _DOUBT_OF_FEW if len(ratios) < _FEW_RUNS else 0.0
+    doubt = min(_MOST_DOUBT, doubt + _DOUBT_OF_DOUBLING * doublings)
     low = min(1.0, _quantile(ratios, _LOW)) if ratios else 1.0
     high = max(1.0, _quantile(ratios, _HIGH)) if ratios else 1.0
     return low * (1 - doubt), high * (1 + doubt)

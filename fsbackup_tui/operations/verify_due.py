@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from fsbackup_tui.config.model import Plan
 from fsbackup_tui.domain.errors import FsbackupError, LockHeld
 from fsbackup_tui.domain.estimate import MeasuredRun, expect, phases_to, total
-from fsbackup_tui.domain.events import Log, Warned, format_time
+from fsbackup_tui.domain.events import Event, Log, Remaining, Report, Warned, format_time
 from fsbackup_tui.domain.point import PointSummary, work_of
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.context import JobContext
@@ -24,6 +24,7 @@ from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
 
+_FORETOLD = 50
 _NEVER = datetime.fromtimestamp(0, UTC)
 _FIX = "fsbackup show POINT tells what is wrong; take a new backup, restore another one"
 
@@ -112,14 +113,15 @@ async def _work_off(
             continue
         item = replace(item, level=level)
         expected = expected_seconds(item, runs)
-        used = time.monotonic() - started
         budget = request.budget_seconds
-        if verified and budget is not None and used + (expected or 0.0) > budget:
-            left += [_left(later, expected_seconds(later, runs)) for later in due[number:]]
+        room = None if budget is None else budget - (time.monotonic() - started) - (expected or 0.0)
+        if verified and room is not None and room < 0:
+            left += _left(due[number:], runs)
             break
-        outcome = await _verify(context, repository, item)
+        later = _time_of_later(due[number + 1 :], runs, room)
+        outcome = await _verify(context, repository, item, later)
         if outcome is None:
-            left.append(_left(item, expected))
+            left += _left([item], runs)
         else:
             verified.append(outcome)
     return {
@@ -158,13 +160,47 @@ def _reachable(context: JobContext, repository: Repository, item: DuePoint) -> T
     return None if in_time else Trust.READABLE
 
 
+def _time_of_later(
+    due: Sequence[DuePoint], runs: Sequence[MeasuredRun], room: float | None
+) -> float | None:
+    """Return how long the points will take that come after one; None where nobody can tell."""
+    seconds = 0.0
+    if len(due) > _FORETOLD and room is None:
+        return None
+    for item in due[:_FORETOLD]:
+        expected = expected_seconds(item, runs)
+        if expected is None:
+            return None
+        if room is not None and seconds + expected > room:
+            break
+        seconds += expected
+    return seconds
+
+
+def _with_later(report: Report, later: float | None) -> Report:
+    """Return a report that adds the points still to come to what remains of one."""
+
+    def told(event: Event) -> None:
+        if isinstance(event, Remaining) and event.seconds is not None:
+            if later is None:
+                return
+            event = Remaining(event.seconds + later, event.low + later, event.high + later)
+        report(event)
+
+    return told
+
+
 async def _verify(
-    context: JobContext, repository: Repository, item: DuePoint
+    context: JobContext, repository: Repository, item: DuePoint, later: float | None
 ) -> dict[str, object] | None:
     """Verify one point as a stage of its own; None where it is in use, so that it stays due."""
     point = item.point.id
     context.stage(point)
-    within = replace(context, stage=lambda name: context.report(Log(f"Verifying: {name}")))
+    within = replace(
+        context,
+        stage=lambda name: context.report(Log(f"Verifying: {name}")),
+        report=_with_later(context.report, later),
+    )
     started = time.monotonic()
     try:
         document = await verify_point(within, repository, point, level=item.level)
@@ -186,14 +222,21 @@ async def _verify(
     }
 
 
-def _left(item: DuePoint, expected: float | None) -> dict[str, object]:
-    return {
-        "point": item.point.id,
-        "plan": item.point.plan,
-        "wanted": item.level.word,
-        "proven": None if item.proven is None else format_time(item.proven),
-        "expected_seconds": None if expected is None else round(expected, 1),
-    }
+def _left(due: Sequence[DuePoint], runs: Sequence[MeasuredRun]) -> list[dict[str, object]]:
+    """Return what stays due; of many, only the next ones with how long they will take."""
+    listed: list[dict[str, object]] = []
+    for number, item in enumerate(due):
+        expected = expected_seconds(item, runs) if number < _FORETOLD else None
+        listed.append(
+            {
+                "point": item.point.id,
+                "plan": item.point.plan,
+                "wanted": item.level.word,
+                "proven": None if item.proven is None else format_time(item.proven),
+                "expected_seconds": None if expected is None else round(expected, 1),
+            }
+        )
+    return listed
 
 
 def _texts(outcome: Mapping[str, object]) -> list[str]:

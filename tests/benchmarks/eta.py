@@ -2,8 +2,8 @@
 
 Databases of several sizes are backed up into one repository, then proven in turn. What each
 proof's journal foretold at 10, 25, 50 and 75 % of its time is held against how long the rest
-then took. The first proof of all foretells nothing and is not counted. Exit code 0 when the bar
-of design §10 holds, else 1.
+then took. Counted are, as the bar of design §10 says, the runs from the second one on of each
+database; a size that only others tell about is shown, too. Exit code 0 when the bars hold, else 1.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ class Foretold:
     """One proof: its size, its seconds, and by share of them how wrong the rest was foretold.
 
     An error of 0.1 is a tenth too long: of the rest in ``of_rest``, of the whole proof in
-    ``of_whole``. None: nothing was foretold.
+    ``of_whole``. None: nothing was foretold. ``again``: that database was proven before.
     """
 
     size: str
     seconds: float
     of_rest: Mapping[float, float | None]
     of_whole: Mapping[float, float | None]
+    again: bool
 
 
 def main() -> int:
@@ -58,8 +59,9 @@ def main() -> int:
     finally:
         shutil.rmtree(directory)
     print("\n".join(_runs(foretold)) + "\n")
-    print("\n".join(_errors(foretold[1:])) + "\n")
-    bars = _bars(foretold[1:])
+    counted = [proof for proof in foretold if proof.again]
+    print("\n".join(_errors(counted)) + "\n")
+    bars = _bars(counted)
     print("\n".join(bars_table(bars)))
     return 0 if all(bar.holds for bar in bars) else 1
 
@@ -67,7 +69,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.eta", description=__doc__)
     parser.add_argument("--sizes", default="20MB,60MB,150MB", help="of the generated databases")
-    parser.add_argument("--rounds", type=int, default=7, help="proofs of each size")
+    parser.add_argument("--rounds", type=int, default=8, help="proofs of each size")
     parser.add_argument("--bin", type=Path, default=default_binaries(), help="server and clients")
     parser.add_argument("--dir", type=Path, help="where to work: 6 times the sizes are needed")
     return parser.parse_args()
@@ -109,11 +111,11 @@ def _prove(site: BenchSite, points: Mapping[str, str], rounds: int) -> list[Fore
             run.fsbackup_verify(site, point, "proven")
             journals = site.state.rglob("*-verify-*/journal.jsonl")
             newest = max(journals, key=lambda path: path.stat().st_mtime_ns)
-            foretold.append(_foretold(size, newest))
+            foretold.append(_foretold(size, newest, again=number > 0))
     return foretold
 
 
-def _foretold(size: str, journal: Path) -> Foretold:
+def _foretold(size: str, journal: Path, *, again: bool) -> Foretold:
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     began, ended = _time(lines[0]), _time(lines[-1])
     told = [line for line in lines if line["event"] == "remaining"]
@@ -127,7 +129,7 @@ def _foretold(size: str, journal: Path) -> Foretold:
             rest = max(0.0, last["seconds"] - (moment - _time(last)))
             wrong = rest - (ended - moment)
             of_rest[share], of_whole[share] = wrong / (ended - moment), wrong / (ended - began)
-    return Foretold(size, ended - began, of_rest, of_whole)
+    return Foretold(size, ended - began, of_rest, of_whole, again)
 
 
 def _time(line: Mapping[str, Any]) -> float:

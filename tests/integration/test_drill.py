@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,11 @@ from fsbackup_tui.domain.estimate import PHASES
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.operations.drill import choose_point
 from fsbackup_tui.operations.status import gather_status, open_catalogue
+from fsbackup_tui.repository.layout import open_repository
+from fsbackup_tui.repository.lock import Holder, Lock
 from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import Site, make_site
+from tests.support.waiting import wait_until
 
 WEEKLY = {"daily": {"sources": ["db"], "verify": "proven", "verify_every": "7d"}}
 
@@ -203,6 +208,18 @@ def test_a_site_that_is_only_looked_at_holds_no_drills(site: Site) -> None:
     assert "READ ONLY" in result.error["what"]
 
 
+def test_a_drill_that_is_cancelled_is_none(site: Site) -> None:
+    execute(site.url, "CREATE TABLE bulk AS SELECT generate_series(1, 2000000) AS i")
+    point = back_up(site)
+    drill = site.start("drill", point)
+    wait_until(lambda: list(site.state.glob("*/jobs/*-drill-*/work/scratch-room")), timeout=60)
+    drill.terminate()
+    assert drill.wait(60) == 130
+    assert records(site, point, "drill") == []
+    assert not list(site.state.glob("*/jobs/*-drill-*/work"))
+    assert site.run("drill", point).exit_code == 0
+
+
 def make_old(site: Site, point: str, days: int) -> None:
     """Let the point's proofs have been made days ago, as its records say."""
     from fsbackup_tui.repository.records import _own_digest
@@ -271,6 +288,30 @@ def test_one_damaged_point_fails_the_run_and_stops_no_other(site: Site) -> None:
     assert points[1] in result.document["problems"][0]["what"]
     # It is known by now, and waits its turn: the next run is about others.
     assert site.run("verify", "--due", "--json").document["verified"] == []
+
+
+def test_what_is_due_is_worked_off_by_one_at_a_time(site: Site) -> None:
+    site.settings = {"plans": WEEKLY}
+    site.write_config()
+    lock = Lock(open_repository(site.repository).due_lock(), what="verify --due")
+    holder = Holder("ben", socket.gethostname(), os.getpid(), "another-job", datetime.now(UTC))
+    with lock.acquire(0, holder):
+        result = site.run("verify", "--due", "--json")
+    assert result.exit_code == 3
+    assert "ben" in result.error["what"] + result.error["why"]
+    assert site.run("verify", "--due", "--json").exit_code == 0
+
+
+def test_the_end_of_all_that_is_due_is_foretold(site: Site) -> None:
+    points = [back_up(site) for _ in range(3)]
+    assert site.run("verify", points[0], "--level", "proven").exit_code == 0
+    site.settings = {"plans": WEEKLY}
+    site.write_config()
+    assert site.run("verify", "--due", timeout=300).exit_code == 0
+    told = [event["seconds"] for event in events_of(site, "verify-due") if "low" in event]
+    assert told[0] > 1.5 * told[-1]
+    starts = [event["stage"] for event in events_of(site, "verify-due") if "stage" in event]
+    assert starts[0] == points[2]
 
 
 def test_rows_alone_are_not_due_for_ever(

@@ -59,6 +59,16 @@ def test_one_run_tells_the_next_in_proportion_and_with_doubt() -> None:
     assert told.low < 20.0 < told.high
 
 
+def test_a_size_far_from_all_that_was_measured_leaves_more_doubt() -> None:
+    samples = [(100.0, 10.0)] * 8
+    near, far = learn(samples, 110.0), learn(samples, 800.0)
+    assert near is not None
+    assert far is not None
+    assert near.high / near.seconds < 1.1
+    assert far.high / far.seconds > 1.4
+    assert far.low / far.seconds < 0.6
+
+
 def test_one_slow_night_changes_little() -> None:
     nights = [(100.0, 10.0)] * 6 + [(100.0, 90.0)]
     told = learn(nights, 100.0)
