@@ -346,6 +346,10 @@ CREATE SEQUENCE "Häuser; DROP"."Folge; 1" AS smallint MINVALUE -9 MAXVALUE 9 ST
     INCREMENT -2 CACHE 3 CYCLE;
 SELECT nextval('"Häuser; DROP"."Folge; 1"'), nextval('"Häuser; DROP"."Folge; 1"');
 CREATE SEQUENCE core.untouched START 1000;
+CREATE TABLE core.by_setting (
+    at timestamptz DEFAULT '2026-06-01 12:00+02' CHECK (at > '2020-01-01 00:00+00'),
+    raw bytea DEFAULT '\x0001ff'
+);
 CREATE SEQUENCE core.spent MAXVALUE 2;
 SELECT setval('core.spent', 2);
 COMMENT ON TABLE "Häuser; DROP"."TABLE ""x"" -- no" IS E'\\! rm -rf\n$$ '' "';
@@ -396,6 +400,9 @@ DECLARE
 BEGIN
     FOREACH words IN ARRAY ARRAY[
         'ALTER DATABASE %I SET DateStyle = ''German, DMY''',
+        'ALTER DATABASE %I SET TimeZone = ''Asia/Kathmandu''',
+        'ALTER DATABASE %I SET bytea_output = ''escape''',
+        'ALTER DATABASE %I SET quote_all_identifiers = on',
         'ALTER DATABASE %I SET IntervalStyle = ''sql_standard''',
         'ALTER DATABASE %I SET search_path = core, "Häuser; DROP"',
         'ALTER ROLE torture_owner IN DATABASE %I SET work_mem = ''9MB''',

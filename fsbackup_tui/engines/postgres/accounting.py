@@ -29,6 +29,7 @@ from fsbackup_tui.engines.postgres.judge import Judge
 from fsbackup_tui.engines.postgres.managed import managed_reason
 from fsbackup_tui.engines.postgres.restore import RestoreRun
 from fsbackup_tui.engines.postgres.retry import Retrier, Retries
+from fsbackup_tui.engines.postgres.schema import writing_options
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.engines.postgres.tool_output import split_entry
 
@@ -115,10 +116,11 @@ async def account(
     what is absent after several jobs met errors is tried again alone, and looked for anew.
     """
     errors = _errors_by_entry(run_result.errors)
+    written = {**environment, **writing_options(facts.settings, facts.identity.role)}
     granted = frozenset(entry.dump_id for entry in foreign_grants(entries))
 
     async def look() -> tuple[Judge, Catalogue]:
-        catalogue = await read_catalogue(client, environment, work, redactor)
+        catalogue = await read_catalogue(client, written, work, redactor)
         judge = Judge(
             connection, facts, run_result, catalogue, errors, archive_rows or {}, report, granted
         )

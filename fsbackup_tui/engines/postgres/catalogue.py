@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.schema import schema_digest
+from fsbackup_tui.engines.postgres.schema import DUMP_ENVIRONMENT, schema_digest
 from fsbackup_tui.engines.postgres.toc import TocEntry, read_archive_header
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
 from fsbackup_tui.engines.process import Command, ToolFailed, run
@@ -39,7 +39,7 @@ async def read_catalogue(
 ) -> Catalogue:
     """List what is in a database, by a schema-only dump that is thrown away."""
     archive, schema = work / "catalogue.dump", work / "catalogue.sql"
-    env = {**client.env, **environment}
+    env = {**client.env, **environment, **DUMP_ENVIRONMENT}
     commands = (
         (
             client.tool("pg_dump"),

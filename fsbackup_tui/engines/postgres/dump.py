@@ -17,7 +17,7 @@ from fsbackup_tui.engines.postgres.archive import list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.plain import check_harmless, scan_plain
-from fsbackup_tui.engines.postgres.schema import schema_digest
+from fsbackup_tui.engines.postgres.schema import DUMP_ENVIRONMENT, schema_digest
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
 from fsbackup_tui.engines.process import Command, RunningChild, ToolDiskFull, ToolFailed, run
 
@@ -197,7 +197,7 @@ async def dump_database(
     log = ToolLog("pg_dump", redactor, on_log)
     command = Command(
         tuple(dump_arguments(plan, client, snapshot_id, target)),
-        env={**client.env, **environment},
+        env={**client.env, **environment, **DUMP_ENVIRONMENT},
     )
     try:
         await run(
@@ -283,7 +283,7 @@ async def write_schema(
     log = ToolLog(Path(argv[0]).name, redactor)
     try:
         await run(
-            Command(argv, env={**client.env, **environment}),
+            Command(argv, env={**client.env, **environment, **DUMP_ENVIRONMENT}),
             report=report,
             redactor=redactor,
             on_stderr_line=log.add,

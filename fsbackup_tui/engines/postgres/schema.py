@@ -4,8 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from fsbackup_tui.domain.point import DatabaseSetting
+
+DUMP_ENVIRONMENT: Mapping[str, str] = {"PGTZ": "UTC"}
+"""What pg_dump does not set itself: a partition's bound is written in the session's time zone.
+
+libpq sends it as a parameter of its own, which poolers know.
+"""
+
+# What else changes how the server writes a definition down: the copy has to be asked with it too,
+# before it has these settings of the database itself.
+_WRITTEN_BY = frozenset({"quote_all_identifiers", "bytea_output"})
+
+
+def writing_options(settings: Iterable[DatabaseSetting], role: str) -> dict[str, str]:
+    """Return the environment in which a copy's definitions are written as the captured ones were.
+
+    ``role`` is the one that captured: its own settings in the database come before those of all.
+    """
+    found: dict[str, str] = {}
+    for setting in sorted(settings, key=lambda setting: setting.role is not None):
+        if setting.role in (None, role) and setting.name.lower() in _WRITTEN_BY:
+            found[setting.name.lower()] = setting.value
+    words = [f"-c {name}={value}" for name, value in sorted(found.items()) if value.isalnum()]
+    return {"PGOPTIONS": " ".join(words)} if words else {}
 
 
 def schema_digest(path: Path) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fsbackup_tui.engines.postgres.schema import canonical_schema
+from fsbackup_tui.domain.point import DatabaseSetting
+from fsbackup_tui.engines.postgres.schema import canonical_schema, writing_options
 
 SCHEMA = """--
 -- PostgreSQL database dump
@@ -80,3 +81,19 @@ def test_the_order_of_a_policys_roles_makes_no_difference() -> None:
     assert here != canonical(more=POLICY.format(roles='"we; ird, one", authenticated'))
     assert b"USING (b = 'TO x, a;');" in here
     assert canonical(more=POLICY.format(roles="b, a").replace("USING", "WITH CHECK")) != here
+
+
+def test_what_changes_the_writing_of_definitions_is_set_for_the_copy_too() -> None:
+    settings = [
+        DatabaseSetting("app", "bytea_output", "hex"),
+        DatabaseSetting(None, "quote_all_identifiers", "on"),
+        DatabaseSetting(None, "bytea_output", "escape"),
+        DatabaseSetting("other", "quote_all_identifiers", "off"),
+        DatabaseSetting(None, "work_mem", "9MB"),
+    ]
+    assert writing_options(settings, "app") == {
+        "PGOPTIONS": "-c bytea_output=hex -c quote_all_identifiers=on"
+    }
+    assert writing_options(settings[-1:], "app") == {}
+    odd = DatabaseSetting(None, "bytea_output", "hex -c shared_preload_libraries=x")
+    assert writing_options([odd], "app") == {}
