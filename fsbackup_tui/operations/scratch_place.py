@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
-from fsbackup_tui.domain.errors import PostgresError, ScratchUnavailable, SecretUnavailable
+from fsbackup_tui.domain.errors import (
+    PostgresError,
+    ScratchUnavailable,
+    SecretUnavailable,
+    ToolError,
+)
 from fsbackup_tui.domain.events import CommandStarted, Log
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.domain.proof import Blocker
@@ -43,6 +48,7 @@ from fsbackup_tui.engines.postgres.trial_space import (
     check_limit,
     choose_data_place,
     needed_bytes,
+    when_full,
 )
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.engines.secrets import expands_to_nothing, read_secret
@@ -126,13 +132,16 @@ async def _own_server(
         jobs=jobs,
     )
     settings |= preloaded_libraries(facts, programs.client.directory)
-    trial = await start_trial_server(
-        parent,
-        programs.client,
-        settings,
-        manners=_manners(context),
-        on_room=lambda room: (context.work / ROOM_LINK).symlink_to(room),
-    )
+    try:
+        trial = await start_trial_server(
+            parent,
+            programs.client,
+            settings,
+            manners=_manners(context),
+            on_room=lambda room: (context.work / ROOM_LINK).symlink_to(room),
+        )
+    except (PostgresError, ToolError) as error:
+        raise when_full(parent, needed, error) from error
     try:
         yield await _own_place(context, facts, archive, trial.server, jobs, started)
     finally:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_FILL_ATTEMPTS = 100
 
 
 def mount(*arguments: str) -> None:
@@ -26,9 +29,18 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
 
 
 def fill_disk(directory: Path, *, leaving: int = 0) -> Path:
-    """Write somebody else's file that leaves so many bytes free."""
-    status = os.statvfs(directory)
+    """Write somebody else's file that leaves so many bytes free, whoever writes there meanwhile."""
     path = directory / "somebody-elses-file"
     with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - leaving)
-    return path
+        for _attempt in range(_FILL_ATTEMPTS):
+            status = os.statvfs(directory)
+            there = os.fstat(file.fileno()).st_blocks * 512
+            wanted = there + status.f_bavail * status.f_frsize - leaving
+            try:
+                os.posix_fallocate(file.fileno(), 0, wanted)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                return path
+    raise AssertionError(f"{directory} could not be filled")

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Coroutine
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import DiskFull, ScratchUnavailable
+from fsbackup_tui.domain.errors import DiskFull, FsbackupError, ScratchUnavailable
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.guards import free_bytes
 from fsbackup_tui.engines.postgres.scratch_room import may_enter, temporary_directories
@@ -116,6 +116,21 @@ def floor_bytes(directory: Path) -> int:
     """Return what a trial leaves free on the directory's file system, whatever it needs."""
     floor = max(_LEAST_FLOOR_BYTES, int(shutil.disk_usage(directory).total * _FLOOR_SHARE))
     return min(floor, free_bytes(directory) // 4)
+
+
+def when_full(directory: Path, needed: int, error: FsbackupError) -> FsbackupError:
+    """Return why a server could not be started: that its disk was filled meanwhile, else itself.
+
+    ``needed`` bytes were free before. A server that can't write its log can't tell.
+    """
+    free = free_bytes(directory)
+    if free >= needed:
+        return error
+    return DiskFull(
+        f"DISK FULL: {directory} had no space left for a scratch server.",
+        why=f"{free // 10**6} MB are free there.",
+        fix=_REMEDY,
+    )
 
 
 def space_guards(
