@@ -84,7 +84,8 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.point_text import show_document, show_lines
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.domain.errors import PointDamaged
-    from fsbackup_tui.operations.status import site_zone
+    from fsbackup_tui.operations.against import Against, against_last_good
+    from fsbackup_tui.operations.status import site_catalogue, site_zone
     from fsbackup_tui.repository.reader import PointReader
     from fsbackup_tui.repository.spares import spares_of
 
@@ -99,12 +100,17 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
         parts = []
     zone = site_zone(context.load())
     spares = spares_of(context.repository(), point.id)
+    against: tuple[Against, ...] = ()
+    if point.suspect:
+        with site_catalogue(context.load(), context.environ) as (catalogue, *_):
+            against = against_last_good(catalogue, context.repository(), point, parts)
 
     def human() -> None:
-        for line in show_lines(point, parts, reader.directory, context.now(), zone, spares):
+        now = context.now()
+        for line in show_lines(point, parts, reader.directory, now, zone, spares, against):
             context.say(line)
 
-    context.emit(show_document(point, parts, reader.directory, spares), human)
+    context.emit(show_document(point, parts, reader.directory, spares, against), human)
     return 0
 
 

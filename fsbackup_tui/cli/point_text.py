@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from fsbackup_tui.cli.output import WIDTH, wrap_text
+from fsbackup_tui.domain.anomaly import RowChange
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import (
     LevelCheck,
@@ -18,6 +19,7 @@ from fsbackup_tui.domain.point import (
     TableFacts,
 )
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     UNKNOWN,
@@ -113,6 +115,7 @@ def show_lines(
     now: datetime,
     zone: tzinfo,
     spares: Sequence[Spare] = (),
+    against: Sequence[Against] = (),
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -133,6 +136,9 @@ def show_lines(
         yield from _wrapped("PROBLEM", problem)
     yield ""
     yield from _trust_lines(point, now, zone)
+    for one in against:
+        yield ""
+        yield from _against_lines(one, now, zone)
     trusts = {part.source: part for part in point.parts}
     for part in parts:
         yield ""
@@ -158,6 +164,29 @@ def _trust_lines(point: PointSummary, now: datetime, zone: tzinfo) -> Iterator[s
         yield from wrap_text(f"{blocked}: {text}", first="  ", later="    ")
     if not point.levels:
         yield "  Nothing was checked yet: fsbackup verify " + point.id
+
+
+def _against_lines(against: Against, now: datetime, zone: tzinfo) -> Iterator[str]:
+    """Yield what fell since the last good point, table by table."""
+    when = when_text(against.created, now, zone)
+    yield f"Rows of {against.source} against {when} ({against.trust.word})"
+    yield f"  {plain_text(against.point)}"
+    if not against.changes:
+        yield "  as many in every table"
+        return
+    yield f"  {'BEFORE':>15}  {'NOW':>15}  {'CHANGE':>8}  TABLE"
+    for change in against.changes:
+        before, now_rows = count_text(change.before), count_text(change.now)
+        yield f"  {before:>15}  {now_rows:>15}  {_change(change):>8}  {plain_text(change.table)}"
+
+
+def _change(change: RowChange) -> str:
+    if change.vanished:
+        return "GONE"
+    if change.before is None:
+        return "new"
+    share = None if change.now is None or not change.before else change.now / change.before - 1
+    return change_text(share)
 
 
 def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str]:
@@ -288,6 +317,7 @@ def show_document(
     parts: Sequence[PartManifest],
     directory: Path,
     spares: Sequence[Spare] = (),
+    against: Sequence[Against] = (),
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {
@@ -296,11 +326,21 @@ def show_document(
         "path": str(directory),
         "levels": levels_document(point.levels),
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
+        "against": {one.source: _plain(_against_document(one)) for one in against},
         "spares": {spare.part: spare_document(spare) for spare in spares},
         "commands": {
             "fsbackup": list(restore_command_lines(point, parts)),
             "stock": {part.source: list(part.restore_commands) for part in parts},
         },
+    }
+
+
+def _against_document(against: Against) -> dict[str, object]:
+    return {
+        "point": against.point,
+        "created": against.created,
+        "trust": against.trust.word,
+        "tables": [dataclasses.asdict(change) for change in against.changes],
     }
 
 

@@ -19,6 +19,7 @@ from fsbackup_tui.domain.proof import Proof
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.requests import Request
+from fsbackup_tui.repository.spares import Spare
 from fsbackup_tui.tui.buckets import Picture
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]
@@ -88,7 +89,8 @@ class PointDetails:
     """One point with its manifest; ``manifest`` is None where it is missing or damaged.
 
     ``commands`` are fsbackup's own restore commands, ready to be pasted. ``against`` compares a
-    suspect point's rows with the last good one's before it.
+    suspect point's rows with the last good one's before it; ``spares`` are ready to be swapped
+    in, as far as the records know.
     """
 
     summary: PointSummary
@@ -97,6 +99,7 @@ class PointDetails:
     commands: tuple[str, ...] = ()
     problem: Problem | None = None
     against: tuple[Against, ...] = ()
+    spares: tuple[Spare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from rich.cells import cell_len
 
 from fsbackup_tui.domain.anomaly import DEFAULT_FALL, RowChange
-from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary, PostgresFacts
+from fsbackup_tui.domain.point import PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
     blocked_words,
@@ -38,7 +38,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
         *_against(details, width, now, zone),
         *_commands(details, width),
         *_captured(details, width, now, zone),
-        *_parts(details.manifest, width),
+        *_parts(details, width),
     ]
 
 
@@ -181,11 +181,15 @@ def _captured(details: PointDetails, width: int, now: datetime, zone: tzinfo) ->
     yield _fact("Job", manifest.job)
 
 
-def _parts(manifest: Manifest | None, width: int) -> Iterator[Line]:
+def _parts(details: PointDetails, width: int) -> Iterator[Line]:
+    manifest = details.manifest
     if manifest is None:
         return
     for part in manifest.parts:
         yield from _title(f"Part {part.source} ({part.kind}), {size_text(part.bytes)}")
+        for spare in details.spares:
+            if spare.part == part.source:
+                yield from _facts("Spare", f"{spare.name} on {spare.server}, fenced off", width)
         for warning in part.warnings:
             yield from _facts("Warning", warning, width, "warn")
         for artifact in part.artifacts[:20]:

@@ -121,6 +121,38 @@ def test_proof_never_hides_suspicion_and_what_was_blocked_is_named(commands: Com
     assert (document["trust"], document["suspect"]) == ("proven", ["videos 5340 to 40"])
 
 
+def test_the_fall_of_a_suspect_point_is_told_table_by_table(commands: Commands) -> None:
+    good = make_point(
+        commands.repository,
+        part(tables=[table("videos", 5340), table("sessions", 12), table("users", 500)]),
+        created=TONIGHT - timedelta(days=1),
+    )
+    bad = make_point(
+        commands.repository,
+        part(tables=[table("videos", 40), table("users", 500)], suspect=["videos 5340 to 40"]),
+        created=TONIGHT,
+    )
+    shown = commands.run("show", point=bad.id).splitlines()
+    start = shown.index("Rows of db against Sat 02:00 CET (unverified)")
+    assert shown[start + 1] == f"  {good.id}"
+    told = [" ".join(line.split()) for line in shown[start + 2 : start + 6]]
+    assert told == [
+        "BEFORE NOW CHANGE TABLE",
+        "12 - GONE sessions",
+        "5 340 40 −99 % videos",
+        "",
+    ]
+    document = commands.run("show", point=bad.id, as_json=True)["against"]["db"]
+    assert document["point"] == good.id
+    assert document["tables"][1] == {
+        "table": "videos",
+        "before": 5340,
+        "now": 40,
+        "vanished": False,
+    }
+    assert commands.run("show", point=good.id, as_json=True)["against"] == {}
+
+
 def test_what_could_not_be_proven_here_is_told_and_is_no_failure(commands: Commands) -> None:
     point = make_point(commands.repository, created=TONIGHT)
     verify_record(commands.repository, point.id, "sealed")
