@@ -52,6 +52,8 @@ from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
 _SHOWN_LINES = 5
+_NO_ENTRIES = "the dump doesn't tell of its entries, so that none could be looked for in the copy"
+_NO_ENTRIES_FIX = "Take a backup with fsbackup, or dump with pg_dump's own comments"
 _NO_COUNTS = (
     "Take a backup with fingerprints: content (or counts); this one can be restored at most"
 )
@@ -178,6 +180,8 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
         accounting = await guarded(fill_and_account(filling, dump), *place.space_guards())
         trial.notes.extend(accounting.notes)
         blockers, lost = sort_losses(accounting, place, entries)
+        if not any(accounting.counts().values()):
+            blockers = (*blockers, Blocker(_NO_ENTRIES, _NO_ENTRIES_FIX))
         restored: Outcome = "failed" if lost else "blocked" if blockers else "ok"
         tables: tuple[TableProof, ...] = ()
         checks: tuple[ProofCheck, ...] = ()

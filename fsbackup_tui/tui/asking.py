@@ -68,12 +68,12 @@ def ask_verify(screen: FrameScreen, point: PointSummary | None) -> None:
 def _remarks(point: PointSummary, overview: Overview) -> dict[VerifyLevel, str]:
     """Return what each level does and costs, and how long it took the last time."""
     stored = size_text(point.bytes)
-    space = size_text(point.database_bytes)
+    what = "it" if point.database_bytes is None else size_text(point.database_bytes)
     where = overview.trial or "on a scratch server"
     remarks: dict[VerifyLevel, str] = {
         "sealed": f"the SHA-256 of every file: reads {stored}",
         "readable": f"and reads {stored} to the end, as a restore does",
-        "restored": f"and restores {space} {where}",
+        "restored": f"and restores {what} {where}",
         "proven": "and compares every table with what was captured",
     }
     for level in _LEVELS:

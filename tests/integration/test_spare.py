@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,16 @@ import pytest
 from psycopg import sql
 
 from fsbackup_tui.domain.errors import SafetyRefusal
+from fsbackup_tui.domain.events import Log
+from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from fsbackup_tui.engines.postgres.spare import spare_name
+from fsbackup_tui.engines.postgres.spare import close_off, find_standing, spare_name, unfence
 from fsbackup_tui.operations import spare as spare_module
 from fsbackup_tui.operations.spare import check_spare
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.spares import Spare, spares_of
 from tests.support.faults import databases_of, finish, newest_job
+from tests.support.jobs import journal_lines
 from tests.support.proving import make_bench
 from tests.support.servers import FreshServer, MakeDatabase, binaries, execute, query
 from tests.support.sessions import session
@@ -91,6 +97,93 @@ def drop(url: str, *names: str) -> None:
         execute(url, sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
+@asynccontextmanager
+async def opened(url: str, spare: Spare, name: str) -> AsyncIterator[Connection]:
+    """Open the spare as ``name`` for the block, drop it after."""
+    try:
+        async with session(url) as admin:
+            await unfence(admin, await check_spare(admin, spare), name, comment="the shop")
+            yield admin
+    finally:
+        drop(url, name)
+
+
+def dump_of(server: ScratchServer, name: str) -> list[str]:
+    done = subprocess.run(
+        [str(binaries(18) / "pg_dump"), "--create", server.url(name)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = [line for line in done.stdout.splitlines() if not re.match(r"\\(un)?restrict", line)]
+    return sorted(line.replace(name, "NAME") for line in told)
+
+
+async def test_a_spare_equals_the_original_and_nobody_gets_in(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    site = backed_up(tmp_path / "site", url)
+    (point,) = (item["id"] for item in site.points())
+    done = site.run("verify", "latest", "--keep-spare")
+    spare = recorded(site, point)
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert f"spare {spare.name} on" in done.stdout
+    assert f'DROP DATABASE "{spare.name}"' in done.stdout
+    assert any("of WAL each time" in text for text in logged(site))
+    assert spare.name == f"{name_in(url)}__spare_{point[-4:]}"
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        query(server.url(spare.name), "SELECT 1")
+    shown = site.run("show", point, "--json").document["spares"]["db"]
+    assert (shown["name"], shown["remove"]) == (spare.name, f'DROP DATABASE "{spare.name}"')
+    assert f"{spare.name} on" in site.run("show", point).stdout
+    async with opened(url, spare, f"{name_in(url)}_recovered"):
+        recovered = f"{name_in(url)}_recovered"
+        assert dump_of(server, recovered) == dump_of(server, name_in(url))
+        assert query(server.url(recovered), "SHOW work_mem") == [("7MB",)]
+        assert spares_on(url, site) == []
+
+
+async def test_what_was_used_since_is_refused(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    site = backed_up(tmp_path / "site", url)
+    keep(site)
+    (point,) = (item["id"] for item in site.points())
+    spare = recorded(site, point)
+    mark = sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+        sql.Identifier(spare.name), sql.Literal(spare.comment)
+    )
+    async with session(url) as admin:
+        (standing,) = await find_standing(admin, [(spare.oid, spare.comment)])
+        assert await check_spare(admin, spare) == standing
+        await unfence(admin, standing, spare.name, comment=spare.comment)
+        with pytest.raises(SafetyRefusal) as open_to_all:
+            await check_spare(admin, spare)
+        assert "not fenced off" in open_to_all.value.why
+        execute(server.url(spare.name), "INSERT INTO users (mail) VALUES ('new')")
+        await close_off(admin, spare.name)
+        await admin.execute(mark)
+
+        def refused() -> bool:
+            return "'" in str(query(url, counters))
+
+        counters = f"SELECT tup_inserted::text FROM pg_stat_database WHERE datid = {spare.oid}"
+        wait_until(refused)
+        with pytest.raises(SafetyRefusal) as written:
+            await check_spare(admin, spare)
+        assert "It was used since it was proven" in written.value.why
+        assert spare.name in written.value.what
+    drop(url, spare.name)
+    async with session(url) as admin:
+        with pytest.raises(SafetyRefusal) as gone:
+            await check_spare(admin, spare)
+        assert "It is gone" in gone.value.why
+
+
 def test_the_next_proven_point_replaces_it(
     tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
 ) -> None:
@@ -154,9 +247,17 @@ def test_a_long_name_is_shortened_never_the_rest(
     drop(url, spare)
 
 
+def logged(site: Site) -> list[str]:
+    """Return what the site's newest job wrote into its log."""
+    lines = journal_lines(newest_job(site).directory)
+    return [line.event.text for line in lines if isinstance(line.event, Log)]
+
+
 LOCKS = {
     # COMMENT waits for it: the record is written, the transaction of the renames is under way.
     "recorded": "LOCK TABLE pg_shdescription IN SHARE MODE",
+    # DROP waits for it: the new one stands, the former is about to go.
+    "standing": "COMMENT ON DATABASE {} IS {}",
 }
 
 
@@ -174,7 +275,11 @@ def test_killed_between(
         running = site.start("verify", point, "--keep-spare", "--json")
         wait_until(lambda: any(map(is_trial, databases_of(url))), timeout=60)
         wait_until(lambda: query(url, MARKED), timeout=60)
-        blocker.execute(LOCKS[moment])
+        held = sql.SQL(LOCKS[moment])
+        if moment == "standing":
+            names = sql.Identifier(former.name), sql.Literal(former.comment)
+            held = sql.SQL(LOCKS[moment]).format(*names)  # type: ignore[assignment]
+        blocker.execute(held)
         wait_until(lambda: query(url, WAITING), timeout=60)
         pid = newest_job(site).pid
         assert pid is not None
@@ -183,8 +288,9 @@ def test_killed_between(
         blocker.rollback()
     wait_until(lambda: not query(url, WAITING))
     new = spare_name(name_in(url), point[-4:])
-    assert spares_on(url, site) == [former.name]
-    assert any(map(is_trial, databases_of(url)))
+    left = spares_on(url, site)
+    assert left == ([former.name] if moment == "recorded" else sorted([former.name, new]))
+    assert moment == "recorded" or not any(map(is_trial, databases_of(url)))
     assert keep(site, point)["name"] == new
     assert spares_on(url, site) == [new]
     assert not any(map(is_trial, databases_of(url)))
