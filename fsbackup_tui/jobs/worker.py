@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -254,21 +254,31 @@ def _internal(session: JobSession, why: str) -> Problem:
 def _problem_of_result(session: JobSession, result: Mapping[str, object]) -> Problem:
     """Return what a result that is not ``ok`` says is wrong."""
     operation = session.request.request.operation.upper()
-    problems = result.get("problems")
-    first = problems[0] if isinstance(problems, list | tuple) and problems else None
-    if isinstance(first, Mapping):
-        more = (
-            f" (and {len(problems) - 1} more)"
-            if isinstance(problems, list) and problems[1:]
-            else ""
-        )
-        return Problem(
-            "failed",
-            f"{operation} FOUND PROBLEMS: {first.get('what', '-')}{more}",
-            "",
-            str(first.get("fix") or ""),
-        )
+    for stage in _listed(_values(result.get("stages"))):
+        if isinstance(problem := stage.get("problem"), Mapping):
+            return Problem.from_mapping(problem)
+    problems, blocked = _listed(result.get("problems")), _listed(result.get("blocked"))
+    if problems:
+        what = f"{operation} FOUND PROBLEMS: {problems[0].get('what', '-')}{_more(problems)}"
+        return Problem("failed", what, "", str(problems[0].get("fix") or ""))
+    if blocked:
+        what = f"{operation} BLOCKED: {blocked[0].get('what', '-')}{_more(blocked)}"
+        why = "It could not be tried here: that is neither a pass nor a failure."
+        return Problem("blocked", what, why, str(blocked[0].get("fix") or ""))
     return Problem("failed", f"{operation} FAILED: its result says so.")
+
+
+def _values(value: object) -> list[object]:
+    return list(value.values()) if isinstance(value, Mapping) else []
+
+
+def _listed(value: object) -> list[Mapping[str, object]]:
+    items = value if isinstance(value, list | tuple) else ()
+    return [item for item in items if isinstance(item, Mapping)]
+
+
+def _more(items: Sequence[object]) -> str:
+    return f" (and {len(items) - 1} more)" if len(items) > 1 else ""
 
 
 def _print_traceback(error: BaseException, redactor: Redactor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 
-from fsbackup_tui.domain.errors import LockHeld, Problem
+from fsbackup_tui.domain.errors import LockHeld, NotProven, Problem
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.jobs.job import Job
@@ -69,5 +69,9 @@ def failed_backups(jobs: Sequence[Job], now: datetime, zone: tzinfo) -> Iterator
         if problem is None or not has_failed(job):
             continue
         when = when_text(job.started, now, zone)
+        if problem.kind == NotProven.kind:
+            # The backup itself is there.
+            yield Alert(problem.what, problem.fix, why=problem.why)
+            continue
         why = "\n".join(filter(None, (problem.what, problem.why)))
         yield Alert(f"BACKUP {job.state.upper()}: plan {plan}, {when}.", problem.fix, why=why)

@@ -14,7 +14,14 @@ from fsbackup_tui.tui.problems import problem_lines
 
 View = Literal["tables", "log", "commands"]
 # What an operation tells of single tables; others have nothing to tell of them.
-_TABLES_OF = {"backup": "finished", "restore": "restored", "verify": "restored"}
+_TABLES_OF = {
+    "backup": "finished",
+    "restore": "restored",
+    "verify": "restored",
+    "verify-due": "restored",
+    "drill": "restored",
+}
+_COMPARES = frozenset({"verify", "verify-due", "drill"})
 _BAR_CELLS = 28
 _WIDEST_BAR = 60
 _STAGES: dict[str, tuple[str, Role]] = {
@@ -159,7 +166,7 @@ def _tables(view: JobView, width: int) -> Iterator[Line]:
     yield line("   ", ("  ".join(titles), "muted"))
     if view.tables_skipped:
         yield line("   ", (f"{count_text(view.tables_skipped)} tables before these", "muted"))
-    counted = "compared" if view.row.operation == "verify" else "counted"
+    counted = "compared" if view.row.operation in _COMPARES else "counted"
     newest = list(reversed(view.tables))
     newest.sort(key=lambda table: table.bytes is None)
     for table in newest:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fsbackup_tui.config.load import LoadedConfig
-from fsbackup_tui.domain.errors import DiskFull, PostgresError, SafetyRefusal
+from fsbackup_tui.domain.errors import DiskFull, NotProven, PostgresError, SafetyRefusal
 from fsbackup_tui.domain.events import (
     CommandStarted,
     JobFinished,
@@ -198,6 +198,34 @@ def test_a_result_that_is_not_ok_is_kept_and_fails_the_job(directory: Path) -> N
     assert feed.problem is not None
     assert feed.problem.what == "VERIFY FOUND PROBLEMS: db/database.dump altered"
     assert feed.problem.fix == "Use p0."
+
+
+def test_what_was_blocked_is_said_to_be_neither_a_pass_nor_a_failure(directory: Path) -> None:
+    async def blocked(request: VerifyRequest, context: JobContext) -> dict[str, object]:
+        lacks = [{"what": "pg_cron is missing", "fix": "Install it."}, {"what": "so is x"}]
+        return {"ok": False, "problems": [], "blocked": lacks}
+
+    assert run_with(directory, blocked) == 1
+
+    problem = journal_feed(directory).problem
+    assert problem is not None
+    assert problem.what == "VERIFY BLOCKED: pg_cron is missing (and 1 more)"
+    assert "neither a pass nor a failure" in problem.why
+    assert problem.fix == "Install it."
+
+
+def test_the_problem_of_a_stage_is_the_jobs(directory: Path) -> None:
+    async def not_proven(request: VerifyRequest, context: JobContext) -> dict[str, object]:
+        problem = NotProven("NOT PROVEN: p1 is restored.", why="users differs", fix="Look.")
+        backup: dict[str, object] = {"ok": True, "problem": None}
+        verify: dict[str, object] = {"ok": False, "problem": problem.problem().document()}
+        return {"ok": False, "stages": {"backup": backup, "verify": verify}}
+
+    assert run_with(directory, not_proven) == 1
+
+    found = journal_feed(directory).problem
+    assert found is not None
+    assert (found.what, found.why) == ("NOT PROVEN: p1 is restored.", "users differs")
 
 
 def test_a_result_without_ok_is_a_bug(directory: Path) -> None:
