@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -272,8 +273,8 @@ def test_a_file_that_is_written_to_meanwhile_is_not_taken(directory: Path, tmp_p
 
 @pytest.mark.machine
 def test_what_gpg_encrypted_is_whole_or_cut_off(directory: Path, tmp_path: Path) -> None:
-    home = tmp_path / "gnupg"
-    home.mkdir(mode=0o700)
+    # The agent's socket lies in there: its path has to be short.
+    home = Path(tempfile.mkdtemp(prefix="gpg", dir="/tmp"))
     plain = directory / "backup_20240630_120000.sql"
     gpg = f"gpg --homedir {home} -q --batch --pinentry-mode loopback --passphrase canary"
     for options, name in (
@@ -288,3 +289,4 @@ def test_what_gpg_encrypted_is_whole_or_cut_off(directory: Path, tmp_path: Path)
         os.truncate(path, path.stat().st_size * 2 // 3)
         assert look(path).completeness == "cut off"
     shell(f"gpgconf --homedir {home} --kill gpg-agent", tmp_path)
+    shutil.rmtree(home)
