@@ -136,7 +136,8 @@ class PointWriter:
                 sync_directory(repository.points)
             except BaseException:
                 os.close(marker)
-                remove_tree(nursery)
+                for directory in (nursery, repository.point_directory(identifier)):
+                    remove_tree(directory)
                 raise
         return cls(repository, identifier, heading, marker)
 

@@ -193,7 +193,7 @@ def test_the_disk_is_not_mounted(
             kind="repository-missing",
             what="REPOSITORY NOT MOUNTED",
             why="It was there before",
-            fix="mount",
+            fix="Mount its disk",
         )
         if remove:
             site.repository.rmdir()

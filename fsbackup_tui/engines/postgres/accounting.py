@@ -133,8 +133,7 @@ async def account(
 
     judge, catalogue = await look()
     retries, unheard = Retries(), 0
-    garbled = run_result.jobs > 1 and run_result.exit_status != 0
-    if archive is not None and garbled and judge.found.absent:
+    if archive is not None and run_result.garbled and judge.found.absent:
         retrier = Retrier(
             connection, client, environment, archive, work=work, report=report, redactor=redactor
         )
@@ -154,15 +153,13 @@ async def account(
             # The archive stands for the captured schema, which its own digest has to be.
             schema_sha256 = await digest(())
     known = {entry.dump_id for entry in entries}
-    unexplained = [
-        text for number, texts in errors.items() if number not in known for text in texts
-    ]
+    nameless = [text for number, texts in errors.items() if number not in known for text in texts]
     return Accounting(
         judge.found.restored,
         tuple(judge.found.benign),
         run_result.deferred,
         tuple(retries.advise(judge.found.lost)),
-        (*unexplained, *_unheard(run_result, unheard)),
+        (*nameless, *_unheard(run_result, unheard)),
         (*judge.notes(), *retries.notes()),
         schema_sha256,
     )

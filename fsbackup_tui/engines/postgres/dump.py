@@ -20,6 +20,7 @@ from fsbackup_tui.engines.postgres.plain import check_harmless, scan_plain
 from fsbackup_tui.engines.postgres.schema import DUMP_ENVIRONMENT, schema_digest
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
 from fsbackup_tui.engines.process import Command, RunningChild, ToolDiskFull, ToolFailed, run
+from fsbackup_tui.engines.process_result import ran_out_of_space
 
 DIRECTORY_ABOVE_BYTES = 100_000_000
 """From this database size on the directory format's parallel jobs pay for their start-up."""
@@ -212,7 +213,7 @@ async def dump_database(
     except ToolDiskFull as error:
         raise DiskFull(
             f"DISK FULL: pg_dump had no space left for {target}.",
-            why=f"{log.reason()}. What it had written is taken back.",
+            why=f"{_space_words(error, log)}. What it had written is taken back.",
             fix="Free space there (fsbackup list shows the sizes), then run it again.",
         ) from error
     for warning in log.warnings:
@@ -230,6 +231,14 @@ async def dump_database(
         artifacts.append(("restore.list", "list"))
         entries, rows = len(listed), {}
     return DumpResult(tuple(artifacts), entries, tuple(log.warnings), monotonic() - started, rows)
+
+
+def _space_words(error: ToolDiskFull, log: ToolLog) -> str:
+    """Return what was said of the space: workers' lines may run into each other's."""
+    if ran_out_of_space(reason := log.reason()):
+        return reason
+    lines = error.completed.stderr.splitlines()
+    return next((line.strip() for line in lines if ran_out_of_space(line)), reason)
 
 
 def _files_of(target: Path, directory: Path) -> list[str]:

@@ -57,6 +57,11 @@ class RestoreRun:
     jobs: int = 1
     errors_counted: int = 0
 
+    @property
+    def garbled(self) -> bool:
+        """Whether errors were told by several jobs at once."""
+        return self.jobs > 1 and self.exit_status != 0
+
     def then(self, later: RestoreRun) -> RestoreRun:
         """Return both runs as one: the same archive restored in two steps."""
         return replace(

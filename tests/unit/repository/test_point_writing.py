@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import DiskFull, Interrupted, RepositoryError
 from fsbackup_tui.domain.point import Artifact
-from fsbackup_tui.repository.files import SpaceGuard, free_bytes
+from fsbackup_tui.repository.files import SpaceGuard, free_bytes, sync_directory
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.manifest import read_manifest, read_part
@@ -197,6 +198,20 @@ def test_giving_up_leaves_no_half_point(repository: Repository) -> None:
     assert list(repository.points.iterdir()) == []
     with pytest.raises(Interrupted):
         writer.finish({})
+
+
+def test_a_point_whose_name_is_not_made_durable_is_not_begun(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(directory: Path) -> None:
+        if directory == repository.points:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync_directory(directory)
+
+    monkeypatch.setattr("fsbackup_tui.repository.writer.sync_directory", fail)
+    with pytest.raises(DiskFull):
+        begin_point(repository)
+    assert list(repository.points.iterdir()) == []
 
 
 def test_giving_up_keeps_the_parts_that_are_whole(repository: Repository) -> None:
