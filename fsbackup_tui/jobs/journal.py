@@ -179,7 +179,12 @@ class JournalWriter:
         if not isinstance(plain, dict):
             raise TypeError(f"an event's document is no object: {event!r}")
         document = {"seq": self._seq + 1, "at": format_time(self._now()), **plain}
-        return json.dumps(document, ensure_ascii=False, default=str).encode() + b"\n"
+        return (
+            json.dumps(document, ensure_ascii=False, default=str).encode(
+                errors="backslashreplace"  # JSON's own escape, for what UTF-8 has no bytes for
+            )
+            + b"\n"
+        )
 
     def _keep_back(self, data: bytes, event: Event) -> None:
         if isinstance(event, Progress):

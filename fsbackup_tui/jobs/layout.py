@@ -106,7 +106,7 @@ def replace_json(path: Path, document: Mapping[str, object], *, sync: bool) -> N
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = open_private(temporary, os.O_WRONLY | os.O_TRUNC)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(document, file, ensure_ascii=False, default=str)
             file.flush()
             if sync:

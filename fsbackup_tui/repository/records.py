@@ -104,7 +104,8 @@ def write_record(
     with writing(path):
         make_directory(repository.records)
         make_directory(records)
-        create_whole(path, content.encode())
+        # What can't be written in UTF-8 (a name's stray bytes) becomes an escape of JSON's own.
+        create_whole(path, content.encode(errors="backslashreplace"))
     return read_record(path, str(body["manifest_sha256"]))
 
 

@@ -55,9 +55,13 @@ class TocEntry:
 
     @property
     def label(self) -> str:
-        """The entry as messages name it, e.g. ``INDEX app.users_email``."""
+        """The entry as messages name it, e.g. ``INDEX app.users_email``.
+
+        Bytes of a name that are no UTF-8 (a database in SQL_ASCII has such, a damaged archive
+        too) are ``?``: as they are, no message could be written.
+        """
         place = f"{self.schema}.{self.name}" if self.schema else self.name
-        return f"{self.kind} {place}"
+        return f"{self.kind} {place}".encode("utf-8", "replace").decode()
 
     @property
     def holds_data(self) -> bool:

@@ -195,6 +195,17 @@ def test_only_known_kinds_of_existing_points_are_recorded(repository: Repository
             write_record(repository, name, kind, {}, now=START, job="j", operator="ana")
 
 
+def test_what_utf8_can_not_hold_is_recorded_all_the_same(repository: Repository) -> None:
+    point = make_point(repository).id
+    stray = b"gr\xf6\xdfe".decode(errors="surrogateescape")
+    verify_record(repository, point, "restored", ok=False, problems=[stray])
+    (record,) = read_records(repository, point)
+    assert record.counts
+    parts = record.document["parts"]
+    assert isinstance(parts, dict)
+    assert parts["db"]["problems"] == [stray]
+
+
 def test_a_problem_is_told_with_the_file_it_is_about(repository: Repository) -> None:
     point = make_point(repository).id
     problems = [

@@ -59,6 +59,13 @@ def entry(dump_id: int, kind: str, schema: str | None, name: str) -> TocEntry:
     return TocEntry(dump_id, 0, 0, kind, schema, name, "o", raw=f"{dump_id}; 0 0 {kind} {name} o")
 
 
+def test_a_name_of_no_utf8_can_be_told() -> None:
+    entry = TocEntry(
+        1, 0, 0, "TABLE", "public", b"gr\xf6\xdfe".decode(errors="surrogateescape"), ""
+    )
+    assert entry.label == "TABLE public.gr??e"
+
+
 def test_what_must_not_live_in_a_copy_is_deferred(tmp_path: Path) -> None:
     entries = [
         entry(1, "EXTENSION", None, "pg_cron"),
