@@ -15,6 +15,7 @@ from tests.sweeps.rows import Rows, archive_rows, database_rows
 from tests.sweeps.sealed import sealed_problems
 from tests.sweeps.stored import Stored
 
+CRASHED = "CRASHED"
 _SECONDS = 120
 
 
@@ -39,6 +40,8 @@ async def sweep_wrong_source(lane: Lane, damages: Iterable[Damage]) -> Tally:
         changed = await asyncio.to_thread(_changed, lane, damage, captured, f"truth_{number}")
         rows = "rows changed" if changed else "rows as captured"
         tally.counts[f"{rows}: {said}"] += 1
+        if said.startswith(CRASHED):
+            tally.failures.append(f"{damage}: {said}")
         if changed and said == "PROVEN":
             tally.failures.append(f"{damage}: proven, although {', '.join(changed)} differ")
     return tally
@@ -61,6 +64,8 @@ async def _said(stored: Stored) -> str:
             document = await stored.bench.verify(stored.point)
     except FsbackupError as error:
         return f"not proven, an error: {error.what.partition(':')[0]}"
+    except Exception as error:  # noqa: BLE001 - a round that ends so is a finding, not the end
+        return f"{CRASHED}: {type(error).__name__} {error}"
     for level, check in document["levels"].items():
         if check["ok"] is False:
             return f"found by {level}"
