@@ -21,7 +21,7 @@ def url(matrix_server: ScratchServer) -> Iterator[str]:
     quoted = '"' + NAME.replace('"', '""') + '"'
     execute(matrix_server.url(), f"CREATE DATABASE {quoted} TEMPLATE template0")
     try:
-        execute(matrix_server.url(NAME), TORTURE.read_text(encoding="utf-8"))
+        execute(matrix_server.url(NAME), *TORTURE.read_text(encoding="utf-8").split("-- commit:"))
         yield matrix_server.url(NAME)
     finally:
         execute(matrix_server.url(), f"DROP DATABASE {quoted} WITH (FORCE)")

@@ -54,6 +54,8 @@ $$;
 -- Types: enums, composites of composites, domains over everything, ranges, arrays.
 CREATE TYPE core.colour AS ENUM ('red', 'it''s green', 'blau ü');
 ALTER TYPE core.colour ADD VALUE 'between' BEFORE 'blau ü';
+-- commit:
+-- An enum's new value is used in a later transaction only.
 CREATE TYPE core.place AS (street text COLLATE "C", number integer);
 CREATE TYPE core.journey AS (origin core.place, stops core.place[], tint core.colour);
 CREATE DOMAIN core.percent AS numeric(5, 2) CHECK (VALUE BETWEEN 0 AND 100);
