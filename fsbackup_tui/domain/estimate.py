@@ -24,7 +24,7 @@ PHASES = (*READING, *RESTORING, *COMPARING, *REMOVING)
 """Every phase of a trial restore from the bytes up, in its order."""
 
 _FIXED = frozenset({"start", "prepare", "definitions", "remove"})
-_OF_SCRATCH_ALONE = frozenset({"start", "remove"})
+_NOT_OF_A_RECOVERY = frozenset({"start", "spare", "remove"})
 _RUNS_LEARNED_FROM = 12
 _LEAST_FOR_A_LINE = 3
 _SPREAD_FOR_A_LINE = 1.3
@@ -230,13 +230,14 @@ def time_back(runs: Iterable[MeasuredRun], work: Work) -> Outlook | None:
     """Return how long it takes from the bytes to a proven copy; None before that is known.
 
     Known is only what a whole drill or trial restore of a comparable size has shown. The making
-    and removing of a scratch server is left out: a real recovery has a server.
+    and removing of a scratch server is left out, as is the keeping of a spare: a real recovery
+    has a server.
     """
     known = tuple(runs)
     newest = _newest_comparable(known, work)
     if newest is None:
         return None
-    wanted = {*newest.seconds, "sealed"} - _OF_SCRATCH_ALONE
+    wanted = {*newest.seconds, "sealed"} - _NOT_OF_A_RECOVERY
     expected = expect(known, work, wanted, place=newest.place)
     return None if expected is None else Outlook(total(expected.values()), newest.drill)
 
