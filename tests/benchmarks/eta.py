@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -50,6 +51,8 @@ def main() -> int:
     """Measure, print every run and the errors, and return whether the bars hold (0) or not."""
     arguments = _arguments()
     sizes = {text: _bytes(text) for text in arguments.sizes.split(",")}
+    # Ended from outside, it still stops its server and removes what it made.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
     directory.chmod(0o711)  # the scratch server's own user passes through
     first = next(iter(sizes.values()))
