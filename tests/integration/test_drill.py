@@ -20,6 +20,7 @@ from fsbackup_tui.operations.drill import choose_point
 from fsbackup_tui.operations.status import gather_status, open_catalogue
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.lock import Holder, Lock
+from tests.support.faults import finish
 from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import Site, make_site
 from tests.support.waiting import wait_until
@@ -214,7 +215,7 @@ def test_a_drill_that_is_cancelled_is_none(site: Site) -> None:
     drill = site.start("drill", point)
     wait_until(lambda: list(site.state.glob("*/jobs/*-drill-*/work/scratch-room")), timeout=60)
     drill.terminate()
-    assert drill.wait(60) == 130
+    assert finish(drill).exit_code == 130
     assert records(site, point, "drill") == []
     assert not list(site.state.glob("*/jobs/*-drill-*/work"))
     assert site.run("drill", point).exit_code == 0
