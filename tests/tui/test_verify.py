@@ -14,6 +14,7 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import PointProof, Wanted
 from fsbackup_tui.tui.lines import plain
+from fsbackup_tui.tui.modes.live import stages_line
 from fsbackup_tui.tui.modes.rungs import Around, rung_state, verify_note, verify_row
 from tests.tui.fakes import NOW, ZONE, FakeSite, make_app, make_point
 from tests.tui.proofs import (
@@ -316,3 +317,12 @@ async def test_an_empty_site_says_so_and_shows_no_key_of_a_point() -> None:
         await until_text(pilot, "Picture: there is no point yet")
         await press(pilot, "v")
         await until_text(pilot, "Verify: there is no point")
+
+
+def test_the_stage_that_runs_is_told_in_a_narrow_window_too() -> None:
+    site = proven_site()
+    view = site.views[verifying(site, site.stored[1]).id]
+    narrow = plain(stages_line(view, 80))
+    assert narrow.endswith("4 proven RUNNING 12 s")
+    assert len(narrow) <= 80
+    assert "1 sealed done 1.4 s" in plain(stages_line(view, 100))

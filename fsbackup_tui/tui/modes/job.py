@@ -82,7 +82,10 @@ class JobScreen(FrameScreen):
         app, width, view = self.site_app, self.size.width, self._view
         now, zone = app.now(), app.overview.zone
         running = view.row.state == "running"
-        numbers: list[Line] = [live.title_line(view, now=now, zone=zone), live.stages_line(view)]
+        numbers: list[Line] = [
+            live.title_line(view, now=now, zone=zone),
+            live.stages_line(view, width),
+        ]
         if running:
             numbers += [live.progress_line(view, width), live.numbers_line(view, now, width)]
             numbers.append(live.active_line(view))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
 from fsbackup_tui.tui.data import JobRow, JobView, StageView, TableView
-from fsbackup_tui.tui.lines import Line, Part, Role, labelled, line, pad, wrap, wrapped
+from fsbackup_tui.tui.lines import Line, Part, Role, labelled, line, pad, width_of, wrap, wrapped
 from fsbackup_tui.tui.modes.columns import percent_text, state_role, took
 from fsbackup_tui.tui.problems import problem_lines
 
@@ -53,19 +53,27 @@ def title_line(view: JobView, *, now: datetime, zone: tzinfo) -> Line:
     )
 
 
-def stages_line(view: JobView) -> Line:
-    """Return the strip of stages: ``1 backup done 0:41  2 verify RUNNING``."""
-    pieces: list[Part] = [" "]
-    for number, stage in enumerate(view.stages, start=1):
-        pieces.extend(_stage(number, stage))
-    return line(*pieces)
+def stages_line(view: JobView, width: int = 80) -> Line:
+    """Return the strip of stages: ``1 backup done 0:41  2 verify RUNNING``.
+
+    Where they are too many for the width, those that ended do not tell how long they took.
+    """
+    for brief in (False, True):
+        pieces: list[Part] = [" "]
+        for number, stage in enumerate(view.stages, start=1):
+            pieces.extend(_stage(number, stage, brief=brief))
+        strip = line(*pieces[:-1])
+        if width_of(strip) <= width:
+            break
+    return strip
 
 
-def _stage(number: int, stage: StageView) -> Iterator[tuple[str, Role]]:
+def _stage(number: int, stage: StageView, *, brief: bool) -> Iterator[tuple[str, Role]]:
     word, role = _STAGES[stage.state]
     yield f"{number} {stage.name} ", "text" if stage.state != "waiting" else "muted"
     yield word, role
-    yield (f" {duration_text(stage.seconds)}" if stage.seconds is not None else ""), "muted"
+    told = stage.seconds is not None and not (brief and stage.state == "ok")
+    yield (f" {duration_text(stage.seconds)}" if told else ""), "muted"
     yield "   ", "muted"
 
 

@@ -205,7 +205,7 @@ class ProofScreen(FrameScreen):
 def _job_lines(view: JobView, now: datetime, width: int) -> list[Line]:
     """Return how far a verification is, as the job's own screen shows it."""
     return [
-        live.stages_line(view),
+        live.stages_line(view, width),
         live.progress_line(view, width),
         live.numbers_line(view, now, width),
         live.active_line(view),

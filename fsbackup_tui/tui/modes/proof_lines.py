@@ -245,11 +245,12 @@ def _history(checked: Checked, seen: Seen) -> Iterator[Line]:
     when = pad(when_text(checked.at, seen.now, seen.zone), 18)
     age = pad(age_of(checked.at, seen.now), 5, right=True)
     took = pad(duration_text(checked.seconds), 10, right=True)
+    word = level_word(checked.ok)
     yield line(
         "   ",
         f"{when}  {age}  {pad(checked.level, 8)}  ",
-        (pad(level_word(checked.ok), 7), role),
-        f"  {took}  ",
+        (word, role),
+        f"{pad('', 7 - len(word))}  {took}  ",
         (checked.job.rpartition("-")[2], "muted"),
     )
     for text in checked.problems[:3]:
