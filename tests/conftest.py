@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.servers import (
@@ -19,8 +20,13 @@ from tests.support.servers import (
 )
 
 
+# No deadline: on a busy machine every example is slow, whatever is tested.
+settings.register_profile("fsbackup", deadline=None)
+
+
 def pytest_configure() -> None:
     """Forget the caller's databases: no test may reach one by accident."""
+    settings.load_profile("fsbackup")
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
     for name in ("DATABASE_URL", "DIRECT_URL", "ADMIN_URL", "FSBACKUP_CONFIG"):

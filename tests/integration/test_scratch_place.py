@@ -97,7 +97,8 @@ async def globals_of(server: ScratchServer, path: Path) -> Path:
 @pytest.mark.parametrize("sink", [17, 18], indirect=True)
 async def test_an_own_server_takes_everything_and_goes(sink: ScratchServer, tmp_path: Path) -> None:
     dumped = await dump(sink.url("sink"), await client_of(sink), tmp_path / "part")
-    context, told = make_context(tmp_path, sink.url("sink"))
+    programs = {"clients": [str(sink.bin_directory)]}
+    context, told = make_context(tmp_path, sink.url("sink"), settings=programs)
     told_globals = await globals_of(sink, tmp_path / "globals.sql")
     async with scratch_place(context, part_of(dumped.facts)) as place:
         assert place.kind == "own"

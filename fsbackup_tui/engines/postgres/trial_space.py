@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Coroutine
 from pathlib import Path
@@ -22,6 +23,8 @@ _WATCH_SECONDS = 0.5
 _MEASURE_SECONDS = 2.0
 _FLOOR_SHARE = 0.02
 _LEAST_FLOOR_BYTES = 64 * 10**6
+# Of LC_ALL=C; ENOSPC and EDQUOT (strerror of glibc and macOS; the BSDs write "Disc").
+_SPACE_WORDS = re.compile(r"No space left on device|Dis[ck] quota exceeded")
 _REMEDY = "Free some, or name a roomier place under scratch: directory in the config."
 
 
@@ -121,10 +124,11 @@ def floor_bytes(directory: Path) -> int:
 def when_full(directory: Path, needed: int, error: FsbackupError) -> FsbackupError:
     """Return why a server could not be started: that its disk was filled meanwhile, else itself.
 
-    ``needed`` bytes were free before. A server that can't write its log can't tell.
+    ``needed`` bytes were free before. A server that can't write its log can't tell; one that
+    tells has cleaned up behind itself, so that there may be room again.
     """
     free = free_bytes(directory)
-    if free >= needed:
+    if free >= needed and not _SPACE_WORDS.search(f"{error.what}\n{error.why}"):
         return error
     return DiskFull(
         f"DISK FULL: {directory} had no space left for a scratch server.",
