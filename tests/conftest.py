@@ -19,7 +19,6 @@ from tests.support.servers import (
     majors,
 )
 
-
 # No deadline: on a busy machine every example is slow, whatever is tested.
 settings.register_profile("fsbackup", deadline=None)
 
