@@ -11,7 +11,8 @@ import statistics
 import sys
 import time
 
-from tests.tui.fakes import FakeSite, make_app, make_point
+from tests.tui.fakes import FakeSite, make_app
+from tests.tui.made import make_point
 
 POINTS = 100_000
 KEYS = ("j",) * 40 + ("pagedown",) * 40 + ("G", "g") * 10 + ("ctrl+d", "ctrl+u") * 10

@@ -21,7 +21,8 @@ from fsbackup_tui.tui.data import (
     TableView,
     Wanted,
 )
-from tests.tui.fakes import NOW, OVERVIEW, ZONE, FakeSite, make_job, make_point
+from tests.tui.fakes import OVERVIEW, FakeSite, make_job
+from tests.tui.made import NOW, ZONE, make_point
 
 RUNGS = ("sealed", "readable", "restored", "proven")
 SECONDS = {"sealed": 1.4, "readable": 3.2, "restored": 48.0, "proven": 21.0}

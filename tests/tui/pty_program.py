@@ -22,7 +22,8 @@ def main() -> int:
     from fsbackup_tui.tui.app import FsbackupApp, Start
     from fsbackup_tui.tui.last_seen import LastSeen
     from fsbackup_tui.tui.theme import choose_theme
-    from tests.tui.fakes import NOW, FakeSite
+    from tests.tui.fakes import FakeSite
+    from tests.tui.made import NOW
     from tests.tui.proofs import proven_site
 
     site = proven_site() if "proven" in sys.argv else FakeSite()

@@ -13,16 +13,8 @@ from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyR
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.last_seen import LastSeen
-from tests.tui.fakes import (
-    NOW,
-    OVERVIEW,
-    ZONE,
-    FakeSite,
-    make_app,
-    make_point,
-    some_points,
-    without_config,
-)
+from tests.tui.fakes import OVERVIEW, FakeSite, make_app, without_config
+from tests.tui.made import NOW, ZONE, make_point, some_points
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 

@@ -14,7 +14,6 @@ from fsbackup_tui.tui.data import StageView
 from fsbackup_tui.tui.launch import farewell
 from tests.tui.fakes import (
     FAILED,
-    NOW,
     OVERVIEW,
     Clock,
     FakeSite,
@@ -23,6 +22,7 @@ from tests.tui.fakes import (
     some_jobs,
     view_of,
 )
+from tests.tui.made import NOW
 from tests.tui.screens import (
     open_job,
     open_jobs,

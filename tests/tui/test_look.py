@@ -19,7 +19,7 @@ from fsbackup_tui.tui.theme import (
     load_theme,
     theme_files,
 )
-from tests.tui.fakes import NOW, some_points
+from tests.tui.made import NOW, some_points
 
 
 @pytest.mark.parametrize("name", ["dark", "light", "high-contrast", "ansi-16"])

@@ -20,7 +20,8 @@ from fsbackup_tui.tui.buckets import (
 )
 from fsbackup_tui.tui.lines import plain
 from fsbackup_tui.tui.modes.picture_lines import HALVES, columns_in, last_place, picture_lines
-from tests.tui.fakes import NOW, ZONE, make_app, make_point
+from tests.tui.fakes import make_app
+from tests.tui.made import NOW, ZONE, make_point
 from tests.tui.proofs import proven_site
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 

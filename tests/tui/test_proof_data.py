@@ -20,7 +20,7 @@ from tests.support.points import START, make_point, part, table, verify_record
 from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import make_site as make_real_site
 from tests.tui.fakes import make_app
-from tests.tui.fakes import make_point as some_point
+from tests.tui.made import make_point as some_point
 from tests.tui.proofs import make_proof
 from tests.tui.screens import press, screen_text, until, until_gone, until_text
 

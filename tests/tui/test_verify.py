@@ -16,7 +16,8 @@ from fsbackup_tui.tui.data import PointProof, Wanted
 from fsbackup_tui.tui.lines import plain
 from fsbackup_tui.tui.modes.live import stages_line
 from fsbackup_tui.tui.modes.rungs import Around, rung_state, verify_note, verify_row
-from tests.tui.fakes import NOW, ZONE, FakeSite, make_app, make_point
+from tests.tui.fakes import FakeSite, make_app
+from tests.tui.made import NOW, ZONE, make_point
 from tests.tui.proofs import (
     FELL,
     MISSING_EXTENSION,
