@@ -31,6 +31,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         nargs="?",
         help="an id, a prefix of it, latest:PLAN, or a time (default: the newest usable one)",
     )
+    parser.add_argument(
+        "--copy", metavar="DIR", help="take the bytes from a copy of the repository in DIR"
+    )
     parser.add_argument("--random", action="store_true", help="any older point, not the newest")
     parser.add_argument("--list", action="store_true", help="the drills that were held")
     parser.add_argument(
@@ -45,6 +48,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Start the drill and follow it, or list those of before; the exit code of design §9."""
+    from pathlib import Path
+
     from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.domain.errors import UsageError
@@ -52,13 +57,17 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     if sum((arguments.point is not None, arguments.random, arguments.list)) > 1:
         raise UsageError("NOT TOGETHER: a point, --random and --list.", fix="fsbackup drill --help")
+    if arguments.list and arguments.copy is not None:
+        raise UsageError("NOT TOGETHER: --copy and --list.", fix="fsbackup drill --help")
     if arguments.list:
         return _list(context, arguments.limit)
     context.repository()
+    copy = str(Path(arguments.copy).expanduser().absolute()) if arguments.copy else ""
     if arguments.point is not None:
-        request = DrillRequest(find_point(context, arguments.point).id, "named")
+        point = arguments.point if copy else find_point(context, arguments.point).id
+        request = DrillRequest(point, "named", copy)
     else:
-        request = DrillRequest("", "random" if arguments.random else "newest")
+        request = DrillRequest("", "random" if arguments.random else "newest", copy)
     return run_request(request, context, summary=summary)
 
 
@@ -74,6 +83,8 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     if result["place"]:
         size = size_text(result["database_bytes"])
         lines.append(f"  {size}, {count_text(result['rows'])} rows, on {result['place']}")
+    if result["copy"]:
+        lines.append(f"  from the copy in {result['copy']}")
     phases = result["phases"]
     ordered = [phase for phase in PHASES if phase in phases]
     told = [f"{phase} {duration_text(phases[phase])}" for phase in ordered]

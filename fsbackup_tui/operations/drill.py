@@ -1,27 +1,31 @@
 """The recovery test: a point is proven from its bytes up, every phase is timed, and it is kept.
 
-What a drill measured tells from then on how long getting back will take (domain/estimate.py).
+What a drill measured tells from then on how long getting back will take (domain/estimate.py);
+one of a copy of the repository does not: where getting back starts is the repository itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from fsbackup_tui.domain.errors import FsbackupError, PointNotFound
+from fsbackup_tui.domain.errors import FsbackupError, PointNotFound, RepositoryError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import DrillChoice, DrillRequest
-from fsbackup_tui.operations.status import open_catalogue, open_site_repository
+from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
 from fsbackup_tui.operations.verify import verify_point
+from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.drills import KIND
-from fsbackup_tui.repository.layout import Repository
-from fsbackup_tui.repository.points import capture_order, usable
+from fsbackup_tui.repository.layout import Repository, open_repository
+from fsbackup_tui.repository.points import capture_order, resolve_point, usable
 from fsbackup_tui.repository.records import write_record
 
 Choose = Callable[[Sequence[PointSummary]], PointSummary]
@@ -37,16 +41,21 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
         FsbackupError: the trial could not be made at all; that is recorded, too.
     """
     refuse_if_read_only(context.loaded, "records no drills")
-    repository = open_site_repository(context.loaded, os.environ)
-    point = request.point or _choose(context, repository, request.choice)
-    context.report(Log(f"Drill on {point} ({request.choice})"))
+    home = open_site_repository(context.loaded, os.environ)
+    copy = await asyncio.to_thread(_open_copy, request.copy, home) if request.copy else None
+    point = await asyncio.to_thread(_choose, request, context, home, copy)
+    context.report(Log(_announcement(request, point)))
     started = time.monotonic()
     try:
-        verified = await verify_point(context, repository, point, level=Trust.PROVEN)
+        verified = (
+            await verify_point(context, home, point, level=Trust.PROVEN)
+            if copy is None
+            else await verify_point(context, copy, point, level=Trust.PROVEN, home=home)
+        )
     except FsbackupError as error:
         problem = {"part": None, "artifact": None, "table": None, "what": error.what}
         _record(
-            repository,
+            home,
             point,
             context,
             {
@@ -63,7 +72,8 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
         **drill_result(verified),
         "seconds": round(time.monotonic() - started, 3),
     }
-    _record(repository, point, context, document)
+    if note := _record(home, point, context, document):
+        document = {**document, "notes": [*_notes(verified), note]}
     return document
 
 
@@ -89,6 +99,11 @@ def drill_result(verified: Mapping[str, object]) -> dict[str, object]:
         "blocked": blocked,
         "notes": verified["notes"],
     }
+
+
+def _notes(verified: Mapping[str, object]) -> list[str]:
+    notes = verified["notes"]
+    return [str(note) for note in notes] if isinstance(notes, list) else []
 
 
 def choose_point(
@@ -117,9 +132,42 @@ def _can_be_tried(point: PointSummary) -> bool:
     return usable(point) and any(part.kind == "postgres" for part in point.parts)
 
 
-def _choose(context: JobContext, repository: Repository, choice: DrillChoice) -> str:
-    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
-        return choose_point(catalogue.points(own=True), choice).id
+def _open_copy(directory: str, home: Repository) -> Repository:
+    """Return the copy of the site's repository; RepositoryError where it is none."""
+    copy = open_repository(Path(directory), site=home.site)
+    if copy.root.resolve() == home.root.resolve():
+        raise RepositoryError(
+            f"NO COPY: {copy.root} is the repository itself.",
+            fix="fsbackup drill   without --copy",
+        )
+    if copy.id != home.id:
+        raise RepositoryError(
+            f"NO COPY OF THIS REPOSITORY: {copy.root}.",
+            why=f"It is the repository {copy.id}; that of {home.root} is {home.id}.",
+            fix="Name the directory that the repository was copied to.",
+        )
+    return copy
+
+
+def _choose(
+    request: DrillRequest, context: JobContext, home: Repository, copy: Repository | None
+) -> str:
+    if copy is not None:
+        with Catalogue.of_copy(copy) as catalogue:
+            points = catalogue.points(own=True)
+        if request.point:
+            zone = site_zone(context.loaded)
+            return resolve_point(points, request.point, zone=zone, any_trust=True).id
+        return choose_point(points, request.choice).id
+    if request.point:
+        return request.point
+    with open_catalogue(context.loaded, os.environ, home) as catalogue:
+        return choose_point(catalogue.points(own=True), request.choice).id
+
+
+def _announcement(request: DrillRequest, point: str) -> str:
+    of_copy = f" of the copy in {request.copy}" if request.copy else ""
+    return f"Drill on {point}{of_copy} ({request.choice})"
 
 
 def _head(request: DrillRequest, context: JobContext, point: str) -> dict[str, object]:
@@ -127,6 +175,7 @@ def _head(request: DrillRequest, context: JobContext, point: str) -> dict[str, o
         "site": context.loaded.config.site,
         "point": point,
         "choice": request.choice,
+        "copy": request.copy or None,
         "host": context.host,
         "by": context.operator,
     }
@@ -134,7 +183,10 @@ def _head(request: DrillRequest, context: JobContext, point: str) -> dict[str, o
 
 def _record(
     repository: Repository, point: str, context: JobContext, document: Mapping[str, object]
-) -> None:
+) -> str:
+    """Keep how it went beside the point; returns why that can't be done, or nothing."""
+    if not repository.point_directory(point).is_dir():
+        return f"Not recorded: {repository.root} has {point} no more."
     write_record(
         repository,
         point,
@@ -144,3 +196,4 @@ def _record(
         job=context.job,
         operator=context.operator,
     )
+    return ""

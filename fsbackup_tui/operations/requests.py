@@ -79,13 +79,17 @@ class VerifyDueRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class DrillRequest(Request):
-    """Prove a point from its bytes up, timed; the worker picks one where none is named."""
+    """Prove a point from its bytes up, timed; the worker picks one where none is named.
+
+    ``copy`` is the directory of a copy of the repository, whose bytes are taken instead.
+    """
 
     operation: ClassVar[str] = "drill"
     runner: ClassVar[str] = "fsbackup_tui.operations.drill:run"
     stages: ClassVar[tuple[str, ...]] = ("sealed", "readable", "restored", "proven")
     point: str = ""
     choice: DrillChoice = "newest"
+    copy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class _Verification:
     keepers: Mapping[str, SpareKeeper] = field(default_factory=dict)
     reached: dict[str, Trust] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    is_copy: bool = False
 
 
 Check = Callable[[_Verification, PartManifest], Awaitable[list[Finding]]]
@@ -90,10 +91,13 @@ async def verify_point(
     level: Trust,
     shown: Collection[Trust] = (),
     keep_spare: bool = False,
+    home: Repository | None = None,
 ) -> dict[str, object]:
     """Climb up to ``level`` and record each rung; those of ``shown`` were just seen to hold.
 
     With ``keep_spare`` every database part that is proven becomes its spare; a suspect one never.
+    ``home`` is the site's own repository where ``repository`` is a copy of it, to which nothing
+    is written: it may be append-only.
     """
     if keep_spare:
         refuse_if_read_only(context.loaded, "keeps no spare")
@@ -102,9 +106,13 @@ async def verify_point(
     lock = Lock(repository.use_lock(point), what=f"point {point}")
     async with lock.acquire_async(0, context.holder(), shared=True) as held:
         parts = _parts(reader)
-        timing = _timing(context, repository, parts, phases_to(level, shown, restorable=True))
+        timing = _timing(
+            context, home or repository, parts, phases_to(level, shown, restorable=True)
+        )
         context = replace(context, report=timing.report)
-        verification = _Verification(context, repository, reader, parts, timing)
+        verification = _Verification(
+            context, repository, reader, parts, timing, is_copy=home is not None
+        )
         if keep_spare:
             verification.keepers = keepers_of(context, repository, reader, parts)
         if held.note:
@@ -278,6 +286,8 @@ def _as_truth(outcomes: Collection[Outcome]) -> bool | None:
 
 def _record(verification: _Verification, document: Mapping[str, object]) -> None:
     context = verification.context
+    if verification.is_copy:
+        return
     if context.loaded.config.read_only:
         place = context.loaded.place("read_only")
         verification.notes.append(f"Not recorded: {place} says read_only: true.")

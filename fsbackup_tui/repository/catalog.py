@@ -104,6 +104,14 @@ class Catalogue:
         catalogue._foreign = foreign
         return catalogue
 
+    @classmethod
+    def of_copy(cls, repository: Repository) -> Catalogue:
+        """Return what a copy of a repository holds, read anew; nothing is written anywhere."""
+        catalogue = cls(open_memory(None), None)
+        catalogue._repository = repository
+        catalogue.refresh()
+        return catalogue
+
     @property
     def in_memory(self) -> bool:
         """Whether the catalogue lives in memory because its file can't be used."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -184,8 +185,63 @@ def test_a_random_drill_takes_an_older_point(site: Site) -> None:
     assert choose_point(suspect, "newest").id != newest
 
 
+def test_a_copy_is_drilled_from_its_own_bytes(site: Site, tmp_path: Path) -> None:
+    point = back_up(site)
+    copy = tmp_path / "usb disk" / "repo"
+    shutil.copytree(site.repository, copy)
+    before = sorted(path for path in copy.rglob("*") if path.name != f"{point}.lock")
+    damage(site, point)
+    drilled = site.run("drill", "--copy", str(copy), "--json")
+    assert drilled.exit_code == 0, drilled.stdout
+    assert (drilled.document["outcome"], drilled.document["trust"]) == ("ok", "proven")
+    assert drilled.document["copy"] == str(copy)
+    (record,) = records(site, point, "drill")
+    assert record["document"]["copy"] == str(copy)
+    # What a copy is worth says nothing of the bytes that lie here.
+    assert site.run("show", point, "--json").document["trust"] == "sealed"
+    after = [path for path in copy.rglob("*") if path.name != f"{point}.lock"]
+    assert [path for path in sorted(after) if path.is_file()] == [
+        path for path in before if path.is_file()
+    ]
+    said = site.run("drill", point[:13], "--copy", str(copy)).stdout
+    assert f"from the copy in {copy}" in " ".join(said.split())
+
+
+def test_a_damaged_copy_fails_and_the_point_keeps_its_trust(site: Site, tmp_path: Path) -> None:
+    point = back_up(site)
+    assert site.run("verify", point, "--level", "proven").exit_code == 0
+    copy = tmp_path / "copy"
+    shutil.copytree(site.repository, copy)
+    dump = copy / "points" / point / "db" / "database.dump"
+    dump.write_bytes(dump.read_bytes()[:-7])
+    drilled = site.run("drill", "--copy", str(copy), "--json")
+    assert drilled.exit_code == 1
+    assert drilled.document["outcome"] == "failed"
+    assert site.run("show", point, "--json").document["trust"] == "proven"
+
+
+def test_what_is_no_copy_is_refused_and_what_is_gone_here_not_recorded(
+    site: Site, tmp_path: Path
+) -> None:
+    point = back_up(site)
+    itself = site.run("drill", "--copy", str(site.repository), "--json")
+    assert (itself.exit_code, "NO COPY" in itself.error["what"]) == (1, True)
+    assert site.run("drill", "--copy", str(tmp_path / "nowhere"), "--json").exit_code == 1
+    copy = tmp_path / "copy"
+    shutil.copytree(site.repository, copy)
+    shutil.rmtree(site.repository / "points" / point)
+    drilled = site.run("drill", "latest", "--copy", str(copy), "--json")
+    assert drilled.exit_code == 0, drilled.stdout
+    assert any("Not recorded" in note for note in drilled.document["notes"])
+    about = json.loads((copy / "fsbackup.json").read_text())
+    (copy / "fsbackup.json").write_text(json.dumps({**about, "id": "0" * 32}))
+    other = site.run("drill", "--copy", str(copy), "--json")
+    assert "NO COPY OF THIS REPOSITORY" in other.error["what"]
+
+
 @pytest.mark.parametrize(
-    "arguments", [("x", "--random"), ("--random", "--list"), ("latest", "--list")]
+    "arguments",
+    [("x", "--random"), ("--random", "--list"), ("latest", "--list"), ("--copy", "x", "--list")],
 )
 def test_contradicting_wishes_are_refused(site: Site, arguments: tuple[str, ...]) -> None:
     result = site.run("drill", *arguments, "--json")
