@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from fsbackup_tui.cli.output import wrap_text
 from fsbackup_tui.domain.events import JournalLine, Warned
-from fsbackup_tui.domain.text import count_text, duration_text, plain_text, shorten
+from fsbackup_tui.domain.text import count_text, duration_text, left_text, plain_text, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,14 +69,10 @@ def _figures(feed: JobFeed) -> list[str]:
 
 
 def eta_text(feed: JobFeed) -> str:
-    """Return when the end is expected, ``ETA 4 m 10 s (3 m 05 s to 6 m 00 s)``; empty: unknown."""
+    """Return when the end is expected, ``ETA 4 m (3 to 6)``; empty: unknown."""
     if feed.eta_seconds is None:
         return ""
-    text = f"ETA {duration_text(feed.eta_seconds)}"
-    if feed.eta_range is None:
-        return text
-    low, high = (duration_text(seconds) for seconds in feed.eta_range)
-    return f"{text} ({low} to {high})"
+    return f"ETA {left_text(feed.eta_seconds, feed.eta_range)}"
 
 
 def amount_text(amount: float, unit: str) -> str:

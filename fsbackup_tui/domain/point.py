@@ -59,10 +59,18 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """The content of a table as one number (design §5): method name and decimal string."""
+    """The content of a table as one number (design §5): method name and decimal string.
+
+    Raises:
+        ValueError: ``value`` is no decimal number.
+    """
 
     method: str
     value: str
+
+    def __post_init__(self) -> None:
+        if not (self.value.isascii() and self.value.removeprefix("-").isdecimal()):
+            raise ValueError(f"the fingerprint {self.value!r} is no decimal number")
 
 
 @dataclass(frozen=True, slots=True)

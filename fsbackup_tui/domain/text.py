@@ -5,6 +5,7 @@ Unknown is ``-``. Nothing here depends on the machine's locale.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from datetime import datetime, tzinfo
 
@@ -51,6 +52,25 @@ def duration_text(seconds: float | None) -> str:
     if whole < _HOUR:
         return f"{whole // _MINUTE} m {whole % _MINUTE:02d} s"
     return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} m"
+
+
+def left_text(seconds: float | None, span: tuple[float, float] | None = None) -> str:
+    """Return how long something will take, with the range it probably lies in: ``4 m (3 to 6)``.
+
+    One unit for all three; without a range as ``duration_text`` has it.
+    """
+    if seconds is None or span is None:
+        return duration_text(seconds)
+    low, high = span
+    if high < 2 * _MINUTE:
+        unit, size = "s", 1
+    elif high < 2 * _HOUR:
+        unit, size = "m", _MINUTE
+    else:
+        return f"{seconds / _HOUR:.1f} h ({low / _HOUR:.1f} to {high / _HOUR:.1f})"
+    middle = max(0, round(seconds / size))
+    least, most = int(low / size), math.ceil(high / size)
+    return f"{middle} {unit} ({least} to {most})"
 
 
 def zone_text(moment: datetime) -> str:

@@ -205,6 +205,7 @@ class JobView:
     active: tuple[str, ...] = ()
     rate: float | None = None
     eta_seconds: float | None = None
+    eta_range: tuple[float, float] | None = None
     tables: tuple[TableView, ...] = ()
     tables_skipped: int = 0
     log: tuple[str, ...] = ()

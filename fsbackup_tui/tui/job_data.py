@@ -97,6 +97,7 @@ class LiveWatch:
             active=() if progress is None else tuple(progress.active),
             rate=feed.rate,
             eta_seconds=feed.eta_seconds,
+            eta_range=feed.eta_range,
             tables=_tables(feed.tables),
             tables_skipped=feed.tables_done - len(feed.tables),
             log=tuple(log[-_LOG_SHOWN:]),

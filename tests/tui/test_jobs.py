@@ -75,6 +75,11 @@ async def test_live_view_shows_progress_tables_log_and_commands() -> None:
         )
         await until_text(pilot, "91 %")
         await until_text(pilot, "ETA 9.0 s")
+        site.views[RUNNING.id] = replace(
+            site.views[RUNNING.id], eta_seconds=240.0, eta_range=(185.0, 355.0)
+        )
+        await until_text(pilot, "ETA 4 m (3 to 6) ")
+        assert "used 1 m 40 s" in screen_text(app)
 
 
 async def test_job_that_ends_shows_its_outcome_while_it_is_watched() -> None:

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from fsbackup_tui.operations.wording import count_text, duration_text, size_text, when_text
+from fsbackup_tui.operations.wording import (
+    count_text,
+    duration_text,
+    left_text,
+    size_text,
+    when_text,
+)
 from fsbackup_tui.tui.data import JobRow, JobView, StageView, TableView
 from fsbackup_tui.tui.lines import Line, Part, Role, labelled, line, pad, width_of, wrap, wrapped
 from fsbackup_tui.tui.modes.columns import percent_text, state_role, took
@@ -108,14 +114,15 @@ def numbers_line(view: JobView, now: datetime, width: int = 80) -> Line:
         amount = f"{done} of {_amount(row.total, row.unit)}"
     narrow = width < _NARROW
     rate = "-" if view.rate is None else f"{_amount(view.rate, row.unit)}/s"
+    left = left_text(view.eta_seconds, view.eta_range) if row.state == "running" else "-"
     return line(
         " ",
-        pad(amount, 20 if narrow else 26),
+        pad(amount, 20),
         (" " if narrow else "  rate ", "muted"),
-        pad(rate, 11 if narrow else 13),
+        pad(rate, 11 if narrow else 12),
         ("ETA ", "muted"),
-        pad(duration_text(view.eta_seconds) if row.state == "running" else "-", 11),
-        *(() if narrow else (("used ", "muted"), pad(duration_text(took(row, now)), 11))),
+        pad(left, 19),
+        *(() if narrow else (("used ", "muted"), pad(duration_text(took(row, now)), 10))),
     )
 
 

@@ -12,6 +12,7 @@ from fsbackup_tui.domain.text import (
     cell_width,
     count_text,
     duration_text,
+    left_text,
     plain_text,
     shorten,
     when_text,
@@ -74,3 +75,20 @@ def test_counts_and_widths() -> None:
     assert shorten("表表表", 4) == "表…"
     assert shorten("abc", 0) == ""
     assert plain_text("a\x1b[31m\r\nb\u202e") == "a [31m  b "
+
+
+@pytest.mark.parametrize(
+    ("seconds", "span", "text"),
+    [
+        (None, (1.0, 2.0), "-"),
+        (245.0, None, "4 m 05 s"),
+        (240.0, (185.0, 355.0), "4 m (3 to 6)"),
+        (40.2, (29.9, 54.1), "40 s (29 to 55)"),
+        (0.2, (0.0, 0.4), "0 s (0 to 1)"),
+        (8280.0, (5400.0, 10_800.0), "2.3 h (1.5 to 3.0)"),
+    ],
+)
+def test_time_left_has_one_unit_and_a_range(
+    seconds: float | None, span: tuple[float, float] | None, text: str
+) -> None:
+    assert left_text(seconds, span) == text

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fsbackup_tui.domain.errors import DiskFull, Interrupted, RepositoryError
+from fsbackup_tui.domain.errors import DiskFull, Interrupted, PointDamaged, RepositoryError
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.repository.files import SpaceGuard, free_bytes, sync_directory
 from fsbackup_tui.repository.layout import Repository
@@ -64,6 +64,16 @@ def test_a_point_has_exactly_the_files_of_the_layout(repository: Repository) -> 
     assert manifest.sequence == 1
     assert read_manifest(directory / "manifest.json") == manifest
     assert read_part(directory / "db" / "part.json") == manifest.parts[0]
+
+
+def test_a_fingerprint_that_is_no_number_is_damage(repository: Repository) -> None:
+    path = repository.point_directory(make_point(repository).id) / "db" / "part.json"
+    document = json.loads(path.read_text())
+    document["postgres"]["tables"][0]["fingerprint"] = {"method": "rows-hash-1", "value": "1?"}
+    path.write_text(json.dumps(document))
+    with pytest.raises(PointDamaged) as raised:
+        read_part(path)
+    assert "no decimal number" in raised.value.why
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
