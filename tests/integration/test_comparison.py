@@ -17,10 +17,10 @@ from fsbackup_tui.engines.postgres.connection import Connection, connect
 from fsbackup_tui.engines.postgres.measure import measure_tables
 from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from tests.support.comparing import captured_and_restored, compare
+from tests.support.comparing import captured_and_restored, captured_kitchen_sink, compare
 from tests.support.servers import MakeDatabase, execute
 from tests.support.sessions import address_of, inspected_tables, session
-from tests.support.transfers import APPLICATION, empty_kitchen_sink, fill_kitchen_sink
+from tests.support.transfers import APPLICATION
 
 # What a faultless restore of the kitchen sink leaves otherwise than captured, as it should.
 AS_EXPECTED = {
@@ -87,11 +87,7 @@ async def test_the_kitchen_sink_has_no_false_alarm_and_every_change_is_found(
     matrix_server: ScratchServer, make_database: MakeDatabase, copy_name: str, tmp_path: Path
 ) -> None:
     url = make_database(matrix_server)
-    fill_kitchen_sink(url)
-    try:
-        dumped, accounting = await captured_and_restored(url, matrix_server, copy_name, tmp_path)
-    finally:
-        empty_kitchen_sink(url)
+    dumped, accounting = await captured_kitchen_sink(url, matrix_server, copy_name, tmp_path)
     assert accounting.whole
     digest = accounting.schema_sha256
     found = await compare(dumped.address, copy_name, dumped.facts, schema_sha256=digest)
@@ -115,11 +111,7 @@ async def test_a_moved_row_is_told_of_and_its_root_is_equal(
     matrix_server: ScratchServer, make_database: MakeDatabase, copy_name: str, tmp_path: Path
 ) -> None:
     url = make_database(matrix_server)
-    fill_kitchen_sink(url)
-    try:
-        dumped, _accounting = await captured_and_restored(url, matrix_server, copy_name, tmp_path)
-    finally:
-        empty_kitchen_sink(url)
+    dumped, _accounting = await captured_kitchen_sink(url, matrix_server, copy_name, tmp_path)
     execute(matrix_server.url(copy_name), MOVE_A_ROW)
     found = await compare(dumped.address, copy_name, dumped.facts)
     leaf, root = found.tables["app.events_2026_0"], found.tables["app.events"]

@@ -13,11 +13,10 @@ from fsbackup_tui.domain.point import DatabaseSetting, PostgresFacts
 from fsbackup_tui.domain.proof import ProofCheck
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.soundness import check_soundness
-from tests.support.comparing import captured_and_restored
+from tests.support.comparing import captured_kitchen_sink
 from tests.support.points import facts as make_facts
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import session
-from tests.support.transfers import empty_kitchen_sink, fill_kitchen_sink
 
 FACTS = make_facts()
 
@@ -46,11 +45,7 @@ async def test_a_restored_kitchen_sink_is_sound(
     matrix_server: ScratchServer, make_database: MakeDatabase, copy_name: str, tmp_path: Path
 ) -> None:
     url = make_database(matrix_server)
-    fill_kitchen_sink(url)
-    try:
-        dumped, _accounting = await captured_and_restored(url, matrix_server, copy_name, tmp_path)
-    finally:
-        empty_kitchen_sink(url)
+    dumped, _accounting = await captured_kitchen_sink(url, matrix_server, copy_name, tmp_path)
     copy = matrix_server.url(copy_name)
     execute(copy, "ALTER EVENT TRIGGER watch_commands ENABLE ALWAYS")
     checks, notes = await sound(copy, dumped.facts, recheck_foreign_keys=True)

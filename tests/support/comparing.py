@@ -23,7 +23,15 @@ from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.search_path import database_search_path
 from fsbackup_tui.engines.postgres.snapshot import shared_snapshot
 from tests.support.sessions import address_of
-from tests.support.transfers import APPLICATION, Dumped, client_of, dump, restore
+from tests.support.transfers import (
+    APPLICATION,
+    Dumped,
+    client_of,
+    dump,
+    empty_kitchen_sink,
+    fill_kitchen_sink,
+    restore,
+)
 
 
 @dataclass
@@ -120,6 +128,17 @@ async def captured_and_restored(
     dumped.facts = await capture_facts(url, dumped.facts, method=method, exclusions=exclusions)
     _done, accounting = await restore(dumped, copy, directory)
     return dumped, accounting
+
+
+async def captured_kitchen_sink(
+    url: str, server: ScratchServer, copy: str, directory: Path
+) -> tuple[Dumped, Accounting]:
+    """Make every kind of object in an empty database, capture it, restore it into ``copy``."""
+    fill_kitchen_sink(url)
+    try:
+        return await captured_and_restored(url, server, copy, directory)
+    finally:
+        empty_kitchen_sink(url)
 
 
 async def compare(
