@@ -23,6 +23,7 @@ from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     UNKNOWN,
+    accepted_words,
     age_text,
     blocked_words,
     cell_width,
@@ -162,6 +163,8 @@ def _trust_lines(point: PointSummary, now: datetime, zone: tzinfo) -> Iterator[s
     blocked = blocked_words(point.levels)
     for text in point.blocked:
         yield from wrap_text(f"{blocked}: {text}", first="  ", later="    ")
+    for one in point.accepted:
+        yield from wrap_text(f"{blocked}: {accepted_words(one)}", first="  ", later="    ")
     if not point.levels:
         yield "  Nothing was checked yet: fsbackup verify " + point.id
 
@@ -295,6 +298,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "parts": [_part_document(part) for part in point.parts],
         "problems": list(point.problems),
         "blocked": list(point.blocked),
+        "accepted": [dataclasses.asdict(one) for one in point.accepted],
         "foreign": point.foreign or None,
     }
 

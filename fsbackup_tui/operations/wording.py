@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 
 import humanize
 
-from fsbackup_tui.domain.point import LevelCheck
+from fsbackup_tui.domain.point import AcceptedBlock, LevelCheck
 from fsbackup_tui.domain.text import (
     UNKNOWN,
     age_text,
@@ -22,6 +22,7 @@ from fsbackup_tui.domain.text import when_text as _when_text
 
 __all__ = [
     "UNKNOWN",
+    "accepted_words",
     "age_text",
     "blocked_words",
     "cell_width",
@@ -76,6 +77,11 @@ def blocked_words(levels: Mapping[str, LevelCheck]) -> str:
         if (check := levels.get(word)) is not None and check.ok is None
     )
     return f"could not be {next(blocked, 'verified')} here"
+
+
+def accepted_words(accepted: AcceptedBlock) -> str:
+    """Return what could not be tried, and why that is accepted."""
+    return f"{accepted.what} (accepted: {accepted.reason})"
 
 
 _BLOCKED_AT = {

@@ -12,6 +12,7 @@ from fsbackup_tui.domain.anomaly import DEFAULT_FALL, RowChange
 from fsbackup_tui.domain.point import PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
+    accepted_words,
     blocked_words,
     count_text,
     duration_text,
@@ -58,13 +59,16 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         by = f", job {check.job.rpartition('-')[2]}"
         if cell_len(text + by) <= width - _LABEL - 2:
             text += by
-        lines.extend(_facts("", text, width, _LEVEL_ROLES[check.ok]))
+        calm = check.ok is None and point.calmly_blocked
+        lines.extend(_facts("", text, width, "text" if calm else _LEVEL_ROLES[check.ok]))
     unsound = point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
     if not point.levels and not point.running and not unsound and point.bytes:
         lines.append(_fact("", "never verified: v does", "warn"))
     blocked = blocked_words(point.levels)
     for text in point.blocked:
         lines.extend(_facts("Blocked", f"{blocked}: {text}", width, "warn"))
+    for one in point.accepted:
+        lines.extend(_facts("Blocked", f"{blocked}: {accepted_words(one)}", width))
     for reason in point.suspect:
         lines.extend(_facts("Suspect", reason, width, "bad"))
     if point.suspect and point.trust >= Trust.RESTORED:
