@@ -16,7 +16,7 @@ import pytest
 from psycopg import sql
 
 from fsbackup_tui.domain.errors import SafetyRefusal
-from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.spare import close_off, find_standing, spare_name, unfence
@@ -207,6 +207,29 @@ def test_the_next_proven_point_replaces_it(
     drop(url, str(second["name"]))
 
 
+def test_a_spare_that_somebody_opened_is_left_to_them(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    small_shop(url)
+    site = backed_up(tmp_path / "site", url)
+    first = str(keep(site)["name"])
+    execute(url, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(first)))
+    again = site.run("verify", "latest", "--keep-spare", "--json")
+    assert again.exit_code == 1
+    assert f"somebody opened the former spare, {first}" in again.document["spares"]["db"]["why"]
+    second = keep(site, back_up(site))
+    assert second["replaced"] == []
+    assert spares_on(url, site) == sorted([first, second["name"]])
+    assert f"LEFT OVER: the former spare {first} was opened" in " ".join(warned(site))
+    # It is known for as long as it stands, and goes when it is closed again.
+    execute(url, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(first)))
+    third = keep(site, back_up(site))
+    assert sorted(third["replaced"]) == sorted([first, second["name"]])
+    assert spares_on(url, site) == [third["name"]]
+    drop(url, str(third["name"]))
+
+
 def test_a_plan_keeps_it_and_a_suspect_point_leaves_the_former(
     tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
 ) -> None:
@@ -253,15 +276,25 @@ def logged(site: Site) -> list[str]:
     return [line.event.text for line in lines if isinstance(line.event, Log)]
 
 
-LOCKS = {
-    # COMMENT waits for it: the record is written, the transaction of the renames is under way.
-    "recorded": "LOCK TABLE pg_shdescription IN SHARE MODE",
-    # DROP waits for it: the new one stands, the former is about to go.
-    "standing": "COMMENT ON DATABASE {} IS {}",
+def warned(site: Site) -> list[str]:
+    """Return what the site's newest job warned of."""
+    lines = journal_lines(newest_job(site).directory)
+    return [line.event.text for line in lines if isinstance(line.event, Warned)]
+
+
+# What holds the job up, and what it waits with.
+MOMENTS = {
+    # The record is written, the transaction of the renames is under way.
+    "recorded": (
+        "LOCK TABLE pg_shdescription IN SHARE MODE",
+        'COMMENT ON DATABASE "fsbackup-.*the shop',
+    ),
+    # The new one stands, the former is about to go.
+    "standing": ("COMMENT ON DATABASE {} IS {}", 'DROP DATABASE "{former}"'),
 }
 
 
-@pytest.mark.parametrize("moment", LOCKS)
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_between(
     tmp_path: Path, server: ScratchServer, make_database: MakeDatabase, moment: str
 ) -> None:
@@ -271,40 +304,52 @@ def test_killed_between(
     former = recorded(site, str(site.points()[0]["id"])) if keep(site) else None
     assert former is not None
     point = back_up(site)
+    lock, held_up = MOMENTS[moment]
     with psycopg.connect(url) as blocker:
         running = site.start("verify", point, "--keep-spare", "--json")
-        wait_until(lambda: any(map(is_trial, databases_of(url))), timeout=60)
         wait_until(lambda: query(url, MARKED), timeout=60)
-        held = sql.SQL(LOCKS[moment])
-        if moment == "standing":
-            names = sql.Identifier(former.name), sql.Literal(former.comment)
-            held = sql.SQL(LOCKS[moment]).format(*names)  # type: ignore[assignment]
-        blocker.execute(held)
-        wait_until(lambda: query(url, WAITING), timeout=60)
-        pid = newest_job(site).pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        names = sql.Identifier(former.name), sql.Literal(former.comment)
+        blocker.execute(sql.SQL(lock).format(*names))
+        held_up = waiting(held_up.replace("{former}", former.name))
+        wait_until(lambda: query(url, held_up) or running.poll() is not None, timeout=90)
+        assert running.poll() is None, logged(site)
+        job = newest_job(site)
+        assert job.pid is not None
+        os.kill(job.pid, signal.SIGKILL)
         finish(running)
+        # What the dead job sent last would else be done as soon as the way is free.
+        end_sessions(url, job.id)
         blocker.rollback()
-    wait_until(lambda: not query(url, WAITING))
     new = spare_name(name_in(url), point[-4:])
-    left = spares_on(url, site)
-    assert left == ([former.name] if moment == "recorded" else sorted([former.name, new]))
-    assert moment == "recorded" or not any(map(is_trial, databases_of(url)))
+    left = [former.name] if moment == "recorded" else sorted([former.name, new])
+    assert spares_on(url, site) == left
+    trials = [f"fsbackup-{job.id}"] if moment == "recorded" else []
+    assert [name for name in databases_of(url) if is_trial(name)] == trials
     assert keep(site, point)["name"] == new
     assert spares_on(url, site) == [new]
     assert not any(map(is_trial, databases_of(url)))
     drop(url, new)
 
 
+def end_sessions(url: str, job: str) -> None:
+    """End what a dead job has on the server, and wait until it is gone."""
+    mine = f"FROM pg_stat_activity WHERE application_name = 'fsbackup/{job}'"
+    query(url, f"SELECT pg_terminate_backend(pid) {mine}")
+    wait_until(lambda: not query(url, f"SELECT 1 {mine}"))
+
+
 MARKED = (
     "SELECT 1 FROM pg_database WHERE datname ~ '^fsbackup-[0-9]'"
     " AND shobj_description(oid, 'pg_database') LIKE 'fsbackup: unfinished%'"
 )
-WAITING = (
-    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    " AND application_name LIKE 'fsbackup/%' AND query ~ '^(COMMENT|DROP DATABASE)'"
-)
+
+
+def waiting(with_query: str) -> str:
+    """Return what finds a session of a job that waits for a lock with that statement."""
+    return (
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        f" AND application_name LIKE 'fsbackup/%' AND query ~ '^{with_query}'"
+    )
 
 
 def is_trial(name: str) -> bool:

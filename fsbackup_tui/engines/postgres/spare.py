@@ -71,11 +71,12 @@ def parse_counters(document: Mapping[str, object]) -> Counters:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A database that bears a spare's mark: its name now, OID and comment."""
+    """A database that bears a spare's mark: its name now, OID, comment, and whether it is open."""
 
     name: str
     oid: int
     comment: str
+    open: bool = False
 
 
 def spare_name(database: str, tag: str) -> str:
@@ -196,7 +197,7 @@ async def find_standing(
     rows = await fetch_all(
         admin,
         "SELECT d.datname::text, d.oid::int8,"
-        " coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), '')"
+        " coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''), d.datallowconn"
         " FROM pg_catalog.pg_database AS d WHERE d.oid::int8 = ANY(%s)",
         [[oid for oid, _comment in spares]],
     )
