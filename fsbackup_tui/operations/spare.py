@@ -343,8 +343,9 @@ async def check_spare(admin: Connection, spare: Spare) -> Standing:
     """Return the spare as it stands on the server, exactly as it was proven.
 
     Raises:
-        SafetyRefusal: it is gone, not fenced off, was written to since, or that can't be told
-            (a crash resets the statistics).
+        SafetyRefusal: it is gone, not fenced off, somebody is in it, it was written to since, or
+            that can't be told (a crash resets the statistics).
+        PostgresError: its counters do not come to rest (PostgreSQL 14).
     """
     try:
         proven = parse_counters(spare.counters)
