@@ -33,9 +33,10 @@ from fsbackup_tui.operations.wording import (
     pad_text,
     plain_text,
     size_text,
+    spare_words,
     when_text,
 )
-from fsbackup_tui.repository.spares import Spare, spare_document
+from fsbackup_tui.repository.spares import Spare, spare_document, spare_summary
 
 MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
@@ -145,7 +146,7 @@ def show_lines(
         yield ""
         yield from _part_lines(part, trusts.get(part.source))
         for spare in (spare for spare in spares if spare.part == part.source):
-            yield from _wrapped("spare", f"{spare.name} on {spare.server}, fenced off")
+            yield from _wrapped("spare", spare_words(spare_summary(spare), now, zone))
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
     yield ""
     yield from _restore_lines(point, parts, directory)
@@ -300,6 +301,14 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "blocked": list(point.blocked),
         "accepted": [dataclasses.asdict(one) for one in point.accepted],
         "foreign": point.foreign or None,
+        "spares": {
+            spare.part: {
+                "name": spare.name,
+                "server": spare.server,
+                "proven_at": format_time(spare.proven),
+            }
+            for spare in point.spares
+        },
     }
 
 

@@ -294,6 +294,16 @@ class AcceptedBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class SpareSummary:
+    """A part's spare as the records know it: its name, where it is, when it was proven."""
+
+    part: str
+    name: str
+    server: str
+    proven: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PointSummary:
     """What the inventory knows of a point: the catalogue's row, without its tables.
 
@@ -302,7 +312,8 @@ class PointSummary:
     ``foreign`` is the path of a backup that another script made, which is no point of the
     repository until it is adopted; empty for all others. ``runs`` are the newest
     verifications and drills as they went. ``blocked`` is what could not be tried and nobody
-    accepted, ``accepted`` what could not and somebody did.
+    accepted, ``accepted`` what could not and somebody did. ``spares`` stand, as far as the
+    records know.
     """
 
     id: str
@@ -326,6 +337,7 @@ class PointSummary:
     levels: Mapping[str, LevelCheck] = field(default_factory=dict)
     foreign: str = ""
     runs: tuple[MeasuredRun, ...] = ()
+    spares: tuple[SpareSummary, ...] = ()
 
     @property
     def calmly_blocked(self) -> bool:

@@ -50,7 +50,6 @@ from fsbackup_tui.operations.status import (
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
-from fsbackup_tui.repository.spares import spares_of
 from fsbackup_tui.tui.alerts import failed_backups, has_failed, status_alerts
 from fsbackup_tui.tui.buckets import Picture
 from fsbackup_tui.tui.data import (
@@ -309,7 +308,6 @@ class LiveSite:
             commands,
             problem,
             against_last_good(self._catalogue(), repository, summary, parts),
-            spares_of(repository, point),
         )
 
     def proof(self, point: str) -> PointProof:

@@ -153,7 +153,10 @@ async def test_a_spare_equals_the_original_and_nobody_gets_in(
         query(server.url(spare.name), "SELECT 1")
     shown = site.run("show", point, "--json").document["spares"]["db"]
     assert (shown["name"], shown["remove"]) == (spare.name, f'DROP DATABASE "{spare.name}"')
-    assert f"{spare.name} on" in site.run("show", point).stdout
+    told = " ".join(site.run("show", point).stdout.split())
+    assert f"spare {spare.name} on {spare.server}, fenced off, proven today" in told
+    listed = site.points()[0]["spares"]["db"]
+    assert listed == {key: shown[key] for key in ("name", "server", "proven_at")}
     async with opened(url, spare, f"{name_in(url)}_recovered"):
         recovered = f"{name_in(url)}_recovered"
         assert dump_of(server, recovered) == dump_of(server, name_in(url))

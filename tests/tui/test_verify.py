@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from textual.pilot import Pilot
 
-from fsbackup_tui.domain.point import AcceptedBlock, LevelCheck
+from fsbackup_tui.domain.point import AcceptedBlock, LevelCheck, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import PointProof, Wanted
@@ -350,3 +350,17 @@ async def test_what_is_accepted_stays_named_and_is_calm() -> None:
         assert "Could not be restored here: neither a pass nor a failure" in text
         assert what.removeprefix("db: ") in text
         assert "apt install" not in text
+
+
+async def test_the_proof_names_the_spare_that_it_left() -> None:
+    site = proven_site()
+    failed = site.stored[3]
+    spare = SpareSummary("db", "face_swap__spare_k3f9", "db1:5432", NOW - timedelta(hours=1))
+    parts = tuple(replace(part, spare=spare) for part in site.proofs[failed.id].parts)
+    site.proofs[failed.id] = replace(site.proofs[failed.id], parts=parts)
+    app = make_app(site)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_verify(pilot, app)
+        await press(pilot, "j", "j", "j", "enter", "tab")
+        words = "Spare: face_swap__spare_k3f9 on db1:5432, fenced off, proven today 02:01 CET"
+        await until_text(pilot, words)

@@ -18,6 +18,7 @@ from fsbackup_tui.operations.wording import (
     duration_text,
     level_word,
     size_text,
+    spare_words,
     when_text,
 )
 from fsbackup_tui.tui.data import PointDetails
@@ -39,7 +40,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
         *_against(details, width, now, zone),
         *_commands(details, width),
         *_captured(details, width, now, zone),
-        *_parts(details, width),
+        *_parts(details, width, now, zone),
     ]
 
 
@@ -185,15 +186,15 @@ def _captured(details: PointDetails, width: int, now: datetime, zone: tzinfo) ->
     yield _fact("Job", manifest.job)
 
 
-def _parts(details: PointDetails, width: int) -> Iterator[Line]:
+def _parts(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> Iterator[Line]:
     manifest = details.manifest
     if manifest is None:
         return
     for part in manifest.parts:
         yield from _title(f"Part {part.source} ({part.kind}), {size_text(part.bytes)}")
-        for spare in details.spares:
+        for spare in details.summary.spares:
             if spare.part == part.source:
-                yield from _facts("Spare", f"{spare.name} on {spare.server}, fenced off", width)
+                yield from _facts("Spare", spare_words(spare, now, zone), width)
         for warning in part.warnings:
             yield from _facts("Warning", warning, width, "warn")
         for artifact in part.artifacts[:20]:

@@ -13,6 +13,7 @@ from fsbackup_tui.operations.wording import (
     count_text,
     duration_text,
     level_word,
+    spare_words,
     when_text,
 )
 from fsbackup_tui.tui.data import Checked, PartProof, PointProof
@@ -103,6 +104,9 @@ def part_lines(part: PartProof, seen: Seen) -> list[Line]:
     ]
     if proof.place != "-":
         lines += [line("   ", *row) for row in wrapped(f"on {proof.place}", seen.width - 4)]
+    if part.spare is not None:
+        words = f"Spare: {spare_words(part.spare, seen.now, seen.zone)}"
+        lines += [line("   ", *row) for row in wrapped(words, seen.width - 4)]
     return lines
 
 
