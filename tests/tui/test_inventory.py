@@ -115,9 +115,7 @@ async def test_details_name_the_spare_and_since_when_it_stands() -> None:
     async with app.run_test(size=(100, 60)) as pilot:
         await until_text(pilot, "weekly-schema")
         await press(pilot, "enter")
-        words = (
-            "Spare      face_swap__spare_k3f9 on db1:5432, fenced off, proven today 02:01 CET"
-        )
+        words = "Spare      face_swap__spare_k3f9 on db1:5432, fenced off, proven today 02:01 CET"
         await until_text(pilot, words)
 
 
