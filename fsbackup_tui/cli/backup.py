@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
 def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
+    from fsbackup_tui.operations.findings import accepted_texts
     from fsbackup_tui.operations.wording import duration_text, size_text
 
     lines = [
@@ -71,6 +72,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         f"trust {result['trust']}",
         f"  {result['path']}",
     ]
+    lines.extend(f"  blocked: {text}" for text in accepted_texts(result))
     if result.get("suspect"):
         lines.extend(f"  SUSPECT: {reason}" for reason in result["suspect"])
         lines.append(f"  If that is right: fsbackup clear {result['point']} --reason TEXT")

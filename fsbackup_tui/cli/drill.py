@@ -74,11 +74,14 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
     from fsbackup_tui.domain.estimate import PHASES
+    from fsbackup_tui.operations.findings import accepted_texts
     from fsbackup_tui.operations.wording import count_text, duration_text, size_text
     from fsbackup_tui.repository.standing import problem_text
 
     took = duration_text(result["seconds"])
     word = {"ok": "ok", "failed": "FAILED", "blocked": "BLOCKED"}[result["outcome"]]
+    if result["ok"] and word == "BLOCKED":
+        word = "blocked, as accepted"
     lines = [f"Drill {word}: {result['point']} is {str(result['trust']).upper()}, in {took}"]
     if result["place"]:
         size = size_text(result["database_bytes"])
@@ -92,6 +95,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines.extend(f"  SUSPECT: {reason}" for reason in result["suspect"])
     lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
     lines.extend(f"  blocked: {problem_text(item)}" for item in result["blocked"])
+    lines.extend(f"  blocked: {text}" for text in accepted_texts(result))
     fixes = [item["fix"] for item in (*result["problems"], *result["blocked"])]
     lines.extend(f"Next  {fix}" for fix in dict.fromkeys(fixes) if fix)
     return lines

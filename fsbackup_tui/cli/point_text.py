@@ -23,6 +23,7 @@ from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     UNKNOWN,
+    accepted_words,
     age_text,
     blocked_words,
     cell_width,
@@ -32,9 +33,10 @@ from fsbackup_tui.operations.wording import (
     pad_text,
     plain_text,
     size_text,
+    spare_words,
     when_text,
 )
-from fsbackup_tui.repository.spares import Spare, spare_document
+from fsbackup_tui.repository.spares import Spare, spare_document, spare_summary
 
 MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
@@ -144,7 +146,7 @@ def show_lines(
         yield ""
         yield from _part_lines(part, trusts.get(part.source))
         for spare in (spare for spare in spares if spare.part == part.source):
-            yield from _wrapped("spare", f"{spare.name} on {spare.server}, fenced off")
+            yield from _wrapped("spare", spare_words(spare_summary(spare), now, zone))
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
     yield ""
     yield from _restore_lines(point, parts, directory)
@@ -162,6 +164,8 @@ def _trust_lines(point: PointSummary, now: datetime, zone: tzinfo) -> Iterator[s
     blocked = blocked_words(point.levels)
     for text in point.blocked:
         yield from wrap_text(f"{blocked}: {text}", first="  ", later="    ")
+    for one in point.accepted:
+        yield from wrap_text(f"{blocked}: {accepted_words(one)}", first="  ", later="    ")
     if not point.levels:
         yield "  Nothing was checked yet: fsbackup verify " + point.id
 
@@ -295,7 +299,16 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "parts": [_part_document(part) for part in point.parts],
         "problems": list(point.problems),
         "blocked": list(point.blocked),
+        "accepted": [dataclasses.asdict(one) for one in point.accepted],
         "foreign": point.foreign or None,
+        "spares": {
+            spare.part: {
+                "name": spare.name,
+                "server": spare.server,
+                "proven_at": format_time(spare.proven),
+            }
+            for spare in point.spares
+        },
     }
 
 

@@ -157,10 +157,11 @@ def due_summary(result: Mapping[str, Any]) -> list[str]:
         if result["asked_for"]:
             return ["Nothing is due: every proof is younger than its plan's verify_every."]
         return ["Nothing is ever due: no plan says verify_every."]
-    held = sum(outcome["ok"] is True for outcome in verified)
+    held = sum(outcome["ok"] is True and not outcome.get("accepted") for outcome in verified)
     lines = [f"{held} of {len(verified)} held, in {duration_text(result['seconds'])}"]
     for outcome in verified:
-        word = "ok" if outcome["ok"] else "FAILED" if outcome["problems"] else "blocked"
+        blocked = outcome["blocked"] or outcome.get("accepted")
+        word = "FAILED" if outcome["problems"] else "blocked" if blocked else "ok"
         took = duration_text(outcome["seconds"])
         lines.append(f"  {outcome['point']}  {word}, {outcome['trust']}, {took}")
         lines.extend(f"    {text}" for text in _outcome_texts(outcome))
@@ -173,10 +174,12 @@ def due_summary(result: Mapping[str, Any]) -> list[str]:
 
 
 def _outcome_texts(outcome: Mapping[str, Any]) -> list[str]:
+    from fsbackup_tui.operations.findings import accepted_texts
     from fsbackup_tui.repository.standing import problem_text
 
-    blocked = [f"blocked: {problem_text(item)}" for item in outcome["blocked"]]
-    return [*(problem_text(problem) for problem in outcome["problems"]), *blocked]
+    blocked = [*map(problem_text, outcome["blocked"]), *accepted_texts(outcome)]
+    problems = [problem_text(problem) for problem in outcome["problems"]]
+    return [*problems, *(f"blocked: {text}" for text in blocked)]
 
 
 def _left_text(item: Mapping[str, Any]) -> str:
@@ -188,7 +191,7 @@ def _left_text(item: Mapping[str, Any]) -> str:
 
 def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
-    from fsbackup_tui.operations.findings import spare_texts
+    from fsbackup_tui.operations.findings import accepted_texts, spare_texts
     from fsbackup_tui.operations.wording import duration_text, level_word
     from fsbackup_tui.repository.standing import problem_text
 
@@ -197,6 +200,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {level:<9} {level_word(check['ok']):<7} {duration_text(check['seconds'])}")
     lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
     lines.extend(f"  blocked: {problem_text(item)}" for item in result.get("blocked", ()))
+    lines.extend(f"  blocked: {text}" for text in accepted_texts(result))
     lines.extend(_proof_line(source, proof) for source, proof in result.get("proofs", {}).items())
     lines.extend(f"  {line}" for line in spare_texts(result))
     lines.extend(f"  note: {note}" for note in dict.fromkeys(result.get("notes", ())))

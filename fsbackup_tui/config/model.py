@@ -156,6 +156,19 @@ class Admin(Settings):
     maintenance_database: str = "postgres"
 
 
+def _telling(value: str) -> str:
+    if not value.strip():
+        raise ValueError("write words that tell something")
+    return " ".join(value.split())
+
+
+class AcceptedBlocker(Settings):
+    """What can't be tried here and need not be: a part of the blocker's words, and why."""
+
+    what: Annotated[str, AfterValidator(_telling)]
+    reason: Annotated[str, AfterValidator(_telling)]
+
+
 class PostgresSource(Settings):
     """A PostgreSQL database to capture."""
 
@@ -175,6 +188,7 @@ class PostgresSource(Settings):
     yield_after: Duration = timedelta(seconds=30)
     max_rate: Size | None = None
     suspect_fall: Share = 0.3
+    accept_blocked: tuple[AcceptedBlocker, ...] = ()
 
 
 Source = PostgresSource

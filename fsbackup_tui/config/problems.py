@@ -31,6 +31,8 @@ _MISSING_EXAMPLES = {
     ("plans",): "add plans: {daily: {sources: [db]}}",
     ("url",): 'add url: "${DATABASE_URL}"',
     ("kind",): "add kind: postgres",
+    ("what",): "add what: words of the blocker, as fsbackup show tells them",
+    ("reason",): "add reason: why that need not be tried here",
 }
 
 

@@ -224,7 +224,9 @@ def _no_proven(state: InventoryState, best: PointSummary | None, *, brief: bool)
     pieces = ["NO PROVEN POINT"]
     if best is not None:
         pieces.append(f". Best: {_named(state, best, with_zone=not brief)}")
-        if state.hints.prove and not brief:
+        if best.calmly_blocked and not brief:
+            pieces.append(". More can't be tried")
+        elif state.hints.prove and not brief:
             pieces.append(f". {state.hints.prove}")
             if state.proving:
                 pieces.append(f", {state.proving}")

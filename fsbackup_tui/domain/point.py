@@ -294,6 +294,24 @@ class PartSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptedBlock:
+    """Something that could not be tried, and why a person finds that right."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpareSummary:
+    """A part's spare as the records know it: its name, where it is, when it was proven."""
+
+    part: str
+    name: str
+    server: str
+    proven: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PointSummary:
     """What the inventory knows of a point: the catalogue's row, without its tables.
 
@@ -301,7 +319,9 @@ class PointSummary:
     still stand (a cleared point has none); ``running`` means that a living job is writing it.
     ``foreign`` is the path of a backup that another script made, which is no point of the
     repository until it is adopted; empty for all others. ``runs`` are the newest
-    verifications and drills as they went.
+    verifications and drills as they went. ``blocked`` is what could not be tried and nobody
+    accepted, ``accepted`` what could not and somebody did. ``spares`` stand, as far as the
+    records know.
     """
 
     id: str
@@ -321,9 +341,16 @@ class PointSummary:
     reason: str | None = None
     problems: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    accepted: tuple[AcceptedBlock, ...] = ()
     levels: Mapping[str, LevelCheck] = field(default_factory=dict)
     foreign: str = ""
     runs: tuple[MeasuredRun, ...] = ()
+    spares: tuple[SpareSummary, ...] = ()
+
+    @property
+    def calmly_blocked(self) -> bool:
+        """Whether all that could not be tried is accepted, and there is such."""
+        return bool(self.accepted) and not self.blocked
 
     @property
     def holds_data(self) -> bool:

@@ -35,6 +35,7 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
     """Prove a point on a throw-away server and record how it went; returns its document.
 
     The document's ``outcome`` is ok, failed, or blocked: something could not be tried here.
+    Where all of that is accepted, ``ok`` is true nevertheless.
 
     Raises:
         PointNotFound: there is no point that could be restored.
@@ -81,9 +82,10 @@ def drill_result(verified: Mapping[str, object]) -> dict[str, object]:
     """Return how a drill went, from the document of its verification."""
     proofs = verified["proofs"]
     of_parts = list(proofs.values()) if isinstance(proofs, Mapping) else []
-    blocked = verified["blocked"]
+    blocked, accepted = verified["blocked"], verified["accepted"]
     failed = bool(verified["problems"])
-    outcome = "ok" if verified["ok"] else "blocked" if blocked and not failed else "failed"
+    untried = bool(blocked or accepted) and not failed
+    outcome = "blocked" if untried else "ok" if verified["ok"] else "failed"
     return {
         "ok": verified["ok"],
         "outcome": outcome,
@@ -97,6 +99,7 @@ def drill_result(verified: Mapping[str, object]) -> dict[str, object]:
         "rows": sum(proof["rows"] for proof in of_parts) if of_parts else None,
         "problems": verified["problems"],
         "blocked": blocked,
+        "accepted": accepted,
         "notes": verified["notes"],
     }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from fsbackup_tui.domain.point import AcceptedBlock
+from fsbackup_tui.operations.wording import accepted_words
 from fsbackup_tui.repository.standing import problem_text
 
 RESTORE_ANOTHER = "Restore another point; keep this one's files for a closer look."
@@ -58,6 +61,14 @@ def verification_texts(document: Mapping[str, object]) -> list[str]:
         listed = document.get(key)
         lines += [problem_text(item) for item in listed] if isinstance(listed, Sequence) else []
     return lines
+
+
+def accepted_texts(document: Mapping[str, Any]) -> list[str]:
+    """Return what a document says could not be tried and is accepted, a line each."""
+    return [
+        accepted_words(AcceptedBlock(problem_text(item), str(item["reason"])))
+        for item in document.get("accepted", ())
+    ]
 
 
 def spare_texts(document: Mapping[str, object]) -> list[str]:

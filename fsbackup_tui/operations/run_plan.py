@@ -68,9 +68,9 @@ def _verify_level(run: PlanRun) -> Trust:
 
 def _not_shown(document: Mapping[str, object]) -> FsbackupError:
     point, wanted = document["point"], str(document["wanted"])
-    if document["trust"] == wanted and not document["problems"] and not document["blocked"]:
+    if not document["problems"] and not document["blocked"]:
         return SpareNotKept(
-            f"NO NEW SPARE: {point} is {wanted}, and the former spare stands as it did.",
+            f"NO NEW SPARE: {point} is {document['trust']}, and the former spare stands as it did.",
             why="\n".join(spare_texts(document)),
             fix=f"When that is mended: fsbackup verify {point} --keep-spare",
         )
@@ -148,5 +148,6 @@ def _document(plan_run: PlanRun, seconds: float) -> dict[str, object]:
         "warnings": [warning for part in manifest.parts for warning in part.warnings],
         "stages": plan_run.stages,
         "blocked": plan_run.verified["blocked"] if plan_run.verified else [],
+        "accepted": plan_run.verified["accepted"] if plan_run.verified else [],
         "spares": plan_run.verified["spares"] if plan_run.verified else {},
     }

@@ -194,6 +194,12 @@ class SpareKeeper:
                 for _spare, standing in former
                 if standing.name == spare.name
             ]
+            if any(standing.open and standing.name == spare.name for _spare, standing in former):
+                raise SafetyRefusal(
+                    f"NAME TAKEN: somebody opened the former spare, {spare.name}.",
+                    why="It may be in use, so that it is neither renamed nor dropped.",
+                    fix=f'When it is not in use: DROP DATABASE "{spare.name}"',
+                )
             self._record(spare)
             try:
                 replayed = await fence(
@@ -223,9 +229,20 @@ class SpareKeeper:
         former: list[tuple[Spare, Standing]],
         renamed: dict[str, str],
     ) -> None:
+        """Drop what the new spare replaces; one that somebody has opened since is left to them."""
         for spare, standing in former:
             name = renamed.get(standing.name, standing.name)
+            if standing.open:
+                self.context.report(
+                    Warned(
+                        f"LEFT OVER: the former spare {name} was opened by somebody, and may be "
+                        f'in use. When it is not: DROP DATABASE "{name}"'
+                    )
+                )
+                continue
             await drop_unfinished(admin, name, standing.oid)
+            if await find_standing(admin, [(spare.oid, spare.comment)]):
+                continue  # it was given another name meanwhile: the next time it is seen to
             self.replaced.append(standing.name)
             self.context.report(Log(f"Spare: dropped the former one, {standing.name}"))
             self._record(spare, gone=f"replaced by that of {self.point}")
@@ -326,8 +343,9 @@ async def check_spare(admin: Connection, spare: Spare) -> Standing:
     """Return the spare as it stands on the server, exactly as it was proven.
 
     Raises:
-        SafetyRefusal: it is gone, not fenced off, was written to since, or that can't be told
-            (a crash resets the statistics).
+        SafetyRefusal: it is gone, not fenced off, somebody is in it, it was written to since, or
+            that can't be told (a crash resets the statistics).
+        PostgresError: its counters do not come to rest (PostgreSQL 14).
     """
     try:
         proven = parse_counters(spare.counters)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from fsbackup_tui.domain.accepting import Acceptance
 from fsbackup_tui.domain.errors import (
     PointDamaged,
     PointNotFound,
@@ -202,6 +203,7 @@ def open_catalogue(
         repository = open_site_repository(loaded, environ)
     state = site_state(loaded, environ, repository)
     with Catalogue.open(state, repository, foreign_places(loaded, state)) as catalogue:
+        catalogue.acceptances = acceptances_of(loaded)
         catalogue.refresh(running=job_liveness(loaded, environ, repository))
         yield catalogue
 
@@ -223,7 +225,21 @@ def site_catalogue(
         problem, where = error, _state_of(error, loaded, environ)
     state = site_state(loaded, environ, repository)
     with Catalogue.open(state, repository, foreign_places(loaded, state)) as catalogue:
+        catalogue.acceptances = acceptances_of(loaded)
         yield catalogue, repository, problem, where
+
+
+def acceptances_of(loaded: LoadedConfig, only: str | None = None) -> tuple[Acceptance, ...]:
+    """Return what the configuration accepts of what can't be tried here (``accept_blocked:``).
+
+    In the order of the file; ``only`` is the source that alone matters.
+    """
+    return tuple(
+        Acceptance(name, one.what, one.reason)
+        for name, source in loaded.config.sources.items()
+        if only in (None, name)
+        for one in source.accept_blocked
+    )
 
 
 def foreign_places(loaded: LoadedConfig, state: Path) -> ForeignPlaces:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from fsbackup_tui.domain.accepting import reason_to_accept
 from fsbackup_tui.domain.errors import (
     DiskFull,
     PointDamaged,
@@ -29,7 +30,11 @@ from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyRequest
 from fsbackup_tui.operations.spare import SpareKeeper, keepers_of
-from fsbackup_tui.operations.status import open_catalogue, open_site_repository
+from fsbackup_tui.operations.status import (
+    acceptances_of,
+    open_catalogue,
+    open_site_repository,
+)
 from fsbackup_tui.operations.timing import Timing, part_work
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
@@ -44,7 +49,10 @@ _NOT_WHOLE = "Mend what is named (see fsbackup show), then verify again; or rest
 
 @dataclass
 class _Verification:
-    """One verification while it runs; ``blocked`` is what could not be tried."""
+    """One verification while it runs; ``blocked`` is what could not be tried.
+
+    What of that the configuration accepts stands in ``accepted`` instead, with the reason.
+    """
 
     context: JobContext
     repository: Repository
@@ -54,6 +62,7 @@ class _Verification:
     levels: dict[str, dict[str, object]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     blocked: list[dict[str, str]] = field(default_factory=list)
+    accepted: list[dict[str, str]] = field(default_factory=list)
     proofs: dict[str, Proof] = field(default_factory=dict)
     keepers: Mapping[str, SpareKeeper] = field(default_factory=dict)
     reached: dict[str, Trust] = field(default_factory=dict)
@@ -68,8 +77,8 @@ async def run(request: VerifyRequest, context: JobContext) -> dict[str, object]:
     """Verify a point up to the level asked for; returns the document of ``fsbackup verify``.
 
     A level that fails ends the climb and is recorded as failed; one that is blocked ends it,
-    too. The document's ``ok`` says whether every level held; damage found is a result, not an
-    error.
+    too. The document's ``ok`` says whether every level held, or was kept from it by nothing but
+    what the configuration accepts; damage found is a result, not an error.
     """
     if (file := foreign_file(request.point, context)) is not None:
         return await verify_foreign(file, context, Trust.from_word(request.level))
@@ -227,6 +236,8 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
         _take_down(verification, Trust.PROVEN, proven, compared, with_proof=True)
     for proof in proofs.values():
         verification.notes.extend(proof.notes)
+    if compare:
+        _note_idle_acceptances(verification)
 
 
 def _take_down(
@@ -252,7 +263,7 @@ def _take_down(
             else []
         )
         verification.findings.extend(found)
-        verification.blocked.extend(blocked)
+        _sort_blocked(verification, source, blocked)
         if outcome == "ok":
             verification.reached[source] = level
         parts[source] = {
@@ -275,6 +286,37 @@ def _take_down(
     if ok and with_proof:
         document[TIMING] = verification.timing.document()
     _record(verification, document)
+
+
+def _sort_blocked(
+    verification: _Verification, source: str, blocked: Sequence[dict[str, str]]
+) -> None:
+    """Keep what could not be tried: what is accepted apart. The record knows of no difference."""
+    acceptances = acceptances_of(verification.context.loaded)
+    for item in blocked:
+        reason = reason_to_accept(acceptances, source, item["what"])
+        if reason is None:
+            verification.blocked.append(item)
+        else:
+            verification.accepted.append({**item, "reason": reason})
+
+
+def _note_idle_acceptances(verification: _Verification) -> None:
+    """Note what is accepted and was in nobody's way, where the trials got far enough to tell."""
+    loaded = verification.context.loaded
+    for source, proof in verification.proofs.items():
+        to_the_end = proof.proven is not None
+        rings = any(item["part"] == source for item in verification.blocked)
+        if proof.receipt is None or not (to_the_end or rings):
+            continue
+        blockers = [item.what for item in proof.blocked()]
+        for number, one in enumerate(acceptances_of(loaded, source)):
+            if any(one.covers(source, words) for words in blockers):
+                continue
+            place = loaded.place("sources", source, "accept_blocked", number)
+            verification.notes.append(
+                f"accept_blocked '{one.what}' ({place}) matched nothing that was blocked"
+            )
 
 
 def _as_truth(outcomes: Collection[Outcome]) -> bool | None:
@@ -340,7 +382,10 @@ CHECKS: Mapping[Trust, Check] = {Trust.SEALED: _check_sealed, Trust.READABLE: _c
 
 def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
     parts = verification.parts
-    outcomes = [check["ok"] for check in verification.levels.values()]
+    held = all(
+        check["ok"] is True or (check["ok"] is None and not verification.blocked)
+        for check in verification.levels.values()
+    )
     records = read_records(verification.repository, verification.reader.id)
     standing = judge(parts, records, whole=verification.reader.manifest is not None)
     # What could not be recorded (a read-only repository) still counts for this answer.
@@ -354,8 +399,7 @@ def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
     if verification.reader.manifest is None:
         trust = min(trust, Trust.INCOMPLETE)
     return {
-        "ok": all(outcome is True for outcome in outcomes)
-        and all(keeper.spare is not None for keeper in verification.keepers.values()),
+        "ok": held and all(keeper.spare is not None for keeper in verification.keepers.values()),
         "point": verification.reader.id,
         "wanted": wanted.word,
         "trust": trust.word,
@@ -363,6 +407,7 @@ def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
         "levels": verification.levels,
         "problems": [finding.document() for finding in verification.findings],
         "blocked": verification.blocked,
+        "accepted": verification.accepted,
         "proofs": {source: proof.summary() for source, proof in verification.proofs.items()},
         "spares": {source: keeper.document() for source, keeper in verification.keepers.items()},
         "notes": list(dict.fromkeys(verification.notes)),

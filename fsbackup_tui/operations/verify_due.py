@@ -219,6 +219,7 @@ async def _verify(
         "seconds": round(time.monotonic() - started, 3),
         "problems": document["problems"],
         "blocked": document.get("blocked", []),
+        "accepted": document.get("accepted", []),
     }
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 
 import humanize
 
-from fsbackup_tui.domain.point import LevelCheck
+from fsbackup_tui.domain.point import AcceptedBlock, LevelCheck, SpareSummary
 from fsbackup_tui.domain.text import (
     UNKNOWN,
     age_text,
@@ -23,6 +23,7 @@ from fsbackup_tui.domain.text import when_text as _when_text
 
 __all__ = [
     "UNKNOWN",
+    "accepted_words",
     "age_text",
     "blocked_words",
     "cell_width",
@@ -34,6 +35,7 @@ __all__ = [
     "plain_text",
     "shorten",
     "size_text",
+    "spare_words",
     "when_text",
     "zone_text",
 ]
@@ -78,6 +80,18 @@ def blocked_words(levels: Mapping[str, LevelCheck]) -> str:
         if (check := levels.get(word)) is not None and check.ok is None
     )
     return f"could not be {next(blocked, 'verified')} here"
+
+
+def accepted_words(accepted: AcceptedBlock) -> str:
+    """Return what could not be tried, and why that is accepted."""
+    return f"{accepted.what} (accepted: {accepted.reason})"
+
+
+def spare_words(spare: SpareSummary, now: datetime, zone: tzinfo) -> str:
+    """Return a spare in words: its name, where it is, since when."""
+    age = age_text((now - spare.proven).total_seconds())
+    since = f"proven {when_text(spare.proven, now, zone)}, {age} ago"
+    return f"{spare.name} on {spare.server}, fenced off, {since}"
 
 
 _BLOCKED_AT = {

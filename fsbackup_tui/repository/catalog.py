@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from fsbackup_tui.domain.accepting import Acceptance, with_acceptances
 from fsbackup_tui.domain.estimate import MeasuredRun
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.repository.catalog_file import is_broken, open_anew, open_file, open_memory
@@ -70,7 +71,13 @@ class Changes:
 
 
 class Catalogue:
-    """The inventory of one repository; use from several threads and processes at once."""
+    """The inventory of one repository; use from several threads and processes at once.
+
+    ``acceptances`` are what the configuration accepts of what could not be tried: they are no
+    part of the file, so that a changed configuration shows at once.
+    """
+
+    acceptances: Sequence[Acceptance] = ()
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self._connection = connection
@@ -180,7 +187,7 @@ class Catalogue:
             f" ORDER BY {by}, id DESC LIMIT ? OFFSET ?) AS p ORDER BY {by}, id DESC",
             (*arguments, -1 if limit is None else limit, offset),
         )
-        return [from_row(row) for row in rows]
+        return [self._point(row) for row in rows]
 
     def count(
         self,
@@ -199,7 +206,7 @@ class Catalogue:
         """Return one point by its id, None where there is none."""
         statement = f"SELECT {COLUMNS}, {PREVIOUS_ROWS} FROM points AS p WHERE id = ?"  # noqa: S608
         rows = self._read(statement, (identifier,))
-        return from_row(rows[0]) if rows else None
+        return self._point(rows[0]) if rows else None
 
     def named(self, prefix: str) -> list[PointSummary]:
         """Return the points whose id begins with the text, the newest first."""
@@ -207,7 +214,7 @@ class Catalogue:
             f"SELECT {COLUMNS}, {PREVIOUS_ROWS} FROM points AS p"  # noqa: S608
             " WHERE id >= ? AND id < ? ORDER BY position DESC, id DESC"
         )
-        return [from_row(row) for row in self._read(statement, (prefix, prefix + chr(0x10FFFF)))]
+        return [self._point(row) for row in self._read(statement, (prefix, prefix + chr(0x10FFFF)))]
 
     def runs(self) -> tuple[MeasuredRun, ...]:
         """Return how long what was done with the newest points took, the oldest run first."""
@@ -219,6 +226,9 @@ class Catalogue:
         """Return a number that is another one whenever the points may be others."""
         rows = self._read("SELECT value FROM facts WHERE name = 'revision'", ())
         return int(float(rows[0][0])) if rows else 0
+
+    def _point(self, row: Sequence[Any]) -> PointSummary:
+        return with_acceptances(from_row(row), self.acceptances)
 
     def _read(self, statement: str, arguments: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._guard:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fsbackup_tui.domain.estimate import MeasuredRun, parse_run, run_document
-from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary
+from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Another number makes a catalogue of another fsbackup be thrown away and built again."""
 
 SCHEMA = """
@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS points (
     levels TEXT NOT NULL,
     origin TEXT NOT NULL,
     runs TEXT NOT NULL,
+    spares TEXT NOT NULL,
     sources TEXT NOT NULL,
     words TEXT NOT NULL,
     content TEXT NOT NULL,
@@ -60,7 +61,7 @@ CREATE INDEX IF NOT EXISTS of_others ON points (id) WHERE origin <> '';
 COLUMNS = (
     "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
     " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.blocked, p.levels,"
-    " p.origin, p.runs"
+    " p.origin, p.runs, p.spares"
 )
 
 PREVIOUS_ROWS = (
@@ -73,7 +74,7 @@ RUNS_OF_NEWEST = (
     " LIMIT 60"
 )
 
-UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 26)})"  # noqa: S608
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 27)})"  # noqa: S608
 
 PLACE_THE_UNNUMBERED = """
 UPDATE points SET position = 0.5 + coalesce(
@@ -105,6 +106,9 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
     runs = [
         [run.at.timestamp(), run.drill, run_document(run.work, run.seconds, run.place)]
         for run in point.runs
+    ]
+    spares = [
+        [spare.part, spare.name, spare.server, spare.proven.timestamp()] for spare in point.spares
     ]
     sources = "\n".join(sorted(part.source for part in point.parts))
     words = "\n".join(
@@ -141,6 +145,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         _dump(levels),
         point.foreign,
         _dump(runs),
+        _dump(spares),
         sources,
         words,
     )
@@ -149,7 +154,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 def from_row(row: Sequence[Any]) -> PointSummary:
     """Return the point of a row of ``COLUMNS`` and the row count of the point before it."""
-    rows, previous = row[9], row[19]
+    rows, previous = row[9], row[20]
     change = (rows - previous) / previous if rows is not None and previous else None
     return PointSummary(
         id=row[0],
@@ -178,6 +183,10 @@ def from_row(row: Sequence[Any]) -> PointSummary:
         },
         foreign=row[17],
         runs=runs_of(row[18]),
+        spares=tuple(
+            SpareSummary(part, name, server, datetime.fromtimestamp(proven, UTC))
+            for part, name, server, proven in json.loads(row[19])
+        ),
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fsbackup_tui.domain.events import parse_time
+from fsbackup_tui.domain.point import SpareSummary
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.records import Record, read_record, read_records
 
@@ -38,9 +40,18 @@ class Spare:
 
 def spares_of(repository: Repository, point: str) -> tuple[Spare, ...]:
     """Return the spares that a point's records tell of, the newest of each part."""
-    records = [record for record in read_records(repository, point) if record.counts]
-    newest = {spare.part: spare for spare in _standing(records)}
+    return spares_in(read_records(repository, point))
+
+
+def spares_in(records: Iterable[Record]) -> tuple[Spare, ...]:
+    """Return the spares that records of one point tell of, the newest of each part."""
+    newest = {spare.part: spare for spare in _standing(r for r in records if r.counts)}
     return tuple(newest[part] for part in sorted(newest))
+
+
+def spare_summary(spare: Spare) -> SpareSummary:
+    """Return what the inventory shows of a spare."""
+    return SpareSummary(spare.part, spare.name, spare.server, parse_time(spare.proven_at))
 
 
 def all_spares(repository: Repository, part: str) -> list[Spare]:
@@ -107,6 +118,10 @@ def _parse(document: Mapping[str, object]) -> Spare | None:
         document.get(key) for key in ("point", "part", "name", "comment", "server", "proven_at")
     ]
     if not all(isinstance(text, str) for text in texts):
+        return None
+    try:
+        parse_time(str(texts[-1]))
+    except ValueError:
         return None
     point, part, name, comment, server, proven_at = (str(text) for text in texts)
     return Spare(

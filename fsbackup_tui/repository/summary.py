@@ -27,6 +27,7 @@ from fsbackup_tui.repository.manifest import (
 )
 from fsbackup_tui.repository.measured import measured_runs
 from fsbackup_tui.repository.records import Record, head_sequence, read_records, was_whole
+from fsbackup_tui.repository.spares import spare_summary, spares_in
 from fsbackup_tui.repository.standing import judge, part_summary
 
 
@@ -86,6 +87,7 @@ def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) ->
         blocked=standing.blocked,
         levels=standing.levels,
         runs=measured_runs(records),
+        spares=tuple(map(spare_summary, spares_in(records))),
     )
 
 

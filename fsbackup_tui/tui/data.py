@@ -14,12 +14,11 @@ from typing import Literal, Protocol
 
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.health import Answer
-from fsbackup_tui.domain.point import Manifest, PointSummary
+from fsbackup_tui.domain.point import Manifest, PointSummary, SpareSummary
 from fsbackup_tui.domain.proof import Proof
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.requests import Request
-from fsbackup_tui.repository.spares import Spare
 from fsbackup_tui.tui.buckets import Picture
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]
@@ -89,8 +88,7 @@ class PointDetails:
     """One point with its manifest; ``manifest`` is None where it is missing or damaged.
 
     ``commands`` are fsbackup's own restore commands, ready to be pasted. ``against`` compares a
-    suspect point's rows with the last good one's before it; ``spares`` are ready to be swapped
-    in, as far as the records know.
+    suspect point's rows with the last good one's before it.
     """
 
     summary: PointSummary
@@ -99,12 +97,11 @@ class PointDetails:
     commands: tuple[str, ...] = ()
     problem: Problem | None = None
     against: tuple[Against, ...] = ()
-    spares: tuple[Spare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PartProof:
-    """A part's newest trial restore, and the record that tells of it."""
+    """A part's newest trial restore, the record that tells of it, and the spare it left."""
 
     source: str
     level: str
@@ -112,6 +109,7 @@ class PartProof:
     job: str
     record: str
     proof: Proof
+    spare: SpareSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)

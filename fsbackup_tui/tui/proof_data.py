@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
 from fsbackup_tui.config.model import Plan, Scratch
@@ -50,9 +51,11 @@ def point_proof(repository: Repository, summary: PointSummary) -> PointProof:
     parts: dict[str, PartProof] = {}
     for record in verified:
         parts.update((part.source, part) for part in _proofs(record))
+    spares = {spare.part: spare for spare in summary.spares}
     history = tuple(_checked(record) for record in reversed(verified[-_HISTORY_KEPT:]))
     worthless = tuple(record.problem for record in records if record.problem)
-    return PointProof(summary, tuple(parts.values()), history, worthless)
+    told = tuple(replace(part, spare=spares.get(source)) for source, part in parts.items())
+    return PointProof(summary, told, history, worthless)
 
 
 def _outcomes(record: Record) -> Iterator[tuple[str, Mapping[str, object]]]:

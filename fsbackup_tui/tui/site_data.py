@@ -40,6 +40,7 @@ from fsbackup_tui.operations.against import against_last_good
 from fsbackup_tui.operations.requests import Request
 from fsbackup_tui.operations.status import (
     Status,
+    acceptances_of,
     foreign_places,
     gather_status,
     open_site_repository,
@@ -49,7 +50,6 @@ from fsbackup_tui.operations.status import (
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
-from fsbackup_tui.repository.spares import spares_of
 from fsbackup_tui.tui.alerts import failed_backups, has_failed, status_alerts
 from fsbackup_tui.tui.buckets import Picture
 from fsbackup_tui.tui.data import (
@@ -134,6 +134,7 @@ class LiveSite:
         self._guard = threading.Lock()
         self._reading: _Reading | None = None
         self._stamp = _stamp_of(loaded.path)
+        self._reloads = 0
         self._config_problem: Problem | None = None
         self._secret_problems: tuple[Problem, ...] = ()
         self._secrets_read = -_SECRETS_SECONDS
@@ -165,7 +166,7 @@ class LiveSite:
             ),
             running=tuple(job_row(job).label for job in jobs if job.running),
             failed={job_row(job).label: job.problem for job in jobs if has_failed(job)},
-            revision=status.revision,
+            revision=status.revision + self._reloads,
             blocked=self._blocked(status, secrets),
         )
 
@@ -181,6 +182,7 @@ class LiveSite:
             return
         self._config_problem = None
         self._stamp = stamp
+        self._reloads += 1
         self._secrets_read = -_SECRETS_SECONDS
 
     def _missing_secrets(self) -> tuple[Problem, ...]:
@@ -246,6 +248,8 @@ class LiveSite:
                 if before is not None:
                     before.catalogue.close()
             reading = self._reading
+            if reading is not None:
+                reading.catalogue.acceptances = acceptances_of(self._loaded)
         if reading is not None and reading.catalogue.in_memory:
             reading.catalogue.refresh()
 
@@ -304,7 +308,6 @@ class LiveSite:
             commands,
             problem,
             against_last_good(self._catalogue(), repository, summary, parts),
-            spares_of(repository, point),
         )
 
     def proof(self, point: str) -> PointProof:

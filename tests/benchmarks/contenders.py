@@ -116,6 +116,11 @@ def fsbackup_verify(site: BenchSite, point: str, level: str) -> Timed:
     return _fsbackup(site, "verify", point, "--level", level, "--json")
 
 
+def fsbackup_keep_spare(site: BenchSite, point: str) -> Timed:
+    """Run ``fsbackup verify POINT --keep-spare`` as a user would."""
+    return _fsbackup(site, "verify", point, "--keep-spare", "--json")
+
+
 def seed_restore(site: BenchSite) -> Timed:
     """Load the seed's dump with psql as the seed does, into a database made for it."""
     dump = next((site.directory / "seed").glob("backup_*.sql.gz"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from fsbackup_tui.domain.errors import Problem, RepositoryMissing
+from fsbackup_tui.domain.point import SpareSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp
@@ -103,6 +105,18 @@ async def test_details_tell_parts_tables_commands_and_hostile_names_safely() -> 
         assert "\x1b" not in text
         await press(pilot, "escape")
         await until_text(pilot, "weekly-schema")
+
+
+async def test_details_name_the_spare_and_since_when_it_stands() -> None:
+    site = FakeSite()
+    spare = SpareSummary("db", "face_swap__spare_k3f9", "db1:5432", NOW - timedelta(hours=1))
+    site.stored = [replace(site.stored[0], spares=(spare,)), *site.stored[1:]]
+    app = make_app(site)
+    async with app.run_test(size=(100, 60)) as pilot:
+        await until_text(pilot, "weekly-schema")
+        await press(pilot, "enter")
+        words = "Spare      face_swap__spare_k3f9 on db1:5432, fenced off, proven today 02:01 CET"
+        await until_text(pilot, words)
 
 
 async def test_details_of_a_suspect_point_say_why_and_how_it_is_cleared() -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from textual.pilot import Pilot
 
-from fsbackup_tui.domain.point import LevelCheck
+from fsbackup_tui.domain.point import AcceptedBlock, LevelCheck, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import PointProof, Wanted
@@ -327,3 +327,40 @@ def test_the_stage_that_runs_is_told_in_a_narrow_window_too() -> None:
     assert narrow.endswith("4 proven RUNNING 12 s")
     assert len(narrow) <= 80
     assert "1 sealed done 1.4 s" in plain(stages_line(view, 100))
+
+
+async def test_what_is_accepted_stays_named_and_is_calm() -> None:
+    site = proven_site()
+    points = list(site.stored)
+    blocked = points[1]
+    what = blocked.blocked[0]
+    calm = replace(blocked, blocked=(), accepted=(AcceptedBlock(what, "no report needs it"),))
+    points[1] = calm
+    site.stored = points
+    site.proofs[calm.id] = replace(site.proofs[calm.id], summary=calm)
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_verify(pilot, app)
+        assert colour_of(app, 4, "blocked") == app.look.styles["text"].color
+        await press(pilot, "j")
+        await until_text(pilot, "(accepted: no report needs it)")
+        await press(pilot, "enter")
+        await until_text(pilot, "accepted: no report needs it")
+        text = screen_text(app)
+        assert "Could not be restored here: neither a pass nor a failure" in text
+        assert what.removeprefix("db: ") in text
+        assert "apt install" not in text
+
+
+async def test_the_proof_names_the_spare_that_it_left() -> None:
+    site = proven_site()
+    failed = site.stored[3]
+    spare = SpareSummary("db", "face_swap__spare_k3f9", "db1:5432", NOW - timedelta(hours=1))
+    parts = tuple(replace(part, spare=spare) for part in site.proofs[failed.id].parts)
+    site.proofs[failed.id] = replace(site.proofs[failed.id], parts=parts)
+    app = make_app(site)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_verify(pilot, app)
+        await press(pilot, "j", "j", "j", "enter", "tab")
+        words = "Spare: face_swap__spare_k3f9 on db1:5432, fenced off, proven today 02:01 CET"
+        await until_text(pilot, words)

@@ -21,6 +21,7 @@ from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
 _MARK = "fsbackup: spare of "
 _BETWEEN = "fsbackup-between"  # seen by nobody: it is gone again in the same transaction
 _STILL_SECONDS = 60.0
+_LATE_SECONDS = 15.0
 _POLL_SECONDS = 0.4
 _STILL_READINGS = 4  # PostgreSQL 14 writes its statistics only every half second
 _COUNTERS = """
@@ -71,11 +72,12 @@ def parse_counters(document: Mapping[str, object]) -> Counters:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A database that bears a spare's mark: its name now, OID and comment."""
+    """A database that bears a spare's mark: its name now, OID, comment, and whether it is open."""
 
     name: str
     oid: int
     comment: str
+    open: bool = False
 
 
 def spare_name(database: str, tag: str) -> str:
@@ -167,9 +169,14 @@ async def changed_since(admin: Connection, oid: int, comment: str, proven: Count
     row = await _read(admin, oid)
     if row is None:
         return "the server has no statistics about it"
-    allows, now, _sessions = row  # behind the fence there is autovacuum at most
+    allows, now, present = row
     if allows:
         return "it is not fenced off: anybody may have been in it"
+    if present and await _is_visited(admin, oid):
+        return "somebody is in it: what they write is not counted yet"
+    if admin.info.server_version < 150000:
+        # There a process of its own collects the statistics, and writes them down later.
+        now = await settled_counters(admin, oid, limit_seconds=_LATE_SECONDS)
     # No session was in it: what was updated all the same is autovacuum's, planner statistics.
     counted = admin.info.server_version >= 140000
     if now == (replace(proven, updated=now.updated) if counted else proven):
@@ -189,6 +196,17 @@ async def changed_since(admin: Connection, oid: int, comment: str, proven: Count
     return f"it was used since it was proven ({', '.join(rows)})"
 
 
+async def _is_visited(admin: Connection, oid: int) -> bool:
+    """Whether a session is in the database; autovacuum comes through a fence, and is none."""
+    rows = await fetch_all(
+        admin,
+        "SELECT 1 FROM pg_catalog.pg_stat_activity AS a"
+        " WHERE a.datid = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'",
+        [oid],
+    )
+    return bool(rows)
+
+
 async def find_standing(
     admin: Connection, spares: Sequence[tuple[int, str]]
 ) -> tuple[Standing, ...]:
@@ -196,7 +214,7 @@ async def find_standing(
     rows = await fetch_all(
         admin,
         "SELECT d.datname::text, d.oid::int8,"
-        " coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), '')"
+        " coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''), d.datallowconn"
         " FROM pg_catalog.pg_database AS d WHERE d.oid::int8 = ANY(%s)",
         [[oid for oid, _comment in spares]],
     )

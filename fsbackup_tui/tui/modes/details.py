@@ -12,11 +12,13 @@ from fsbackup_tui.domain.anomaly import DEFAULT_FALL, RowChange
 from fsbackup_tui.domain.point import PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
+    accepted_words,
     blocked_words,
     count_text,
     duration_text,
     level_word,
     size_text,
+    spare_words,
     when_text,
 )
 from fsbackup_tui.tui.data import PointDetails
@@ -38,7 +40,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
         *_against(details, width, now, zone),
         *_commands(details, width),
         *_captured(details, width, now, zone),
-        *_parts(details, width),
+        *_parts(details, width, now, zone),
     ]
 
 
@@ -58,13 +60,16 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         by = f", job {check.job.rpartition('-')[2]}"
         if cell_len(text + by) <= width - _LABEL - 2:
             text += by
-        lines.extend(_facts("", text, width, _LEVEL_ROLES[check.ok]))
+        calm = check.ok is None and point.calmly_blocked
+        lines.extend(_facts("", text, width, "text" if calm else _LEVEL_ROLES[check.ok]))
     unsound = point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
     if not point.levels and not point.running and not unsound and point.bytes:
         lines.append(_fact("", "never verified: v does", "warn"))
     blocked = blocked_words(point.levels)
     for text in point.blocked:
         lines.extend(_facts("Blocked", f"{blocked}: {text}", width, "warn"))
+    for one in point.accepted:
+        lines.extend(_facts("Blocked", f"{blocked}: {accepted_words(one)}", width))
     for reason in point.suspect:
         lines.extend(_facts("Suspect", reason, width, "bad"))
     if point.suspect and point.trust >= Trust.RESTORED:
@@ -181,15 +186,15 @@ def _captured(details: PointDetails, width: int, now: datetime, zone: tzinfo) ->
     yield _fact("Job", manifest.job)
 
 
-def _parts(details: PointDetails, width: int) -> Iterator[Line]:
+def _parts(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> Iterator[Line]:
     manifest = details.manifest
     if manifest is None:
         return
     for part in manifest.parts:
         yield from _title(f"Part {part.source} ({part.kind}), {size_text(part.bytes)}")
-        for spare in details.spares:
+        for spare in details.summary.spares:
             if spare.part == part.source:
-                yield from _facts("Spare", f"{spare.name} on {spare.server}, fenced off", width)
+                yield from _facts("Spare", spare_words(spare, now, zone), width)
         for warning in part.warnings:
             yield from _facts("Warning", warning, width, "warn")
         for artifact in part.artifacts[:20]:

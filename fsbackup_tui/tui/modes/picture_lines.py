@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
-from fsbackup_tui.operations.wording import count_text, size_text, when_text
+from fsbackup_tui.operations.wording import accepted_words, count_text, size_text, when_text
 from fsbackup_tui.tui.buckets import Bucket, Picture, is_bad
 from fsbackup_tui.tui.lines import Line, Role, line, pad, spread, wrapped
 from fsbackup_tui.tui.modes.columns import age_of, change_text, note_of, trust_shown
@@ -190,6 +190,8 @@ def _mark(point: PointSummary) -> tuple[str, Role]:
         return "I", "bad"
     if point.blocked:
         return "b", "warn"
+    if point.accepted:
+        return "b", "muted"
     return ("?", "warn") if point.trust < Trust.SEALED else (" ", "text")
 
 
@@ -230,6 +232,8 @@ def _told(
     note, note_role = note_of(point)
     if not note and point.blocked:
         note, note_role = point.blocked[0], "warn"
+    elif not note and point.accepted:
+        note, note_role = accepted_words(point.accepted[0]), "muted"
     if not note and bucket.count > 1:
         note, note_role = f"{bucket.count} points in this column; this is the newest", "muted"
     below = wrapped(note, width - 2, note_role) if note else [line()]

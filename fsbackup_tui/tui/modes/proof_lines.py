@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
@@ -13,6 +13,7 @@ from fsbackup_tui.operations.wording import (
     count_text,
     duration_text,
     level_word,
+    spare_words,
     when_text,
 )
 from fsbackup_tui.tui.data import Checked, PartProof, PointProof
@@ -42,11 +43,12 @@ _LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When and where somebody looks."""
+    """When and where somebody looks; ``calm``: all that was blocked is accepted."""
 
     now: datetime
     zone: tzinfo
     width: int
+    calm: bool = False
 
 
 def views_of(proof: PointProof | None, *, live: bool) -> tuple[View, ...]:
@@ -63,12 +65,14 @@ def _has_findings(proof: PointProof) -> bool:
         summary.suspect
         or summary.problems
         or summary.blocked
+        or summary.accepted
         or any(part.proof.notes for part in proof.parts)
     )
 
 
 def view_lines(proof: PointProof, view: View, seen: Seen) -> Sequence[Line]:
     """Return the lines of one of the views; those of the tables are made when they are seen."""
+    seen = replace(seen, calm=proof.summary.calmly_blocked)
     if view == "findings":
         return list(_findings(proof, seen))
     if view == "times":
@@ -85,8 +89,8 @@ def part_lines(part: PartProof, seen: Seen) -> list[Line]:
     """Return how a part's trial restore ended, when and where."""
     proof = part.proof
     when = when_text(part.at, seen.now, seen.zone)
-    restored, restored_role = OUTCOMES[proof.restored]
-    proven, proven_role = OUTCOMES[proof.proven]
+    restored, restored_role = _outcome(proof.restored, seen)
+    proven, proven_role = _outcome(proof.proven, seen)
     lines = [
         line(
             " ",
@@ -100,7 +104,15 @@ def part_lines(part: PartProof, seen: Seen) -> list[Line]:
     ]
     if proof.place != "-":
         lines += [line("   ", *row) for row in wrapped(f"on {proof.place}", seen.width - 4)]
+    if part.spare is not None:
+        words = f"Spare: {spare_words(part.spare, seen.now, seen.zone)}"
+        lines += [line("   ", *row) for row in wrapped(words, seen.width - 4)]
     return lines
+
+
+def _outcome(outcome: Outcome | None, seen: Seen) -> tuple[str, Role]:
+    word, role = OUTCOMES[outcome]
+    return word, "text" if outcome == "blocked" and seen.calm else role
 
 
 def _no_trial(proof: PointProof) -> Iterator[Line]:
@@ -125,9 +137,9 @@ def _findings(proof: PointProof, seen: Seen) -> Iterator[Line]:
             " after the damage. The rows by table are in its details (1, Enter)."
         )
         yield from (line(" ", *row) for row in labelled("", words, seen.width - 2, "muted"))
-    if summary.blocked:
+    if summary.blocked or summary.accepted:
         title = f"{blocked_words(summary.levels).capitalize()}: neither a pass nor a failure"
-        yield line(" ", (title, "warn"))
+        yield line(" ", (title, "warn" if summary.blocked else "text"))
         fixes = {
             f"{part.source}: {blocker.what}": blocker.fix
             for part in proof.parts
@@ -137,6 +149,10 @@ def _findings(proof: PointProof, seen: Seen) -> Iterator[Line]:
             yield from (line("   ", *row) for row in wrapped(text, seen.width - 4))
             if fixes.get(text):
                 yield from (line("   ", *r) for r in labelled("Next", fixes[text], seen.width - 4))
+        for one in summary.accepted[:_LISTED]:
+            yield from (line("   ", *row) for row in wrapped(one.what, seen.width - 4))
+            words = f"accepted: {one.reason}"
+            yield from (line("     ", *row) for row in wrapped(words, seen.width - 6, "muted"))
     for part in proof.parts:
         yield from _listed("Note", part.proof.notes, "text", seen)
 
@@ -241,7 +257,8 @@ def _phases(proof: Proof, width: int) -> Iterator[Line]:
 
 
 def _history(checked: Checked, seen: Seen) -> Iterator[Line]:
-    role: Role = {True: "text", False: "bad", None: "warn"}[checked.ok]  # type: ignore[assignment]
+    roles: Mapping[bool | None, Role] = {True: "text", False: "bad", None: "warn"}
+    role = "text" if checked.ok is None and seen.calm else roles[checked.ok]
     when = pad(when_text(checked.at, seen.now, seen.zone), 18)
     age = pad(age_of(checked.at, seen.now), 5, right=True)
     took = pad(duration_text(checked.seconds), 10, right=True)

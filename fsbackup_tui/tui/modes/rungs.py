@@ -9,7 +9,13 @@ from typing import Literal
 
 from fsbackup_tui.domain.point import LevelCheck, PointSummary
 from fsbackup_tui.domain.trust import Trust
-from fsbackup_tui.operations.wording import age_text, blocked_words, duration_text, when_text
+from fsbackup_tui.operations.wording import (
+    accepted_words,
+    age_text,
+    blocked_words,
+    duration_text,
+    when_text,
+)
 from fsbackup_tui.tui.data import JobRow, Wanted
 from fsbackup_tui.tui.lines import Line, Role, line, wrapped
 from fsbackup_tui.tui.modes.columns import (
@@ -22,7 +28,7 @@ from fsbackup_tui.tui.modes.columns import (
     trust_shown,
 )
 
-RungState = Literal["none", "ok", "stale", "failed", "blocked", "void"]
+RungState = Literal["none", "ok", "stale", "failed", "blocked", "accepted", "void"]
 RUNGS = (Trust.SEALED, Trust.READABLE, Trust.RESTORED, Trust.PROVEN)
 _WIDE_FROM = 118
 _NARROW_GAP, _WIDE_GAP = 1, 2
@@ -47,6 +53,7 @@ _ROLES: Mapping[RungState, Role] = {
     "stale": "warn",
     "failed": "bad",
     "blocked": "warn",
+    "accepted": "text",
     "void": "muted",
 }
 
@@ -74,13 +81,13 @@ def rung_state(point: PointSummary, rung: Trust, around: Around) -> RungState:
     """Return how a rung of a point stands now.
 
     ``stale``: it held, longer ago than its plan allows. ``void``: it held, but a rung below
-    failed after that.
+    failed after that. ``accepted``: it was blocked by what the configuration accepts.
     """
     check = point.levels.get(rung.word)
     if check is None:
         return "none"
     if check.ok is None:
-        return "blocked"
+        return "accepted" if point.calmly_blocked else "blocked"
     if not check.ok:
         return "failed"
     if any(_failed_after(point, lower, check) for lower in RUNGS if lower < rung):
@@ -138,7 +145,7 @@ def _rung_cell(point: PointSummary, rung: Trust, around: Around, *, wide: bool) 
         role = "text"  # the rung that the trust stands on tells it
     if state == "ok" and rung is Trust.PROVEN and around.known and not point.suspect:
         role = "good"
-    if state in ("failed", "blocked"):
+    if state in ("failed", "blocked", "accepted"):
         word = "FAILED" if state == "failed" else "blocked"
         return (f"{word} {age}" if wide else word), role
     if state == "void":
@@ -201,6 +208,8 @@ def _remarks(point: PointSummary, around: Around, *, took: bool) -> Iterator[tup
         yield problem, "bad"
     for text in point.blocked:
         yield f"{blocked_words(point.levels)}: {text}", "warn"
+    for one in point.accepted:
+        yield f"{blocked_words(point.levels)}: {accepted_words(one)}", "muted"
     if job is None:
         yield from _wish(point, around)
     if took and point.levels:
@@ -215,7 +224,7 @@ def _wish(point: PointSummary, around: Around) -> Iterator[tuple[str, Role]]:
     word = point.trust.word
     if point.trust < wanted.level:
         tried = {rung_state(point, rung, around) for rung in RUNGS if rung > point.trust}
-        if tried & {"failed", "blocked"}:
+        if tried & {"failed", "blocked", "accepted"}:
             return  # why not is told above
         yield f"Plan {point.plan} wants {wanted.level.word}: v verifies", "warn"
     elif is_stale(point, around) and wanted.every is not None:

@@ -137,6 +137,18 @@ def test_single_mistakes(tmp_path: Path, line: str, message: str) -> None:
         ("suspect_fall: much", "'much' can't be used; a share looks like 30 % or 0.3"),
         ("max_rate: fast", "'fast' can't be used; a size looks like 500MB or 1.5GB"),
         ("exclude_tables: [1]", "exclude_tables[0]: 1 can't be used; write a text"),
+        ("accept_blocked: pg_cron", "accept_blocked: 'pg_cron' can't be used; write a list"),
+        ("accept_blocked: [pg_cron]", "accept_blocked[0]: 'pg_cron' can't be used; write a sect"),
+        ("accept_blocked: [{what: a}]", "'reason' is missing in sources.db.accept_blocked[0]; add"),
+        ("accept_blocked: [{reason: a}]", "'what' is missing in sources.db.accept_blocked[0]; add"),
+        (
+            "accept_blocked: [{what: '  ', reason: a}]",
+            "accept_blocked[0].what: '' can't be used; write words that tell something",
+        ),
+        (
+            "accept_blocked: [{what: a, reason: ''}]",
+            "accept_blocked[0].reason: '' can't be used; write words that tell something",
+        ),
         ("formt: custom", "unknown setting 'formt' in sources.db; did you mean format?"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsbackup_tui.domain.health import Answer, Hints, InventoryState, answer_line
-from fsbackup_tui.domain.point import PartSummary, PointSummary
+from fsbackup_tui.domain.point import AcceptedBlock, PartSummary, PointSummary
 from fsbackup_tui.domain.text import cell_width
 from fsbackup_tui.domain.trust import Trust
 
@@ -90,6 +90,11 @@ CASES: list[tuple[str, str, Answer]] = [
         "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET readable. 3 proves it, ~9 m",
         "warn",
         answer(point(0, Trust.READABLE), proving="~9 m"),
+    ),
+    (
+        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET readable. More can't be tried",
+        "warn",
+        answer(point(0, Trust.READABLE, accepted=(AcceptedBlock("db: no geo", "so be it"),))),
     ),
     (
         "PROD face-swap  NO PROVEN POINT. Best: Sat 02:00 CET restored. 3 proves it",

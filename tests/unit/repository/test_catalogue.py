@@ -6,15 +6,17 @@ import dataclasses
 import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.repository.catalog import CATALOGUE_NAME, Catalogue
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.records import write_record
+from fsbackup_tui.repository.spares import KIND, Spare
 from tests.support.points import (
     START,
     begin_point,
@@ -274,6 +276,16 @@ def test_a_running_point_and_an_incomplete_one_are_told_apart(
         assert (newest.id, newest.running, newest.whole) == (running.id, False, True)
 
 
+def keep_spare(repository: Repository, point: str, *, gone: str = "") -> None:
+    """Record a spare of the point's part, or that it is gone."""
+    now = datetime(2026, 11, 22, 3, tzinfo=UTC)
+    spare = Spare(
+        point, "db", "shop__spare_k3f9", 5, "a mark", "db1:5432", None, format_time(now), {}
+    )
+    document = spare.document(gone=gone)
+    write_record(repository, point, KIND, document, now=now, job="j", operator="o")
+
+
 def test_what_it_gives_is_what_the_repository_says(repository: Repository, state: Path) -> None:
     from fsbackup_tui.repository.summary import summarise
 
@@ -281,11 +293,17 @@ def test_what_it_gives_is_what_the_repository_says(repository: Repository, state
         repository, part(tables=[table("videos", 40)], suspect=["videos 5340 to 40"])
     ).id
     verify_record(repository, point, "sealed", ok=False, problems=["naïve \u202e"])
+    keep_spare(repository, point)
     with Catalogue.open(state, repository) as catalogue:
         catalogue.refresh()
         found = catalogue.point(point)
         assert found is not None
         assert dataclasses.replace(found, rows_change=None) == summarise(repository, point)
+        assert [spare.name for spare in found.spares] == ["shop__spare_k3f9"]
+        keep_spare(repository, point, gone="replaced")
+        catalogue.refresh()
+        assert (gone := catalogue.point(point)) is not None
+        assert gone.spares == ()
 
 
 def test_without_a_repository_it_shows_what_it_knew(repository: Repository, state: Path) -> None:
