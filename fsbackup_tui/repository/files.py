@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -63,6 +64,8 @@ def _readable_fix(path: Path, number: int | None) -> str:
     for candidate in (path, *path.parents):
         with suppress(OSError):
             candidate.lstat()
+            if is_ours(candidate):
+                return open_to_us(candidate)
             owner = owner_name(candidate)
             return f"Run it as {owner}: sudo -u {owner} fsbackup …"
     return "Run it as the user that the repository belongs to."
@@ -134,6 +137,18 @@ def owner_name(path: Path) -> str:
             except KeyError:
                 return f"uid {uid}"
     return "root"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether the path is there and belongs to the user that we run as."""
+    with suppress(OSError):
+        return path.lstat().st_uid == os.geteuid()
+    return False
+
+
+def open_to_us(path: Path) -> str:
+    """Return the command that lets its owner read a path, and all below it, again."""
+    return f"chmod -R u+rX {shlex.quote(str(path))}"
 
 
 def free_bytes(path: Path) -> int:

@@ -478,7 +478,7 @@ def test_a_directory_without_the_right_to_enter_is_named(
     with pytest.raises(RepositoryUnreadable, match=str(directory / "db")) as refused:
         sealed(repository, directory)
     assert "Permission denied" in refused.value.why
-    assert refused.value.fix.startswith("Run it as ")
+    assert refused.value.fix == f"chmod -R u+rX {directory / 'db'}"
 
 
 def refuse_to_open(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
