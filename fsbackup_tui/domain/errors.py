@@ -311,6 +311,12 @@ class RepositoryNewer(RepositoryError):
     kind = "repository-newer"
 
 
+class RepositoryUnreadable(RepositoryError):
+    """The repository, or a part of it, can't be read by this process; its bytes may be good."""
+
+    kind = "repository-unreadable"
+
+
 class RepositoryUnwritable(RepositoryError):
     """The repository can be read but not written."""
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -58,9 +59,15 @@ def find_program(name: str, environment: Mapping[str, str], cwd: Path | None = N
         found = shutil.which(name, path=environment.get("PATH", _PLAIN_PATH))
     if found is not None:
         return found
+    if "/" in name and path.is_file():
+        raise ToolMissing(
+            f"PROGRAM NOT RUNNABLE: {name}.",
+            why="It is there, but this user may not run it.",
+            fix=f"chmod +x {shlex.quote(str(path))}",
+        )
     raise ToolMissing(
         f"PROGRAM MISSING: {name}.",
-        why="It is not there, or may not be run."
+        why="There is no such file."
         if "/" in name
         else f"It is in no directory of PATH ({environment.get('PATH', '')}).",
         fix=f"Install {Path(name).name}, then run: fsbackup doctor",

@@ -24,6 +24,11 @@ from fsbackup_tui.engines.process import Command, run
 COMMAND_SECONDS = 30.0
 _LARGEST = 64 * 1024
 _RAW_PASSWORD = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^:/@]*:(?P<password>.*)@", re.DOTALL)
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|_)(?:password|passwd|pass|pwd|passphrase|secret|token|key|apikey|credentials?)(?:_|$)"
+)
+_NO_SECRETS = ("PWD", "OLDPWD")
+_SHORTEST_NAMED = 6
 _WORKS_NOW = "Inventory and verify work without it."
 
 
@@ -86,6 +91,18 @@ def remember(secret: Secret, redactor: Redactor) -> Secret:
         redactor.add(Secret(password))
         redactor.add(Secret(quote(password, safe="")))
     return secret
+
+
+def remember_named_secrets(environment: Mapping[str, str], redactor: Redactor) -> None:
+    """Make the values known whose variables are called a password, secret, token or key.
+
+    A program of the site's that is given them may print them. Shorter ones are too likely to be
+    words of their own.
+    """
+    for name, value in environment.items():
+        if _SECRET_NAME.search(name) and name not in _NO_SECRETS and len(value) >= _SHORTEST_NAMED:
+            redactor.add(Secret(value))
+            redactor.add(Secret(quote(value, safe="")))
 
 
 class _Reader:

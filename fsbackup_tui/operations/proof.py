@@ -12,7 +12,6 @@ from fsbackup_tui.domain.errors import (
     RestoreIncomplete,
     SafetyRefusal,
     ScratchUnavailable,
-    ToolError,
 )
 from fsbackup_tui.domain.estimate import place_key
 from fsbackup_tui.domain.events import Log
@@ -35,7 +34,6 @@ from fsbackup_tui.engines.postgres.lacks import lack_in
 from fsbackup_tui.engines.postgres.outside import trial_deferred_entries
 from fsbackup_tui.engines.postgres.soundness import check_soundness
 from fsbackup_tui.engines.postgres.toc import TocEntry
-from fsbackup_tui.engines.process import Command, run
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Dump, Filling, dump_name, fill_and_account
 from fsbackup_tui.operations.guard import guarded
@@ -44,6 +42,7 @@ from fsbackup_tui.operations.scratch_place import (
     prepare_roles,
     sort_losses,
 )
+from fsbackup_tui.operations.site_command import check_by_command
 from fsbackup_tui.operations.spare import SpareKeeper, trial_place
 from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.timing import RESTORE, Timing, part_work
@@ -51,7 +50,6 @@ from fsbackup_tui.operations.trial_database import trial_database
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
-_SHOWN_LINES = 5
 _NO_ENTRIES = "the dump doesn't tell of its entries, so that none could be looked for in the copy"
 _NO_ENTRIES_FIX = "Take a backup with fsbackup, or dump with pg_dump's own comments"
 _NO_COUNTS = (
@@ -272,31 +270,8 @@ async def _command(trial: _Trial, filling: Filling) -> list[ProofCheck]:
     argv = trial.context.loaded.config.commands.verify_integrity
     if argv is None:
         return []
-    context = trial.context
-    url = filling.address.url().reveal()
-    try:
-        completed = await run(
-            Command(
-                argv,
-                env={
-                    **context.environment,
-                    "DATABASE_URL": url,
-                    "DIRECT_URL": url,
-                },
-                cwd=context.loaded.path.parent,
-            ),
-            report=context.report,
-            redactor=context.redactor,
-            check=False,
-        )
-    except ToolError as error:
-        return [ProofCheck("command", argv[0], "blocked", error.what)]
-    if completed.exit_status == 0:
-        return [ProofCheck("command", argv[0], "equal")]
-    said = " ".join(completed.last_lines().splitlines()[-_SHOWN_LINES:])
-    return [
-        ProofCheck("command", argv[0], "different", f"it ended with {completed.ended()}: {said}")
-    ]
+    database = trial.facts.identity.database
+    return [await check_by_command(trial.context, argv, filling.address, live_database=database)]
 
 
 def _globals_path(trial: _Trial) -> Path | None:

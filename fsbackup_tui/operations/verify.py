@@ -114,6 +114,7 @@ async def verify_point(
     reader = PointReader(repository, point)
     lock = Lock(repository.use_lock(point), what=f"point {point}")
     async with lock.acquire_async(0, context.holder(), shared=True) as held:
+        reader.refuse_if_unreadable()
         parts = _parts(reader)
         timing = _timing(
             context, home or repository, parts, phases_to(level, shown, restorable=True)

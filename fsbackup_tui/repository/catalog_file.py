@@ -59,7 +59,7 @@ def open_anew(path: Path) -> sqlite3.Connection | None:
 def open_memory(path: Path | None) -> sqlite3.Connection:
     """Return a catalogue in memory, with what an unwritable file still tells in it."""
     memory = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-    if path is not None and path.exists():
+    if path is not None and os.access(path, os.R_OK):
         try:
             with _connect_read_only(path) as source:
                 if source.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -12,7 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import DiskFull, PointDamaged, RepositoryUnwritable
+from fsbackup_tui.domain.errors import (
+    DiskFull,
+    PointDamaged,
+    RepositoryUnreadable,
+    RepositoryUnwritable,
+)
 from fsbackup_tui.domain.point import new_tag
 
 FILE_MODE = 0o600
@@ -22,6 +28,61 @@ _READ_BYTES = 1 << 20
 _HASH_THREADS = 2
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_AS_WE_ARE = os.access in os.supports_effective_ids
+# What says nothing about the bytes: no right to them, their server is gone, too much is open.
+_NOT_THE_BYTES = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN),
+        *(errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    }
+)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what keeps us from reading, though the bytes may be good, into the repository's error.
+
+    Raises:
+        RepositoryUnreadable: no right to read ``path`` or what lies there, or its mount is gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOT_THE_BYTES:
+            raise
+        place = Path(error.filename) if isinstance(error.filename, str) else path
+        raise RepositoryUnreadable(
+            f"REPOSITORY NOT READABLE: {place}.",
+            why=f"{error.strerror}. That says nothing about what is stored there.",
+            fix=_readable_fix(place, error.errno),
+        ) from error
+
+
+def _readable_fix(path: Path, number: int | None) -> str:
+    if number not in {errno.EACCES, errno.EPERM}:
+        return "See whether its file system is mounted and answers, then run it again."
+    for candidate in (path, *path.parents):
+        with suppress(OSError):
+            candidate.lstat()
+            if is_ours(candidate):
+                return open_to_us(candidate)
+            owner = owner_name(candidate)
+            return f"Run it as {owner}: sudo -u {owner} fsbackup …"
+    return "Run it as the user that the repository belongs to."
+
+
+def refuse_unreadable(root: Path) -> None:
+    """Raise RepositoryUnreadable where a file or directory below ``root`` may not be read."""
+
+    def give_up(error: OSError) -> None:
+        raise error
+
+    with reading(root):
+        for directory, names, files in os.walk(root, onerror=give_up):
+            wanted = ((names, os.R_OK | os.X_OK), (files, os.R_OK))
+            for path, mode in ((Path(directory, n), m) for group, m in wanted for n in group):
+                if not path.is_symlink() and not os.access(path, mode, effective_ids=_AS_WE_ARE):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextmanager
@@ -76,6 +137,18 @@ def owner_name(path: Path) -> str:
             except KeyError:
                 return f"uid {uid}"
     return "root"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether the path is there and belongs to the user that we run as."""
+    with suppress(OSError):
+        return path.lstat().st_uid == os.geteuid()
+    return False
+
+
+def open_to_us(path: Path) -> str:
+    """Return the command that lets its owner read a path, and all below it, again."""
+    return f"chmod -R u+rX {shlex.quote(str(path))}"
 
 
 def free_bytes(path: Path) -> int:

@@ -32,6 +32,7 @@ from fsbackup_tui.repository.whereabouts import (
     REPOSITORY_FORMAT,
     REPOSITORY_NAME,
     missing,
+    missing_points,
     unreadable,
     whereabouts,
 )
@@ -226,8 +227,12 @@ def _read(root: Path) -> Repository:
             and isinstance(identifier, str)
             and identifier.isalnum()
         )
+        # Points that can't be looked at must not be mistaken for none.
+        os.scandir(root / "points").close()
+    except FileNotFoundError as error:
+        raise missing_points(root) from error
     except OSError as error:
-        raise unreadable(root) from error
+        raise unreadable(Path(error.filename or root)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(path) from error
     if isinstance(found, int) and found > REPOSITORY_FORMAT:

@@ -10,7 +10,13 @@ from fsbackup_tui.domain.errors import PointDamaged, PointNotFound
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.point import Artifact, Manifest, PartManifest
 from fsbackup_tui.repository.checksums import SUMS_NAME, parse_sums
-from fsbackup_tui.repository.files import hash_file, is_inside, list_files
+from fsbackup_tui.repository.files import (
+    hash_file,
+    is_inside,
+    list_files,
+    reading,
+    refuse_unreadable,
+)
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import MARKER_NAME, PARTIAL_PREFIX, whole_parts
 from fsbackup_tui.repository.manifest import (
@@ -35,7 +41,9 @@ class PointReader:
         self.repository = repository
         self.id = point_id
         self.directory = repository.point_directory(point_id)
-        if not self.directory.is_dir() or self.directory.is_symlink():
+        with reading(self.directory):
+            is_there = self.directory.is_dir() and not self.directory.is_symlink()
+        if not is_there:
             raise PointNotFound(
                 f"NO SUCH POINT: {point_id}.", fix="fsbackup list shows what there is."
             )
@@ -103,7 +111,19 @@ class PointReader:
         file's hash, part.json with the manifest, and, unless ``beside_parts`` is False, what
         stands beside the parts: the manifest and its hash in the records too. ``report`` is
         told the progress in bytes.
+
+        Raises:
+            RepositoryUnreadable: this process may not read it all; nothing was found out.
         """
+        self.refuse_if_unreadable()
+        with reading(self.directory):
+            return self._problems_of(source, report, beside_parts=beside_parts)
+
+    def refuse_if_unreadable(self) -> None:
+        """Raise RepositoryUnreadable where this process may not read all of the point."""
+        refuse_unreadable(self.directory)
+
+    def _problems_of(self, source: str, report: Report, *, beside_parts: bool) -> list[str]:
         problems: list[str] = []
         try:
             part = self.part(source)
@@ -223,7 +243,8 @@ class PointReader:
             return [f"{name}: a symbolic link, or leads out of the point"]
         step = None if advance is None else functools.partial(_advance, advance, name)
         try:
-            digest, found = hash_file(self.directory / name, step)
+            with reading(self.directory / name):
+                digest, found = hash_file(self.directory / name, step)
         except FileNotFoundError:
             return [f"{name}: missing"]
         except PointDamaged:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from fsbackup_tui.domain.errors import RepositoryError, RepositoryMissing
-from fsbackup_tui.repository.files import owner_name
+from fsbackup_tui.repository.files import is_ours, open_to_us, owner_name
 
 REPOSITORY_FORMAT = 1
 REPOSITORY_NAME = "fsbackup.json"
@@ -133,11 +133,28 @@ def _without_identity(root: Path, identifier: str | None, site: str | None) -> R
     )
 
 
-def unreadable(root: Path) -> RepositoryError:
-    """Return the error that says who may read the repository."""
-    owner = owner_name(root)
+def missing_points(root: Path) -> RepositoryError:
+    """Return the error for a repository whose points were taken away: that is not an empty one."""
+    points = root / "points"
     return RepositoryError(
-        f"REPOSITORY NOT READABLE: {root} belongs to {owner}.",
+        f"POINTS MISSING: {points} is gone.",
+        why="The repository's other files are there; somebody moved or removed its points.",
+        fix="Put the directory back, from a copy of the repository if need be.\n"
+        f"Where it never held any: mkdir -m 700 {shlex.quote(str(points))}",
+    )
+
+
+def unreadable(path: Path) -> RepositoryError:
+    """Return the error that says who may read the repository, or what it needs."""
+    owner = owner_name(path)
+    if is_ours(path):
+        return RepositoryError(
+            f"REPOSITORY NOT READABLE: {path}.",
+            why="It belongs to you, but its mode keeps you out.",
+            fix=open_to_us(path),
+        )
+    return RepositoryError(
+        f"REPOSITORY NOT READABLE: {path} belongs to {owner}.",
         why="Recovery points hold all of the data, so only their owner may read them.",
         fix=f"sudo -u {owner} fsbackup",
     )

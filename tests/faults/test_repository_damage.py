@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -10,10 +11,16 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fsbackup_tui.domain.errors import DiskFull, PointDamaged, RepositoryUnwritable
+from fsbackup_tui.domain.errors import (
+    DiskFull,
+    PointDamaged,
+    RepositoryUnreadable,
+    RepositoryUnwritable,
+)
 from fsbackup_tui.domain.events import Progress
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.repository.catalog import Catalogue
@@ -439,3 +446,48 @@ def test_a_manifest_that_is_gone_is_damage_where_a_record_speaks_of_it(tmp_path:
     assert reader.check_point_files() == ["manifest.json: missing"]
     # The part itself is whole, and a restore of it needs no more.
     assert reader.check_sealed("db", lambda _event: None, beside_parts=False) == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE])
+def test_what_may_not_be_read_is_not_called_damaged(
+    damaged: tuple[Repository, Path], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    repository, directory = damaged
+    dump = directory / "db" / "database.dump"
+    refuse_to_open(monkeypatch, dump, number)
+    with pytest.raises(RepositoryUnreadable, match=str(dump)):
+        sealed(repository, directory)
+
+
+def test_what_the_disk_can_not_read_is_damaged(
+    damaged: tuple[Repository, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, directory = damaged
+    refuse_to_open(monkeypatch, directory / "db" / "database.dump", errno.EIO)
+    assert sealed(repository, directory) == ["db/database.dump: can't be read (Input/output error)"]
+
+
+def test_a_directory_without_the_right_to_enter_is_named(
+    damaged: tuple[Repository, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, directory = damaged
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, *a, **k: path != directory / "db" and access(path, *a, **k)
+    )
+    with pytest.raises(RepositoryUnreadable, match=str(directory / "db")) as refused:
+        sealed(repository, directory)
+    assert "Permission denied" in refused.value.why
+    assert refused.value.fix == f"chmod -R u+rX {directory / 'db'}"
+
+
+def refuse_to_open(monkeypatch: pytest.MonkeyPatch, path: Path, number: int) -> None:
+    """Let the system refuse one file, as it does to root nowhere."""
+    opened = os.open
+
+    def refusing(name: str | Path, *arguments: Any, **options: Any) -> int:
+        if Path(name) == path:
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refusing)

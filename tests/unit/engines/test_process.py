@@ -209,7 +209,7 @@ async def test_missing_programs_are_named(tmp_path: Path) -> None:
         await run(Command(("no-such-program",)))
     plain = tmp_path / "plain"
     plain.write_text("#!/bin/false\n")
-    with pytest.raises(ToolMissing, match="PROGRAM MISSING"):
+    with pytest.raises(ToolMissing, match="PROGRAM NOT RUNNABLE"):
         await run(Command((str(plain),)))
     broken = tmp_path / "broken"
     broken.write_text("#!/nonexistent/interpreter\n")

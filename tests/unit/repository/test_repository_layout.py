@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -170,3 +172,28 @@ def test_an_init_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
     repository = make_repository(tmp_path)
     (repository.root / "fsbackup.json").unlink()
     assert create_repository(repository.root, "face-swap", START).id != repository.id
+
+
+def test_points_that_were_taken_away_are_not_an_empty_repository(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path)
+    make_point(repository)
+    repository.points.rename(tmp_path / "elsewhere")
+    with pytest.raises(RepositoryError, match="POINTS MISSING") as refused:
+        open_repository(repository.root)
+    assert f"mkdir -m 700 {repository.points}" in refused.value.fix
+
+
+def test_points_that_may_not_be_looked_at_are_not_an_empty_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = make_repository(tmp_path)
+    refused_path = str(repository.points)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may look everywhere
+    with pytest.raises(RepositoryError, match="REPOSITORY NOT READABLE") as refused:
+        open_repository(repository.root)
+    assert refused.value.what == f"REPOSITORY NOT READABLE: {refused_path}."
+    assert refused.value.fix == f"chmod -R u+rX {refused_path}"
