@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -58,11 +57,12 @@ def verify_file_command(path: Path, level: VerifyLevel, context: CliContext) -> 
 
     What takes a trial restore is a job of a site; reading needs nothing but the file.
     """
-    from pathlib import Path
-
     from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.cli.verify import summary
+    from fsbackup_tui.domain.secret import Redactor
+    from fsbackup_tui.operations.decryption import Keys
     from fsbackup_tui.operations.foreign import Level, Surroundings, remember, verify_file
+    from fsbackup_tui.operations.private_work import private_work
     from fsbackup_tui.operations.requests import VerifyRequest
 
     loaded, zone = site_or_none(context)
@@ -71,14 +71,15 @@ def verify_file_command(path: Path, level: VerifyLevel, context: CliContext) -> 
             context.load()  # says that there is none, and how to make one
         request = VerifyRequest(point=str(path.absolute()), level=level)
         return run_request(request, context, summary=summary)
-    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
+    with _ended_by_signals(), private_work() as work:
         around = Surroundings(
             zone=zone,
-            work=Path(work),
+            work=work,
             environ=context.environ,
             now=context.now,
             report=_reporter(context),
             clients=loaded.config.clients if loaded is not None else (),
+            keys=Keys(loaded, context.environ, Redactor()),
         )
         reach: Level = "sealed" if level == "sealed" else "readable"
         result = asyncio.run(verify_file(path, around, level=reach))
@@ -100,7 +101,10 @@ def verify_file_command(path: Path, level: VerifyLevel, context: CliContext) -> 
 
 def show_file_command(path: Path, context: CliContext) -> int:
     """Show what a look into a backup file tells; nothing is verified."""
+    from dataclasses import replace
+
     from fsbackup_tui.operations.foreign import file_document, readable
+    from fsbackup_tui.operations.status import restore_command_lines
     from fsbackup_tui.repository.foreign import ForeignPlaces, ForeignReader, found_at
 
     loaded, zone = site_or_none(context)
@@ -108,7 +112,7 @@ def show_file_command(path: Path, context: CliContext) -> int:
     reader = ForeignReader(ForeignPlaces((), zone, state))
     with readable(path):
         file, point = reader.look(found_at(path.absolute()))
-    commands = [f"fsbackup verify {_quoted(path)}", f"fsbackup adopt {_quoted(path)}"]
+    commands = list(restore_command_lines(replace(point, foreign=str(path))))
     document = {
         "ok": True,
         "id": point.id,
@@ -134,6 +138,24 @@ def show_file_command(path: Path, context: CliContext) -> int:
 
     context.emit(document, human)
     return 0
+
+
+def told_of_file(path: Path, context: CliContext) -> list[str]:
+    """Return what a person should know of a backup file before it is restored."""
+    from fsbackup_tui.operations.foreign import readable
+    from fsbackup_tui.repository.foreign import ForeignPlaces, ForeignReader, found_at
+
+    _loaded, zone = site_or_none(context)
+    with readable(path):
+        file, point = ForeignReader(ForeignPlaces((), zone, context.state())).look(
+            found_at(path.absolute())
+        )
+    return [
+        f"It is {file.what}, {point.trust.word.upper()}: it is read to its end before anything"
+        " is created.",
+        *(f"note: {note}" for note in file.notes),
+        *(f"PROBLEM: {problem}" for problem in point.problems),
+    ]
 
 
 def _quoted(path: Path) -> str:

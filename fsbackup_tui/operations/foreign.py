@@ -19,6 +19,7 @@ from fsbackup_tui.domain.errors import (
     ClientUnsuitable,
     DiskFull,
     FsbackupError,
+    NotDecryptable,
     PointDamaged,
     PointNotFound,
     RepositoryError,
@@ -26,6 +27,7 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.events import Progress, Report, format_time
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.proof import Proof
+from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.foreign.examine import examine
 from fsbackup_tui.engines.foreign.layout import lay_out, stored_format
@@ -33,6 +35,7 @@ from fsbackup_tui.engines.foreign.model import Completeness, Examination, Foreig
 from fsbackup_tui.engines.foreign.sums import Checksum, compute, known_checksum
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.engines.postgres.clients import choose_client, find_clients
+from fsbackup_tui.operations.decryption import Keys, open_encrypted
 from fsbackup_tui.operations.findings import Finding
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.files import owner_name
@@ -67,11 +70,16 @@ class Surroundings:
     now: Callable[[], datetime]
     report: Report
     clients: Sequence[Path] = ()
+    keys: Keys = field(default_factory=lambda: Keys(None, {}, Redactor()))
 
 
 @dataclass
 class FileVerification:
-    """The verification of one file, level by level; ``proof`` is of a trial restore."""
+    """The verification of one file, level by level; ``proof`` is of a trial restore.
+
+    ``laid_out`` is where an archive was made available to the stock tools, once it was;
+    ``closed`` says why an encrypted file could not be opened.
+    """
 
     path: Path
     around: Surroundings
@@ -80,6 +88,8 @@ class FileVerification:
     notes: list[str] = field(default_factory=list)
     blocked: list[dict[str, str | None]] = field(default_factory=list)
     examination: Examination | None = None
+    laid_out: Path | None = None
+    closed: NotDecryptable | None = None
     proof: Proof | None = None
 
     async def climb(self, level: Level) -> None:
@@ -210,26 +220,38 @@ def _differs(known: Checksum, found: str) -> str:
 
 async def _check_readable(verification: FileVerification) -> _Outcome:
     around = verification.around
+    on_bytes = _progress_of_total(verification)
     examination = await asyncio.to_thread(
-        examine, verification.path, around.zone, on_bytes=_progress_of_total(verification)
+        examine, verification.path, around.zone, on_bytes=on_bytes
     )
+    verification.examination = examination
+    try:
+        examination = await open_encrypted(
+            examination,
+            around.keys,
+            zone=around.zone,
+            work=around.work,
+            report=around.report,
+            on_bytes=on_bytes,
+        )
+    except NotDecryptable as error:
+        verification.notes += examination.file.notes
+        verification.closed = error
+        return None, [(error.reason, error.fix)]
+    except PointDamaged as error:
+        verification.problems.append(error.why or error.what)
+        verification.judge("damaged")
+        return False, []
     file = examination.file
     verification.examination = examination
     verification.problems += file.problems
     verification.notes += file.notes
     if file.problems:
         return False, []
-    if file.form == "encrypted":
-        return None, [
-            (
-                f"it is {file.what}: without its key it can't be read",
-                f"{decrypt_hint(file)}   and verify that",
-            )
-        ]
     if file.form not in _ARCHIVES:
         return True, []
     try:
-        await _read_archive(examination, around)
+        await _read_archive(verification, examination)
     except ClientUnsuitable as error:
         return None, [(error.what, error.fix)]
     except PointDamaged as error:
@@ -240,8 +262,8 @@ async def _check_readable(verification: FileVerification) -> _Outcome:
     return True, []
 
 
-async def _read_archive(examination: Examination, around: Surroundings) -> None:
-    file = examination.file
+async def _read_archive(verification: FileVerification, examination: Examination) -> None:
+    file, around = examination.file, verification.around
     clients = await find_clients(around.clients, around.environ)
     major = file.client_version.split(".", 1)[0]
     client, _note = choose_client(clients, (int(major) if major.isdigit() else 0) * 10_000)
@@ -255,17 +277,8 @@ async def _read_archive(examination: Examination, around: Surroundings) -> None:
             why=f"There is no room left in {around.work.parent}.",
             fix="Set TMPDIR to a directory with more room.",
         ) from error
+    verification.laid_out = path
     await read_through(client, path, stored_format(file), report=around.report)
-
-
-def decrypt_hint(file: ForeignFile) -> str:
-    """Return how a person decrypts a file."""
-    name = shlex.quote(str(file.path))
-    if "gpg" in file.what:
-        plain = file.path.name.removesuffix(".gpg").removesuffix(".asc").removesuffix(".pgp")
-        plain = plain if plain != file.path.name else f"{plain}.decrypted"
-        return f"gpg --decrypt {name} > {shlex.quote(plain)}"
-    return f"decrypt {name}"
 
 
 def _progress(verification: FileVerification) -> Callable[[int], None]:
