@@ -13,6 +13,7 @@ from typing import Literal
 Check = Literal[
     "settings",
     "checksums",
+    "collations",
     "amcheck",
     "read",
     "counts",
@@ -97,6 +98,7 @@ class Sight:
     ``amcheck_lacks`` is empty where amcheck could be called; ``refused`` are single checks that
     the server would not do.
     ``uncompared`` are tables with rows whose indexes could not be asked for a count,
+    ``collation_known`` says whether the server records the version of the database's own order.
     ``unlisted`` counts tables outside the backup which the role may not read.
     """
 
@@ -109,6 +111,7 @@ class Sight:
     foreign_tables: int = 0
     no_last_point: str = ""
     standby: bool = False
+    collation_known: bool = True
 
 
 def not_seen(sight: Sight) -> tuple[Unseen, ...]:
@@ -121,6 +124,7 @@ def not_seen(sight: Sight) -> tuple[Unseen, ...]:
         *_amcheck(sight),
         *refused,
         *_counts(sight),
+        *_collation(sight),
         *_last_point(sight),
         *_left_out(sight),
         _other_indexes(),
@@ -172,6 +176,18 @@ def _counts(sight: Sight) -> list[Unseen]:
             )
         )
     return unseen
+
+
+def _collation(sight: Sight) -> list[Unseen]:
+    if sight.collation_known:
+        return []
+    return [
+        Unseen(
+            "indexes on texts in the order of another C library or ICU than the server's",
+            "It has no record of the version that the database's own collation had.",
+            "amcheck tells an index in the wrong order. PostgreSQL 15 and later keep a record.",
+        )
+    ]
 
 
 def _last_point(sight: Sight) -> list[Unseen]:

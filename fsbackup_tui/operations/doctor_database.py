@@ -98,7 +98,6 @@ async def check_source(
     findings = [
         Finding(f"{name}.connection", "ok", f"{name}: {target_text(found.identity)}"),
         *_client(name, address, found, clients),
-        *_pooler(name, address, found),
         *_rights(name, found),
         *_counting(name, found),
     ]
@@ -133,20 +132,6 @@ def _client(
             )
         ]
     return [Finding(f"{name}.client", "ok", f"{name}: pg_dump {client.version}")]
-
-
-def _pooler(name: str, address: DatabaseAddress, found: SourceExamination) -> list[Finding]:
-    if found.pooler == "transaction":
-        return [
-            Finding(
-                f"{name}.pooler",
-                "error",
-                f"TRANSACTION POOLER: {address.host}:{address.port} keeps no session.",
-                "A snapshot lives in a session; pg_dump's settings would leak to other clients.",
-                "Name the server's own port, or a session pooler, in the URL (DIRECT_URL).",
-            )
-        ]
-    return []
 
 
 def _rights(name: str, found: SourceExamination) -> list[Finding]:

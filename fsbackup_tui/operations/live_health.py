@@ -13,13 +13,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fsbackup_tui.domain.anomaly import losses_by_table
-from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.errors import RepositoryError, SafetyRefusal
+from fsbackup_tui.domain.errors import RepositoryError
 from fsbackup_tui.domain.events import Log, Progress, TableDone
 from fsbackup_tui.domain.live_health import HealthFinding, Unchecked
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
-from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
-from fsbackup_tui.engines.postgres.examination import find_pooler
+from fsbackup_tui.engines.postgres.connection import connect, plain_errors
 from fsbackup_tui.engines.postgres.health import (
     TableToCheck,
     count_foreign_tables,
@@ -28,6 +26,7 @@ from fsbackup_tui.engines.postgres.health import (
 )
 from fsbackup_tui.engines.postgres.health_amcheck import check_table, find_amcheck
 from fsbackup_tui.engines.postgres.health_checksums import check_checksums
+from fsbackup_tui.engines.postgres.health_collations import check_collations
 from fsbackup_tui.engines.postgres.health_reading import read_table
 from fsbackup_tui.engines.postgres.health_references import (
     ForeignKey,
@@ -48,7 +47,8 @@ from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.search_path import database_search_path
 from fsbackup_tui.operations.backup import last_good_parts
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.live_look import LiveLook
+from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.live_look import LiveLook, SnapshotTooOld
 from fsbackup_tui.operations.requests import LiveHealthRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.operations.target import (
@@ -80,7 +80,6 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
             ) as connection,
             await connect(address, application_name=name) as monitor,
         ):
-            await _refuse_pooler(connection, address)
             settings = await prepare_session(connection)
             exclusions = await with_managed(connection, source_exclusions(source))
             backed_up = await list_tables(connection, exclusions, exact_sizes=False)
@@ -103,19 +102,11 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
     return look.document()
 
 
-async def _refuse_pooler(connection: Connection, address: DatabaseAddress) -> None:
-    if await find_pooler(connection, address) == "transaction":
-        raise SafetyRefusal(
-            "TRANSACTION POOLER: the address keeps no session. Nothing was looked at.",
-            why="What a look sets (read-only, no indexes) would reach the application's sessions.",
-            fix="Name the server's own port, or a session pooler, in the URL (DIRECT_URL).",
-        )
-
-
 async def _look_at_everything(look: LiveLook) -> None:
     look.data_checksums, failures = await check_checksums(look.connection)
     look.findings.extend(failures)
     for stage, check in (
+        ("collations", _check_collations),
         ("amcheck", _run_amcheck),
         ("tables", _read_tables),
         ("foreign keys", _check_references),
@@ -124,6 +115,11 @@ async def _look_at_everything(look: LiveLook) -> None:
     ):
         look.context.stage(stage)
         await check(look)
+
+
+async def _check_collations(look: LiveLook) -> None:
+    look.collation_known, differing = await check_collations(look.connection)
+    look.findings.extend(differing)
 
 
 async def _run_amcheck(look: LiveLook) -> None:
@@ -217,7 +213,14 @@ async def _ask_integrity(look: LiveLook) -> None:
         return
     search_path = database_search_path(await read_settings(look.connection), look.identity.role)
     for query in queries:
-        answer = await run_integrity_query(look.connection, query, search_path=search_path)
+        try:
+            answer = await guarded(
+                run_integrity_query(look.connection, query, search_path=search_path),
+                look.within_snapshot_age(),
+            )
+        except SnapshotTooOld as old:
+            look.notes.append(f"Integrity query '{query.name}' not answered: {old}")
+            continue
         check = judge_integrity(query, None, answer)
         if check.failed:
             fix = "Look at what the query finds. A point from before it: fsbackup list"

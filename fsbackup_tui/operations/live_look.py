@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from fsbackup_tui.config.model import PostgresSource
+from fsbackup_tui.domain.errors import PostgresError
 from fsbackup_tui.domain.events import Progress, Warned
 from fsbackup_tui.domain.live_health import (
     Check,
@@ -20,6 +21,7 @@ from fsbackup_tui.domain.live_health import (
 )
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.guards import watch_snapshot_age
 from fsbackup_tui.engines.postgres.health import CannotCheck, NotNow, TableGone, TableToCheck
 from fsbackup_tui.engines.postgres.health_amcheck import Amcheck
 from fsbackup_tui.operations.context import JobContext
@@ -28,6 +30,11 @@ from fsbackup_tui.operations.target import target_text
 
 _ATTEMPTS = 2
 _Result = TypeVar("_Result")
+_AGE_FIX = "Raise limits.snapshot_age, or prove a point: a scratch server has no such limit."
+
+
+class SnapshotTooOld(Exception):
+    """One check took longer than a snapshot may be held on the server."""
 
 
 @dataclass
@@ -50,6 +57,7 @@ class LiveLook:
     foreign_tables: int
     started: float
     data_checksums: bool = False
+    collation_known: bool = True
     findings: list[HealthFinding] = field(default_factory=list)
     unchecked: list[Unchecked] = field(default_factory=list)
     refused: list[Unchecked] = field(default_factory=list)
@@ -83,8 +91,12 @@ class LiveLook:
                         application_name=self.context.application_name,
                         longer_than_seconds=self.source.yield_after.total_seconds(),
                     ),
+                    self.within_snapshot_age(),
                 )
             except TableGone:
+                return None
+            except SnapshotTooOld as old:
+                self.unchecked.append(Unchecked(check, table, str(old), _AGE_FIX))
                 return None
             except CannotCheck as cannot:
                 refused = Unchecked(check, table, str(cannot))
@@ -99,6 +111,14 @@ class LiveLook:
                 await asyncio.sleep(pause_seconds(attempt))
         self.unchecked.append(Unchecked(check, table, why, "Run it again when nobody changes it."))
         return None
+
+    async def within_snapshot_age(self) -> None:
+        """Raise SnapshotTooOld when the snapshot that is taken now is older than allowed."""
+        limit = self.context.loaded.config.limits.snapshot_age
+        try:
+            await watch_snapshot_age(None if limit is None else limit.total_seconds())
+        except PostgresError as error:
+            raise SnapshotTooOld(f"stopped: {error.why.rstrip('.')}") from error
 
     def with_progress(self, what: str) -> Iterator[TableToCheck]:
         """Give every table, and report how many of the bytes are done."""
@@ -180,4 +200,5 @@ class LiveLook:
             foreign_tables=self.foreign_tables,
             no_last_point=self.no_last_point,
             standby=self.identity.standby,
+            collation_known=self.collation_known,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from fsbackup_tui.engines.postgres.health_collations import check_collations
 from fsbackup_tui.engines.postgres.health_references import count_orphans, list_foreign_keys
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.servers import MakeDatabase, execute, query
@@ -316,3 +317,91 @@ def test_which_database_is_asked_for_where_there_are_several(
     assert site.run("verify", "--live", "--source", "none").exit_code == 2
     assert site.run("verify", "--live", "latest").exit_code == 2
     assert site.run("verify").exit_code == 2
+
+
+async def test_a_collation_of_another_version_is_named_with_its_indexes(
+    matrix_server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(matrix_server)
+    # The servers here have no ICU; a libc collation of C has no version that it could have now.
+    builtin = matrix_server.version_num >= 170000
+    provider = "builtin, locale = 'C.UTF-8'" if builtin else "libc, locale = 'C'"
+    execute(
+        url,
+        "CREATE SCHEMA app",
+        f'CREATE COLLATION app."Ger man" (provider = {provider})',
+        f"CREATE COLLATION app.idle (provider = {provider})",
+        'CREATE TABLE people (id int PRIMARY KEY, name text COLLATE app."Ger man" UNIQUE)',
+        'CREATE INDEX by_name ON people (lower(name) COLLATE app."Ger man")',
+        "CREATE TABLE notes (id int, note text)",
+        "CREATE INDEX by_note ON notes (note)",
+    )
+    async with session(url) as connection:
+        known, findings = await check_collations(connection)
+    assert findings == []
+    execute(url, "UPDATE pg_collation SET collversion = '0' WHERE collprovider <> 'd'")
+    async with session(url) as connection:
+        _, findings = await check_collations(connection)
+    (german,) = findings
+    assert (german.check, german.table) == ("collations", None)
+    assert 'the collation app."Ger man" was of version 0, the server\'s is ' in german.what
+    assert "2 indexes may be in another order than the server's: by_name, people_name_key" in (
+        german.what.replace("public.", "")
+    )
+    assert german.fix.endswith('then: ALTER COLLATION app."Ger man" REFRESH VERSION;')
+    assert known
+    if builtin:
+        execute(url, 'ALTER COLLATION app."Ger man" REFRESH VERSION')
+        async with session(url) as connection:
+            assert (await check_collations(connection))[1] == []
+    else:
+        assert "the server's is none that it tells" in german.what
+
+
+def test_a_database_s_own_collation_of_another_version_is_a_finding(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    url = make_database(server)
+    name = f"{url.partition('?')[0].rpartition('/')[2]}_utf8"
+    provider = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+    execute(url, f"CREATE DATABASE {name} TEMPLATE template0 {provider}")
+    url = server.url(name)
+    try:
+        execute(url, "CREATE TABLE people (name text PRIMARY KEY)")
+        site = make_site(tmp_path / "site", url)
+        assert look(site).document["findings"] == []
+        execute(url, f"UPDATE pg_database SET datcollversion = '0' WHERE datname = '{name}'")
+        result = look(site)
+        assert result.exit_code == 1
+        (finding,) = result.document["findings"]
+        assert finding["check"] == "collations"
+        assert finding["what"].startswith("the database's own collation was of version 0, the ")
+        assert finding["what"].endswith(
+            "1 index may be in another order than the server's: public.people_pkey"
+        )
+        assert finding["fix"].endswith(f"ALTER DATABASE {name} REFRESH COLLATION VERSION;")
+        assert "REFRESH COLLATION VERSION" in site.run("verify", "--live").stdout
+        execute(url, f"REINDEX DATABASE {name}")
+        execute(url, f"ALTER DATABASE {name} REFRESH COLLATION VERSION")
+        assert look(site).exit_code == 0
+    finally:
+        execute(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_no_snapshot_is_held_for_longer_than_the_limit(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    url = make_database(server)
+    execute(
+        url,
+        "CREATE TABLE big AS SELECT i, repeat('x', 50) FROM generate_series(1, 1500000) i",
+        "CREATE TABLE small (id int)",
+    )
+    site = make_site(tmp_path / "site", url, settings={"limits": {"snapshot_age": "40ms"}})
+    result = look(site)
+    assert result.exit_code == 1
+    unchecked = {item["table"]: item for item in result.document["unchecked"]}
+    assert "limits.snapshot_age is 0.04 s: an old" in unchecked["public.big"]["why"]
+    assert unchecked["public.big"]["fix"].startswith("Raise limits.snapshot_age")
+    assert result.document["findings"] == []
+    assert query(url, "SELECT 1 FROM pg_stat_activity WHERE application_name ~ '^fsbackup/'") == []

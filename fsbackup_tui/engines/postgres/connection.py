@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import DatabaseMissing, IdentityMismatch, PostgresError
+from fsbackup_tui.engines.postgres.pooling import refuse_transaction_pooler
 from fsbackup_tui.engines.postgres.server_errors import explain
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -101,6 +102,7 @@ async def connect(
         ServerUnreachable, AuthenticationFailed, DatabaseMissing, RightsMissing, PostgresError:
             as ``classify`` tells them apart; PostgresError for a server before 14, too.
         IdentityMismatch: the database of that name has another OID.
+        SafetyRefusal: a transaction pooler is between; nothing was set in its sessions.
     """
     conninfo = make_conninfo(
         **connection_parameters(address, database=database),
@@ -115,6 +117,7 @@ async def connect(
             conninfo, password=password, autocommit=True, prepare_threshold=None
         )
         _refuse_old(connection, address)
+        await refuse_transaction_pooler(connection, address, conninfo, password)
         await _pin(connection, lock_timeout_seconds)
         if database_oid is not None:
             await _check_database(connection, database_oid)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
-from fsbackup_tui.domain.database_url import DatabaseAddress, Pooler
+from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import PostgresError
 from fsbackup_tui.domain.point import ExtensionFacts, ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, classify, connect
@@ -37,7 +37,6 @@ class SourceExamination:
     """A database to be backed up, as the backup's own role sees it."""
 
     identity: ServerIdentity
-    pooler: Pooler
     tables: int
     missing: MissingRights
     budget: LockBudget
@@ -94,7 +93,6 @@ async def examine_source(
         tables = await list_tables(connection, exclusions, exact_sizes=False)
         return SourceExamination(
             identity=await read_identity(connection, address),
-            pooler=await find_pooler(connection, address),
             tables=len(tables),
             missing=await missing_backup_rights(
                 connection, tables, exclusions, with_rows=with_rows
@@ -135,26 +133,6 @@ async def _connect(address: DatabaseAddress) -> Connection:
     return await connect(
         address, application_name=_APPLICATION, lock_timeout_seconds=_LOCK_TIMEOUT_SECONDS
     )
-
-
-async def find_pooler(first: Connection, address: DatabaseAddress) -> Pooler:
-    """Find out whether a pooler is between, and whether it keeps a session to its client.
-
-    A pooler makes up the process id it tells a client. Where a second client then gets the very
-    server process that the first one, still connected, has just had, sessions are not kept.
-    """
-    backend = await _backend(first)
-    if backend == first.info.backend_pid:
-        return address.pooler
-    second = await _connect(address)
-    try:
-        return "transaction" if await _backend(second) == backend else "session"
-    finally:
-        await second.close()
-
-
-async def _backend(connection: Connection) -> int:
-    return int((await fetch_all(connection, "SELECT pg_backend_pid()"))[0][0])
 
 
 async def examine_restore(

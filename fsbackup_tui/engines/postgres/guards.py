@@ -81,7 +81,7 @@ async def watch_snapshot_age(limit_seconds: float | None) -> None:
     await asyncio.sleep(limit_seconds)
     raise PostgresError(
         f"SNAPSHOT TOO OLD: the backup was stopped after {limit_seconds:.0f} s.",
-        why=f"limits.snapshot_age is {limit_seconds:.0f} s: an old snapshot keeps the server "
+        why=f"limits.snapshot_age is {limit_seconds:g} s: an old snapshot keeps the server "
         "from cleaning up dead rows.",
         fix="Raise limits.snapshot_age, give the dump more jobs, or back up when it is quieter.",
     )

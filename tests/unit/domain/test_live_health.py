@@ -26,12 +26,14 @@ def test_what_is_missing_is_said_with_its_remedy() -> None:
         foreign_tables=2,
         no_last_point="There is no good point.",
         standby=True,
+        collation_known=False,
     )
     text = kinds(sight)
     for words in (
         "a changed value, still well formed",
         "an index in the wrong order",
         "what amcheck would tell of app.users",
+        "in the order of another C library or ICU",
         "a zeroed page of: t0, t1, t2, t3, t4 and 2 more",
         "vanished without a trace",
         "3 system or managed tables",
