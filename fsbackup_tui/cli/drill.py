@@ -80,9 +80,11 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 
     took = duration_text(result["seconds"])
     word = {"ok": "ok", "failed": "FAILED", "blocked": "BLOCKED"}[result["outcome"]]
+    is_as = "is" if result["outcome"] == "ok" else "stays"
     if result["ok"] and word == "BLOCKED":
         word = "blocked, as accepted"
-    lines = [f"Drill {word}: {result['point']} is {str(result['trust']).upper()}, in {took}"]
+    trust = str(result["trust"]).upper()
+    lines = [f"Drill {word}: {result['point']} {is_as} {trust}, in {took}"]
     if result["place"]:
         size = size_text(result["database_bytes"])
         lines.append(f"  {size}, {count_text(result['rows'])} rows, on {result['place']}")

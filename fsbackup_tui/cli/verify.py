@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
 
 _LEFT_SHOWN = 10
+_FINDINGS_SHOWN = 40
 _USUAL_LEVEL: Final = "readable"
 LEVELS = ("sealed", "readable", "restored", "proven")
 
@@ -195,11 +196,14 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     from fsbackup_tui.operations.wording import duration_text, level_word
     from fsbackup_tui.repository.standing import problem_text
 
-    lines = [f"{result['point']}: {str(result['trust']).upper()}"]
+    lines = [_headline(result)]
     for level, check in result["levels"].items():
         lines.append(f"  {level:<9} {level_word(check['ok']):<7} {duration_text(check['seconds'])}")
-    lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
-    lines.extend(f"  blocked: {problem_text(item)}" for item in result.get("blocked", ()))
+    texts = [problem_text(problem) for problem in result["problems"]]
+    texts += [f"blocked: {problem_text(item)}" for item in result.get("blocked", ())]
+    lines.extend(f"  {text}" for text in texts[:_FINDINGS_SHOWN])
+    if len(texts) > _FINDINGS_SHOWN:
+        lines.append(f"  and {len(texts) - _FINDINGS_SHOWN} more: --json has them all")
     lines.extend(f"  blocked: {text}" for text in accepted_texts(result))
     lines.extend(_proof_line(source, proof) for source, proof in result.get("proofs", {}).items())
     lines.extend(f"  {line}" for line in spare_texts(result))
@@ -210,11 +214,23 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _headline(result: Mapping[str, Any]) -> str:
+    """Return the point and its trust, which what was blocked or failed now may not have touched."""
+    trust = str(result["trust"]).upper()
+    ended = [level for level, check in result["levels"].items() if check["ok"] is not True]
+    wanted = str(result.get("wanted", ""))
+    if ended and trust == wanted.upper():
+        return f"{result['point']}: {trust} before; this time {ended[-1]} could not be tried"
+    return f"{result['point']}: {trust}"
+
+
 def _proof_line(source: str, proof: Mapping[str, Any]) -> str:
     """Return in one line what a trial restore brought back, and where."""
     entries = proof["entries"]
     if entries is None:
         return f"  {source}: no trial restore"
     tables = ", ".join(f"{count} {verdict}" for verdict, count in proof["tables"].items())
+    if not tables and proof["proven"] is not None:
+        tables = "none"
     brought = f"{entries['restored']} entries restored, {entries['lost']} lost"
     return f"  {source}: {brought}; tables: {tables or 'not compared'} (on {proof['place']})"

@@ -211,11 +211,24 @@ def again_text(request: Request) -> str:
         case "backup":
             command = f"fsbackup backup {getattr(request, 'plan', 'PLAN')}"
         case "verify":
-            command = f"fsbackup verify {getattr(request, 'point', 'POINT')}"
+            # A backup file may be named here, too.
+            command = f"fsbackup verify {shlex.quote(getattr(request, 'point', 'POINT'))}"
+            if getattr(request, "keep_spare", False):
+                command += " --keep-spare"
+            elif (level := getattr(request, "level", "readable")) != "readable":
+                command += f" --level {level}"
         case "verify-due":
             command = "fsbackup verify --due"
+            if (budget := getattr(request, "budget_seconds", None)) is not None:
+                command += f" --budget {budget:.0f}s"
         case "drill":
-            command = f"fsbackup drill {getattr(request, 'point', '')}".rstrip()
+            command = "fsbackup drill"
+            if getattr(request, "choice", "") == "random":
+                command += " --random"
+            elif point := getattr(request, "point", ""):
+                command += f" {point}"
+            if copy := getattr(request, "copy", ""):
+                command += f" --copy {shlex.quote(copy)}"
         case "verify-live":
             command = f"fsbackup verify --live --source {getattr(request, 'source', 'SOURCE')}"
         case "restore":

@@ -33,6 +33,7 @@ from fsbackup_tui.jobs.leftovers import lost_with_sessions, sessions_seen_to
 from fsbackup_tui.jobs.liveness import hold_lock
 from fsbackup_tui.jobs.preload import preload
 from fsbackup_tui.jobs.session import JobSession, complain
+from fsbackup_tui.repository.standing import problem_text
 
 if TYPE_CHECKING:
     from fsbackup_tui.operations.context import JobContext
@@ -259,10 +260,10 @@ def _problem_of_result(session: JobSession, result: Mapping[str, object]) -> Pro
             return Problem.from_mapping(problem)
     problems, blocked = _listed(result.get("problems")), _listed(result.get("blocked"))
     if problems:
-        what = f"{operation} FOUND PROBLEMS: {problems[0].get('what', '-')}{_more(problems)}"
+        what = f"{operation} FOUND PROBLEMS: {problem_text(problems[0])}{_more(problems)}"
         return Problem("failed", what, "", str(problems[0].get("fix") or ""))
     if blocked:
-        what = f"{operation} BLOCKED: {blocked[0].get('what', '-')}{_more(blocked)}"
+        what = f"{operation} BLOCKED: {problem_text(blocked[0])}{_more(blocked)}"
         why = "It could not be tried here: that is neither a pass nor a failure."
         return Problem("blocked", what, why, str(blocked[0].get("fix") or ""))
     return Problem("failed", f"{operation} FAILED: its result says so.")

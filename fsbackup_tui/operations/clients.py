@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
+from fsbackup_tui.domain.errors import ClientUnsuitable
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.clients import ClientTools, choose_client, find_clients
@@ -26,9 +27,21 @@ async def client_for_server(
 
 
 async def client_for_archive(context: JobContext, facts: PostgresFacts) -> ClientTools:
-    """Return a client that reads an archive: of the major that wrote it, else a newer one."""
+    """Return a client that reads an archive: of the major that wrote it, else a newer one.
+
+    Raises ClientUnsuitable: none here can; that says nothing about the archive.
+    """
     clients = await find_clients(context.loaded.config.clients, os.environ)
-    client, _note = choose_client(clients, client_major(facts) * 10000)
+    major = client_major(facts)
+    try:
+        client, _note = choose_client(clients, major * 10000)
+    except ClientUnsuitable as error:
+        raise ClientUnsuitable(
+            f"NO FITTING CLIENT: the dump needs pg_restore {major} or newer (it is from pg_dump "
+            f"{facts.client_version}).",
+            why=error.why,
+            fix=error.fix,
+        ) from error
     return client
 
 

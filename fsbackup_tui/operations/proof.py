@@ -184,7 +184,7 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
         accounting = await guarded(fill_and_account(filling, dump), *place.space_guards())
         trial.notes.extend(accounting.notes)
         blockers, lost = sort_losses(accounting, place, entries)
-        if not any(accounting.counts().values()):
+        if not any(accounting.counts().values()) and not _was_empty(trial.facts):
             blockers = (*blockers, Blocker(NO_ENTRIES, _NO_ENTRIES_FIX))
         restored: Outcome = "failed" if lost else "blocked" if blockers else "ok"
         tables: tuple[TableProof, ...] = ()
@@ -210,6 +210,12 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
         blockers=blockers,
         notes=tuple(dict.fromkeys(trial.notes)),
     )
+
+
+def _was_empty(facts: PostgresFacts) -> bool:
+    """Whether the captured database is known to have held nothing that an archive lists."""
+    held = facts.toc_entries or facts.tables or facts.sequences
+    return facts.schema_sha256 is not None and not held
 
 
 def _receipt(accounting: Accounting, lost: tuple[str, ...]) -> Receipt:

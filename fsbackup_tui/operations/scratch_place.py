@@ -278,7 +278,7 @@ async def _beside_live(
         facts,
         address,
         kind="live",
-        text=f"beside live on {address.host or 'localhost'}",
+        text=f"the live server {address.host or 'localhost'}",
         jobs=config.scratch.jobs or config.limits.jobs or _JOBS_ON_LIVE,
         archive=archive,
         started=started,

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from fsbackup_tui.domain.accepting import reason_to_accept
 from fsbackup_tui.domain.errors import (
+    ClientUnsuitable,
     DiskFull,
     PointDamaged,
     RepositoryUnwritable,
+    ToolMissing,
 )
 from fsbackup_tui.domain.estimate import READING, phases_to
 from fsbackup_tui.domain.events import Warned, format_time
@@ -176,15 +178,9 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
     outcomes: dict[str, dict[str, object]] = {}
     for part in verification.parts:
         verification.timing.enter(level.word, part.source)
-        found = await CHECKS[level](verification, part)
-        verification.findings.extend(found)
-        verification.reached[part.source] = Trust.DAMAGED if found else level
-        outcomes[part.source] = {
-            "ok": not found,
-            "problems": [finding.document() for finding in found],
-        }
+        outcomes[part.source] = await _check_part(verification, part, level)
     verification.timing.leave()
-    ok = all(outcome["ok"] for outcome in outcomes.values())
+    ok = _all_of([outcome["ok"] for outcome in outcomes.values()])
     seconds = round(time.monotonic() - started, 3)
     at = verification.context.now()
     verification.levels[level.word] = {"ok": ok, "at": format_time(at), "seconds": seconds}
@@ -197,7 +193,28 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
     if ok:
         document[TIMING] = verification.timing.document([level.word])
     _record(verification, document)
-    return ok
+    return ok is True
+
+
+async def _check_part(
+    verification: _Verification, part: PartManifest, level: Trust
+) -> dict[str, object]:
+    """Check one part at one level; without a program that can, the level is blocked."""
+    blocked: list[dict[str, str]] = []
+    try:
+        found = await CHECKS[level](verification, part)
+    except (ClientUnsuitable, ToolMissing) as error:
+        found = []
+        blocked.append({"part": part.source, "what": _without_stop(error.what), "fix": error.fix})
+    verification.findings.extend(found)
+    verification.blocked.extend(blocked)
+    if found or not blocked:
+        verification.reached[part.source] = Trust.DAMAGED if found else level
+    return {
+        "ok": None if blocked else not found,
+        "problems": [finding.document() for finding in found],
+        "blocked": blocked,
+    }
 
 
 async def _try_out(verification: _Verification, *, compare: bool) -> None:
@@ -268,13 +285,13 @@ def _take_down(
         if outcome == "ok":
             verification.reached[source] = level
         parts[source] = {
-            "ok": _as_truth([outcome]),
+            "ok": _as_truth(outcome),
             "problems": [finding.document() for finding in found],
             "blocked": blocked,
         }
         if with_proof or outcome != "ok":
             parts[source]["proof"] = proof.document()
-    ok = _as_truth(list(outcomes.values()))
+    ok = _all_of([_as_truth(outcome) for outcome in outcomes.values()])
     rounded = round(seconds, 3)
     at = format_time(verification.context.now())
     verification.levels[level.word] = {"ok": ok, "at": at, "seconds": rounded}
@@ -320,11 +337,19 @@ def _note_idle_acceptances(verification: _Verification) -> None:
             )
 
 
-def _as_truth(outcomes: Collection[Outcome]) -> bool | None:
+def _as_truth(outcome: Outcome) -> bool | None:
+    return {"ok": True, "failed": False, "blocked": None}[outcome]
+
+
+def _all_of(outcomes: Collection[object]) -> bool | None:
     """Return True where all held, False where one failed, else None: something was blocked."""
-    if "failed" in outcomes:
+    if False in outcomes:
         return False
-    return None if "blocked" in outcomes else True
+    return None if None in outcomes else True
+
+
+def _without_stop(text: str) -> str:
+    return text.removesuffix(".")
 
 
 def _record(verification: _Verification, document: Mapping[str, object]) -> None:

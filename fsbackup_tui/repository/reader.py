@@ -228,7 +228,8 @@ class PointReader:
         try:
             return parse_sums(read_bytes(path)), []
         except PointDamaged as error:
-            return None, [f"{name}: {error.why.partition(': ')[2].rstrip('.')}"]
+            why = error.why.partition(": ")[2].rstrip(".").removeprefix("it is ")
+            return None, [f"{name}: {why}"]
         except ValueError as error:
             return None, [f"{name}: {error}"]
 

@@ -117,8 +117,11 @@ def problem_text(problem: object) -> str:
     """Return a finding of a verification in one line, led by the file or part it is about."""
     if not isinstance(problem, Mapping):
         return str(problem)
-    place = "/".join(str(problem[key]) for key in ("part", "artifact", "table") if problem.get(key))
     what = str(problem.get("what", problem))
+    names = [str(problem[key]) for key in ("part", "artifact", "table") if problem.get(key)]
+    if names and what.startswith((f"{names[-1]}: ", f"{names[-1]} ")):
+        names.pop()  # it says so itself
+    place = "/".join(names)
     return f"{place}: {what}" if place else what
 
 

@@ -144,7 +144,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "SHA256SUMS: not in the form",
     ),
-    "no checksums": (lambda d: (d / "SHA256SUMS").unlink(), "SHA256SUMS: it is missing"),
+    "no checksums": (lambda d: (d / "SHA256SUMS").unlink(), "SHA256SUMS: missing"),
     "another recipe": (
         lambda d: (d / "RECOVER.md").write_text("rm -rf /"),
         "RECOVER.md: altered",

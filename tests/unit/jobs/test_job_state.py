@@ -14,7 +14,7 @@ import pytest
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import JobFinished, JobStarted, Progress, StageStarted
 from fsbackup_tui.domain.secret import Redactor
-from fsbackup_tui.jobs.job import UnknownRequest, load_job
+from fsbackup_tui.jobs.job import UnknownRequest, again_text, load_job
 from fsbackup_tui.jobs.journal import JournalWriter, utc_now
 from fsbackup_tui.jobs.layout import JOURNAL, OUTPUT, STATE
 from fsbackup_tui.jobs.liveness import (
@@ -23,7 +23,13 @@ from fsbackup_tui.jobs.liveness import (
     lock_is_held,
     process_start_time,
 )
-from fsbackup_tui.operations.requests import BackupRequest
+from fsbackup_tui.operations.requests import (
+    BackupRequest,
+    DrillRequest,
+    Request,
+    VerifyDueRequest,
+    VerifyRequest,
+)
 from tests.support.jobs import make_site, prepare_job, write_past_job
 
 LATER = timedelta(minutes=10)
@@ -158,3 +164,25 @@ def test_a_process_is_told_from_a_later_one_of_its_pid() -> None:
     assert is_same_process(os.getpid(), own)
     assert not is_same_process(os.getpid(), own - 1)
     assert not is_same_process(os.getpid(), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "command"),
+    [
+        (BackupRequest(plan="daily"), "fsbackup backup daily"),
+        (VerifyRequest(point="p1"), "fsbackup verify p1"),
+        (VerifyRequest(point="p1", level="proven"), "fsbackup verify p1 --level proven"),
+        (
+            VerifyRequest(point="p1", level="proven", keep_spare=True),
+            "fsbackup verify p1 --keep-spare",
+        ),
+        (VerifyDueRequest(budget_seconds=3600.0), "fsbackup verify --due --budget 3600s"),
+        (
+            DrillRequest(choice="random", copy="/mnt/a copy"),
+            "fsbackup drill --random --copy '/mnt/a copy'",
+        ),
+        (DrillRequest("p1", "named"), "fsbackup drill p1"),
+    ],
+)
+def test_a_lost_job_says_how_to_ask_for_just_the_same(request_: Request, command: str) -> None:
+    assert again_text(request_) == f"Once more: {command}"

@@ -200,6 +200,19 @@ def test_a_result_that_is_not_ok_is_kept_and_fails_the_job(directory: Path) -> N
     assert feed.problem.fix == "Use p0."
 
 
+def test_what_is_wrong_is_said_with_the_file_it_is_about(directory: Path) -> None:
+    missing = {"part": "db", "artifact": "database.dump", "table": None, "what": "missing"}
+
+    async def finds_a_gap(request: VerifyRequest, context: JobContext) -> dict[str, object]:
+        return {"ok": False, "problems": [missing, missing]}
+
+    assert run_with(directory, finds_a_gap) == 1
+
+    problem = journal_feed(directory).problem
+    assert problem is not None
+    assert problem.what == "VERIFY FOUND PROBLEMS: db/database.dump: missing (and 1 more)"
+
+
 def test_what_was_blocked_is_said_to_be_neither_a_pass_nor_a_failure(directory: Path) -> None:
     async def blocked(request: VerifyRequest, context: JobContext) -> dict[str, object]:
         lacks = [{"what": "pg_cron is missing", "fix": "Install it."}, {"what": "so is x"}]
