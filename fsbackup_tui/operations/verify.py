@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fsbackup_tui.domain.accepting import reason_to_accept
 from fsbackup_tui.domain.errors import (
     ClientUnsuitable,
     DiskFull,
@@ -22,6 +21,7 @@ from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.proof import Outcome, Proof
 from fsbackup_tui.domain.trust import Trust, least
 from fsbackup_tui.engines.postgres.archive import read_through
+from fsbackup_tui.operations.accepting import idle_acceptances, sort_blocked
 from fsbackup_tui.operations.clients import client_for_archive
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import dump_name
@@ -33,7 +33,6 @@ from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyRequest
 from fsbackup_tui.operations.spare import SpareKeeper, keepers_of
 from fsbackup_tui.operations.status import (
-    acceptances_of,
     open_catalogue,
     open_site_repository,
 )
@@ -255,7 +254,8 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
     for proof in proofs.values():
         verification.notes.extend(proof.notes)
     if compare:
-        _note_idle_acceptances(verification)
+        loaded = verification.context.loaded
+        verification.notes += idle_acceptances(loaded, proofs, verification.blocked)
 
 
 def _take_down(
@@ -281,7 +281,9 @@ def _take_down(
             else []
         )
         verification.findings.extend(found)
-        _sort_blocked(verification, source, blocked)
+        rings, accepted = sort_blocked(verification.context.loaded, source, blocked)
+        verification.blocked += rings
+        verification.accepted += accepted
         if outcome == "ok":
             verification.reached[source] = level
         parts[source] = {
@@ -304,37 +306,6 @@ def _take_down(
     if ok and with_proof:
         document[TIMING] = verification.timing.document()
     _record(verification, document)
-
-
-def _sort_blocked(
-    verification: _Verification, source: str, blocked: Sequence[dict[str, str]]
-) -> None:
-    """Keep what could not be tried: what is accepted apart. The record knows of no difference."""
-    acceptances = acceptances_of(verification.context.loaded)
-    for item in blocked:
-        reason = reason_to_accept(acceptances, source, item["what"])
-        if reason is None:
-            verification.blocked.append(item)
-        else:
-            verification.accepted.append({**item, "reason": reason})
-
-
-def _note_idle_acceptances(verification: _Verification) -> None:
-    """Note what is accepted and was in nobody's way, where the trials got far enough to tell."""
-    loaded = verification.context.loaded
-    for source, proof in verification.proofs.items():
-        to_the_end = proof.proven is not None
-        rings = any(item["part"] == source for item in verification.blocked)
-        if proof.receipt is None or not (to_the_end or rings):
-            continue
-        blockers = [item.what for item in proof.blocked()]
-        for number, one in enumerate(acceptances_of(loaded, source)):
-            if any(one.covers(source, words) for words in blockers):
-                continue
-            place = loaded.place("sources", source, "accept_blocked", number)
-            verification.notes.append(
-                f"accept_blocked '{one.what}' ({place}) matched nothing that was blocked"
-            )
 
 
 def _as_truth(outcome: Outcome) -> bool | None:

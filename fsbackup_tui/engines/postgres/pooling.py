@@ -18,6 +18,7 @@ Session = psycopg.AsyncConnection[tuple[Any, ...]]
 
 # A session pooler whose pool is used up lets a second client wait: then the first has its own.
 _SECOND_SECONDS = 5.0
+_STATEMENT_POOLING = "statement pooling"  # PgBouncer's word where a transaction is not allowed
 _keeps_session: set[tuple[str, int, str | None]] = set()
 
 
@@ -55,8 +56,10 @@ async def _moves(first: Session, served: int, conninfo: str, password: str | Non
             second.transaction(),
         ):
             return await _backend(second) == served or await _backend(first) != served
-    except (TimeoutError, psycopg.OperationalError):
+    except TimeoutError:
         return False
+    except psycopg.OperationalError as error:
+        return _STATEMENT_POOLING in str(error)
 
 
 async def _backend(session: Session) -> int:
