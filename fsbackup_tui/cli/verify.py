@@ -211,9 +211,13 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 
 def _proof_line(source: str, proof: Mapping[str, Any]) -> str:
     """Return in one line what a trial restore brought back, and where."""
+    from fsbackup_tui.operations.wording import place_words
+
     entries = proof["entries"]
     if entries is None:
         return f"  {source}: no trial restore"
     tables = ", ".join(f"{count} {verdict}" for verdict, count in proof["tables"].items())
     brought = f"{entries['restored']} entries restored, {entries['lost']} lost"
-    return f"  {source}: {brought}; tables: {tables or 'not compared'} (on {proof['place']})"
+    return (
+        f"  {source}: {brought}; tables: {tables or 'not compared'} ({place_words(proof['place'])})"
+    )

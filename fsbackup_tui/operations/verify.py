@@ -299,7 +299,8 @@ def _note_idle_acceptances(verification: _Verification) -> None:
     for source, proof in verification.proofs.items():
         to_the_end = proof.proven is not None
         rings = any(item["part"] == source for item in verification.blocked)
-        if proof.receipt is None or not (to_the_end or rings):
+        # A spare's trial runs beside live, which lacks nothing that a scratch server does.
+        if proof.receipt is None or not (to_the_end or rings) or source in verification.keepers:
             continue
         blockers = [item.what for item in proof.blocked()]
         for number, one in enumerate(acceptances_of(loaded, source)):
