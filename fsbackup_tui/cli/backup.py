@@ -79,4 +79,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     if result.get("suspect"):
         lines.extend(f"  SUSPECT: {reason}" for reason in result["suspect"])
         lines.append(f"  If that is right: fsbackup clear {result['point']} --reason TEXT")
+    for name, stage in result["stages"].items():
+        if (problem := stage["problem"]) is not None:
+            lines.append(f"{name}: {problem['what']}")
+            lines.extend(f"  {line}" for line in problem["why"].splitlines())
+            lines.extend([f"Next  {problem['fix']}"] if problem["fix"] else [])
     return lines

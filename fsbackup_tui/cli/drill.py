@@ -75,7 +75,12 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
     from fsbackup_tui.domain.estimate import PHASES
     from fsbackup_tui.operations.findings import accepted_texts
-    from fsbackup_tui.operations.wording import count_text, duration_text, size_text
+    from fsbackup_tui.operations.wording import (
+        count_text,
+        duration_text,
+        place_words,
+        size_text,
+    )
     from fsbackup_tui.repository.standing import problem_text
 
     took = duration_text(result["seconds"])
@@ -87,7 +92,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines = [f"Drill {word}: {result['point']} {is_as} {trust}, in {took}"]
     if result["place"]:
         size = size_text(result["database_bytes"])
-        lines.append(f"  {size}, {count_text(result['rows'])} rows, on {result['place']}")
+        lines.append(f"  {size}, {count_text(result['rows'])} rows, {place_words(result['place'])}")
     if result["copy"]:
         lines.append(f"  from the copy in {result['copy']}")
     phases = result["phases"]

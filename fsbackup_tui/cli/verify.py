@@ -229,6 +229,8 @@ def _headline(result: Mapping[str, Any]) -> str:
 
 def _proof_line(source: str, proof: Mapping[str, Any]) -> str:
     """Return in one line what a trial restore brought back, and where."""
+    from fsbackup_tui.operations.wording import place_words
+
     entries = proof["entries"]
     if entries is None:
         return f"  {source}: no trial restore"
@@ -236,4 +238,6 @@ def _proof_line(source: str, proof: Mapping[str, Any]) -> str:
     if not tables and proof["proven"] is not None:
         tables = "none"
     brought = f"{entries['restored']} entries restored, {entries['lost']} lost"
-    return f"  {source}: {brought}; tables: {tables or 'not compared'} (on {proof['place']})"
+    return (
+        f"  {source}: {brought}; tables: {tables or 'not compared'} ({place_words(proof['place'])})"
+    )

@@ -53,6 +53,7 @@ from fsbackup_tui.operations.spare import SpareKeeper, trial_place
 from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.timing import RESTORE, Timing, part_work
 from fsbackup_tui.operations.trial_database import trial_database
+from fsbackup_tui.operations.wording import place_words
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
@@ -127,7 +128,7 @@ async def _try_on_scratch(trial: _Trial, *, compare: bool) -> Proof:
         async with trial_place(context, part, _dump_path(trial), trial.keeper) as place:
             major = place.identity.server_version_num // 10_000
             trial.timing.at_place(place_key(place.kind, major, context.host, place.jobs))
-            context.report(Log(f"{part.source}: trial restore on {place.text}"))
+            context.report(Log(f"{part.source}: trial restore {place_words(place.text)}"))
             try:
                 with plain_errors(place.address):
                     return await _prove(trial, place, compare=compare)

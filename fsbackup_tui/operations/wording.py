@@ -32,6 +32,7 @@ __all__ = [
     "left_text",
     "level_word",
     "pad_text",
+    "place_words",
     "plain_text",
     "shorten",
     "size_text",
@@ -85,6 +86,11 @@ def blocked_words(levels: Mapping[str, LevelCheck]) -> str:
 def accepted_words(accepted: AcceptedBlock) -> str:
     """Return what could not be tried, and why that is accepted."""
     return f"{accepted.what} (accepted: {accepted.reason})"
+
+
+def place_words(place: str) -> str:
+    """Return where a trial restore ran: ``on own server 18.1``, ``beside live on db1``."""
+    return place if place.startswith("beside ") else f"on {place}"
 
 
 def spare_words(spare: SpareSummary, now: datetime, zone: tzinfo) -> str:

@@ -13,6 +13,7 @@ from fsbackup_tui.operations.wording import (
     count_text,
     duration_text,
     level_word,
+    place_words,
     spare_words,
     when_text,
 )
@@ -103,7 +104,7 @@ def part_lines(part: PartProof, seen: Seen) -> list[Line]:
         )
     ]
     if proof.place != "-":
-        lines += [line("   ", *row) for row in wrapped(f"on {proof.place}", seen.width - 4)]
+        lines += [line("   ", *row) for row in wrapped(place_words(proof.place), seen.width - 4)]
     if part.spare is not None:
         words = f"Spare: {spare_words(part.spare, seen.now, seen.zone)}"
         lines += [line("   ", *row) for row in wrapped(words, seen.width - 4)]
