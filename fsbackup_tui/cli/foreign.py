@@ -100,7 +100,10 @@ def verify_file_command(path: Path, level: VerifyLevel, context: CliContext) -> 
 
 def show_file_command(path: Path, context: CliContext) -> int:
     """Show what a look into a backup file tells; nothing is verified."""
+    from dataclasses import replace
+
     from fsbackup_tui.operations.foreign import file_document, readable
+    from fsbackup_tui.operations.status import restore_command_lines
     from fsbackup_tui.repository.foreign import ForeignPlaces, ForeignReader, found_at
 
     loaded, zone = site_or_none(context)
@@ -108,7 +111,7 @@ def show_file_command(path: Path, context: CliContext) -> int:
     reader = ForeignReader(ForeignPlaces((), zone, state))
     with readable(path):
         file, point = reader.look(found_at(path.absolute()))
-    commands = [f"fsbackup verify {_quoted(path)}", f"fsbackup adopt {_quoted(path)}"]
+    commands = list(restore_command_lines(replace(point, foreign=str(path))))
     document = {
         "ok": True,
         "id": point.id,
@@ -134,6 +137,24 @@ def show_file_command(path: Path, context: CliContext) -> int:
 
     context.emit(document, human)
     return 0
+
+
+def told_of_file(path: Path, context: CliContext) -> list[str]:
+    """Return what a person should know of a backup file before it is restored."""
+    from fsbackup_tui.operations.foreign import readable
+    from fsbackup_tui.repository.foreign import ForeignPlaces, ForeignReader, found_at
+
+    _loaded, zone = site_or_none(context)
+    with readable(path):
+        file, point = ForeignReader(ForeignPlaces((), zone, context.state())).look(
+            found_at(path.absolute())
+        )
+    return [
+        f"It is {file.what}, {point.trust.word.upper()}: it is read to its end before anything"
+        " is created.",
+        *(f"note: {note}" for note in file.notes),
+        *(f"PROBLEM: {problem}" for problem in point.problems),
+    ]
 
 
 def _quoted(path: Path) -> str:

@@ -20,7 +20,7 @@ def refuse_foreign(text: str) -> None:
     if text.startswith(ID_PREFIX) or is_backup_path(text):
         raise SafetyRefusal(
             f"NO POINT YET: {text} is a backup that another script made.",
-            why="Only points of the repository are restored, cleared and compared.",
+            why="Only points of the repository are cleared and drilled.",
             fix=f"fsbackup adopt {shlex.quote(text)}   makes a point of it",
         )
 

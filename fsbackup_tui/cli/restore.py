@@ -19,10 +19,14 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "restore", parents=parents, help="restore a point into a new database"
     )
     parser.add_argument(
-        "point", metavar="POINT", help="an id, a prefix of it, latest, latest:PLAN, or a time"
+        "point",
+        metavar="POINT",
+        help="an id, a prefix of it, latest, latest:PLAN, a time, or a backup file",
     )
     parser.add_argument(
-        "--part", metavar="P", help="the source's name; needed if there are several"
+        "--part",
+        metavar="P",
+        help="the source's name; needed if there are several (of a file: whose server it goes to)",
     )
     parser.add_argument(
         "--beside",
@@ -34,7 +38,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--jobs", type=positive_count, metavar="N", help="parallel sessions (default: auto)"
     )
     parser.add_argument(
-        "--schema-point", metavar="POINT", help="for a data point: the schema point to load it into"
+        "--schema-point",
+        metavar="POINT",
+        help="for rows alone: the schema point (or file) whose tables they are loaded into",
     )
     parser.set_defaults(run=run)
 
@@ -44,6 +50,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     import asyncio
 
     from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.cli.foreign import file_argument, told_of_file
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.engines.postgres.replay import check_name
     from fsbackup_tui.operations.requests import RestoreBesideRequest
@@ -52,19 +59,25 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     check_name(arguments.beside)
     if arguments.part is not None:
         postgres_source(context.load(), arguments.part)
-    point = find_point(context, arguments.point, part=arguments.part)
-    part = arguments.part or _only_database_part(point)
-    schema_point = (
-        find_point(context, arguments.schema_point, any_trust=True).id
-        if arguments.schema_point
-        else None
-    )
+    file = file_argument(context, arguments.point)
+    told: list[str] = []
+    if file is not None:
+        part = arguments.part or _only_server(context)
+        point, shown = str(file.absolute()), file.name
+        told = told_of_file(file, context)
+    else:
+        found = find_point(context, arguments.point, part=arguments.part)
+        part = arguments.part or _only_database_part(found)
+        point, shown = found.id, f"{found.id} ({part})"
+    schema_point = _schema_point(arguments, context)
     target = asyncio.run(look_at_target(context.load(), context.environ, part))
     if not context.json:
-        context.tell(f"Restores {point.id} ({part}) as the new database {arguments.beside} on")
+        context.tell(f"Restores {shown} as the new database {arguments.beside} on")
         context.tell(server_text(target), first="  ")
+        for text in told:
+            context.tell(text, first="  ")
     request = RestoreBesideRequest(
-        point=point.id,
+        point=point,
         part=part,
         beside=arguments.beside,
         target=target,
@@ -72,6 +85,32 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         schema_point=schema_point,
     )
     return run_request(request, context, summary=summary)
+
+
+def _schema_point(arguments: argparse.Namespace, context: CliContext) -> str | None:
+    from fsbackup_tui.cli.foreign import file_argument
+    from fsbackup_tui.cli.points import find_point
+
+    if not arguments.schema_point:
+        return None
+    if (file := file_argument(context, arguments.schema_point)) is not None:
+        return str(file.absolute())
+    return find_point(context, arguments.schema_point, any_trust=True).id
+
+
+def _only_server(context: CliContext) -> str:
+    """Return the source whose server a backup file is restored into."""
+    from fsbackup_tui.domain.errors import UsageError
+
+    loaded = context.load()
+    names = [name for name, source in loaded.config.sources.items() if source.kind == "postgres"]
+    if len(names) == 1:
+        return names[0]
+    raise UsageError(
+        "WHICH SERVER? A backup file does not say where it belongs.",
+        why=f"{loaded.path} has the databases: {', '.join(names) or 'none'}.",
+        fix="Name one with --part.",
+    )
 
 
 def _only_database_part(point: PointSummary) -> str:

@@ -18,7 +18,6 @@ from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import (
     FsbackupError,
     Interrupted,
-    PointDamaged,
     RepositoryError,
     SafetyRefusal,
     UsageError,
@@ -32,7 +31,8 @@ from fsbackup_tui.engines.foreign.model import Examination, ForeignFile
 from fsbackup_tui.engines.foreign.parts import foreign_part
 from fsbackup_tui.engines.foreign.sums import compute
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.foreign import backup_path, decrypt_hint, file_document
+from fsbackup_tui.operations.foreign import backup_path, file_document
+from fsbackup_tui.operations.foreign_refusals import refuse_unusable
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import AdoptRequest
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
@@ -93,7 +93,7 @@ async def run(request: AdoptRequest, context: JobContext) -> dict[str, object]:
     _refuse_twice(adoption)
     context.stage("read")
     examination = await _in_thread(adoption, lambda: _examine(adoption))
-    refuse_unusable(examination)
+    refuse_unusable(examination, "ADOPTED")
     source = request.source or default_source(context.loaded, examination.file)
     manifest = await _write(adoption, examination, source)
     _record(adoption, examination.file, manifest)
@@ -135,37 +135,6 @@ def _examine(adoption: _Adoption) -> Examination:
         before = done
 
     return examine(path, site_zone(adoption.context.loaded), on_bytes=total)
-
-
-def refuse_unusable(examination: Examination) -> None:
-    """Raise for what would make no point that a restore could use."""
-    file = examination.file
-    name = file.path.name
-    if file.problems:
-        raise PointDamaged(
-            f"NOT ADOPTED: {name} is no whole backup.",
-            why="\n".join(f"{problem[:1].upper()}{problem[1:]}." for problem in file.problems),
-            fix="Adopt another one: fsbackup adopt lists them.",
-        )
-    if file.form == "encrypted":
-        raise SafetyRefusal(
-            f"NOT ADOPTED: {name} is {file.what}.",
-            why="What is in it is not known without its key.",
-            fix=f"{decrypt_hint(file)}; then adopt that",
-        )
-    if file.form == "cluster":
-        raise SafetyRefusal(
-            f"NOT ADOPTED: {name} holds {file.what}.",
-            why="A point holds dumps of one database each.",
-            fix="Restore it by hand with psql into an empty server, then back that up.",
-        )
-    if examination.commands:
-        raise SafetyRefusal(
-            f"NOT ADOPTED: {name} holds commands for psql itself.",
-            why=f"Outside the rows it says {examination.commands[0]!r}; such a command can run "
-            "programs, and no restore of fsbackup carries it out.",
-            fix="Adopt one that pg_dump wrote without --create.",
-        )
 
 
 def default_source(loaded: LoadedConfig, file: ForeignFile) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal
+from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.engines.compression import PositionFile
@@ -55,6 +55,9 @@ class Filling:
         )
 
 
+NO_ENTRIES = "the dump doesn't tell of its entries, so that none could be looked for in the copy"
+
+
 @dataclass(frozen=True, slots=True)
 class Dump:
     """A stored dump to fill from: where it lies, and what was captured with it."""
@@ -74,8 +77,8 @@ def dump_name(part: PartManifest) -> str:
 async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = None) -> Accounting:
     """Fill the side database and look for every entry of the dump in it.
 
-    A dump of data alone needs ``schema``: its tables are made first, the rows loaded, and the
-    indexes, keys and triggers made last, so that no order of rows can offend them.
+    A dump of data alone needs ``schema``, an archive: its tables are made first, the rows
+    loaded, and the indexes, keys and triggers made last, so that no order of rows offends them.
     """
     context = filling.context
     with ExitStack() as stack:
@@ -88,16 +91,24 @@ async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = N
         )
         connection = await filling.connect()
         async with connection:
+            if schema is not None:
+                return await _data_into_schema(filling, dump, schema, environment, connection)
             if dump.facts.format == "plain":
                 return await _from_plain(filling, dump, environment, connection)
-            if schema is None:
-                return await _from_archive(filling, dump, environment, connection)
-            return await _data_into_schema(filling, dump, schema, environment, connection)
+            return await _from_archive(filling, dump, environment, connection)
 
 
 async def _from_plain(
     filling: Filling, dump: Dump, environment: Mapping[str, str], connection: Connection
 ) -> Accounting:
+    entries, run = await _load_plain(filling, dump, environment, connection)
+    return await _account(filling, entries, run, dump, environment, connection, run.rows)
+
+
+async def _load_plain(
+    filling: Filling, dump: Dump, environment: Mapping[str, str], connection: Connection
+) -> tuple[Sequence[TocEntry], RestoreRun]:
+    """Load plain SQL, which stops at its first error; returns the entries it tells of, too."""
     context = filling.context
     scan = await scan_for_restore(dump.path, report=context.report)
     progress = PlainProgress(scan, context.report)
@@ -116,7 +127,7 @@ async def _from_plain(
         progress.run(fed, connection, context.application_name),
     )
     progress.finish()
-    return await _account(filling, scan.entries, run, dump, environment, connection, run.rows)
+    return scan.entries, run
 
 
 async def _from_archive(
@@ -135,16 +146,16 @@ async def _data_into_schema(
     environment: Mapping[str, str],
     connection: Connection,
 ) -> Accounting:
-    if schema.facts.format == "plain":
-        raise SafetyRefusal(
-            "SCHEMA NOT DIVISIBLE: the schema point is a plain dump.",
-            why="Its keys and triggers can't be held back until the rows are loaded.",
-            fix="Name a schema point of format custom or directory.",
-        )
     _text, definitions = await list_archive(filling.client, schema.path)
-    _text, entries = await list_archive(filling.client, dump.path)
     before = await _load(filling, schema, definitions, environment, connection, "pre-data")
-    loaded = await _load(filling, dump, entries, environment, connection, data_only=True)
+    entries: Sequence[TocEntry]
+    if dump.facts.format == "plain":
+        entries, loaded = await _load_plain(filling, dump, environment, connection)
+        rows = loaded.rows
+    else:
+        _text, entries = await list_archive(filling.client, dump.path)
+        loaded = await _load(filling, dump, entries, environment, connection, data_only=True)
+        rows = await _rows_not_counted(filling, dump, entries)
     after = await _load(filling, schema, definitions, environment, connection, "post-data")
     structure = [entry for entry in definitions if not entry.holds_data]
     first = await _account(
@@ -157,7 +168,6 @@ async def _data_into_schema(
         {},
         listed=len(definitions),
     )
-    rows = await _rows_not_counted(filling, dump, entries)
     second = await _account(filling, entries, loaded, dump, environment, connection, rows)
     return first.together(second)
 

@@ -34,6 +34,7 @@ from fsbackup_tui.engines.foreign.sums import Checksum, compute, known_checksum
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.engines.postgres.clients import choose_client, find_clients
 from fsbackup_tui.operations.findings import Finding
+from fsbackup_tui.operations.foreign_refusals import decrypt_hint
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.files import owner_name
 from fsbackup_tui.repository.foreign import found_at, remember_verification
@@ -71,7 +72,10 @@ class Surroundings:
 
 @dataclass
 class FileVerification:
-    """The verification of one file, level by level; ``proof`` is of a trial restore."""
+    """The verification of one file, level by level; ``proof`` is of a trial restore.
+
+    ``laid_out`` is where an archive was made available to the stock tools, once it was.
+    """
 
     path: Path
     around: Surroundings
@@ -80,6 +84,7 @@ class FileVerification:
     notes: list[str] = field(default_factory=list)
     blocked: list[dict[str, str | None]] = field(default_factory=list)
     examination: Examination | None = None
+    laid_out: Path | None = None
     proof: Proof | None = None
 
     async def climb(self, level: Level) -> None:
@@ -229,7 +234,7 @@ async def _check_readable(verification: FileVerification) -> _Outcome:
     if file.form not in _ARCHIVES:
         return True, []
     try:
-        await _read_archive(examination, around)
+        await _read_archive(verification, examination)
     except ClientUnsuitable as error:
         return None, [(error.what, error.fix)]
     except PointDamaged as error:
@@ -240,8 +245,8 @@ async def _check_readable(verification: FileVerification) -> _Outcome:
     return True, []
 
 
-async def _read_archive(examination: Examination, around: Surroundings) -> None:
-    file = examination.file
+async def _read_archive(verification: FileVerification, examination: Examination) -> None:
+    file, around = examination.file, verification.around
     clients = await find_clients(around.clients, around.environ)
     major = file.client_version.split(".", 1)[0]
     client, _note = choose_client(clients, (int(major) if major.isdigit() else 0) * 10_000)
@@ -255,17 +260,8 @@ async def _read_archive(examination: Examination, around: Surroundings) -> None:
             why=f"There is no room left in {around.work.parent}.",
             fix="Set TMPDIR to a directory with more room.",
         ) from error
+    verification.laid_out = path
     await read_through(client, path, stored_format(file), report=around.report)
-
-
-def decrypt_hint(file: ForeignFile) -> str:
-    """Return how a person decrypts a file."""
-    name = shlex.quote(str(file.path))
-    if "gpg" in file.what:
-        plain = file.path.name.removesuffix(".gpg").removesuffix(".asc").removesuffix(".pgp")
-        plain = plain if plain != file.path.name else f"{plain}.decrypted"
-        return f"gpg --decrypt {name} > {shlex.quote(plain)}"
-    return f"decrypt {name}"
 
 
 def _progress(verification: FileVerification) -> Callable[[int], None]:

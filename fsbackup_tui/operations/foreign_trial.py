@@ -1,4 +1,4 @@
-"""Verifying foreign backups as a job of a site: with a trial restore, and remembered."""
+"""Foreign backups in a job of a site: verified with a trial restore, or restored beside."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import os
 import time
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import PointNotFound
-from fsbackup_tui.domain.events import Report, format_time
+from fsbackup_tui.domain.errors import FsbackupError, PointDamaged, PointNotFound
+from fsbackup_tui.domain.events import Report, Warned, format_time
 from fsbackup_tui.domain.point import Artifact, Manifest, PartManifest
 from fsbackup_tui.domain.proof import Outcome
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.foreign.layout import lay_out, stored_name
 from fsbackup_tui.engines.foreign.model import Examination
-from fsbackup_tui.engines.foreign.parts import foreign_part
+from fsbackup_tui.engines.foreign.parts import COUNT_NOTE, foreign_part
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.foreign import (
     FileVerification,
@@ -24,10 +24,10 @@ from fsbackup_tui.operations.foreign import (
     is_backup_path,
     remember,
 )
+from fsbackup_tui.operations.foreign_refusals import refuse_damaged, refuse_unusable
 from fsbackup_tui.operations.proof import prove_part
-from fsbackup_tui.operations.status import open_site_repository, site_catalogue, site_zone
-from fsbackup_tui.repository.foreign import ID_PREFIX
-from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.operations.status import site_catalogue, site_zone
+from fsbackup_tui.repository.foreign import ID_PREFIX, found_at
 from fsbackup_tui.repository.manifest import damaged
 from fsbackup_tui.repository.reader import PointReader
 
@@ -37,18 +37,25 @@ _SOURCE = "database"
 class ForeignPoint(PointReader):
     """A foreign dump in the shape of a stored point with one part, for a trial restore.
 
-    It is laid out in ``work``, a private directory, for the stock tools; links where they do.
+    It needs no repository. The dump is laid out in ``work``, a private directory, for the stock
+    tools, by links where those do; ``laid_out`` is where that was done already.
     """
 
     def __init__(
-        self, repository: Repository, examination: Examination, work: Path, *, source: str = _SOURCE
+        self,
+        examination: Examination,
+        work: Path,
+        *,
+        laid_out: Path | None = None,
+        source: str = _SOURCE,
     ) -> None:
-        # Not the parent's: there is no directory of the repository to look for.
+        # Not the parent's: there is no directory of a repository to look for.
         file = examination.file
-        self.repository = repository
         self.id = str(file.path)
-        self.directory = work
-        self._laid_out = lay_out(file, work, link=True)
+        self._laid_out = laid_out or lay_out(file, work, link=True)
+        self._found = found_at(file.path).id
+        self.directory = self._laid_out.parent
+        self.notes = tuple(f"{file.path.name}: {note}" for note in (COUNT_NOTE, *file.notes))
         name = stored_name(file)
         path = f"{name}/toc.dat" if self._laid_out.is_dir() else name
         artifact = Artifact(path, "dump", file.bytes, "")
@@ -74,6 +81,24 @@ class ForeignPoint(PointReader):
         """Return nothing: no seal of it is known."""
         return []
 
+    def check_point_files(self) -> list[str]:
+        """Return nothing: no files stand beside it that are its own."""
+        return []
+
+    def check_unchanged(self) -> None:
+        """Raise PointDamaged where the file is another one than when this was made."""
+        path = Path(self.id)
+        try:
+            same = found_at(path).id == self._found
+        except OSError:
+            same = False
+        if not same and self._laid_out.is_symlink():
+            raise PointDamaged(
+                f"CHANGED: {path.name} was written to or moved while it was read.",
+                why="What was read of it may be of two different backups.",
+                fix="Wait until its script is done, then try again.",
+            )
+
 
 def foreign_file(text: str, context: JobContext) -> Path | None:
     """Return the backup file that a POINT means by its path or its id; None for a point."""
@@ -93,20 +118,52 @@ def foreign_file(text: str, context: JobContext) -> Path | None:
     return backup_path(point.foreign)
 
 
-async def verify_foreign(path: Path, context: JobContext, level: Trust) -> dict[str, object]:
-    """Climb up to ``level`` for a backup file and remember it; the document of ``verify``.
-
-    ``restored`` and ``proven`` are tried by a trial restore; without counts the last is blocked.
-    """
-    around = Surroundings(
+def _surroundings(context: JobContext, work: Path) -> Surroundings:
+    return Surroundings(
         zone=site_zone(context.loaded),
-        work=context.work,
+        work=work,
         environ=os.environ,
         now=context.now,
         report=context.report,
         clients=context.loaded.config.clients,
     )
-    verification = FileVerification(path, around)
+
+
+async def point_to_restore(path: Path, context: JobContext, source: str) -> ForeignPoint:
+    """Read a backup file to its end, as ``verify`` does, and return it as a point to restore.
+
+    Its part is called ``source``. What a person should know of it is warned of.
+
+    Raises:
+        PointDamaged: it is no whole backup.
+        SafetyRefusal: no restore of fsbackup could use it.
+        UsageError: it is no dump of a database.
+    """
+    work = context.work / f"file-{source}"
+    while work.exists():
+        work = work.with_name(f"{work.name}-schema")
+    work.mkdir(mode=0o700)
+    verification = FileVerification(path, _surroundings(context, work))
+    await verification.climb("readable")
+    refuse_damaged(path.name, "RESTORED", verification.problems)
+    examination = verification.examination
+    if examination is None:
+        raise FsbackupError(f"NOT RESTORED: {path.name} was not read. Nothing was created.")
+    refuse_unusable(examination, "RESTORED")
+    point = await asyncio.to_thread(
+        ForeignPoint, examination, work, laid_out=verification.laid_out, source=source
+    )
+    for note in point.notes:
+        context.report(Warned(note))
+    return point
+
+
+async def verify_foreign(path: Path, context: JobContext, level: Trust) -> dict[str, object]:
+    """Climb up to ``level`` for a backup file and remember it; the document of ``verify``.
+
+    ``restored`` and ``proven`` are tried by a trial restore; without counts the last is blocked.
+    """
+    verification = FileVerification(path, _surroundings(context, context.work))
     context.stage("sealed")
     await verification.climb("sealed" if level is Trust.SEALED else "readable")
     if level >= Trust.RESTORED and verification.holds("readable"):
@@ -124,11 +181,10 @@ async def _try_out(verification: FileVerification, context: JobContext, *, compa
         return
     started = time.monotonic()
     context.stage("restored")
-    work = context.work / "trial"
-    work.mkdir(mode=0o700)
-    repository = open_site_repository(context.loaded, os.environ)
-    point = await asyncio.to_thread(ForeignPoint, repository, examination, work)
-    proof = await prove_part(context, repository, point, point.parts()[0], compare=compare)
+    point = await asyncio.to_thread(
+        ForeignPoint, examination, context.work, laid_out=verification.laid_out
+    )
+    proof = await prove_part(context, None, point, point.parts()[0], compare=compare)
     verification.proof = proof
     verification.notes += proof.notes
     _take_down(verification, context, Trust.RESTORED, proof.restored, started)

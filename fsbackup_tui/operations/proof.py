@@ -37,7 +37,13 @@ from fsbackup_tui.engines.postgres.soundness import check_soundness
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.engines.process import Command, run
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.filling import Dump, Filling, dump_name, fill_and_account
+from fsbackup_tui.operations.filling import (
+    NO_ENTRIES,
+    Dump,
+    Filling,
+    dump_name,
+    fill_and_account,
+)
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.scratch_place import (
     ScratchPlace,
@@ -52,7 +58,6 @@ from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
 _SHOWN_LINES = 5
-_NO_ENTRIES = "the dump doesn't tell of its entries, so that none could be looked for in the copy"
 _NO_ENTRIES_FIX = "Take a backup with fsbackup, or dump with pg_dump's own comments"
 _NO_COUNTS = (
     "Take a backup with fingerprints: content (or counts); this one can be restored at most"
@@ -67,7 +72,7 @@ class _Trial:
     part: PartManifest
     facts: PostgresFacts
     reader: PointReader
-    repository: Repository
+    repository: Repository | None
     timing: Timing
     keeper: SpareKeeper | None = None
     notes: list[str] = field(default_factory=list)
@@ -84,7 +89,7 @@ class _Trial:
 
 async def prove_part(
     context: JobContext,
-    repository: Repository,
+    repository: Repository | None,
     reader: PointReader,
     part: PartManifest,
     *,
@@ -94,7 +99,8 @@ async def prove_part(
 ) -> Proof:
     """Restore a postgres part on a scratch server and, with ``compare``, prove its content.
 
-    What lies in the repository must have been found sealed before. Nothing is left behind,
+    What lies in the repository must have been found sealed before; a backup file needs none
+    (``repository`` is None). Nothing is left behind,
     whatever happens. What the place lacks is *blocked*, neither a pass nor a failure. ``timing``
     measures the phases; it is the one that the context reports to. With a ``keeper`` the trial
     runs beside live, and a proven copy stays there as the spare.
@@ -181,7 +187,7 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
         trial.notes.extend(accounting.notes)
         blockers, lost = sort_losses(accounting, place, entries)
         if not any(accounting.counts().values()):
-            blockers = (*blockers, Blocker(_NO_ENTRIES, _NO_ENTRIES_FIX))
+            blockers = (*blockers, Blocker(NO_ENTRIES, _NO_ENTRIES_FIX))
         restored: Outcome = "failed" if lost else "blocked" if blockers else "ok"
         tables: tuple[TableProof, ...] = ()
         checks: tuple[ProofCheck, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import time
@@ -15,14 +14,13 @@ from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import (
     DiskFull,
     FsbackupError,
-    PointDamaged,
     RestoreIncomplete,
     SafetyRefusal,
     ServerUnreachable,
     UsageError,
 )
 from fsbackup_tui.domain.events import Log, Warned
-from fsbackup_tui.domain.point import PartManifest, PostgresFacts
+from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.guards import (
@@ -50,16 +48,21 @@ from fsbackup_tui.engines.postgres.side import (
 )
 from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
 from fsbackup_tui.engines.process_group import undisturbed
-from fsbackup_tui.operations.clients import client_for_restore
+from fsbackup_tui.operations.clients import client_for_restore, client_major
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.filling import Dump, Filling, dump_name, fill_and_account
+from fsbackup_tui.operations.filling import (
+    NO_ENTRIES,
+    Dump,
+    Filling,
+    dump_name,
+    fill_and_account,
+)
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
-from fsbackup_tui.operations.status import job_liveness, open_site_repository
+from fsbackup_tui.operations.restore_from import RestoreSource, check_seals, in_use, open_source
+from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.target import admin_address, check_target, target_text
-from fsbackup_tui.repository.layout import Repository
-from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
 
 _SPACE_SHARE = 1.3
@@ -73,36 +76,31 @@ class _Restore:
 
     request: RestoreBesideRequest
     context: JobContext
-    repository: Repository
-    reader: PointReader
-    part: PartManifest
-    facts: PostgresFacts
-    schema: tuple[PartManifest, PointReader] | None
+    source: RestoreSource
     notes: list[str] = field(default_factory=list)
     keeps_copy: bool = False
 
 
 async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, object]:
-    """Restore a part into the new database ``beside``; returns the document of design §9.
+    """Restore a part, or a backup file, into the new database ``beside`` (design §9).
 
     The copy has another name, and nobody else may connect to it, until every entry of the
     archive is accounted for. Where it fails or is cancelled before that, it is dropped; where
     entries are lost it is kept under its unfinished name, for a person to look at.
 
     Raises:
-        PointDamaged: what would be used does not match its seal; nothing was created.
+        PointDamaged: what would be used does not match its seal, or is no whole backup file;
+            nothing was created.
         IdentityMismatch, SafetyRefusal, RestoreIncomplete, PostgresError, DiskFull.
     """
     started = time.monotonic()
     refuse_if_read_only(context.loaded, "restores nothing")
     check_name(request.beside)
     context.stage("check")
-    restore = _open(request, context)
-    lock = Lock(restore.repository.use_lock(request.point), what=f"point {request.point}")
-    async with lock.acquire_async(0, context.holder(), shared=True) as held:
-        if held.note:
-            context.report(Log(held.note))
-        await _check_sealed(restore)
+    source = await open_source(request, context)
+    restore = _Restore(request, context, source, [*source.notes])
+    async with in_use(source, context):
+        await check_seals(source, context)
         address = await admin_address(
             context.loaded, context.environment, context.redactor, request.part
         )
@@ -113,56 +111,6 @@ async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, o
     return _document(restore, accounting, time.monotonic() - started)
 
 
-def _open(request: RestoreBesideRequest, context: JobContext) -> _Restore:
-    repository = open_site_repository(context.loaded, os.environ)
-    reader = PointReader(repository, request.point)
-    part = reader.part(request.part)
-    if part.postgres is None:
-        raise UsageError(f"NOT A DATABASE: {request.part} is of kind {part.kind}.")
-    schema: tuple[PartManifest, PointReader] | None = None
-    if part.postgres.scope == "data":
-        schema = _schema_part(request, repository)
-    return _Restore(request, context, repository, reader, part, part.postgres, schema)
-
-
-def _schema_part(
-    request: RestoreBesideRequest, repository: Repository
-) -> tuple[PartManifest, PointReader]:
-    if request.schema_point is None:
-        raise SafetyRefusal(
-            f"NO SCHEMA NAMED: {request.point} holds data alone.",
-            why="Rows need the tables of a schema point (or a full one) to be loaded into.",
-            fix="Name it: --schema-point POINT",
-        )
-    reader = PointReader(repository, request.schema_point)
-    for part in reader.parts():
-        if part.postgres is not None and part.postgres.scope != "data":
-            return part, reader
-    raise SafetyRefusal(
-        f"NO SCHEMA IN IT: {request.schema_point} holds no database schema.",
-        fix="fsbackup list shows what there is.",
-    )
-
-
-async def _check_sealed(restore: _Restore) -> None:
-    """Compare what is about to be used with its seal, before anything is created."""
-    used = [(restore.part, restore.reader)]
-    if restore.schema is not None:
-        used.append(restore.schema)
-    for part, reader in used:
-        for problem in reader.check_point_files():
-            restore.context.report(Warned(f"{reader.id} is damaged beside what is used: {problem}"))
-        problems = await asyncio.to_thread(
-            reader.check_sealed, part.source, restore.context.report, beside_parts=False
-        )
-        if problems:
-            raise PointDamaged(
-                f"POINT DAMAGED: {reader.id} is not as it was sealed. Nothing was created.",
-                why="\n".join(problems[:5]),
-                fix="Restore another point: fsbackup list",
-            )
-
-
 async def _restore_beside(
     restore: _Restore, address: DatabaseAddress, admin: Connection
 ) -> Accounting:
@@ -170,7 +118,8 @@ async def _restore_beside(
     identity = await read_identity(admin, address)
     check_target(request.target, identity)
     context.report(Log(f"Target: {target_text(identity)}"))
-    client = await client_for_restore(context, address, identity.server_version_num, restore.facts)
+    newest = max(restore.source.facts, restore.source.created_from, key=client_major)
+    client = await client_for_restore(context, address, identity.server_version_num, newest)
     data_directory = await local_data_directory(admin, identity.system_identifier)
     _check_space(restore, data_directory)
     async with restore_lock(admin, identity, context.application_name):
@@ -187,6 +136,7 @@ async def _restore_beside(
             accounting = await guarded(
                 _fill(restore, filling), *_space_guards(restore, data_directory)
             )
+            restore.source.check_unchanged()
             context.stage("finish")
             await _finish(restore, admin, filling, created, accounting)
     return accounting
@@ -197,12 +147,16 @@ def _automatic_jobs() -> int:
 
 
 def _check_space(restore: _Restore, data_directory: Path | None) -> None:
-    size = restore.facts.identity.size_bytes
+    size = restore.source.facts.identity.size_bytes
     if data_directory is None:
         restore.context.report(
             Log("The server's disk can't be seen from here: look at its free space yourself.")
         )
         return
+    if size is None:
+        restore.context.report(
+            Log("How large the copy becomes is not known: the server's disk is watched.")
+        )
     needed = int((size or 0) * _SPACE_SHARE)
     free = free_bytes(data_directory)
     if free < needed:
@@ -254,13 +208,12 @@ async def _make_copy(
 ) -> CreatedDatabase:
     """Make the side database, after dropping what a dead job left; a cancel leaves nothing."""
     context = restore.context
-    alive = job_liveness(context.loaded, os.environ, restore.repository)
+    alive = job_liveness(context.loaded, os.environ, restore.source.repository)
     dead_jobs = await sweep_newborn(admin, alive)
     if (dead_job := await sweep_unfinished(admin, name, alive)) is not None:
         dead_jobs.append(dead_job)
     for job in dead_jobs:
         context.report(Log(f"Dropped the unfinished copy that the dead job {job} had left."))
-    facts = restore.schema[0].postgres if restore.schema is not None else None
 
     async def drop() -> None:
         try:
@@ -276,7 +229,7 @@ async def _make_copy(
         newborn = await create_database(
             admin,
             newborn_name(context.job),
-            facts or restore.facts,
+            restore.source.created_from,
             comment=unfinished_comment(context.job),
         )
         return await name_unfinished(admin, newborn, name)
@@ -322,9 +275,10 @@ async def _refuse_taken(admin: Connection, name: str) -> None:
 
 async def _fill(restore: _Restore, filling: Filling) -> Accounting:
     schema: Dump | None = None
-    if restore.schema is not None:
-        schema = _dump_of(*restore.schema)
-    return await fill_and_account(filling, _dump_of(restore.part, restore.reader), schema)
+    source = restore.source
+    if source.schema is not None:
+        schema = _dump_of(*source.schema)
+    return await fill_and_account(filling, _dump_of(source.part, source.reader), schema)
 
 
 def _dump_of(part: PartManifest, reader: PointReader) -> Dump:
@@ -346,13 +300,14 @@ async def _finish(
     """
     with _keeping_copy(restore, RestoreIncomplete):
         accounting.require_whole(created.name)
+    if not any(accounting.counts().values()):
+        restore.notes.append(NO_ENTRIES)
     problems = await vacuum_analyze(
         filling.connect, jobs=filling.jobs, report=restore.context.report
     )
-    facts = restore.schema[0].postgres if restore.schema is not None else None
     with _keeping_copy(restore, FsbackupError):
         replayed = await finish_database(
-            admin, created.name, restore.request.beside, facts or restore.facts
+            admin, created.name, restore.request.beside, restore.source.created_from
         )
     for note in (*accounting.notes, *problems, *replayed):
         restore.notes.append(note)

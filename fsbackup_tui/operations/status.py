@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -288,11 +288,15 @@ def restore_command_lines(
     """Return fsbackup's own commands that restore each database part beside, ready to paste.
 
     ``parts`` are the point's, as its manifest has them; they name the new database. A backup
-    of another script is verified and adopted first.
+    of another script is verified first.
     """
     if point.foreign:
         path = shlex.quote(point.foreign)
-        return (f"fsbackup verify {path}", f"fsbackup adopt {path}")
+        verify, adopt = f"fsbackup verify {path}", f"fsbackup adopt {path}"
+        if point.problems or not any(part.kind.startswith("postgres") for part in point.parts):
+            return (verify, adopt)
+        name = copy_name(PurePath(point.foreign).name.partition(".")[0])
+        return (verify, f"fsbackup restore {path} --beside {name}", adopt)
     facts = {part.source: part.postgres for part in parts}
     lines = []
     for part in point.parts:

@@ -306,11 +306,10 @@ def test_a_read_only_site_adopts_nothing(tmp_path: Path, backups: Path) -> None:
     assert site.run("verify", str(backups / "packed.sql.gz")).exit_code == 0
 
 
-def test_a_foreign_backup_is_no_point_to_restore_or_clear(site: Site, backups: Path) -> None:
+def test_a_foreign_backup_is_no_point_to_clear_or_drill(site: Site, backups: Path) -> None:
     identifier = listed(site)["packed.sql.gz"]["id"]
     for command in (
-        ("restore", identifier, "--beside", "copy"),
-        ("restore", str(backups / "packed.sql.gz"), "--beside", "copy"),
+        ("drill", str(backups / "packed.sql.gz")),
         ("clear", identifier, "--reason", "right"),
     ):
         done = site.run(*command)

@@ -41,6 +41,10 @@ def test_a_foreign_backup_is_greyed_and_offers_what_can_be_done_with_it(tmp_path
         assert "plain SQL; whole; it holds no rows" in text
         details = site.details(point.id)
         assert (details.manifest, details.problem) == (None, None)
-        assert details.commands == (f"fsbackup verify {path}", f"fsbackup adopt {path}")
+        assert details.commands == (
+            f"fsbackup verify {path}",
+            f"fsbackup restore {path} --beside backup_20240630_120000_restored",
+            f"fsbackup adopt {path}",
+        )
     finally:
         site.close()
