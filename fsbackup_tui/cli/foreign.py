@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -58,11 +57,12 @@ def verify_file_command(path: Path, level: VerifyLevel, context: CliContext) -> 
 
     What takes a trial restore is a job of a site; reading needs nothing but the file.
     """
-    from pathlib import Path
-
     from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.cli.verify import summary
+    from fsbackup_tui.domain.secret import Redactor
+    from fsbackup_tui.operations.decryption import Keys
     from fsbackup_tui.operations.foreign import Level, Surroundings, remember, verify_file
+    from fsbackup_tui.operations.private_work import private_work
     from fsbackup_tui.operations.requests import VerifyRequest
 
     loaded, zone = site_or_none(context)
@@ -71,14 +71,15 @@ def verify_file_command(path: Path, level: VerifyLevel, context: CliContext) -> 
             context.load()  # says that there is none, and how to make one
         request = VerifyRequest(point=str(path.absolute()), level=level)
         return run_request(request, context, summary=summary)
-    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
+    with _ended_by_signals(), private_work() as work:
         around = Surroundings(
             zone=zone,
-            work=Path(work),
+            work=work,
             environ=context.environ,
             now=context.now,
             report=_reporter(context),
             clients=loaded.config.clients if loaded is not None else (),
+            keys=Keys(loaded, context.environ, Redactor()),
         )
         reach: Level = "sealed" if level == "sealed" else "readable"
         result = asyncio.run(verify_file(path, around, level=reach))

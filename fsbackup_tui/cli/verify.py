@@ -200,8 +200,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines.extend(_proof_line(source, proof) for source, proof in result.get("proofs", {}).items())
     lines.extend(f"  {line}" for line in spare_texts(result))
     lines.extend(f"  note: {note}" for note in dict.fromkeys(result.get("notes", ())))
-    fixes = dict.fromkeys(problem["fix"] for problem in result["problems"])
-    lines.extend(f"Next  {fix}" for fix in fixes if fix)
+    told = [*result["problems"], *result.get("blocked", ())]
+    fixes = dict.fromkeys(line for item in told for line in str(item["fix"] or "").splitlines())
+    lines.extend(f"Next  {fix}" for fix in fixes)
     return lines
 
 

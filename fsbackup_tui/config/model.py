@@ -291,6 +291,7 @@ class SiteConfig(Settings):
     integrity: tuple[IntegrityQuery, ...] = ()
     commands: Commands = Commands()
     adopt: tuple[Path, ...] = ()
+    adopt_passphrase: SecretDescription | None = None
     clients: tuple[Path, ...] = ()
     limits: Limits = Limits()
     stall_after: Duration = timedelta(minutes=2)

@@ -15,6 +15,7 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── ConfirmationNeeded             4   confirmation-needed
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
+    ├── NotDecryptable                 1   not-decryptable
     ├── ToolError                      1   tool-failed
     │   └── ToolMissing                1   tool-missing
     ├── PostgresError                  1   postgres
@@ -207,6 +208,19 @@ class SecretUnavailable(FsbackupError):
     """A variable, file or command that should give a secret gives none."""
 
     kind = "secret-unavailable"
+
+
+class NotDecryptable(FsbackupError):
+    """An encrypted backup can't be opened here, which says nothing of what is in it.
+
+    ``reason`` says so in the middle of a sentence.
+    """
+
+    kind = "not-decryptable"
+
+    def __init__(self, reason: str, *, what: str = "", why: str = "", fix: str = "") -> None:
+        super().__init__(what or "NOT DECRYPTED.", why=why or f"It stays shut: {reason}.", fix=fix)
+        self.reason = reason
 
 
 class ToolError(FsbackupError):

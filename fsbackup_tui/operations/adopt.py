@@ -31,6 +31,7 @@ from fsbackup_tui.engines.foreign.model import Examination, ForeignFile
 from fsbackup_tui.engines.foreign.parts import foreign_part
 from fsbackup_tui.engines.foreign.sums import compute
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.decryption import Keys, open_encrypted
 from fsbackup_tui.operations.foreign import backup_path, file_document
 from fsbackup_tui.operations.foreign_refusals import refuse_unusable
 from fsbackup_tui.operations.read_only import refuse_if_read_only
@@ -83,7 +84,8 @@ async def run(request: AdoptRequest, context: JobContext) -> dict[str, object]:
     Raises:
         PointNotFound: there is no such file.
         PointDamaged: it is no whole backup.
-        SafetyRefusal: it is encrypted, holds commands for psql, is pg_dumpall's, or is adopted.
+        NotDecryptable: it is encrypted, and can't be opened here.
+        SafetyRefusal: it holds commands for psql, is pg_dumpall's, or is adopted.
     """
     started = time.monotonic()
     refuse_if_read_only(context.loaded, "adopts nothing")
@@ -93,6 +95,13 @@ async def run(request: AdoptRequest, context: JobContext) -> dict[str, object]:
     _refuse_twice(adoption)
     context.stage("read")
     examination = await _in_thread(adoption, lambda: _examine(adoption))
+    examination = await open_encrypted(
+        examination,
+        Keys(context.loaded, os.environ, context.redactor),
+        zone=site_zone(context.loaded),
+        work=context.work,
+        report=context.report,
+    )
     refuse_unusable(examination, "ADOPTED")
     source = request.source or default_source(context.loaded, examination.file)
     manifest = await _write(adoption, examination, source)
@@ -108,8 +117,14 @@ async def run(request: AdoptRequest, context: JobContext) -> dict[str, object]:
         "job": context.job,
         "seconds": round(time.monotonic() - started, 3),
         "file": file_document(examination.file),
-        "notes": list(examination.file.notes),
+        "notes": _notes(examination.file),
     }
+
+
+def _notes(file: ForeignFile) -> list[str]:
+    if file.content is None:
+        return list(file.notes)
+    return [*file.notes, "it is no longer encrypted: who may read the repository can read it"]
 
 
 def _refuse_twice(adoption: _Adoption) -> None:
@@ -163,7 +178,7 @@ async def _write(adoption: _Adoption, examination: Examination, source: str) -> 
         host=context.host,
         tool_version=__version__,
         site_yaml=context.loaded.text,
-        space_needed=int(file.bytes * _SPACE_MARGIN),
+        space_needed=int(_content_bytes(file) * _SPACE_MARGIN),
     )
     phases: dict[str, float] = {}
     try:
@@ -188,6 +203,10 @@ def _timed(phases: dict[str, float], name: str) -> Iterator[None]:
     phases[name] = round(time.monotonic() - started, 3)
 
 
+def _content_bytes(file: ForeignFile) -> int:
+    return file.bytes if file.content is None else file.content.stat().st_size
+
+
 def _copy(
     adoption: _Adoption, writer: PointWriter, file: ForeignFile, source: str
 ) -> tuple[Artifact, ...]:
@@ -196,7 +215,10 @@ def _copy(
     name = file.path.name
     with writing(directory):
         lay_out(
-            file, directory, link=False, advance=adoption.advance(file.bytes, f"copying {name}")
+            file,
+            directory,
+            link=False,
+            advance=adoption.advance(_content_bytes(file), f"copying {name}"),
         )
         role: ArtifactRole = "dump" if file.is_database else "also"
         return hash_artifacts(
@@ -220,7 +242,7 @@ def _record(adoption: _Adoption, file: ForeignFile, manifest: Manifest) -> None:
     """Write down where the point came from; it is whole without that record too."""
     context = adoption.context
     copied = {artifact.sha256 for part in manifest.parts for artifact in part.artifacts}
-    as_it_was = len(copied) == 1 and manifest.bytes == file.bytes
+    as_it_was = len(copied) == 1 and manifest.bytes == file.bytes and file.content is None
     document: dict[str, object] = {
         "from": str(file.path),
         "foreign": adoption.found.id,

@@ -19,6 +19,7 @@ from fsbackup_tui.domain.errors import (
     ClientUnsuitable,
     DiskFull,
     FsbackupError,
+    NotDecryptable,
     PointDamaged,
     PointNotFound,
     RepositoryError,
@@ -26,6 +27,7 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.events import Progress, Report, format_time
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.proof import Proof
+from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.foreign.examine import examine
 from fsbackup_tui.engines.foreign.layout import lay_out, stored_format
@@ -33,8 +35,8 @@ from fsbackup_tui.engines.foreign.model import Completeness, Examination, Foreig
 from fsbackup_tui.engines.foreign.sums import Checksum, compute, known_checksum
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.engines.postgres.clients import choose_client, find_clients
+from fsbackup_tui.operations.decryption import Keys, open_encrypted
 from fsbackup_tui.operations.findings import Finding
-from fsbackup_tui.operations.foreign_refusals import decrypt_hint
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.files import owner_name
 from fsbackup_tui.repository.foreign import found_at, remember_verification
@@ -68,13 +70,15 @@ class Surroundings:
     now: Callable[[], datetime]
     report: Report
     clients: Sequence[Path] = ()
+    keys: Keys = field(default_factory=lambda: Keys(None, {}, Redactor()))
 
 
 @dataclass
 class FileVerification:
     """The verification of one file, level by level; ``proof`` is of a trial restore.
 
-    ``laid_out`` is where an archive was made available to the stock tools, once it was.
+    ``laid_out`` is where an archive was made available to the stock tools, once it was;
+    ``closed`` says why an encrypted file could not be opened.
     """
 
     path: Path
@@ -85,6 +89,7 @@ class FileVerification:
     blocked: list[dict[str, str | None]] = field(default_factory=list)
     examination: Examination | None = None
     laid_out: Path | None = None
+    closed: NotDecryptable | None = None
     proof: Proof | None = None
 
     async def climb(self, level: Level) -> None:
@@ -215,22 +220,34 @@ def _differs(known: Checksum, found: str) -> str:
 
 async def _check_readable(verification: FileVerification) -> _Outcome:
     around = verification.around
+    on_bytes = _progress_of_total(verification)
     examination = await asyncio.to_thread(
-        examine, verification.path, around.zone, on_bytes=_progress_of_total(verification)
+        examine, verification.path, around.zone, on_bytes=on_bytes
     )
+    verification.examination = examination
+    try:
+        examination = await open_encrypted(
+            examination,
+            around.keys,
+            zone=around.zone,
+            work=around.work,
+            report=around.report,
+            on_bytes=on_bytes,
+        )
+    except NotDecryptable as error:
+        verification.notes += examination.file.notes
+        verification.closed = error
+        return None, [(error.reason, error.fix)]
+    except PointDamaged as error:
+        verification.problems.append(error.why or error.what)
+        verification.judge("damaged")
+        return False, []
     file = examination.file
     verification.examination = examination
     verification.problems += file.problems
     verification.notes += file.notes
     if file.problems:
         return False, []
-    if file.form == "encrypted":
-        return None, [
-            (
-                f"it is {file.what}: without its key it can't be read",
-                f"{decrypt_hint(file)}   and verify that",
-            )
-        ]
     if file.form not in _ARCHIVES:
         return True, []
     try:

@@ -36,12 +36,6 @@ def refuse_unusable(examination: Examination, use: Use) -> None:
     file = examination.file
     name = file.path.name
     refuse_damaged(name, use, file.problems)
-    if file.form == "encrypted":
-        raise SafetyRefusal(
-            f"NOT {use}: {name} is {file.what}.",
-            why="What is in it is not known without its key.",
-            fix=f"{decrypt_hint(file)}; then {use.lower()} that",
-        )
     if file.form == "cluster":
         raise SafetyRefusal(
             f"NOT {use}: {name} holds {file.what}.",

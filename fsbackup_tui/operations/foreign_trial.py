@@ -17,6 +17,7 @@ from fsbackup_tui.engines.foreign.layout import lay_out, stored_name
 from fsbackup_tui.engines.foreign.model import Examination
 from fsbackup_tui.engines.foreign.parts import COUNT_NOTE, foreign_part
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.decryption import Keys
 from fsbackup_tui.operations.foreign import (
     FileVerification,
     Surroundings,
@@ -53,6 +54,7 @@ class ForeignPoint(PointReader):
         file = examination.file
         self.id = str(file.path)
         self._laid_out = laid_out or lay_out(file, work, link=True)
+        self._is_linked = self._laid_out.is_symlink() and file.content is None
         self._found = found_at(file.path).id
         self.directory = self._laid_out.parent
         self.notes = tuple(f"{file.path.name}: {note}" for note in (COUNT_NOTE, *file.notes))
@@ -92,7 +94,7 @@ class ForeignPoint(PointReader):
             same = found_at(path).id == self._found
         except OSError:
             same = False
-        if not same and self._laid_out.is_symlink():
+        if not same and self._is_linked:
             raise PointDamaged(
                 f"CHANGED: {path.name} was written to or moved while it was read.",
                 why="What was read of it may be of two different backups.",
@@ -126,6 +128,7 @@ def _surroundings(context: JobContext, work: Path) -> Surroundings:
         now=context.now,
         report=context.report,
         clients=context.loaded.config.clients,
+        keys=Keys(context.loaded, os.environ, context.redactor),
     )
 
 
@@ -146,6 +149,8 @@ async def point_to_restore(path: Path, context: JobContext, source: str) -> Fore
     verification = FileVerification(path, _surroundings(context, work))
     await verification.climb("readable")
     refuse_damaged(path.name, "RESTORED", verification.problems)
+    if verification.closed is not None:
+        raise verification.closed
     examination = verification.examination
     if examination is None:
         raise FsbackupError(f"NOT RESTORED: {path.name} was not read. Nothing was created.")

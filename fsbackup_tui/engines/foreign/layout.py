@@ -67,23 +67,23 @@ def lay_out(
         PointDamaged: it can't be read to its end, or it changed meanwhile.
     """
     target = directory / stored_name(file)
-    before = _stamp(file.path)
+    before = _stamp(file.lies_at)
     try:
         if file.form == "tar":
             _take_apart(file, target, advance)
         elif file.form == "custom" and file.compression is not None:
-            with open_content(file.path, file.compression) as stream:
+            with open_content(file.lies_at, file.compression) as stream:
                 _write(target, stream, advance)
         elif link:
-            target.symlink_to(file.path.absolute())
+            target.symlink_to(file.lies_at.absolute())
         elif file.form == "directory":
-            _copy_directory(file.path, target, advance)
+            _copy_directory(file.lies_at, target, advance)
         else:
-            with file.path.open("rb") as stream:
+            with file.lies_at.open("rb") as stream:
                 _write(target, stream, advance)
     except (CompressedDataDamaged, UnknownArchive, tarfile.TarError) as error:
         raise _not_read(file, str(error)) from error
-    if _stamp(file.path) != before:
+    if _stamp(file.lies_at) != before:
         raise _not_read(file, "it was written to while it was read")
     return target
 
@@ -113,7 +113,7 @@ def _copy_directory(source: Path, target: Path, advance: Advance | None) -> None
 def _take_apart(file: ForeignFile, target: Path, advance: Advance | None) -> None:
     target.mkdir(mode=0o700)
     with (
-        open_content(file.path, file.compression) as stream,
+        open_content(file.lies_at, file.compression) as stream,
         tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar,
     ):
         for member in tar:

@@ -32,6 +32,7 @@ class ForeignFile:
     ``what`` names it in words; ``taken`` is when it was made as far as that can be told, and
     ``taken_by`` what tells it. ``problems`` keep it from being a good backup, ``notes`` do not.
     ``files`` and ``prefix`` (the directories that all names begin with) are of a tar of files.
+    ``content`` is where the plain content lies for now, of a file that was decrypted.
     """
 
     path: Path
@@ -52,6 +53,12 @@ class ForeignFile:
     encoding: str = ""
     files: int | None = None
     prefix: str = ""
+    content: Path | None = None
+
+    @property
+    def lies_at(self) -> Path:
+        """Where the content is read: the file itself, or what it was decrypted into."""
+        return self.content or self.path
 
     @property
     def is_database(self) -> bool:
