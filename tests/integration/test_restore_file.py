@@ -56,6 +56,7 @@ def work_left(site: Site) -> list[Path]:
     [
         "backup_20240701_020000.sql.gz",
         "backup.sql.zst",
+        "no_owner.sql",
         "custom.dump.gz",
         "archive.tar",
         "directory",

@@ -59,6 +59,7 @@ def _dump(directory: Path, url: str, empty: str, tools: Path) -> None:
         f"{dump} '{url}' | gzip > backup_20240701_020000.sql.gz",
         f"{dump} --verbose '{url}' > started.sql 2> /dev/null",
         f"{dump} --create '{url}' > create.sql",
+        f"{dump} --no-owner --no-privileges '{url}' > no_owner.sql",
         f"{dump} -Fc '{url}' > supabase_backup.sql",
         f"{dump} -Fc '{url}' | gzip > custom.dump.gz",
         f"{dump} -Fd -f directory '{url}'",
