@@ -36,8 +36,11 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.parser import suggestion
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import BackupRequest
+    from fsbackup_tui.operations.watch_only import no_plan
 
     plans = context.load().config.plans
+    if not plans:
+        raise no_plan(context.load())
     if arguments.plan not in plans:
         raise UsageError(
             f"NO SUCH PLAN: {arguments.plan}.",

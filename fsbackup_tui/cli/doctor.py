@@ -81,7 +81,10 @@ def _print_sql(context: CliContext) -> int:
     import asyncio
 
     from fsbackup_tui.operations.doctor import rights_scripts
+    from fsbackup_tui.operations.watch_only import no_source
 
+    if not context.load().config.sources:
+        raise no_source(context.load(), "rights are needed on one alone")
     scripts = asyncio.run(rights_scripts(context.load(), context.environ))
     document = {
         "sources": {

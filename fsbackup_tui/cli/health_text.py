@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fsbackup_tui.domain.errors import UsageError
+from fsbackup_tui.operations.watch_only import no_source
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
@@ -33,10 +34,7 @@ def live_source(loaded: LoadedConfig, wanted: str | None) -> str:
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        raise UsageError(
-            "NO DATABASE: the site has no postgres source.",
-            fix=f"Add one to sources: in {loaded.path}.",
-        )
+        raise no_source(loaded, "there is none to look into")
     raise UsageError(
         f"WHICH DATABASE: the site has {len(candidates)}.",
         why=f"Postgres sources: {', '.join(candidates)}.",

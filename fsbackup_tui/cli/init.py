@@ -27,13 +27,22 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="write a configuration and make the repository",
         description="Finds the database address in DIRECT_URL or DATABASE_URL, in .env or "
         ".env.production, or through a Prisma project in this directory; writes a configuration "
-        "with the source db and the plan daily; makes the repository. --site is the site's name.",
+        "with the source db and the plan daily; makes the repository. --site is the site's name. "
+        "Where the configuration is there already and nothing is given, it makes the repository.",
     )
     address = parser.add_mutually_exclusive_group()
     address.add_argument("--url", metavar="URL", help="the database's address; kept in the file")
     address.add_argument("--url-env", metavar="NAME", help="the variable that holds the address")
     parser.add_argument(
         "--repository", metavar="DIR", type=Path, help="where recovery points go; made if absent"
+    )
+    parser.add_argument(
+        "--adopt",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        help="where other scripts keep backups (repeatable); without --url and --url-env the "
+        "configuration only watches those",
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="the configuration to write")
     parser.add_argument(
@@ -44,6 +53,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Gather what is needed, make the repository, write the file, say what comes next."""
+    from fsbackup_tui.cli.init_report import make_repository, report
     from fsbackup_tui.config.load import load_config
     from fsbackup_tui.config.new_config import config_text
     from fsbackup_tui.config.places import work_tree_of
@@ -55,6 +65,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     )
 
     setup = _Setup(arguments, context, Path.cwd())
+    if setup.only_repository():
+        return make_repository(context, setup.output())
     new = setup.gather()
     output = setup.output()
     text = config_text(new)
@@ -65,7 +77,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     setup.notes.extend(load_config(output, context.environ).notes)
     if arguments.url is not None and work_tree_of(output) is not None:
         setup.notes.append(f"{output} holds the password: keep it out of git (.gitignore)")
-    _report(context, setup, new, output, made=made, written=written)
+    report(context, setup.address, setup.notes, new, output, made=made, written=written)
     return 0
 
 
@@ -89,6 +101,12 @@ class _Setup:
             return self.directory / named.expanduser()
         return default_config_path(self.directory, self.context.environ)
 
+    def only_repository(self) -> bool:
+        """Whether there is a configuration already, and nothing was given for another one."""
+        given = self.arguments
+        options = (given.url, given.url_env, given.repository, given.adopt, self.context.site)
+        return not any(options) and self.output().exists()
+
     def trees(self) -> list[tuple[str, Path]]:
         """Return the project that is backed up, where a repository must not lie."""
         from fsbackup_tui.config.discover import is_project
@@ -100,14 +118,27 @@ class _Setup:
         """Return what the configuration will say; UsageError with all that is missing."""
         from fsbackup_tui.config.new_config import NewSite
 
-        found = self._address()
-        if found is None and self.asks:
+        adopt = self._adopt()
+        watches = bool(adopt) and self.arguments.url is None and self.arguments.url_env is None
+        found = None if watches else self._address()
+        if found is None and self.asks and not watches:
             found = self._ask_address()
-        if found is None or not (self.asks or self.arguments.yes):
-            self._refuse_if_incomplete(found)
-        url, env_file = found if found is not None else ("", None)
+        if (found is None and not watches) or not (self.asks or self.arguments.yes):
+            self._refuse_if_incomplete(found, watches=watches)
+        url, env_file = found if found is not None else (None, None)
         site = self._site()
-        return NewSite(site, url, self._repository(site), env_file)
+        return NewSite(site, url, self._repository(site), env_file, adopt)
+
+    def _adopt(self) -> tuple[Path, ...]:
+        from fsbackup_tui.domain.errors import UsageError
+
+        places = tuple(self._path(str(path)) for path in self.arguments.adopt or ())
+        for place in places:
+            if not place.is_dir():
+                raise UsageError(
+                    f"NO SUCH DIRECTORY: {place}.", fix="Name one in which backups lie."
+                )
+        return places
 
     def _address(self) -> tuple[str, Path | None] | None:
         """Return (what ``url:`` says, env file) from the options or the project, if any."""
@@ -237,7 +268,9 @@ class _Setup:
             raise EOFError
         return line
 
-    def _refuse_if_incomplete(self, found: tuple[str, Path | None] | None) -> None:
+    def _refuse_if_incomplete(
+        self, found: tuple[str, Path | None] | None, *, watches: bool = False
+    ) -> None:
         """Raise UsageError with all that is missing and one command that gives it."""
         from fsbackup_tui.config.discover import suggest_site
         from fsbackup_tui.domain.errors import UsageError
@@ -248,7 +281,7 @@ class _Setup:
         missing = []
         if self.context.site is None and not self.arguments.yes:
             missing.append("--site NAME, the name of what is backed up")
-        if found is None:
+        if found is None and not watches:
             missing.append(
                 "the database's address: --url URL, --url-env NAME, or DATABASE_URL "
                 "in the environment, .env or .env.production"
@@ -257,7 +290,9 @@ class _Setup:
             missing.append("--repository DIR, where recovery points go")
         if not missing:
             return
-        given = self._given_address(found)
+        given = [] if watches else self._given_address(found)
+        for place in self.arguments.adopt or ():
+            given += ["--adopt", str(place)]
         command = ["fsbackup", "init", "--site", site, *given, "--repository", str(repository)]
         if self.arguments.output is not None:
             command += ["--output", str(self.arguments.output)]
@@ -274,64 +309,6 @@ class _Setup:
         if self.arguments.url_env is not None:
             return ["--url-env", self.arguments.url_env]
         return []
-
-
-def _report(
-    context: CliContext,
-    setup: _Setup,
-    new: NewSite,
-    output: Path,
-    *,
-    made: bool,
-    written: bool,
-) -> None:
-    """Say what was written and the next two commands."""
-    from fsbackup_tui.config.new_config import PLAN, SOURCE
-
-    option = _config_option(context, setup.directory, output)
-    following = [f"fsbackup {option}doctor", f"fsbackup {option}backup {PLAN}"]
-    database = setup.address.display() if setup.address is not None else None
-    notes = [*setup.notes, *(setup.address.notes if setup.address is not None else ())]
-    document = {
-        "ok": True,
-        "config": str(output),
-        "written": written,
-        "site": new.site,
-        "repository": str(new.repository),
-        "created": made,
-        "env_file": None if new.env_file is None else str(new.env_file),
-        "database": database,
-        "source": SOURCE,
-        "plan": PLAN,
-        "notes": notes,
-        "next": following,
-    }
-
-    def human() -> None:
-        said = "written, private" if written else "as it was"
-        found = "made" if made else "as it was"
-        context.say_text(f"{output}   {said}", first="Configuration  ")
-        context.say_text(f"{new.repository}   {found}", first="Repository     ")
-        context.say_text(database or "its address is not set here yet", first="Database       ")
-        for note in notes:
-            context.say_text(note, first="Note           ")
-        context.say("Next")
-        for command in following:
-            context.say(f"  {command}")
-
-    context.emit(document, human)
-
-
-def _config_option(context: CliContext, directory: Path, output: Path) -> str:
-    """Return ``--config FILE `` unless the file is the one that is found without it."""
-    from fsbackup_tui.config.load import find_config
-    from fsbackup_tui.domain.errors import UsageError
-
-    try:
-        found = find_config(explicit=None, site=None, environ=context.environ, cwd=directory)
-    except UsageError:
-        found = None
-    return "" if found == output else f"--config {shlex.quote(str(output))} "
 
 
 def _where(candidate: Candidate) -> str:

@@ -50,6 +50,8 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
             catalogue.refresh()
         points = catalogue.points(arguments.plan, since)
         as_of = catalogue.refreshed_at
+    if status.answer.state == "watching":
+        error = None
     watched = status.answer.state == "no-repository" and any(point.foreign for point in points)
     if error is not None and (context.json or not points) and not watched:
         raise error

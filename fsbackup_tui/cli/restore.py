@@ -101,14 +101,17 @@ def _schema_point(arguments: argparse.Namespace, context: CliContext) -> str | N
 def _only_server(context: CliContext) -> str:
     """Return the source whose server a backup file is restored into."""
     from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.watch_only import no_source
 
     loaded = context.load()
     names = [name for name, source in loaded.config.sources.items() if source.kind == "postgres"]
     if len(names) == 1:
         return names[0]
+    if not names:
+        raise no_source(loaded, "restoring beside needs the server to restore into")
     raise UsageError(
         "WHICH SERVER? A backup file does not say where it belongs.",
-        why=f"{loaded.path} has the databases: {', '.join(names) or 'none'}.",
+        why=f"{loaded.path} has the databases: {', '.join(names)}.",
         fix="Name one with --part.",
     )
 

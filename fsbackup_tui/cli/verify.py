@@ -134,6 +134,7 @@ def _run_due(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import VerifyDueRequest
+    from fsbackup_tui.operations.watch_only import no_plan
 
     if not arguments.due:
         raise UsageError("NOT ALONE: --budget goes with --due.", fix="fsbackup verify --help")
@@ -143,6 +144,8 @@ def _run_due(arguments: argparse.Namespace, context: CliContext) -> int:
             why="--due takes the points that have gone stale, by their plans' verify_every.",
             fix="fsbackup verify --due",
         )
+    if not context.load().config.plans:
+        raise no_plan(context.load())
     context.repository()
     request = VerifyDueRequest(budget_seconds=arguments.budget)
     return run_request(request, context, summary=due_summary)

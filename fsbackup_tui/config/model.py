@@ -277,7 +277,10 @@ class Limits(Settings):
 
 
 class SiteConfig(Settings):
-    """One site: the whole configuration file."""
+    """One site: the whole configuration file.
+
+    Without ``sources`` or ``plans`` it only watches the backups in ``adopt``: there must be some.
+    """
 
     site: Annotated[str, Field(pattern=NAME_PATTERN)]
     environment: str = "production"
@@ -285,8 +288,8 @@ class SiteConfig(Settings):
     env_file: Path | None = None
     repository: Path
     state: Path | None = None
-    sources: Annotated[dict[str, Source], Field(min_length=1)]
-    plans: Annotated[dict[str, Plan], Field(min_length=1)]
+    sources: dict[str, Source] = Field(default_factory=dict)
+    plans: dict[str, Plan] = Field(default_factory=dict)
     scratch: Scratch = Scratch()
     integrity: tuple[IntegrityQuery, ...] = ()
     commands: Commands = Commands()

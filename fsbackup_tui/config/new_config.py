@@ -14,16 +14,20 @@ PLAN = "daily"
 
 @dataclass(frozen=True, slots=True)
 class NewSite:
-    """What a new configuration says; ``url`` is written as given, ``${NAME}`` and all."""
+    """What a new configuration says; ``url`` is written as given, ``${NAME}`` and all.
+
+    With ``adopt`` and without ``url`` it only watches the backups in those directories.
+    """
 
     site: str
-    url: str
+    url: str | None
     repository: Path
     env_file: Path | None = None
+    adopt: tuple[Path, ...] = ()
 
 
 def config_text(new: NewSite) -> str:
-    """Return the YAML of a configuration with the source ``db`` and the plan ``daily``."""
+    """Return the YAML of a configuration; with an address: source ``db``, plan ``daily``."""
     lines = [
         "# fsbackup: what is backed up of one site, and where to.",
         "# Every setting there is, explained: config.example.yaml of fsbackup.",
@@ -38,14 +42,20 @@ def config_text(new: NewSite) -> str:
     lines += [
         "# Recovery points go here. Another disk than the database's is better.",
         f"repository: {_quoted(escape(str(new.repository)))}",
-        "sources:",
-        f"  {SOURCE}:",
-        "    kind: postgres",
-        f"    url: {_quoted(new.url)}",
-        "plans:",
-        f"  {PLAN}:",
-        f"    sources: [{SOURCE}]",
     ]
+    if new.adopt:
+        places = ", ".join(_quoted(escape(str(place))) for place in new.adopt)
+        lines += ["# The backups of other scripts, which are only read.", f"adopt: [{places}]"]
+    if new.url is not None:
+        lines += [
+            "sources:",
+            f"  {SOURCE}:",
+            "    kind: postgres",
+            f"    url: {_quoted(new.url)}",
+            "plans:",
+            f"  {PLAN}:",
+            f"    sources: [{SOURCE}]",
+        ]
     return "\n".join(lines) + "\n"
 
 

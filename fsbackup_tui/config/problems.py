@@ -82,7 +82,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean X?``, or the words that there are."""
     names = list(known)
     near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
 
 
 def validation_problems(
@@ -132,10 +132,7 @@ def _problem(path: NodePath, details: ErrorDetails, data: object, places: Places
     value = shown(details["input"], path, data)
     name = str(path[-1]) if path else ""
     if kind == "missing":
-        fix = _MISSING_EXAMPLES.get((name,), f"add {name}: …")
-        above = dotted(path[:-1])
-        what = f"'{name}' is missing" + (f" in {above}" if above else "")
-        return ConfigProblem(places.file, places.line(path), what, fix)
+        return missing_problem(path, places)
     if kind == "extra_forbidden":
         section = section_at(SiteConfig, data, path[:-1])
         known = () if section is None else tuple(section.model_fields)
@@ -156,6 +153,15 @@ def _problem(path: NodePath, details: ErrorDetails, data: object, places: Places
         return places.problem(path, f"{value} is not known here", _literal_hint(details))
     hint = range_hint or _type_hint(kind, context, name) or details["msg"]
     return places.problem(path, f"{value} can't be used", hint)
+
+
+def missing_problem(path: NodePath, places: Places) -> ConfigProblem:
+    """Return the problem that a setting is not there."""
+    name = str(path[-1]) if path else ""
+    fix = _MISSING_EXAMPLES.get((name,), f"add {name}: …")
+    above = dotted(path[:-1])
+    what = f"'{name}' is missing" + (f" in {above}" if above else "")
+    return ConfigProblem(places.file, places.line(path), what, fix)
 
 
 def _literal_hint(details: ErrorDetails) -> str:

@@ -13,7 +13,13 @@ from pydantic import ValidationError
 from fsbackup_tui.config.env_file import EnvFile, read_env_file
 from fsbackup_tui.config.model import SiteConfig
 from fsbackup_tui.config.places import repository_objection
-from fsbackup_tui.config.problems import Places, did_you_mean, shown, validation_problems
+from fsbackup_tui.config.problems import (
+    Places,
+    did_you_mean,
+    missing_problem,
+    shown,
+    validation_problems,
+)
 from fsbackup_tui.config.shape import Leaf, leaves
 from fsbackup_tui.config.template import BadTemplate, MissingVariable, expand, variables
 from fsbackup_tui.config.yaml_reader import Document, NodePath
@@ -100,7 +106,7 @@ class _Checker:
 
     def cross_checks(self) -> list[ConfigProblem]:
         """Return what is wrong between settings that are each right."""
-        return [*self._plan_problems(), *self._repository_problems()]
+        return [*self._section_problems(), *self._plan_problems(), *self._repository_problems()]
 
     def _expand_leaf(self, leaf: Leaf) -> None:
         try:
@@ -169,8 +175,22 @@ class _Checker:
         self.unusable.add(leaf.path)
         self.problems.append(self.places.problem(leaf.path, what, fix))
 
+    def _section_problems(self) -> list[ConfigProblem]:
+        """Return which sections are missing; with ``adopt`` others' backups can be watched."""
+        if self.data.get("adopt"):
+            return []
+        found = []
+        for name in ("sources", "plans"):
+            content = self.data.get(name)
+            if content is None:
+                found.append(missing_problem((name,), self.places))
+            elif content == {}:
+                found.append(self.places.problem((name,), "is empty", "name at least one"))
+        return found
+
     def _plan_problems(self) -> list[ConfigProblem]:
         sources, plans = self.data.get("sources"), self.data.get("plans")
+        sources = {} if sources is None and self.data.get("adopt") else sources
         if not isinstance(sources, Mapping) or not isinstance(plans, Mapping):
             return []
         found = []

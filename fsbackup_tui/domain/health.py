@@ -27,6 +27,7 @@ AnswerState = Literal[
     "no-proven-point",
     "no-usable-point",
     "no-points",
+    "watching",
     "not-mounted",
     "no-repository",
     "not-readable",
@@ -54,6 +55,8 @@ class InventoryState:
     not known, which is not green either. ``checked_at`` is when this was true, where it is
     remembered and not looked at now. ``duration`` is how long a restore takes, in words,
     ``proving`` how long it takes to prove the best point; empty where nobody can tell.
+    ``watching``: nothing is backed up here, other scripts' backups are looked at; ``watched`` is
+    the newest of them.
     """
 
     site: str
@@ -68,6 +71,8 @@ class InventoryState:
     duration: str = ""
     proving: str = ""
     hints: Hints = Hints()
+    watching: bool = False
+    watched: PointSummary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,8 @@ _Found = tuple[AnswerState, Tone, list[str]]
 
 
 def _answer(state: InventoryState, *, brief: bool = False) -> _Found:
+    if state.watching and (state.repository == "never-created" or not state.newest):
+        return _watching(state, brief=brief)
     absent = _absent(state, brief=brief)
     if absent is not None:
         return absent
@@ -191,6 +198,21 @@ def _no_points(state: InventoryState, *, running: bool) -> _Found:
         return "no-points", "warn", ["NO POINTS YET", ". The first backup is running"]
     hint = f". {state.hints.back_up}" if state.hints.back_up else ""
     return "no-points", "bad", ["NO POINTS YET", hint]
+
+
+def _watching(state: InventoryState, *, brief: bool) -> _Found:
+    """Return the answer of a site without backups of its own: never green, nothing is proven."""
+    newest = state.watched
+    if newest is None:
+        return "watching", "bad", ["NO BACKUP SEEN", ". There is none in the adopt: directories"]
+    bad = bool(newest.problems) or newest.trust is Trust.DAMAGED
+    told = f". Newest: {_when(state, newest, with_zone=not brief)}"
+    told += " NOT GOOD" if bad else f" {newest.trust.word}"
+    pieces = ["WATCHING OTHERS' BACKUPS", told]
+    if not brief:
+        pieces.append(f": {plain_text(newest.problems[0])}" if newest.problems else "")
+        pieces.append(f", {_age(state, newest)} ago")
+    return "watching", "bad" if bad else "warn", [piece for piece in pieces if piece]
 
 
 def _no_usable(points: Sequence[PointSummary]) -> _Found:

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from fsbackup_tui import __version__
 from fsbackup_tui.config.load import LoadedConfig
+from fsbackup_tui.config.new_config import SOURCE
 from fsbackup_tui.domain.errors import (
     FsbackupError,
     Interrupted,
@@ -32,7 +33,7 @@ from fsbackup_tui.engines.foreign.parts import foreign_part
 from fsbackup_tui.engines.foreign.sums import compute
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.decryption import Keys, open_encrypted
-from fsbackup_tui.operations.foreign import backup_path, file_document
+from fsbackup_tui.operations.foreign import backup_path, file_document, readable
 from fsbackup_tui.operations.foreign_refusals import refuse_unusable
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import AdoptRequest
@@ -94,7 +95,8 @@ async def run(request: AdoptRequest, context: JobContext) -> dict[str, object]:
     adoption = _Adoption(request, context, repository, found_at(path), threading.Event())
     _refuse_twice(adoption)
     context.stage("read")
-    examination = await _in_thread(adoption, lambda: _examine(adoption))
+    with readable(path):
+        examination = await _in_thread(adoption, lambda: _examine(adoption))
     examination = await open_encrypted(
         examination,
         Keys(context.loaded, os.environ, context.redactor),
@@ -159,9 +161,11 @@ def default_source(loaded: LoadedConfig, file: ForeignFile) -> str:
     names = [name for name, source in loaded.config.sources.items() if source.kind == "postgres"]
     if len(names) == 1:
         return names[0]
+    if not names:
+        return SOURCE
     raise UsageError(
         f"WHICH SOURCE? {file.path.name} is a dump of a database.",
-        why=f"The configuration has: {', '.join(names) or 'none'}.",
+        why=f"The configuration has: {', '.join(names)}.",
         fix=f"fsbackup adopt {shlex.quote(str(file.path))} --source NAME",
     )
 

@@ -8,16 +8,18 @@ import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fsbackup_tui.config.load import LoadedConfig, site_environment, state_directory
-from fsbackup_tui.domain.errors import FsbackupError, RepositoryError
+from fsbackup_tui.domain.errors import FsbackupError, RepositoryError, RepositoryMissing
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.operations.watch_only import takes_no_backups
 from fsbackup_tui.operations.wording import size_text
 from fsbackup_tui.repository.files import owner_name
+from fsbackup_tui.repository.foreign import walk
 
 if TYPE_CHECKING:
     from fsbackup_tui.engines.postgres.least_rights import RightsScript
@@ -70,14 +72,54 @@ async def diagnose(
     findings += found
     redactor = Redactor()
     sizes: list[int] = []
+    if takes_no_backups(loaded):
+        findings.append(_watching(loaded))
+        findings = [_milder(finding) for finding in findings]
     for name in loaded.config.sources:
         checked = await check_source(loaded, environment, redactor, name, clients)
         findings += checked.findings
         if checked.size_bytes is not None:
             sizes.append(checked.size_bytes)
-    findings[1:1] = _check_repository(loaded, environ, sum(sizes), fix=fix)
+    findings[1:1] = [
+        *_check_repository(loaded, environ, sum(sizes), fix=fix),
+        *_check_adopt(loaded),
+    ]
     _keep_rights(loaded, environ, findings)
     return [_redacted(finding, redactor) for finding in findings]
+
+
+def _watching(loaded: LoadedConfig) -> Finding:
+    return Finding(
+        "plans", "ok", f"no plan in {loaded.path}: it takes no backups, it only watches others'"
+    )
+
+
+def _milder(finding: Finding) -> Finding:
+    """Return a finding as it counts for a site that takes no backups: plain SQL needs no client."""
+    if (finding.id, finding.severity) == ("clients", "error"):
+        return replace(finding, severity="warning", why="Without it archives can't be read.")
+    return finding
+
+
+def _check_adopt(loaded: LoadedConfig) -> list[Finding]:
+    """Look into the directories of other scripts' backups."""
+    findings = []
+    for directory in loaded.config.adopt:
+        looked = walk([directory])
+        what = f"adopt {directory}: {len(looked.found)} backups seen"
+        if looked.problems:
+            findings.append(
+                Finding(
+                    "adopt",
+                    "warning",
+                    f"NOT ALL SEEN in {directory}.",
+                    "\n".join(looked.problems[:5]),
+                    "Mend what is named, or run it as a user who may read there.",
+                )
+            )
+        else:
+            findings.append(Finding("adopt", "ok", what))
+    return findings
 
 
 def _keep_rights(
@@ -91,6 +133,8 @@ def _keep_rights(
     if loaded.config.read_only:
         return  # then it was not tried
     restored = [name for name, one in loaded.config.sources.items() if one.scope != "schema"]
+    if not restored:
+        return
     rights = rights_found(restored, {finding.id: finding.severity for finding in findings})
     with suppress(RepositoryError, OSError):
         repository = open_site_repository(loaded, environ)
@@ -142,7 +186,9 @@ def _check_repository(
             findings.append(Finding("repository-identity", "ok", what))
         repository = open_site_repository(loaded, environ)
     except FsbackupError as error:
-        return [*findings, failure("repository", error)]
+        missing = isinstance(error, RepositoryMissing) and takes_no_backups(loaded)
+        severity: Severity = "warning" if missing else "error"
+        return [*findings, failure("repository", error, severity=severity)]
     written = _write_problem(repository.root)
     if written is not None:
         findings.append(written)

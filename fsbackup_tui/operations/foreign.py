@@ -154,6 +154,12 @@ def backup_path(text: str) -> Path:
             why="Of directories, only pg_dump's archives in directory format are backups.",
             fix=f"fsbackup adopt {shlex.quote(str(path))}   lists the backups that lie in it",
         )
+    if not (stat.S_ISDIR(facts.st_mode) or stat.S_ISREG(facts.st_mode)):
+        raise PointNotFound(
+            f"NOT A BACKUP: {path} is no regular file.",
+            why="A pipe or a device can't be read twice, and may never end.",
+            fix="Write what comes out of it into a file, and give that.",
+        )
     return path
 
 

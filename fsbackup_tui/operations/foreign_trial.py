@@ -186,8 +186,13 @@ async def _try_out(verification: FileVerification, context: JobContext, *, compa
         return
     started = time.monotonic()
     context.stage("restored")
+    names = [name for name, one in context.loaded.config.sources.items() if one.kind == "postgres"]
     point = await asyncio.to_thread(
-        ForeignPoint, examination, context.work, laid_out=verification.laid_out
+        ForeignPoint,
+        examination,
+        context.work,
+        laid_out=verification.laid_out,
+        source=names[0] if len(names) == 1 else _SOURCE,
     )
     proof = await prove_part(context, None, point, point.parts()[0], compare=compare)
     verification.proof = proof

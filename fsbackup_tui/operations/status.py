@@ -41,8 +41,9 @@ from fsbackup_tui.domain.point import PartManifest, PointSummary, work_of
 from fsbackup_tui.domain.text import age_text
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.restore_rights import known_restore_rights
+from fsbackup_tui.operations.watch_only import takes_no_backups
 from fsbackup_tui.repository.catalog import Catalogue
-from fsbackup_tui.repository.foreign import ForeignPlaces, is_adopted
+from fsbackup_tui.repository.foreign import FOREIGN_PLAN, ForeignPlaces, is_adopted
 from fsbackup_tui.repository.layout import (
     Repository,
     open_repository,
@@ -106,6 +107,10 @@ def gather_status(
         if refresh:
             catalogue.refresh(running=job_liveness(loaded, environ, repository))
         newest = catalogue.points(limit=_NEWEST_LOOKED_AT, own=True)
+        watches = takes_no_backups(loaded)
+        if watches and where == "never-created":
+            # It is made when a backup is adopted; to watch needs none.
+            error = None
         zone = site_zone(loaded)
         back, proving = durations(newest, catalogue.runs())
         state = InventoryState(
@@ -125,6 +130,8 @@ def gather_status(
             hints=hints,
             duration=back,
             proving=proving,
+            watching=watches,
+            watched=_newest_watched(catalogue) if watches else None,
         )
         return Status(
             answer=answer_line(state),
@@ -137,6 +144,15 @@ def gather_status(
             catalogue_in_memory=catalogue.in_memory,
             foreign_problems=catalogue.foreign_problems,
         )
+
+
+def _newest_watched(catalogue: Catalogue) -> PointSummary | None:
+    points = catalogue.points(FOREIGN_PLAN, limit=_NEWEST_LOOKED_AT)
+    return max((point for point in points if point.foreign), key=_created, default=None)
+
+
+def _created(point: PointSummary) -> datetime:
+    return point.created
 
 
 def _restore_rights(

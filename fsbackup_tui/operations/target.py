@@ -23,7 +23,7 @@ def postgres_source(loaded: LoadedConfig, name: str) -> PostgresSource:
     if not isinstance(source, PostgresSource):
         raise UsageError(
             f"NO SUCH SOURCE: {name}.",
-            why=f"{loaded.path} has the sources: {', '.join(loaded.config.sources)}.",
+            why=f"{loaded.path} has the sources: {', '.join(loaded.config.sources) or 'none'}.",
             fix="Restoring beside needs the source that names the server.",
         )
     return source

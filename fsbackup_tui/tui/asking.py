@@ -41,7 +41,8 @@ def ask_verify(screen: FrameScreen, point: PointSummary | None) -> None:
     if point is None:
         screen.say("Verify: there is no point under the cursor", "warn")
         return
-    if not screen.site_app.allowed(screen, "verify"):
+    # Another script's backup needs no repository.
+    if not screen.site_app.allowed(screen, "verify-file" if point.foreign else "verify"):
         return
     if point.running:
         screen.say("Verify: this point is still being written", "warn")

@@ -53,8 +53,8 @@ class Wanted:
 class Overview:
     """The state of the site as the frame of every screen shows it.
 
-    ``answer`` is the answer line; ``blocked`` says, by action
-    (``backup``, ``verify``, ``inventory``), why it can't be done now; ``revision`` is another
+    ``answer`` is the answer line; ``blocked`` says, by action (``backup``, ``verify``,
+    ``verify-file``, ``inventory``), why it can't be done now; ``revision`` is another
     whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
     ``failed`` has those that were lost, too. ``wanted`` is, by plan, how far points are to be
     verified; ``trial`` says in words where trial restores run.

@@ -46,6 +46,7 @@ from fsbackup_tui.operations.status import (
     restore_command_lines,
     site_zone,
 )
+from fsbackup_tui.operations.watch_only import no_plan, takes_no_backups
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
@@ -218,10 +219,12 @@ class LiveSite:
             blocked["backup"] = Problem(
                 "refused", "READ ONLY: this configuration takes no backups.", f"{place} says so."
             )
-        if len(secrets) >= len(self._loaded.config.sources):
+        if takes_no_backups(self._loaded):
+            blocked.setdefault("backup", no_plan(self._loaded).problem())
+        if secrets and len(secrets) >= len(self._loaded.config.sources):
             blocked.setdefault("backup", secrets[0])
         if self._config_problem is not None:
-            blocked["backup"] = blocked["verify"] = self._config_problem
+            blocked |= dict.fromkeys(("backup", "verify", "verify-file"), self._config_problem)
         if status.problem is not None:
             blocked["backup"] = blocked["verify"] = blocked["inventory"] = status.problem
         return blocked

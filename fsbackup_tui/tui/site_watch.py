@@ -109,7 +109,7 @@ class SiteWatch:
         answer = Answer("unusable", "bad", "", (problem.what,))
         if self.data is not None:
             return replace(self._app.overview, answer=answer)
-        blocked = dict.fromkeys(("inventory", "backup", "verify", "jobs"), problem)
+        blocked = dict.fromkeys(("inventory", "backup", "verify", "verify-file", "jobs"), problem)
         return Overview(answer=answer, blocked=blocked)
 
 

@@ -226,6 +226,8 @@ class PointsScreen(FrameScreen):
         if not self._counted_once or not app.checked:
             return [line("   ", ("reading the inventory…", "muted"))]
         hint = "b backs up now: what it does is shown under 2."
+        if not app.overview.plans:
+            hint = "In the adopt: directories of the configuration there is no backup."
         if app.overview.running:
             hint = "A job is running: 2 shows how far it is."
         return [line(), line("   ", ("No recovery point yet.", "warn")), line(f"   {hint}")]
