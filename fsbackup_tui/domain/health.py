@@ -209,10 +209,11 @@ def _watching(state: InventoryState, *, brief: bool) -> _Found:
     told = f". Newest: {_when(state, newest, with_zone=not brief)}"
     told += " NOT GOOD" if bad else f" {newest.trust.word}"
     pieces = ["WATCHING OTHERS' BACKUPS", told]
-    if not brief:
-        pieces.append(f": {plain_text(newest.problems[0])}" if newest.problems else "")
+    if not brief and newest.problems:
+        pieces.append(f": {plain_text(newest.problems[0])}")
+    elif not brief:
         pieces.append(f", {_age(state, newest)} ago")
-    return "watching", "bad" if bad else "warn", [piece for piece in pieces if piece]
+    return "watching", "bad" if bad else "warn", pieces
 
 
 def _no_usable(points: Sequence[PointSummary]) -> _Found:

@@ -111,7 +111,7 @@ async def _decrypt(
         if free < needed:
             raise DiskFull(
                 f"NOT ENOUGH SPACE to decrypt {file.path.name}.",
-                why=f"Its content takes {needed // 10**6} MB; {place} has "
+                why=f"Its content takes at least {needed // 10**6} MB; {place} has "
                 f"{max(0, free) // 10**6} MB to spare.",
                 fix="Free some, or let TMPDIR or state: name a roomier place.",
             )

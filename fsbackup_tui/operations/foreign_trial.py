@@ -158,8 +158,8 @@ async def point_to_restore(path: Path, context: JobContext, source: str) -> Fore
     point = await asyncio.to_thread(
         ForeignPoint, examination, work, laid_out=verification.laid_out, source=source
     )
-    for note in point.notes:
-        context.report(Warned(note))
+    for note in examination.file.notes:
+        context.report(Warned(f"{path.name}: {note}"))
     return point
 
 

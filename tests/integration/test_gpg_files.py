@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.domain.errors import DiskFull
+from fsbackup_tui.domain.secret import Secret
+from fsbackup_tui.engines.gpg import decrypt
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.foreign_files import MADE_AT, ROWS, contents, foreign_files, shell
 from tests.support.servers import MakeDatabase, execute, query
@@ -174,6 +177,29 @@ def test_a_key_of_the_users_own_keyring_needs_no_passphrase(
     assert (file["path"], file["form"]) == (str(backups / "keyed.sql.gpg"), "plain")
     assert file["what"].endswith("encrypted (gpg, with a key)")
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_where_there_is_no_room_nothing_is_written(tmp_path: Path, backups: Path) -> None:
+    told: list[int] = []
+
+    def check_space(needed: int) -> None:
+        told.append(needed)
+        raise DiskFull("NOT ENOUGH SPACE")
+
+    target = tmp_path / "plain"
+    path = backups / "backup_20240630_120000.sql.gpg"
+    with pytest.raises(DiskFull, match="NOT ENOUGH SPACE"):
+        await decrypt(
+            path,
+            target,
+            passphrase=Secret(PASSPHRASE),
+            environ={"HOME": str(tmp_path)},
+            work=tmp_path,
+            check_space=check_space,
+        )
+    # The file tells how large its content is, long before that is written.
+    (needed,) = told
+    assert needed > path.stat().st_size
 
 
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path, backups: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.domain.errors import PointDamaged
+from fsbackup_tui.engines.foreign.examine import examine
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.operations.foreign_trial import ForeignPoint
 from tests.support.foreign_files import ROWS, contents, foreign_files
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sites import CommandResult, Site, make_site
@@ -164,6 +168,22 @@ def test_rows_alone_are_loaded_into_the_tables_of_an_archive(
     assert query(server.url(COPY), counted) == [(ROWS, 200)]
     keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated"
     assert query(server.url(COPY), keys) == [(1,)]
+
+
+def test_a_file_that_changes_meanwhile_is_not_believed(tmp_path: Path, backups: Path) -> None:
+    path = tmp_path / "backup.sql"
+    shutil.copy(backups / "backup_20240630_120000.sql", path)
+    for name, makes in (("first", "-- appended\n"), ("second", None)):
+        work = tmp_path / name
+        work.mkdir()
+        point = ForeignPoint(examine(path, UTC), work)
+        point.check_unchanged()
+        if makes is None:
+            path.unlink()
+        else:
+            path.write_text(path.read_text() + makes)
+        with pytest.raises(PointDamaged, match=r"CHANGED: backup\.sql was written to or moved"):
+            point.check_unchanged()
 
 
 def test_a_file_names_no_server_where_there_are_several(

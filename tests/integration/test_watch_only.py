@@ -187,7 +187,7 @@ async def test_the_screen_of_a_newcomer_has_no_dead_key(newcomer: Newcomer) -> N
             await press(pilot, "escape", "3")
             await until_text(pilot, "unverified")
             await press(pilot, "enter")
-            await until_text(pilot, "No trial restore of this point is on record.")
+            await until_text(pilot, "v 3 restores it on a scratch server")
             await press(pilot, "escape", "2", "1", "enter")
             await until_text(pilot, "fsbackup restore")
     finally:

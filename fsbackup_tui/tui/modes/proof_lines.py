@@ -107,7 +107,7 @@ def _no_trial(proof: PointProof) -> Iterator[Line]:
     yield line()
     yield line("   ", ("No trial restore of this point is on record.", "warn"))
     if proof.summary.foreign:
-        yield line("   Another script made it: fsbackup adopt makes a point of it.")
+        yield line("   v 3 restores it on a scratch server; fsbackup adopt makes a point of it.")
     else:
         yield line("   v 4 restores it on a scratch server and compares every table.")
 

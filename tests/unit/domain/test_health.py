@@ -52,6 +52,26 @@ def answer(*points: PointSummary, **changes: Any) -> Answer:
 SUSPECT = ("videos 5340 to 40",)
 CASES: list[tuple[str, str, Answer]] = [
     (
+        "PROD face-swap  WATCHING OTHERS' BACKUPS. Newest: 02:00 CET restored, 61 m ago",
+        "warn",
+        answer(repository="never-created", watching=True, watched=point(0, Trust.RESTORED)),
+    ),
+    (
+        "PROD face-swap  WATCHING OTHERS' BACKUPS. Newest: 02:00 CET NOT GOOD: cut off",
+        "bad",
+        answer(watching=True, watched=point(0, Trust.UNVERIFIED, problems=("cut off",))),
+    ),
+    (
+        "PROD face-swap  NO BACKUP SEEN. There is none in the adopt: directories",
+        "bad",
+        answer(watching=True),
+    ),
+    (
+        "PROD face-swap  NO PROVEN POINT. Best: 02:00 CET sealed. 3 proves it",
+        "warn",
+        answer(point(), watching=True, watched=point(0, Trust.RESTORED)),
+    ),
+    (
         "PROD face-swap  RESTORE TO 02:00 CET (61 m ago) PROVEN  ~11 m (last drill)",
         "good",
         answer(point(0, Trust.PROVEN), restore_rights=True, duration="~11 m (last drill)"),
