@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from fsbackup_tui.domain.errors import DiskFull
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.engines.gpg import decrypt
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.repository.files import remove_tree
 from tests.support.foreign_files import MADE_AT, ROWS, contents, foreign_files, shell
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sites import PROJECT, CommandResult, Site, make_site
@@ -33,7 +33,8 @@ def keyring() -> Iterator[Path]:
     assert shell(key, home) == 0
     yield home
     shell(f"gpgconf --homedir {home} --kill gpg-agent", home)
-    shutil.rmtree(home)
+    # The agent removes its sockets meanwhile.
+    remove_tree(home)
 
 
 @pytest.fixture(scope="module")
