@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from fsbackup_tui.cli.output import wrap_problem, wrap_text
+from fsbackup_tui.cli.output import Pasteable, wrap_problem, wrap_text
 from fsbackup_tui.cli.streams import json_text, write_output
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class CliContext:
             site=getattr(arguments, "site", None),
             json=bool(getattr(arguments, "json", False)),
         )
+
+    @property
+    def pasteable(self) -> Pasteable:
+        """What puts the caller's --config or --site into the commands that are told."""
+        return Pasteable(self.config_path, self.site)
 
     def now(self) -> datetime:
         """Return the present moment in UTC."""
@@ -90,14 +95,18 @@ class CliContext:
         write_output(self.stdout, text + "\n")
 
     def say_text(self, text: str, *, first: str = "", later: str | None = None) -> None:
-        """Print a sentence of the result in lines of 80 columns (``wrap_text``)."""
-        for line in wrap_text(text, first=first, later=later):
+        """Print a sentence of the result in lines of 80 columns (``wrap_text``).
+
+        Commands in it are those of the site at hand (``Pasteable``).
+        """
+        for line in wrap_text(self.pasteable.text(text), first=first, later=later):
             self.say(line)
 
     def tell(self, text: str, *, first: str = "") -> None:
         """Print a message beside the result, to standard error, in lines of 80 columns."""
-        self.stderr.write("".join(f"{line}\n" for line in wrap_text(text, first=first)))
+        lines = wrap_text(self.pasteable.text(text), first=first)
+        self.stderr.write("".join(f"{line}\n" for line in lines))
 
     def tell_problem(self, error: FsbackupError) -> None:
         """Print an error that does not end the command, to standard error."""
-        self.stderr.write(wrap_problem(error.problem()) + "\n")
+        self.stderr.write(wrap_problem(self.pasteable.problem(error.problem())) + "\n")

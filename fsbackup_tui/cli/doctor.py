@@ -65,7 +65,7 @@ def _print_findings(findings: Sequence[Finding], context: CliContext) -> None:
             continue
         source, dot, _ = finding.id.partition(".")
         what = f"{source}: {finding.what}" if dot else finding.what
-        problem = Problem(finding.id, what, finding.why, finding.fix)
+        problem = context.pasteable.problem(Problem(finding.id, what, finding.why, finding.fix))
         head = finding.severity.upper().ljust(_SEVERITY_WIDTH)
         context.say(wrap_problem(problem, indent, head))
     errors = sum(finding.severity == "error" for finding in findings)

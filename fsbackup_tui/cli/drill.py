@@ -103,6 +103,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines.extend(f"  {problem_text(problem)}" for problem in result["problems"])
     lines.extend(f"  blocked: {problem_text(item)}" for item in result["blocked"])
     lines.extend(f"  blocked: {text}" for text in accepted_texts(result))
+    lines.extend(f"  note: {note}" for note in result["notes"])
     fixes = [item["fix"] for item in (*result["problems"], *result["blocked"])]
     lines.extend(f"Next  {fix}" for fix in dict.fromkeys(fixes) if fix)
     return lines

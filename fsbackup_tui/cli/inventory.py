@@ -110,7 +110,7 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     def human() -> None:
         now = context.now()
         for line in show_lines(point, parts, reader.directory, now, zone, spares, against):
-            context.say(line)
+            context.say(context.pasteable.text(line))
 
     context.emit(show_document(point, parts, reader.directory, spares, against), human)
     return 0

@@ -23,7 +23,7 @@ from fsbackup_tui.cli import (
     verify,
 )
 from fsbackup_tui.cli.context import CliContext
-from fsbackup_tui.cli.output import print_problem
+from fsbackup_tui.cli.output import Pasteable, print_problem
 from fsbackup_tui.cli.parser import Parser
 from fsbackup_tui.cli.streams import prepare_streams, write_output
 from fsbackup_tui.domain.errors import FsbackupError, OutputLost
@@ -88,16 +88,18 @@ def run_command_line(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         return 1
     except OutputLost as lost:
-        print_problem(lost, as_json=False, stdout=sys.stdout, stderr=sys.stderr)
+        print_problem(lost.problem(), as_json=False, stdout=sys.stdout, stderr=sys.stderr)
         return 1
     return code
 
 
 def _run(argv: Sequence[str]) -> int:
     as_json = "--json" in argv
+    pasteable = Pasteable()
     try:
         arguments = parse_arguments(argv)
         context = CliContext.from_arguments(arguments)
+        pasteable = context.pasteable
         if arguments.version:
             document = {"ok": True, "version": __version__}
             context.emit(document, lambda: context.say(f"fsbackup {__version__}"))
@@ -107,15 +109,17 @@ def _run(argv: Sequence[str]) -> int:
     except (BrokenPipeError, OutputLost):
         raise
     except FsbackupError as error:
-        print_problem(error, as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
-        return error.problem().exit_code
+        problem = error.problem()
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # the outermost edge of every command
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        print_problem(_internal(error), as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
-        return 1
+        problem = _internal(error).problem()
+    if not as_json:  # a script knows what it was called with
+        problem = pasteable.problem(problem)
+    print_problem(problem, as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
+    return problem.exit_code
 
 
 def _internal(error: Exception) -> FsbackupError:

@@ -7,10 +7,13 @@ stands on a line of its own, however long it is.
 from __future__ import annotations
 
 import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
 from typing import TextIO
 
 from fsbackup_tui.cli.streams import json_text, write_output
-from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.text import cell_width, plain_text
 
 WIDTH = 80
@@ -24,7 +27,8 @@ _PROGRAM = (
 )
 _COMMAND = rf"(?:^|(?<=: )){_PROGRAM}(?:(?!   ).)+"
 _MENTIONED = (
-    r"(?<!\S)\(?(?:sudo )?fsbackup(?: [a-z]+)?(?: (?:--[a-z-]+|[A-Z]{2,}(?![a-z])))*[.,;:)]*(?!\S)"
+    r"(?<!\S)\(?(?:sudo )?fsbackup(?: --(?:config|site) (?:'[^']*'|\S+))?(?: [a-z]+)?"
+    r"(?: (?:--[a-z-]+|[A-Z]{2,}(?![a-z])))*[.,;:)]*(?!\S)"
 )
 _TOKEN = re.compile(rf"(\s*)({_COMMAND}|{_MENTIONED}|\S+)")
 # With so many double spaces in it, a text is a row of fields, which are kept whole.
@@ -32,6 +36,37 @@ _FIELDS = 3
 _BETWEEN_FIELDS = re.compile(r"(?<=\S) {2}(?=\S)")
 _FIELD = re.compile(r"(\s*)(\S+(?: \S+)*)")
 _HANGING = re.compile(rf"(?:{_PROGRAM}(?:(?!   ).)+ {{3,}}|\w+:? {{2,}})(?=\S)")
+
+
+# The commands that read a configuration, as they follow the program's name in a text.
+_OF_A_SITE = re.compile(
+    r"(?<![\w/.-])fsbackup (?=(?:doctor|backup|list|show|clear|verify|drill|restore|adopt|jobs"
+    r"|attach|cancel)(?![\w-]))"
+)
+
+
+class Pasteable:
+    """Makes the commands in a text those of the site at hand, so that they work as pasted.
+
+    ``config`` and ``site`` are what the caller named on the command line; a configuration that
+    is found without being named needs no word.
+    """
+
+    def __init__(self, config: Path | None = None, site: str | None = None) -> None:
+        words: list[str] = []
+        if config is not None:
+            words = ["--config", str(config)]
+        elif site is not None:
+            words = ["--site", site]
+        self._command = shlex.join(["fsbackup", *words]) + " "
+
+    def text(self, text: str) -> str:
+        """Return the text with the options in every ``fsbackup COMMAND`` in it."""
+        return _OF_A_SITE.sub(lambda _match: self._command, text)
+
+    def problem(self, problem: Problem) -> Problem:
+        """Return the problem with the options in its remedy."""
+        return replace(problem, fix=self.text(problem.fix))
 
 
 def wrap_text(text: str, *, first: str = "", later: str | None = None) -> list[str]:
@@ -80,9 +115,8 @@ def _wrap_paragraph(text: str, beginning: str) -> list[str]:
     return wrap_text(text, first=beginning, later=" " * indent)
 
 
-def print_problem(error: FsbackupError, *, as_json: bool, stdout: TextIO, stderr: TextIO) -> None:
-    """Print the error where the caller looks for it: JSON on stdout, or words on stderr."""
-    problem = error.problem()
+def print_problem(problem: Problem, *, as_json: bool, stdout: TextIO, stderr: TextIO) -> None:
+    """Print the problem where the caller looks for it: JSON on stdout, or words on stderr."""
     if as_json:
         document = {"ok": False, "error": problem.document()}
         write_output(stdout, json_text(document, stdout))

@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StringConstraints,
     field_validator,
 )
 
@@ -268,8 +269,8 @@ def _as_answered(value: str | float) -> str:
 class IntegrityQuery(Settings):
     """A question of the site's own that a good copy answers as expected; it only reads."""
 
-    name: Annotated[str, Field(min_length=1, max_length=80)]
-    sql: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
+    sql: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     expect: Annotated[Expectation, BeforeValidator(_expectation)]
     source: str | None = None
 
@@ -313,6 +314,17 @@ class SiteConfig(Settings):
     limits: Limits = Limits()
     stall_after: Duration = timedelta(minutes=2)
     read_only: bool = False
+
+    @field_validator("integrity")
+    @classmethod
+    def _names_differ(cls, value: tuple[IntegrityQuery, ...]) -> tuple[IntegrityQuery, ...]:
+        # An answer at capture is found again by its query's name.
+        for number, query in enumerate(value):
+            for other in value[:number]:
+                meet = None in (query.source, other.source) or query.source == other.source
+                if meet and query.name == other.name:
+                    raise ValueError(f"two are called '{query.name}'; give each its own name")
+        return value
 
     @field_validator("sources", "plans")
     @classmethod

@@ -149,7 +149,7 @@ def _problem(path: NodePath, details: ErrorDetails, data: object, places: Places
     if kind in ("greater_than_equal", "less_than_equal"):
         size = "small" if kind == "greater_than_equal" else "large"
         return places.problem(path, f"{value} is too {size}", range_hint)
-    if kind == "too_short":
+    if kind in ("too_short", "string_too_short"):
         return places.problem(path, "is empty", _type_hint(kind, context, name))
     if kind == "literal_error" and not range_hint:
         return places.problem(path, f"{value} is not known here", _literal_hint(details))
@@ -200,6 +200,7 @@ def _type_hint(kind: str, context: Mapping[str, Any], name: str) -> str:
     if kind == "too_short":
         return "name at least one"
     hints = {
+        "string_too_short": "write a text",
         "string_type": "write a text, in quotes if it looks like a number or true/false",
         "path_type": "write a path",
         "tuple_type": "write a list: [one, two]",

@@ -13,11 +13,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import FsbackupError, PointNotFound, RepositoryError
+from fsbackup_tui.domain.errors import (
+    DiskFull,
+    FsbackupError,
+    PointNotFound,
+    RepositoryError,
+    RepositoryMissing,
+    RepositoryUnwritable,
+)
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.findings import not_recorded
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import DrillChoice, DrillRequest
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
@@ -74,7 +82,7 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
         "seconds": round(time.monotonic() - started, 3),
     }
     if note := _record(home, point, context, document):
-        document = {**document, "notes": [*_notes(verified), note]}
+        document = {**document, "notes": list(dict.fromkeys([*_notes(verified), note]))}
     return document
 
 
@@ -137,7 +145,14 @@ def _can_be_tried(point: PointSummary) -> bool:
 
 def _open_copy(directory: str, home: Repository) -> Repository:
     """Return the copy of the site's repository; RepositoryError where it is none."""
-    copy = open_repository(Path(directory), site=home.site)
+    try:
+        copy = open_repository(Path(directory), site=home.site)
+    except RepositoryMissing as error:
+        raise RepositoryError(
+            f"NO COPY at {directory}.",
+            why="There is no repository.",
+            fix="Name the directory that the repository was copied to, or mount the disk it is on.",
+        ) from error
     if copy.root.resolve() == home.root.resolve():
         raise RepositoryError(
             f"NO COPY: {copy.root} is the repository itself.",
@@ -190,13 +205,17 @@ def _record(
     """Keep how it went beside the point; returns why that can't be done, or nothing."""
     if not repository.point_directory(point).is_dir():
         return f"Not recorded: {repository.root} has {point} no more."
-    write_record(
-        repository,
-        point,
-        KIND,
-        document,
-        now=context.now(),
-        job=context.job,
-        operator=context.operator,
-    )
+    try:
+        write_record(
+            repository,
+            point,
+            KIND,
+            document,
+            now=context.now(),
+            job=context.job,
+            operator=context.operator,
+        )
+    except (RepositoryUnwritable, DiskFull) as error:
+        # What was measured in an hour is not thrown away for that.
+        return not_recorded(repository, error)
     return ""

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fsbackup_tui.domain.errors import DiskFull, RepositoryUnwritable
 from fsbackup_tui.domain.point import AcceptedBlock
 from fsbackup_tui.operations.wording import accepted_words
+from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.standing import problem_text
 
 RESTORE_ANOTHER = "Restore another point; keep this one's files for a closer look."
@@ -36,6 +38,14 @@ class Finding:
             "what": self.what,
             "fix": self.fix,
         }
+
+
+def not_recorded(repository: Repository, error: RepositoryUnwritable | DiskFull) -> str:
+    """Return why what was found out can't be kept in the repository; the same for all of it."""
+    if isinstance(error, DiskFull):
+        return f"Not recorded: no space is left for {repository.records}."
+    reason = error.why.partition(";")[0]
+    return f"Not recorded: {repository.records} can't be written ({reason})."
 
 
 def sealed_findings(source: str, problems: Sequence[str]) -> list[Finding]:

@@ -61,6 +61,9 @@ _NO_ENTRIES_FIX = "Take a backup with fsbackup, or dump with pg_dump's own comme
 _NO_COUNTS = (
     "Take a backup with fingerprints: content (or counts); this one can be restored at most"
 )
+_NO_DEFINITIONS = (
+    "Prove it where owners and grants can be restored, on a server of its own: scratch: {on: own}"
+)
 
 
 @dataclass
@@ -196,7 +199,8 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
             proven = conclude(tables, checks)
             reason = unproven_reason(trial.facts, tables, checks)
             if proven == "ok" and reason is not None:
-                blockers, proven = (Blocker(reason, _NO_COUNTS), *blockers), "blocked"
+                fix = _NO_COUNTS if reason.startswith("rows ") else _NO_DEFINITIONS
+                blockers, proven = (Blocker(reason, fix), *blockers), "blocked"
         if proven == "ok" and trial.keeper is not None:
             trial.enter("spare")
             await trial.keeper.keep(place, database, filling, accounting)

@@ -25,7 +25,12 @@ from fsbackup_tui.operations.accepting import idle_acceptances, sort_blocked
 from fsbackup_tui.operations.clients import client_for_archive
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import dump_name
-from fsbackup_tui.operations.findings import RESTORE_ANOTHER, Finding, sealed_findings
+from fsbackup_tui.operations.findings import (
+    RESTORE_ANOTHER,
+    Finding,
+    not_recorded,
+    sealed_findings,
+)
 from fsbackup_tui.operations.foreign import files_findings
 from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
 from fsbackup_tui.operations.proof import prove_part
@@ -204,7 +209,8 @@ async def _check_part(
         found = await CHECKS[level](verification, part)
     except (ClientUnsuitable, ToolMissing) as error:
         found = []
-        blocked.append({"part": part.source, "what": _without_stop(error.what), "fix": error.fix})
+        what = error.what.removesuffix(".")
+        blocked.append({"part": part.source, "what": what, "fix": error.fix})
     verification.findings.extend(found)
     verification.blocked.extend(blocked)
     if found or not blocked:
@@ -321,10 +327,6 @@ def _all_of(outcomes: Collection[object]) -> bool | None:
     return None if None in outcomes else True
 
 
-def _without_stop(text: str) -> str:
-    return text.removesuffix(".")
-
-
 def _record(verification: _Verification, document: Mapping[str, object]) -> None:
     context = verification.context
     if verification.is_copy:
@@ -344,9 +346,10 @@ def _record(verification: _Verification, document: Mapping[str, object]) -> None
             operator=context.operator,
         )
     except (RepositoryUnwritable, DiskFull) as error:
-        note = f"Not recorded: {error.what} {error.why}"
-        verification.notes.append(note)
-        context.report(Warned(note))
+        note = not_recorded(verification.repository, error)
+        if note not in verification.notes:
+            verification.notes.append(note)
+            context.report(Warned(note))
 
 
 async def _check_sealed(verification: _Verification, part: PartManifest) -> list[Finding]:

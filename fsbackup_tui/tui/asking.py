@@ -79,7 +79,7 @@ def _remarks(point: PointSummary, overview: Overview) -> dict[VerifyLevel, str]:
     }
     for level in _LEVELS:
         check = point.levels.get(level)
-        if check is not None and check.seconds:
+        if check is not None and check.ok and check.seconds:
             remarks[level] += f" ({duration_text(check.seconds)})"
     return remarks
 

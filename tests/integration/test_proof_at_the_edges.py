@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from fsbackup_tui.operations import clients
+from fsbackup_tui.operations import clients, drill, verify
+from fsbackup_tui.operations.requests import DrillRequest
+from fsbackup_tui.repository.files import writing
+from fsbackup_tui.repository.layout import Repository
 from tests.support.proving import Bench, make_bench
 from tests.support.servers import MakeDatabase
 
@@ -51,3 +55,22 @@ async def test_without_a_client_that_reads_the_dump_reading_it_is_blocked(
     (blocked,) = document["blocked"]
     assert blocked["what"].startswith("NO FITTING CLIENT: the dump needs pg_restore 17 or newer")
     assert "postgresql-client-17" in blocked["fix"]
+
+
+async def test_where_nothing_can_be_recorded_a_drill_still_tells_what_it_measured(
+    empty: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = str((await empty.back_up())["point"])
+
+    def refuse(repository: Repository, *_: object, **__: object) -> None:
+        with writing(repository.records):
+            raise OSError(errno.EROFS, "Read-only file system", str(repository.records / "x"))
+
+    for module in (verify, drill):
+        monkeypatch.setattr(module, "write_record", refuse)
+    with empty.job("drill") as context:
+        document = await drill.run(DrillRequest(point, "named"), context)
+    assert (document["ok"], document["trust"]) == (True, "proven")
+    assert document["notes"] == [
+        f"Not recorded: {empty.repository.records} can't be written (Read-only file system)."
+    ]

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -231,6 +232,20 @@ def test_tcp_asks_for_the_password(fresh_server: FreshServer) -> None:
         for process in ("self", str(pid_of(server))):
             assert password.reveal().encode() not in Path(f"/proc/{process}/{name}").read_bytes()
     assert not list(server.data_directory.parent.glob("password"))
+
+
+def test_a_long_temporary_directory_is_passed_over_for_the_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    server = start_scratch_server(long / "server", bin_directory=binaries(18), isolation="auto")
+    try:
+        assert query(server.socket_url(), "SELECT 1") == [(1,)]
+        assert not server.socket_directory.is_relative_to(long)
+    finally:
+        server.remove()
 
 
 def test_password_is_asked_on_the_socket_too(fresh_server: FreshServer) -> None:

@@ -35,7 +35,7 @@ def main() -> int:
             summary=lambda result: [f"Done: {result['point']}"],
         )
     except FsbackupError as error:
-        print_problem(error, as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
+        print_problem(error.problem(), as_json=as_json, stdout=sys.stdout, stderr=sys.stderr)
         return error.problem().exit_code
 
 

@@ -32,7 +32,14 @@ from fsbackup_tui.engines.postgres.scratch_account import (
     without_network,
 )
 from fsbackup_tui.engines.postgres.scratch_programs import ASK_SECONDS, Launch, ServerPrograms
-from fsbackup_tui.engines.postgres.scratch_room import Room, give_to, may_enter, remove_tree
+from fsbackup_tui.engines.postgres.scratch_room import (
+    ROOM_PREFIX,
+    Room,
+    give_to,
+    may_enter,
+    remove_tree,
+    temporary_directories,
+)
 from fsbackup_tui.engines.process_group import Child
 from fsbackup_tui.engines.process_output import open_new_file
 
@@ -312,14 +319,21 @@ class ScratchServer:
 
     def _make_socket_directory(self, home: Path) -> Path:
         path = home / "s"
-        too_long = len(os.fsencode(path / ".s.PGSQL.65535.lock")) > LONGEST_SOCKET_PATH
-        if too_long or "," in str(path):  # which parts hosts in libpq
-            path = self._new_room() / "s"
+        if not _fits_a_socket(path):
+            # Of the temporary directories not the first, but the first that is short enough.
+            other_user = self._account.is_other_user
+            short = (
+                place
+                for place in temporary_directories()
+                if _fits_a_socket(place / f"{ROOM_PREFIX}12345678" / "s")
+                and (may_enter(place) or not other_user)
+            )
+            path = self._new_room(next(short, None)) / "s"
         path.mkdir(mode=0o700)
         return path
 
-    def _new_room(self) -> Path:
-        self._rooms.append(Room(open_to_pass=self._account.is_other_user))
+    def _new_room(self, parent: Path | None = None) -> Path:
+        self._rooms.append(Room(open_to_pass=self._account.is_other_user, parent=parent))
         return self._rooms[-1].path
 
 
@@ -362,6 +376,12 @@ def start_scratch_server(
         server.remove_all_but_log()
         raise
     return server
+
+
+def _fits_a_socket(directory: Path) -> bool:
+    """Whether a socket in the directory has a path that the system and libpq take."""
+    longest = os.fsencode(directory / ".s.PGSQL.65535.lock")
+    return len(longest) <= LONGEST_SOCKET_PATH and "," not in str(directory)
 
 
 def _check(directory: Path, bin_directory: Path) -> None:

@@ -176,7 +176,8 @@ async def _check_functions(
             failures += await _failures(connection, [function], (function.search_path,))
     good = len(functions) - len(failures)
     if not failures:
-        return ProofCheck("function", "functions", "equal", f"{good} bodies hold"), ()
+        note = f"{good} bodies hold" if good else "there are none to check"
+        return ProofCheck("function", "functions", "equal", note), ()
     more = len(failures) - _NOTES_AT_MOST
     others = (f"and {more} more functions",) if more > 0 else ()
     note = f"{good} bodies hold, {len(failures)} don't; whether they did at capture is not known"

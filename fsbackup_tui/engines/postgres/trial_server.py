@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import ScratchUnavailable
+from fsbackup_tui.domain.errors import ScratchUnavailable, ServerUnreachable
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
@@ -17,6 +17,10 @@ from fsbackup_tui.engines.postgres.scratch_programs import Launch
 from fsbackup_tui.engines.postgres.scratch_room import Room
 from fsbackup_tui.engines.process_group import undisturbed
 
+_ELSEWHERE = (
+    "Mend what its log says. Other server programs are named under clients: in the config, another "
+    "place for its data under scratch: directory, another server under scratch: url"
+)
 _SERVER_PROGRAMS = ("postgres", "initdb", "pg_isready")
 _MEGABYTE = 1 << 20
 _SESSIONS_BESIDE_JOBS = 30
@@ -204,6 +208,9 @@ def _start(
             offline=programs.major > _STATISTICS_OVER_UDP_UNTIL,
             launch=Launch(death_signal="QUIT", manners=manners),
         )
+    except ServerUnreachable as error:
+        room.remove()  # with the log that the error names
+        raise ServerUnreachable(error.what, why=error.why, fix=_ELSEWHERE) from error
     except BaseException:
         room.remove()
         raise

@@ -239,7 +239,7 @@ def test_show_tells_everything_of_a_point(commands: Commands) -> None:
         "sealed    ok      today 02:01 CET, took 1.0 s, job job-2",
         "readable  FAILED",
         "database    face_swap on db1:5432, primary",
-        f"fsbackup restore {point.id} --part db --beside face_swap_restored",
+        f" restore {point.id} --part db --beside face_swap_restored",
         'pg_restore --jobs=4 --no-subscriptions -d "$NEW_DATABASE" db/database.dump',
     ):
         assert said in text
@@ -260,7 +260,7 @@ def test_show_tells_of_a_point_whose_manifest_is_broken(commands: Commands) -> N
     text = commands.run("show", point=point.id)
     assert "DAMAGED" in text
     assert "manifest.json: id: Field required" in text
-    assert f"fsbackup restore {point.id} --part db" in text
+    assert f" restore {point.id} --part db" in text
     (commands.repository.point_directory(point.id) / "db" / "part.json").write_text("{}")
     assert "DAMAGED" in commands.run("show", point=point.id)
 

@@ -110,3 +110,13 @@ def test_a_site_that_is_not_known(capsys: Capture, tmp_path: Path) -> None:
     lines = refused(capsys, "--site", "shop", "list")
     assert "blog" in lines[-2]
     assert lines[-1] == "Next  Name one of them, or give its file: --config FILE"
+
+
+def test_what_to_do_next_repeats_the_configuration_that_was_named(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    config = tmp_path / "my site.yaml"
+    config.touch(mode=0o600)
+    config.write_text("site: shop\nrepository: /nowhere\nplans: []\n")
+    told = refused(capsys, "list", "--config", "my site.yaml")
+    assert "then run: fsbackup --config 'my site.yaml' doctor" in " ".join(" ".join(told).split())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsbackup_tui.cli.output import WIDTH, wrap_problem, wrap_text
+from fsbackup_tui.cli.main import build_parser
+from fsbackup_tui.cli.output import WIDTH, Pasteable, wrap_problem, wrap_text
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.text import cell_width
 
@@ -100,3 +103,47 @@ def test_no_word_is_lost_and_nothing_is_too_wide(words: list[str], indent: int) 
     assert " ".join(lines).split() == " ".join(words).split()
     for line in lines:
         assert cell_width(line) <= WIDTH or line.strip() in {*words, " ".join(words)}
+
+
+@pytest.mark.parametrize(
+    ("named", "text", "pasteable"),
+    [
+        (
+            Pasteable(Path("/etc/my shop.yaml")),
+            "Next  fsbackup verify p1",
+            "Next  fsbackup --config '/etc/my shop.yaml' verify p1",
+        ),
+        (
+            Pasteable(None, "shop"),
+            "Give it: fsbackup doctor, then fsbackup backup daily",
+            "Give it: fsbackup --site shop doctor, then fsbackup --site shop backup daily",
+        ),
+        (Pasteable(), "fsbackup list", "fsbackup list"),
+        (Pasteable(Path("x.yaml")), "fsbackup init   makes one", "fsbackup init   makes one"),
+        (Pasteable(Path("x.yaml")), "Take a backup with fsbackup.", "Take a backup with fsbackup."),
+        (Pasteable(Path("x.yaml")), "ls /opt/fsbackup list", "ls /opt/fsbackup list"),
+        (
+            Pasteable(Path("x.yaml")),
+            "fsbackup --config y.yaml doctor",
+            "fsbackup --config y.yaml doctor",
+        ),
+    ],
+)
+def test_commands_are_those_of_the_configuration_that_was_named(
+    named: Pasteable, text: str, pasteable: str
+) -> None:
+    assert named.text(text) == pasteable
+
+
+def test_a_command_with_a_configuration_is_not_broken() -> None:
+    told = Pasteable(Path("/srv/a long way down/to the configuration/fsbackup.yaml"))
+    command = "fsbackup --config '/srv/a long way down/to the configuration/fsbackup.yaml' doctor"
+    for text in ("Run fsbackup doctor again.", "What a job needs is looked at by: fsbackup doctor"):
+        assert any(command in line for line in wrap_text(told.text(text), first="Next  "))
+
+
+def test_every_command_of_a_site_is_known() -> None:
+    (commands,) = (a for a in build_parser()._actions if a.choices and a.metavar == "COMMAND")
+    told = Pasteable(Path("x.yaml"))
+    changed = {name for name in commands.choices or () if "x.yaml" in told.text(f"fsbackup {name}")}
+    assert set(commands.choices or ()) - changed == {"init", "demo"}

@@ -77,6 +77,14 @@ def test_ten_mistakes_give_ten_messages_with_their_lines(tmp_path: Path) -> None
         ("repository: [a]", "repository: a list can't be used; write a path"),
         ("repository: postgresql://u:hunter2@h/d}${", "can't be used; write ${NAME}"),
         ("sources: {}", "sources: is empty; name at least one"),
+        (
+            "integrity: [{name: a, sql: ' ', expect: no rows}]",
+            "integrity[0].sql: is empty; write a text",
+        ),
+        (
+            "integrity: [{name: a, sql: x, expect: no rows}, {name: a, sql: y, expect: no rows}]",
+            "integrity: a list can't be used; two are called 'a'; give each its own name",
+        ),
         ("sources: abc", "sources: 'abc' can't be used; write a section"),
         ("sources: [a]", "sources: a list can't be used; write a section"),
         ("sources: {db: abc}", "sources.db: 'abc' can't be used; write a section"),
