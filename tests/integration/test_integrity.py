@@ -87,7 +87,7 @@ async def test_answers(
         "SELECT id INTO other FROM t",
         "CALL p()",
         "EXPLAIN ANALYZE DELETE FROM t",
-        " ",
+        "-- nothing",
         "no SQL at all",
         "SELECT 1 / (SELECT 0)",
     ],
