@@ -249,7 +249,7 @@ def test_an_emptied_table_makes_a_point_suspect_until_it_is_cleared(
     assert worse["suspect"], "it is compared with the last good one, not with the suspect one"
     human = site.run("backup", "daily")
     assert "SUSPECT" in human.stdout
-    assert "fsbackup clear" in human.stdout
+    assert f"fsbackup --config {site.config} clear" in " ".join(human.stdout.split())
     latest = site.points()[0]["id"]
     assert site.run("clear", latest, "--reason", " ", "--json").exit_code == 2
     cleared = site.run("clear", latest, "--reason", "purged on purpose", "--json")

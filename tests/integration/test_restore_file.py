@@ -98,7 +98,7 @@ def test_the_listed_id_serves_too_and_the_trust_is_said_first(
     assert told(done).startswith(f"Restores packed.sql.gz as the new database {COPY} on ")
     assert "plain SQL of pg_dump 18" in told(done)
     assert "UNVERIFIED: it is read to its end before anything is created." in told(done)
-    assert done.stdout.startswith(f"Restored {backups / 'packed.sql.gz'}")
+    assert " ".join(done.stdout.split()).startswith(f"Restored {backups / 'packed.sql.gz'} ")
     shown = site.run("show", identifier).stdout
     assert f"fsbackup restore {backups / 'packed.sql.gz'} --beside packed_restored" in shown
 
