@@ -134,6 +134,7 @@ class LiveSite:
         self._now = now
         self._guard = threading.Lock()
         self._reading: _Reading | None = None
+        self._closed = False
         self._stamp = _stamp_of(loaded.path)
         self._reloads = 0
         self._config_problem: Problem | None = None
@@ -241,6 +242,8 @@ class LiveSite:
     def _follow(self, repository: Repository | None) -> None:
         """Open the catalogue that pages are read from, anew where the repository is another."""
         with self._guard:
+            if self._closed:  # a look that was under way when the screens went
+                return
             state = site_state(self._loaded, self._environ, repository)
             before = self._reading
             known = before is not None and before.state == state
@@ -351,8 +354,9 @@ class LiveSite:
         cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
 
     def close(self) -> None:
-        """Let go of the catalogue."""
+        """Let go of the catalogue for good."""
         with self._guard:
+            self._closed = True
             if self._reading is not None:
                 self._reading.catalogue.close()
                 self._reading = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.repository.layout import Repository, create_repository
 from fsbackup_tui.repository.records import write_record
+from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.site_data import LiveSite
 from tests.support.jobs import make_site
 from tests.support.points import START, make_point, part, table, verify_record
@@ -166,6 +168,11 @@ async def test_a_real_proof_is_shown_table_by_table(
     environ = real.environ()
     site = LiveSite(load_config(real.config, environ), environ)
     app = make_app(open_site=lambda: site)
+    with contextlib.closing(site):
+        await _look_at_the_proof(app)
+
+
+async def _look_at_the_proof(app: FsbackupApp) -> None:
     async with app.run_test(size=(100, 40)) as pilot:
         await until(pilot, lambda: app.checked)
         await press(pilot, "3")
