@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal, SpareNotKept, UsageError
@@ -18,6 +18,7 @@ from fsbackup_tui.engines.postgres.side import drop_unfinished, restore_lock
 from fsbackup_tui.engines.postgres.spare import (
     Counters,
     Standing,
+    Written,
     changed_since,
     close_off,
     fence,
@@ -25,6 +26,7 @@ from fsbackup_tui.engines.postgres.spare import (
     make_ready,
     maximum_wal_bytes,
     parse_counters,
+    read_written,
     settled_counters,
     spare_comment,
     spare_name,
@@ -122,19 +124,23 @@ class SpareKeeper:
         if place.kind != "live" or not self.wanted:
             yield
             return
-        async with await connect(
-            place.address, application_name=self.context.application_name
-        ) as admin:
-            before = await settled_counters(admin, filling.database_oid)
-            yield
-            after = await settled_counters(admin, filling.database_oid)
-        if replace(after, sessions=0) != replace(before, sessions=0):
+        before = await self._written(place, filling)
+        yield
+        if await self._written(place, filling) != before:
             self.refuse(
                 SpareNotKept(
                     "NOT AS PROVEN: the site's own check wrote into the copy.",
                     fix="Let commands: verify_integrity only read",
                 )
             )
+
+    async def _written(self, place: ScratchPlace, filling: Filling) -> Written:
+        """Return what was written into the copy so far, once all sessions in it have ended."""
+        name = self.context.application_name
+        async with await connect(place.address, application_name=name) as admin:
+            await settled_counters(admin, filling.database_oid)
+        async with await filling.connect() as copy:
+            return await read_written(copy)
 
     async def keep(
         self,

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -458,6 +459,40 @@ def test_a_check_that_writes_makes_no_spare(
     assert done.document["trust"] == "proven"
     assert "the site's own check wrote into the copy" in done.document["spares"]["db"]["why"]
     assert spares_on(url, site) == []
+
+
+# Lets autovacuum come for every change, and reads until it came for one or had nothing to do.
+WHILE_AUTOVACUUM_COMES = """
+import os, time, psycopg
+seen = set()
+with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as copy:
+    copy.execute("ALTER SYSTEM SET autovacuum_analyze_threshold = 1")
+    copy.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + 60
+    while len(seen) < 3 and time.monotonic() < deadline:
+        seen |= set(copy.execute(
+            "SELECT pid::text FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
+            " AND datname = current_database()"
+        ).fetchall())
+        if copy.execute(
+            "SELECT 1 FROM pg_stat_user_tables WHERE last_autoanalyze IS NOT NULL"
+        ).fetchall():
+            break
+"""
+
+
+def test_what_autovacuum_writes_is_not_the_checks(
+    tmp_path: Path, fresh_server: FreshServer
+) -> None:
+    never = {"autovacuum_analyze_threshold": "1000000", "autovacuum_analyze_scale_factor": "0"}
+    server = fresh_server(18, settings={"autovacuum_naptime": "1s"})
+    settings = [f"ALTER SYSTEM SET {name} = {value}" for name, value in never.items()]
+    execute(server.url(), *settings, "SELECT pg_reload_conf()", "CREATE DATABASE shop")
+    url = server.url("shop")
+    small_shop(url)
+    reads = [sys.executable, "-c", WHILE_AUTOVACUUM_COMES]
+    site = backed_up(tmp_path / "site", url, commands={"verify_integrity": reads})
+    assert keep(site)["name"] in spares_on(url, site)
 
 
 def test_what_does_not_go_with_it(tmp_path: Path) -> None:

@@ -153,6 +153,26 @@ async def settled_counters(
     )
 
 
+Written = tuple[int, int, int, int]
+"""Tables of all kinds, and rows that were inserted, updated and deleted in them."""
+
+_WRITTEN = """
+SELECT count(*), coalesce(sum(n_tup_ins), 0)::int8, coalesce(sum(n_tup_upd), 0)::int8,
+       coalesce(sum(n_tup_del), 0)::int8
+  FROM pg_catalog.pg_stat_all_tables
+ WHERE relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_toast_2619', 'pg_toast_3429')
+"""
+
+
+async def read_written(copy: Connection) -> Written:
+    """Return what was written in the session's database, by whomever but autovacuum.
+
+    Autovacuum and ANALYZE write planner statistics alone; what they note in pg_class is written
+    in place and not counted (vac_update_relstats).
+    """
+    return (await fetch_all(copy, _WRITTEN))[0]
+
+
 async def _read(admin: Connection, oid: int) -> tuple[bool, Counters, int] | None:
     counted = admin.info.server_version >= 140000
     rows = await fetch_all(admin, _COUNTERS if counted else _WITHOUT_SESSIONS, [oid])
