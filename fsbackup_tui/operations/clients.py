@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import ClientUnsuitable
@@ -68,5 +69,6 @@ async def client_for_restore(
 
 
 def client_major(facts: PostgresFacts) -> int:
-    """Return the major version of the client that wrote a part."""
-    return int(facts.client_version.split(".", maxsplit=1)[0])
+    """Return the major version of the client that wrote a part; 0 where it tells none."""
+    match = re.match(r"\d+", facts.client_version)
+    return int(match[0]) if match is not None else 0
