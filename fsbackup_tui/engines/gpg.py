@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import NotDecryptable, PointDamaged, ToolMissing
+from fsbackup_tui.domain.errors import FsbackupError, NotDecryptable, PointDamaged, ToolMissing
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.engines.process import Command, RunningChild, failure, run
@@ -122,7 +122,7 @@ class _Heard:
         if name == "PLAINTEXT_LENGTH" and arguments.strip().isdigit():
             try:
                 self._check_space(int(arguments))
-            except Exception as error:  # noqa: BLE001 - raised again by the one who waits
+            except (FsbackupError, OSError) as error:  # raised again by the one who waits
                 self.no_space = error
                 if self._child is not None:
                     self._child.terminate()

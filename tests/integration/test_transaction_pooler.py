@@ -7,9 +7,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.pooler import running_pooler
 from tests.support.servers import MakeDatabase, execute
+from tests.support.sessions import session
 from tests.support.sites import make_site
 
 pytestmark = pytest.mark.machine
@@ -36,6 +38,19 @@ def test_what_keeps_no_session_is_refused_and_nothing_of_ours_reaches_the_applic
         assert told.exit_code == 1
         assert "TRANSACTION POOLER" in told.stdout
         assert [app.execute("SHOW search_path").fetchall() for _ in range(5)] == [before] * 5
+
+
+async def test_what_one_database_of_a_pooler_keeps_says_nothing_of_another(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    database = make_database(server).partition("?")[0].rpartition("/")[2]
+    entries = {"kept": f"{database} pool_mode=session", "app": f"{database} pool_mode=transaction"}
+    with running_pooler(server, tmp_path / "pooler", entries) as pooler:
+        async with session(pooler.url("kept")):
+            pass
+        with pytest.raises(SafetyRefusal, match="TRANSACTION POOLER"):
+            async with session(pooler.url("app")):
+                pass
 
 
 def test_a_session_pooler_serves(

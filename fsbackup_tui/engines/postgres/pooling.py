@@ -19,7 +19,8 @@ Session = psycopg.AsyncConnection[tuple[Any, ...]]
 # A session pooler whose pool is used up lets a second client wait: then the first has its own.
 _SECOND_SECONDS = 5.0
 _STATEMENT_POOLING = "statement pooling"  # PgBouncer's word where a transaction is not allowed
-_keeps_session: set[tuple[str, int, str | None]] = set()
+# By conninfo: one PgBouncer may keep the sessions of one database and not those of another.
+_keeps_session: set[str] = set()
 
 
 async def refuse_transaction_pooler(
@@ -30,8 +31,7 @@ async def refuse_transaction_pooler(
     ``first`` is a fresh session of the address in autocommit. A pooler makes up the process id
     that it tells its clients, which a server never does.
     """
-    place = (address.host, address.port, address.user)
-    if place in _keeps_session:
+    if conninfo in _keeps_session:
         return
     served = await _backend(first)
     if served != first.info.backend_pid and await _moves(first, served, conninfo, password):
@@ -42,7 +42,7 @@ async def refuse_transaction_pooler(
             "the application's.",
             fix="Name the server's own port, or a session pooler, in the URL (DIRECT_URL).",
         )
-    _keeps_session.add(place)
+    _keeps_session.add(conninfo)
 
 
 async def _moves(first: Session, served: int, conninfo: str, password: str | None) -> bool:
