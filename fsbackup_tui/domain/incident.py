@@ -1,0 +1,290 @@
+"""An emergency as its journal tells it: entries, and the state that they add up to. Pure.
+
+Every entry says who wrote it, when (UTC), and under which leadership (epoch). What was meant to
+be done is written before it is begun and again when it ended, so that after a crash a step
+without an end is *unknown*: it is settled by looking, never assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from fsbackup_tui.domain.events import format_time, parse_time
+
+Seen = Literal["rows", "structure", "errors", "files", "server", "config", "unknown"]
+"""What a person sees when an incident is declared (design §7)."""
+
+SEEN_TEXTS: Mapping[Seen, str] = {
+    "rows": "rows gone or wrong",
+    "structure": "a table or column gone",
+    "errors": "errors, bad blocks",
+    "files": "files gone",
+    "server": "the server gone",
+    "config": "wrong config or code",
+    "unknown": "don't know",
+}
+
+StepStatus = Literal["open", "unknown", "done", "failed", "skipped", "undone"]
+PHASES = ("stop", "preserve", "assess", "recover", "resume")
+PHASE_TITLES: Mapping[str, str] = {
+    "stop": "Stop the bleeding",
+    "preserve": "Preserve",
+    "assess": "Assess",
+    "recover": "Recover",
+    "resume": "Resume",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of an incident's journal."""
+
+    seq: int
+    at: datetime
+    operator: str
+    host: str
+    epoch: int
+    kind: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, object]:
+        """Return the line's plain values."""
+        return {
+            "seq": self.seq,
+            "at": format_time(self.at),
+            "operator": self.operator,
+            "host": self.host,
+            "epoch": self.epoch,
+            "entry": self.kind,
+            **self.body,
+        }
+
+
+_OF_EVERY_ENTRY = frozenset({"seq", "at", "operator", "host", "epoch", "entry"})
+
+
+def parse_entry(document: Mapping[str, Any]) -> Entry:
+    """Return the entry that ``document`` wrote; KeyError, ValueError, TypeError for any other."""
+    return Entry(
+        seq=int(document["seq"]),
+        at=parse_time(document["at"]),
+        operator=str(document["operator"]),
+        host=str(document["host"]),
+        epoch=int(document["epoch"]),
+        kind=str(document["entry"]),
+        body={name: value for name, value in document.items() if name not in _OF_EVERY_ENTRY},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """Who leads, from where, under which epoch, since when."""
+
+    operator: str
+    host: str
+    epoch: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What is known of one step: by whom, when, with which job and result or reason.
+
+    ``status`` unknown: it was begun, and nobody wrote how it ended.
+    """
+
+    status: StepStatus
+    at: datetime
+    operator: str
+    job: str = ""
+    began: datetime | None = None
+    result: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether what requires this step may go on."""
+        return self.status in ("done", "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Something that is kept from writing, since when, and the stock commands that undo it."""
+
+    what: str
+    since: datetime
+    undo: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What somebody wanted to be remembered."""
+
+    at: datetime
+    operator: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An incident as it stands after its last entry.
+
+    ``last_right`` None: nobody knows yet when it was last right. ``parameters`` flow from step
+    to step: the chosen point, the side database, the measured loss.
+    """
+
+    id: str
+    site: str
+    source: str
+    opened: datetime
+    opened_by: str
+    seen: Seen
+    last_right: datetime | None = None
+    runbook: str = ""
+    is_drill: bool = False
+    leader: Leader | None = None
+    steps: Mapping[str, StepState] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    freezes: tuple[Freeze, ...] = ()
+    notes: tuple[Note, ...] = ()
+    closed: datetime | None = None
+    closed_why: str = ""
+    last_entry: datetime | None = None
+    entries: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the present leadership; 0 where nobody ever led."""
+        return self.leader.epoch if self.leader is not None else 0
+
+    def step(self, name: str, now: datetime) -> StepState:
+        """Return a step's state; one that was never begun is open."""
+        return self.steps.get(name) or StepState("open", now, "")
+
+    def elapsed(self, now: datetime) -> timedelta:
+        """Return how long it has been going on: the clock of the recovery time (RTO)."""
+        return (self.closed or now) - self.opened
+
+    def frozen_for(self, now: datetime) -> timedelta | None:
+        """Return how long writes have been kept off, or None where nothing is frozen."""
+        if not self.freezes:
+            return None
+        return now - min(freeze.since for freeze in self.freezes)
+
+    def is_after_damage(self, created: datetime) -> bool | None:
+        """Whether a point of that time was taken after it was last right; None: not known."""
+        return None if self.last_right is None else created > self.last_right
+
+
+def replay(id: str, entries: Iterable[Entry]) -> Incident | None:  # noqa: A002 - it is one
+    """Return what the entries add up to; None before the incident was opened.
+
+    Kinds and fields that this version does not know change nothing, so that an incident of
+    another version opens.
+    """
+    incident: Incident | None = None
+    for entry in entries:
+        if incident is None:
+            incident = _opened(id, entry) if entry.kind == "opened" else None
+        else:
+            incident = _after(incident, entry)
+        if incident is not None:
+            incident = replace(incident, last_entry=entry.at, entries=incident.entries + 1)
+    return incident
+
+
+def _opened(id: str, entry: Entry) -> Incident:  # noqa: A002
+    body = entry.body
+    return Incident(
+        id=id,
+        site=str(body.get("site", "")),
+        source=str(body.get("source", "")),
+        opened=entry.at,
+        opened_by=entry.operator,
+        seen=next((seen for seen in SEEN_TEXTS if seen == body.get("seen")), "unknown"),
+        last_right=_moment(body.get("last_right")),
+        runbook=str(body.get("runbook") or ""),
+        is_drill=body.get("is_drill") is True,
+        leader=Leader(entry.operator, entry.host, entry.epoch, entry.at),
+    )
+
+
+def _after(incident: Incident, entry: Entry) -> Incident:
+    body = entry.body
+    match entry.kind:
+        case "led":
+            leader = Leader(entry.operator, entry.host, entry.epoch, entry.at)
+            return replace(incident, leader=leader)
+        case "damage-time":
+            return replace(incident, last_right=_moment(body.get("last_right")))
+        case "runbook":
+            return replace(incident, runbook=str(body.get("runbook") or ""))
+        case "set":
+            known = {**incident.parameters, str(body.get("name")): body.get("value")}
+            return replace(incident, parameters=known)
+        case "note":
+            note = Note(entry.at, entry.operator, str(body.get("text", "")))
+            return replace(incident, notes=(*incident.notes, note))
+        case "frozen":
+            what = str(body.get("what", ""))
+            undo = body.get("undo")
+            commands = tuple(map(str, undo)) if isinstance(undo, list | tuple) else ()
+            freeze = Freeze(what, _since(incident, what, entry), commands)
+            return replace(incident, freezes=(*_others(incident, what), freeze))
+        case "thawed":
+            return replace(incident, freezes=_others(incident, str(body.get("what", ""))))
+        case "closed":
+            return replace(incident, closed=entry.at, closed_why=str(body.get("why", "")))
+        case "reopened":
+            return replace(incident, closed=None, closed_why="")
+        case _:
+            return _after_step(incident, entry)
+
+
+def _after_step(incident: Incident, entry: Entry) -> Incident:
+    status = _STATUS_OF.get(entry.kind)
+    name = entry.body.get("step")
+    if status is None or not isinstance(name, str):
+        return incident
+    before = incident.steps.get(name)
+    result = entry.body.get("result")
+    state = StepState(
+        status=status,
+        at=entry.at,
+        operator=entry.operator,
+        job=str(entry.body.get("job") or (before.job if before is not None else "")),
+        began=entry.at if status == "unknown" else before.began if before is not None else None,
+        result=result if isinstance(result, Mapping) else {},
+        reason=str(entry.body.get("reason", "")),
+    )
+    return replace(incident, steps={**incident.steps, name: state})
+
+
+_STATUS_OF: Mapping[str, StepStatus] = {
+    "intent": "unknown",
+    "done": "done",
+    "failed": "failed",
+    "skipped": "skipped",
+    "undone": "undone",
+    "not-done": "open",
+}
+"""What a step's entry makes of it; ``not-done``: looking showed that it never happened."""
+
+
+def _others(incident: Incident, what: str) -> tuple[Freeze, ...]:
+    return tuple(freeze for freeze in incident.freezes if freeze.what != what)
+
+
+def _since(incident: Incident, what: str, entry: Entry) -> datetime:
+    """A freeze that is written again (its commands changed) still began when it began."""
+    return next((freeze.since for freeze in incident.freezes if freeze.what == what), entry.at)
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return parse_time(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
