@@ -1,0 +1,304 @@
+"""Incidents on disk: one directory each, with its journal, its leader, and nothing held open.
+
+``STATE/incidents/<id>/journal.jsonl`` has a line for every entry, fsynced before anybody goes on.
+``leader.json`` has the epoch of the present leadership, by which every job is judged
+(jobs/leader.py). Nothing of it depends on a living process: an SSH session that died holds nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import SafetyRefusal, StaleLeader, UsageError
+from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.incident import Entry, Incident, Seen, parse_entry, replay
+from fsbackup_tui.repository.files import (
+    create_whole,
+    make_directory,
+    open_kept,
+    replace_file,
+    sync_directory,
+    writing,
+)
+from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.lock import Holder, Lock
+
+INCIDENTS = "incidents"
+JOURNAL = "journal.jsonl"
+LEADER = "leader.json"
+_LOCK = "lock"
+_LOCK_SECONDS = 5.0
+_MOST_A_DAY = 99
+HOLD_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes: a person, on which host, and what time it is to them."""
+
+    operator: str
+    host: str
+    now: Callable[[], datetime]
+
+    def holder(self) -> Holder:
+        """Return who holds the journal's lock while a line is written."""
+        return Holder(self.operator, self.host, os.getpid(), "incident", self.now())
+
+
+class IncidentJournal:
+    """The journal of one incident: read by everybody, written by its leader; notes by all."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._offset = 0
+        self._rest = b""
+        self._entries: list[Entry] = []
+
+    @property
+    def id(self) -> str:
+        """The incident's id, the name of its directory."""
+        return self.directory.name
+
+    def entries(self) -> list[Entry]:
+        """Return all entries; what was read before is not read again. A torn line is none."""
+        with suppress(FileNotFoundError), (self.directory / JOURNAL).open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+            self._offset += len(data)
+            *whole, self._rest = (self._rest + data).split(b"\n")
+            for line in whole:
+                with suppress(ValueError, KeyError, TypeError):
+                    self._entries.append(parse_entry(json.loads(line)))
+        return self._entries
+
+    def read(self) -> Incident | None:
+        """Return the incident as it stands now; None where its first line was never written."""
+        return replay(self.id, self.entries())
+
+    def append(
+        self, kind: str, body: Mapping[str, object], author: Author, *, epoch: int | None
+    ) -> Entry:
+        """Add an entry and return it once it is durable.
+
+        ``epoch`` is that of the leadership it is written under; None for a watcher's note.
+
+        Raises:
+            StaleLeader: somebody else leads by now; nothing was written.
+            LockHeld, DiskFull, RepositoryUnwritable: it can't be written.
+        """
+        with self._writing(author):
+            leads = leader_epoch(self.directory)
+            if epoch is not None and epoch != leads:
+                raise stale_leader(self.directory, epoch)
+            return self._append(kind, body, author, leads)
+
+    def take_over(self, author: Author, why: str, *, expected: int) -> Entry:
+        """Make the author the leader; requests of the former one are refused from now on.
+
+        ``expected`` is the epoch that was seen: of two who take over at once, one does.
+
+        Raises:
+            StaleLeader: somebody else was quicker.
+        """
+        with self._writing(author):
+            epoch = leader_epoch(self.directory)
+            if epoch != expected:
+                raise stale_leader(self.directory, expected)
+            # A leader.json that can't be read must not bring an old epoch back.
+            new = max(epoch, *(entry.epoch for entry in self.entries()), 0) + 1
+            write_leader(self.directory, author, new)
+            return self._append("led", {"why": why}, author, new)
+
+    @contextmanager
+    def _writing(self, author: Author) -> Iterator[None]:
+        lock = Lock(self.directory / _LOCK, what=f"incident {self.id}")
+        with (
+            writing(self.directory / JOURNAL),
+            lock.acquire(_LOCK_SECONDS, author.holder()),
+        ):
+            yield
+
+    def _append(self, kind: str, body: Mapping[str, object], author: Author, epoch: int) -> Entry:
+        entries = self.entries()
+        number = entries[-1].seq + 1 if entries else 1
+        entry = Entry(number, author.now(), author.operator, author.host, epoch, kind, dict(body))
+        line = json.dumps(entry.document(), ensure_ascii=False, default=str) + "\n"
+        # A line that was torn by a crash gets its end first, so that it spoils no other.
+        data = (b"\n" if self._rest else b"") + line.encode(errors="backslashreplace")
+        descriptor = open_kept(self.directory / JOURNAL)
+        try:
+            os.lseek(descriptor, 0, os.SEEK_END)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return entry
+
+
+def open_incident(
+    state: Path,
+    author: Author,
+    *,
+    site: str,
+    source: str,
+    seen: Seen,
+    last_right: datetime | None,
+    zone: tzinfo,
+    is_drill: bool = False,
+) -> IncidentJournal:
+    """Declare an incident and return its journal; its author leads it, in epoch 1.
+
+    Raises:
+        SafetyRefusal: one of this source is open already.
+    """
+    found = find_open(state, source=source, is_drill=is_drill)
+    if found is not None:
+        raise SafetyRefusal(
+            f"INCIDENT OPEN ALREADY: {found.id}, led by {_leader_name(found.directory)}.",
+            why="Two incidents of one source would undo each other's work.",
+            fix=f"fsbackup recover --resume {found.id}",
+        )
+    root = state / INCIDENTS
+    with writing(root):
+        make_directory(root)
+        directory = _new_directory(root, author.now().astimezone(zone))
+        write_leader(directory, author, 1)
+        journal = IncidentJournal(directory)
+        body = {
+            "format": 1,
+            "site": site,
+            "source": source,
+            "seen": seen,
+            "last_right": None if last_right is None else format_time(last_right),
+            "is_drill": is_drill,
+        }
+        journal.append("opened", body, author, epoch=1)
+        sync_directory(root)
+    return journal
+
+
+def _new_directory(root: Path, local: datetime) -> Path:
+    """Make the next incident's directory of a day; numbers are never used again that day."""
+    for number in range(1, _MOST_A_DAY + 1):
+        directory = root / f"{local:%Y%m%d}-{number:02d}"
+        with suppress(FileExistsError):
+            return make_directory(directory, exist_ok=False)
+    raise UsageError(
+        f"TOO MANY INCIDENTS: {_MOST_A_DAY} were opened on {local:%Y-%m-%d}.",
+        fix="Go on with one of them: fsbackup incidents",
+    )
+
+
+def list_incidents(state: Path) -> list[IncidentJournal]:
+    """Return the journals of all incidents that were declared here, the newest first."""
+    root = state / INCIDENTS
+    directories = sorted(root.iterdir(), reverse=True) if root.is_dir() else []
+    journals = [IncidentJournal(path) for path in directories if (path / JOURNAL).is_file()]
+    return [journal for journal in journals if journal.read() is not None]
+
+
+def find_open(
+    state: Path, *, source: str | None = None, is_drill: bool = False
+) -> IncidentJournal | None:
+    """Return the newest incident that is open, of one source or of any; None without one."""
+    for journal in list_incidents(state):
+        incident = journal.read()
+        if (
+            incident is not None
+            and incident.closed is None
+            and incident.is_drill is is_drill
+            and source in (None, incident.source)
+        ):
+            return journal
+    return None
+
+
+def find_incident(state: Path, text: str) -> IncidentJournal:
+    """Return the incident that an id, or its end without the year, means; UsageError else."""
+    journals = list_incidents(state)
+    named = [journal for journal in journals if journal.id == text]
+    named = named or [
+        journal for journal in journals if len(text) > 2 and journal.id.endswith(text)
+    ]
+    if not named:
+        known = ", ".join(journal.id for journal in journals[:5]) or "none"
+        raise UsageError(
+            f"NO SUCH INCIDENT: {text}.", why=f"There is {known}.", fix="fsbackup incidents"
+        )
+    return named[0]
+
+
+def leader_epoch(directory: Path) -> int:
+    """Return the epoch of an incident's present leadership; 0 where it can't be read."""
+    try:
+        return int(json.loads((directory / LEADER).read_bytes())["epoch"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def write_leader(directory: Path, author: Author, epoch: int) -> None:
+    """Let every job know who leads from now on; durable when it returns."""
+    document = {
+        "format": 1,
+        "operator": author.operator,
+        "host": author.host,
+        "epoch": epoch,
+        "since": format_time(author.now()),
+    }
+    replace_file(directory / LEADER, (json.dumps(document, indent=1) + "\n").encode())
+    sync_directory(directory)
+
+
+def stale_leader(directory: Path, epoch: int) -> StaleLeader:
+    """Return why what is asked under this epoch is not done."""
+    return StaleLeader(
+        f"NOT DONE: incident {directory.name} has another leader now.",
+        why=f"{_leader_name(directory)} leads it in epoch {leader_epoch(directory)}; this was "
+        f"asked in epoch {epoch}.",
+        fix=f"Watch, or take over: fsbackup recover --resume {directory.name}",
+    )
+
+
+def _leader_name(directory: Path) -> str:
+    try:
+        document = json.loads((directory / LEADER).read_bytes())
+        return f"{document['operator']} on {document['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "somebody"
+
+
+def hold_repository(repository: Repository, journal: IncidentJournal, author: Author) -> Path:
+    """Keep every user's and host's retention from deleting while the incident is open."""
+    path = repository.holds / f"{journal.id}.json"
+    document = {
+        "format": HOLD_FORMAT,
+        "incident": journal.id,
+        "operator": author.operator,
+        "host": author.host,
+        "since": format_time(author.now()),
+    }
+    with writing(path):
+        make_directory(repository.holds)
+        with suppress(FileExistsError):
+            create_whole(path, (json.dumps(document, indent=1) + "\n").encode())
+    return path
+
+
+def release_repository(repository: Repository, journal: IncidentJournal) -> None:
+    """Take the incident's hold away again; one that is gone is no error."""
+    path = repository.holds / f"{journal.id}.json"
+    with writing(path):
+        path.unlink(missing_ok=True)
+
+
+def idle_for(incident: Incident, now: datetime) -> timedelta:
+    """Return how long nobody did anything about an incident."""
+    return now - (incident.last_entry or incident.opened)
