@@ -1,0 +1,1 @@
+"""Guiding a recovery: runbooks, incidents, and what their steps ask of jobs."""
