@@ -189,6 +189,7 @@ class PostgresSource(Settings):
     yield_after: Duration = timedelta(seconds=30)
     max_rate: Size | None = None
     suspect_fall: Share = 0.3
+    poolers: tuple[SecretDescription, ...] = ()
     accept_blocked: tuple[AcceptedBlocker, ...] = ()
 
 

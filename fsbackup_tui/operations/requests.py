@@ -129,6 +129,26 @@ class RestoreBesideRequest(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class SwapRequest(Request):
+    """Give the live database's name to a restored copy; the live one is kept as ``kept_as``.
+
+    Both are told by name and OID; ``target`` is the server that the person saw. ``back`` says that
+    it undoes an earlier swap: what is live now was restored, and what comes was live before.
+    """
+
+    operation: ClassVar[str] = "swap"
+    runner: ClassVar[str] = "fsbackup_tui.operations.swap:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "prepare", "swap", "settle")
+    part: str
+    live_oid: int
+    copy: str
+    copy_oid: int
+    kept_as: str
+    target: ServerIdentity | None = None
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptRequest(Request):
     """Make a point of the backup that another script left at ``path``.
 
@@ -152,6 +172,7 @@ REQUEST_TYPES: Mapping[str, type[Request]] = {
         DrillRequest,
         LiveHealthRequest,
         RestoreBesideRequest,
+        SwapRequest,
         AdoptRequest,
     )
 }

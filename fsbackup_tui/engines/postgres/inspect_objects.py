@@ -55,43 +55,53 @@ async def fetch_all(
     return await (await connection.execute(statement, parameters)).fetchall()
 
 
-async def read_properties(connection: Connection) -> DatabaseProperties:
-    """Return the database's own properties; what the server's version lacks is None."""
+async def read_properties(
+    connection: Connection, database: str | None = None
+) -> DatabaseProperties:
+    """Return a database's own properties; what the server's version lacks is None.
+
+    ``database`` None is the one that the session is in.
+    """
     rows = await fetch_all(
         connection,
         "SELECT to_jsonb(d), pg_encoding_to_char(d.encoding), pg_get_userbyid(d.datdba)::text,"
         " t.spcname::text, shobj_description(d.oid, 'pg_database'), d.datacl::text[]"
         " FROM pg_database AS d JOIN pg_tablespace AS t ON t.oid = d.dattablespace"
-        " WHERE d.datname = current_database()",
+        " WHERE d.datname = coalesce(%s, current_database())",
+        [database],
     )
-    database, encoding, owner, tablespace, comment, grants = rows[0]
-    provider = {"i": "icu", "b": "builtin"}.get(database.get("datlocprovider"), "libc")
+    row, encoding, owner, tablespace, comment, grants = rows[0]
+    provider = {"i": "icu", "b": "builtin"}.get(row.get("datlocprovider"), "libc")
     return DatabaseProperties(
         encoding,
-        database["datcollate"],
-        database["datctype"],
+        row["datcollate"],
+        row["datctype"],
         provider,
-        database.get("datlocale") or database.get("daticulocale"),
-        database.get("daticurules"),
-        database.get("datcollversion"),
+        row.get("datlocale") or row.get("daticulocale"),
+        row.get("daticurules"),
+        row.get("datcollversion"),
         owner,
         tablespace,
-        database["datconnlimit"],
+        row["datconnlimit"],
         comment,
         tuple(grants or ()),
     )
 
 
-async def read_settings(connection: Connection) -> tuple[DatabaseSetting, ...]:
-    """Return the database's settings, those of single roles in it too."""
+async def read_settings(
+    connection: Connection, database: str | None = None
+) -> tuple[DatabaseSetting, ...]:
+    """Return a database's settings, those of single roles in it too; None: the session's own."""
     rows = await fetch_all(
         connection,
         "SELECT r.rolname::text, split_part(item, '=', 1),"
         " substr(item, strpos(item, '=') + 1)"
         " FROM pg_db_role_setting AS s CROSS JOIN unnest(s.setconfig) AS item"
         " LEFT JOIN pg_roles AS r ON r.oid = s.setrole"
-        " WHERE s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " WHERE s.setdatabase = (SELECT oid FROM pg_database"
+        " WHERE datname = coalesce(%s, current_database()))"
         " ORDER BY r.rolname NULLS FIRST, item",
+        [database],
     )
     return tuple(DatabaseSetting(*row) for row in rows)
 

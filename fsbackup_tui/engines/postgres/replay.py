@@ -31,6 +31,17 @@ FILLING_SETTINGS: tuple[tuple[str, str], ...] = (("synchronous_commit", "off"),)
 
 
 @dataclass(frozen=True, slots=True)
+class Properties:
+    """What of a database itself is replayed on a copy; ``grants`` are aclitems as text."""
+
+    owner: str
+    comment: str | None
+    connection_limit: int
+    settings: tuple[DatabaseSetting, ...]
+    grants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CreatedDatabase:
     """The database made for a restore: its name for now, and what could not be as it was."""
 
@@ -235,7 +246,9 @@ async def finish_database(
     return tuple(problems)
 
 
-async def replay_properties(admin: Connection, name: str, facts: PostgresFacts) -> list[str]:
+async def replay_properties(
+    admin: Connection, name: str, facts: PostgresFacts | Properties
+) -> list[str]:
     """Give a database the captured settings, grants, comment and limit, in the open transaction.
 
     Returns what could not be replayed, one text each.
@@ -253,7 +266,7 @@ async def replay_properties(admin: Connection, name: str, facts: PostgresFacts) 
 
 
 def _property_statements(
-    database: sql.Identifier, facts: PostgresFacts
+    database: sql.Identifier, facts: PostgresFacts | Properties
 ) -> list[tuple[str, sql.Composed]]:
     statements: list[tuple[str, sql.Composed]] = [
         (
@@ -321,7 +334,7 @@ def parse_database_grant(item: str) -> tuple[str, dict[str, bool]] | None:
 
 
 def _grant_statements(
-    database: sql.Identifier, facts: PostgresFacts
+    database: sql.Identifier, facts: PostgresFacts | Properties
 ) -> list[tuple[str, sql.Composed]]:
     if not facts.grants:
         return [

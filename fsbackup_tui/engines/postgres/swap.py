@@ -41,7 +41,8 @@ class Database:
 class Swap:
     """``leaving`` gives its name to ``coming`` and is called ``kept_as`` from then on.
 
-    The comments are what the two bear afterwards; the coming one is opened to sessions.
+    The comments are what the two bear afterwards. The coming one is ``opened`` to sessions, or
+    stays closed to everybody: a freeze is in force until it is undone.
     """
 
     leaving: Database
@@ -49,6 +50,7 @@ class Swap:
     kept_as: str
     leaving_comment: str | None
     coming_comment: str | None
+    opened: bool = True
 
     def back(self, kept_as: str, *, comment: str | None, kept_comment: str | None) -> Swap:
         """Return the swap that undoes this one; what is live until then is called ``kept_as``."""
@@ -58,6 +60,7 @@ class Swap:
             kept_as=kept_as,
             leaving_comment=kept_comment,
             coming_comment=comment,
+            opened=self.opened,
         )
 
 
@@ -192,7 +195,7 @@ async def _rename(mover: Connection, name: str, new_name: str) -> None:
 
 
 async def _dress(mover: Connection, swap: Swap) -> None:
-    """Give both their comments and let sessions into the one that is live now."""
+    """Give both their comments, and let sessions into the one that is live now, or nobody."""
     for name, comment in (
         (swap.kept_as, swap.leaving_comment),
         (swap.leaving.name, swap.coming_comment),
@@ -203,8 +206,8 @@ async def _dress(mover: Connection, swap: Swap) -> None:
             )
         )
     await mover.execute(
-        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(
-            sql.Identifier(swap.leaving.name)
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+            sql.Identifier(swap.leaving.name), sql.Literal(swap.opened)
         )
     )
 

@@ -1,0 +1,80 @@
+"""Databases that a recovery left: what their comment tells of them, and finding them again.
+
+The mark lies in the database itself, so that another host, or somebody with psql alone, knows
+whose a ``NAME__before_…`` is when the state directory is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
+from fsbackup_tui.engines.postgres.replay import LONGEST_NAME_BYTES
+
+KeptKind = Literal["before", "after", "restore"]
+
+_WORDS = {
+    "before": "as it was before the swap",
+    "after": "as it was before the swap was undone",
+    "restore": "a restored copy",
+}
+_MARK = re.compile(
+    r"fsbackup: (?P<database>.*), (?P<words>as it was before the swap( was undone)?|"
+    r"a restored copy), at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A database that was left: its name and OID now, of which it is what, since when (UTC)."""
+
+    name: str
+    oid: int
+    kind: KeptKind
+    database: str
+    at: str
+    job: str
+    size_bytes: int | None
+
+
+def kept_name(database: str, kind: KeptKind, tag: str) -> str:
+    """Return ``NAME__before_TAG``; the database's own name is shortened to fit, the rest never."""
+    suffix = f"__{kind}_{tag}"
+    room = LONGEST_NAME_BYTES - len(suffix.encode())
+    return database.encode()[:room].decode("utf-8", "ignore") + suffix
+
+
+def kept_comment(kind: KeptKind, database: str, at: str, job: str) -> str:
+    """Return the comment that says what a database is, and by whom; ``at`` is UTC, as written."""
+    return (
+        f"fsbackup: {database}, {_WORDS[kind]}, at {at}, by job {job}. "
+        "Drop it with: fsbackup leftovers"
+    )
+
+
+async def find_kept(admin: Connection) -> tuple[Kept, ...]:
+    """Return the databases on the server that bear the mark, the oldest first."""
+    rows = await fetch_all(
+        admin,
+        "SELECT d.datname::text, d.oid::int8, pg_catalog.shobj_description(d.oid, 'pg_database'),"
+        " CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')"
+        " OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"
+        " THEN pg_catalog.pg_database_size(d.oid) END"
+        " FROM pg_catalog.pg_database AS d"
+        " WHERE pg_catalog.shobj_description(d.oid, 'pg_database') LIKE 'fsbackup: %'",
+    )
+    kinds: dict[str, KeptKind] = {
+        _WORDS["before"]: "before",
+        _WORDS["after"]: "after",
+        _WORDS["restore"]: "restore",
+    }
+    found = [
+        Kept(name, oid, kinds[mark["words"]], mark["database"], mark["at"], mark["job"], size)
+        for name, oid, comment, size in rows
+        if (mark := _MARK.fullmatch(comment)) is not None
+    ]
+    return tuple(sorted(found, key=lambda kept: (kept.at, kept.name)))
