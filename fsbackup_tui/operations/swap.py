@@ -6,12 +6,11 @@ was frozen stays frozen: rights to connect are copied from live as they are, and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
 from fsbackup_tui.domain.errors import FsbackupError, IdentityMismatch, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Warned, format_time
-from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import (
@@ -84,8 +83,8 @@ async def run(request: SwapRequest, context: JobContext) -> dict[str, object]:
             check_target(request.target, identity)
             context.report(Log(f"Target: {target_text(identity)}"))
             swap = await _planned(swapping, admin)
-            held = _as_live(identity, swap)
-            async with restore_lock(admin, held, context.application_name):
+            # The same lock as every restore into this server: neither meets the other half-way.
+            async with restore_lock(admin, identity, context.application_name):
                 if await standing(admin, swap) == "after":
                     context.report(Log("It is done already: the databases have their new names."))
                     return _document(
@@ -127,11 +126,6 @@ async def _properties_by_oid(admin: Connection, live: Database) -> tuple[Propert
         found.owner, found.comment, found.connection_limit, settings, found.grants
     )
     return properties, bool(rows[0][0])
-
-
-def _as_live(identity: ServerIdentity, swap: Swap) -> ServerIdentity:
-    """Return the identity by which every restore and swap of this live database is locked."""
-    return replace(identity, database=swap.leaving.name, database_oid=swap.leaving.oid)
 
 
 async def _swap(swapping: _Swapping, swap: Swap, admin: Connection) -> dict[str, object]:
