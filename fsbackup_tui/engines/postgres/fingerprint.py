@@ -85,6 +85,20 @@ def _rows(table: TableInspection, blocks: Blocks | None = None) -> sql.Composabl
     return source
 
 
+def row_hash(columns: Sequence[ColumnInspection], form: Form) -> sql.Composable:
+    """Return the expression that hashes one row of the alias ``r`` to 64 bits."""
+    if form == "fsb1-text":
+        row = sql.SQL("ROW({})::pg_catalog.text").format(sql.SQL(", ").join(_column_list(columns)))
+        return sql.SQL("pg_catalog.hashtextextended({}, 0)").format(row)
+    items = _column_list([column for column in columns if column.raw])
+    others = _column_list([column for column in columns if not column.raw])
+    if others:
+        items.append(sql.SQL("ROW({})::pg_catalog.text").format(sql.SQL(", ").join(others)))
+    return sql.SQL(
+        "pg_catalog.hashint8extended(pg_catalog.hash_record_extended(ROW({}), 0), 0)"
+    ).format(sql.SQL(", ").join(items))
+
+
 def fingerprint_query(
     schema: str,
     name: str,
@@ -98,17 +112,7 @@ def fingerprint_query(
     """
     if source is None:
         source = sql.SQL("FROM ONLY {} AS r").format(sql.Identifier(schema, name))
-    if form == "fsb1-text":
-        row = sql.SQL("ROW({})::pg_catalog.text").format(sql.SQL(", ").join(_column_list(columns)))
-        value = sql.SQL("pg_catalog.hashtextextended({}, 0)").format(row)
-    else:
-        items = _column_list([column for column in columns if column.raw])
-        others = _column_list([column for column in columns if not column.raw])
-        if others:
-            items.append(sql.SQL("ROW({})::pg_catalog.text").format(sql.SQL(", ").join(others)))
-        value = sql.SQL(
-            "pg_catalog.hashint8extended(pg_catalog.hash_record_extended(ROW({}), 0), 0)"
-        ).format(sql.SQL(", ").join(items))
+    value = row_hash(columns, form)
     return sql.SQL(
         "SELECT pg_catalog.count(*), coalesce(pg_catalog.sum({}), 0)::pg_catalog.text {}"
     ).format(value, source)

@@ -1,0 +1,342 @@
+"""A merge's one transaction on live: locks, the undo, the changes, the proofs, the commit.
+
+What undoes it lies in the staging schema as a set of changes of its own, so that undoing is a
+merge like any other, and so is undoing that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from fsbackup_tui.domain.errors import LockHeld, SafetyRefusal
+from fsbackup_tui.domain.merge import Merged, MergePreview, TableEffect
+from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
+from fsbackup_tui.engines.postgres.merge.catalogue import Schema
+from fsbackup_tui.engines.postgres.merge.judging import Judgement
+from fsbackup_tui.engines.postgres.merge.proofs import Touched, check_content, check_parents
+from fsbackup_tui.engines.postgres.merge.refusals import refused
+from fsbackup_tui.engines.postgres.merge.sequences import move_sequences
+from fsbackup_tui.engines.postgres.merge.staging import StagedTable, Staging, add_set
+from fsbackup_tui.engines.postgres.merge.stale import stale_views
+from fsbackup_tui.engines.postgres.merge.switches import find_triggers, switch_off, switch_on
+from fsbackup_tui.engines.postgres.merge.work import (
+    CHANGED,
+    COMMA,
+    MISSING,
+    ONLY_IN_LIVE,
+    Work,
+    hash_of,
+    names,
+    numbered,
+)
+
+LOCK_SECONDS = 5
+_LISTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done: the works, the set they come from, and what was foretold of them.
+
+    ``including_moved``: rows that changed since they were staged are overwritten or deleted all
+    the same; only an undo may ask for that.
+    """
+
+    staging: Staging
+    schema: Schema
+    set_number: int
+    next_number: int
+    works: tuple[Work, ...]
+    expected: MergePreview
+    including_moved: bool = False
+
+
+async def carry_out(
+    live: Connection, order: Order, *, on_ready: Callable[[], Awaitable[None]] | None = None
+) -> Merged:
+    """Do what was foretold, and prove it, in one transaction; or nothing at all.
+
+    ``on_ready`` is awaited last, when only the commit is left.
+
+    Raises:
+        LockHeld: another merge into this database is under way.
+        TableLocked: somebody held one of the tables for longer than ``LOCK_SECONDS``.
+        SafetyRefusal: it would not do what was foretold any more.
+        PostgresError, RightsMissing: the server refuses, or a proof failed.
+    """
+    try:
+        async with live.transaction():
+            merged = await _Merge(live, order).run()
+            if on_ready is not None:
+                await on_ready()
+        return merged
+    except psycopg.Error as error:
+        raise refused(error, order.staging.schema) from error
+
+
+class _Merge:
+    """One merge inside its transaction."""
+
+    def __init__(self, live: Connection, order: Order) -> None:
+        self._live = live
+        self._order = order
+        self._judgement = Judgement(
+            live, order.schema, order.works, including_moved=order.including_moved
+        )
+        self._works = self._judgement.works
+        self._oids = [work.table.oid for work in self._works]
+
+    async def run(self) -> Merged:
+        await self._begin()
+        started = time.monotonic()
+        await self._lock()
+        preview = await self._judgement.judge()
+        self._check_foretold(preview)
+        touched = await Touched.begin(self._live, self._order.staging)
+        triggers = await find_triggers(self._live, self._oids)
+        await switch_off(self._live, triggers)
+        undo = [await self._keep_former(work) for work in self._works]
+        done = await self._change()
+        await self._live.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        sequences = await move_sequences(self._live, self._works)
+        for work, staged in zip(self._works, undo, strict=True):
+            await self._keep_keys(work, staged)
+        await add_set(
+            self._live,
+            self._order.staging,
+            self._order.next_number,
+            [_counted(staged, effect) for staged, effect in zip(undo, done, strict=True)],
+            undoes=self._order.set_number,
+        )
+        await check_content(self._live, self._works)
+        await check_parents(self._live, self._order.schema, self._works)
+        await switch_on(self._live, triggers, self._oids)
+        await touched.check(self._works, preview.effects)
+        return Merged(
+            self._order.next_number,
+            preview.effects,
+            preview.left_out,
+            sequences,
+            tuple(trigger.label for trigger in triggers),
+            await stale_views(self._live, self._oids),
+            time.monotonic() - started,
+        )
+
+    async def _begin(self) -> None:
+        await self._live.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+        await self._live.execute(f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'")
+        # An undo that a crash takes back, while the application was told of the rows, is none.
+        await self._live.execute("SET LOCAL synchronous_commit TO on")
+        rows = await fetch_all(
+            self._live, "SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [_lock_key()]
+        )
+        if not rows[0][0]:
+            raise LockHeld(
+                "MERGE RUNNING: another merge into this database is under way. Nothing was done.",
+                fix="Wait for it (fsbackup jobs), then start this one again.",
+            )
+
+    async def _lock(self) -> None:
+        """Keep writers out of the tables that change, and of those whose rows would follow."""
+        wanted = set(self._oids)
+        for work in self._works:
+            if {ONLY_IN_LIVE, CHANGED} & set(work.classes):
+                for link in self._order.schema.links_to(work.table.full_name):
+                    wanted.add(self._order.schema.tables[link.key.table].oid)
+        tables = [table for table in self._order.schema.tables.values() if table.oid in wanted]
+        tables.sort(key=lambda table: table.oid)
+        if tables:
+            listed = COMMA.join(
+                sql.SQL("{}{}").format(
+                    sql.SQL("" if table.partitioned else "ONLY "),
+                    sql.Identifier(table.schema, table.name),
+                )
+                for table in tables
+            )
+            await self._live.execute(
+                sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(listed)
+            )
+
+    def _check_foretold(self, preview: MergePreview) -> None:
+        differing = preview.differs_from(self._order.expected)
+        if differing:
+            raise SafetyRefusal(
+                "NOT MERGED: live changed since it was looked at. Nothing was done.",
+                why="\n".join(differing[:_LISTED]),
+                fix="Look at the preview again, then merge.",
+            )
+
+    async def _keep_former(self, work: Work) -> StagedTable:
+        """Write what rows that are overwritten or deleted hold now, before they change."""
+        staged = StagedTable(
+            self._order.next_number,
+            work.staged.number,
+            work.table.schema,
+            work.table.name,
+            work.staged.key,
+            tuple(column.name for column in work.table.stored),
+            tuple(column.name for column in work.table.stored if column.raw),
+            0,
+            0,
+            0,
+        )
+        content = self._order.staging.relation(staged.content)
+        columns = COMMA.join(
+            sql.SQL("{} AS {}").format(sql.Identifier("r", column), sql.Identifier(name))
+            for column, name in zip(staged.columns, numbered("c", len(staged.columns)), strict=True)
+        )
+        await self._live.execute(
+            sql.SQL(
+                "CREATE {} TABLE {} AS SELECT d.id, {} FROM {} AS d JOIN {} ON {} WHERE {}"
+            ).format(
+                self._kept,
+                content,
+                columns,
+                work.rows,
+                work.table.from_clause("r"),
+                work.same_key(),
+                work.chosen(CHANGED, ONLY_IN_LIVE),
+            )
+        )
+        await self._live.execute(sql.SQL("CREATE UNIQUE INDEX ON {} (id)").format(content))
+        return staged
+
+    @property
+    def _kept(self) -> sql.SQL:
+        return sql.SQL("" if self._order.staging.crash_safe else "UNLOGGED")
+
+    async def _keep_keys(self, work: Work, staged: StagedTable) -> None:
+        """Write the keys of all rows that changed, with the hash that tells if they do again."""
+        rows = self._order.staging.relation(staged.rows)
+        await self._live.execute(
+            sql.SQL(
+                "CREATE {kept} TABLE {rows} AS SELECT d.id, CASE d.class WHEN 'm' THEN 'o'"
+                " WHEN 'o' THEN 'm' ELSE 'c' END AS class, {hash} AS live_hash, true AS wanted,"
+                " NULL::text AS reason, {keys} FROM {done} AS d LEFT JOIN {live} ON {same}"
+                " AND d.class <> 'o' WHERE {chosen}"
+            ).format(
+                kept=self._kept,
+                rows=rows,
+                hash=hash_of(staged.columns, staged.raw),
+                keys=COMMA.join(work.staged_key()),
+                done=work.rows,
+                live=work.table.from_clause("r"),
+                same=work.same_key(),
+                chosen=work.chosen(),
+            )
+        )
+        keys = COMMA.join(names(numbered("k", len(staged.key))))
+        await self._live.execute(sql.SQL("CREATE UNIQUE INDEX ON {} (id)").format(rows))
+        await self._live.execute(sql.SQL("CREATE UNIQUE INDEX ON {} ({})").format(rows, keys))
+
+    async def _change(self) -> list[TableEffect]:
+        """Delete, overwrite and insert in all tables as one statement; return what was done.
+
+        Foreign keys are checked at its end, whatever refers to what, in cycles as well; and what
+        they do of themselves finds no row that was not meant to change. Deletes come first, to
+        give unique keys free.
+        """
+        steps = [
+            (work, name)
+            for name in (ONLY_IN_LIVE, CHANGED, MISSING)
+            for work in self._works
+            if name in work.classes
+        ]
+        done: dict[tuple[int, str], int] = {}
+        if steps:
+            counts = await self._together([_CHANGES[name](work) for work, name in steps])
+            for (work, name), count in zip(steps, counts, strict=True):
+                done[id(work), name] = count
+        effects = [
+            TableEffect(
+                work.table.full_name,
+                done.get((id(work), MISSING), 0),
+                done.get((id(work), CHANGED), 0),
+                done.get((id(work), ONLY_IN_LIVE), 0),
+            )
+            for work in self._works
+        ]
+        self._check_foretold(MergePreview(tuple(effects), ()))
+        return effects
+
+    async def _together(self, changes: Sequence[sql.Composable]) -> list[int]:
+        parts = [f"w{number}" for number in range(len(changes))]
+        statement = sql.SQL("WITH {} SELECT {}").format(
+            COMMA.join(
+                sql.SQL("{} AS ({} RETURNING 1)").format(sql.Identifier(part), change)
+                for part, change in zip(parts, changes, strict=True)
+            ),
+            COMMA.join(
+                sql.SQL("(SELECT pg_catalog.count(*) FROM {})").format(sql.Identifier(part))
+                for part in parts
+            ),
+        )
+        row = await (await self._live.execute(statement)).fetchone()
+        return [int(count) for count in row or ()]
+
+
+def _delete(work: Work) -> sql.Composable:
+    return sql.SQL("DELETE FROM {} USING {} AS d WHERE {} AND {}").format(
+        work.table.from_clause("r"), work.rows, work.chosen(ONLY_IN_LIVE), work.same_key()
+    )
+
+
+def _update(work: Work) -> sql.Composable:
+    values = COMMA.join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), work.staged_value(name))
+        for name in work.overwritten
+    )
+    return sql.SQL(
+        "UPDATE {} SET {} FROM {} AS d JOIN {} AS s ON s.id = d.id WHERE {} AND {}"
+    ).format(
+        work.table.from_clause("r"),
+        values,
+        work.rows,
+        work.content,
+        work.chosen(CHANGED),
+        work.same_key(),
+    )
+
+
+def _insert(work: Work) -> sql.Composable:
+    columns = work.inserted_columns
+    return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS i").format(
+        sql.Identifier(work.table.schema, work.table.name),
+        COMMA.join(names(columns)),
+        COMMA.join(names(columns, "i")),
+        work.image(MISSING),
+    )
+
+
+_CHANGES: Mapping[str, Callable[[Work], sql.Composable]] = {
+    ONLY_IN_LIVE: _delete,
+    CHANGED: _update,
+    MISSING: _insert,
+}
+
+
+def _counted(staged: StagedTable, effect: TableEffect) -> StagedTable:
+    return StagedTable(
+        staged.set_number,
+        staged.number,
+        staged.schema,
+        staged.name,
+        staged.key,
+        staged.columns,
+        staged.raw,
+        missing=effect.deleted,
+        changed=effect.overwritten,
+        only_in_live=effect.inserted,
+    )
+
+
+def _lock_key() -> int:
+    digest = hashlib.sha256(b"fsbackup merge").digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

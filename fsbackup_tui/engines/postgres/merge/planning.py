@@ -1,0 +1,312 @@
+"""The read-only half of a merge: what differs, which rows are meant, how they look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg import sql
+
+from fsbackup_tui.domain.comparison import TableName
+from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
+from fsbackup_tui.domain.events import Progress, Report, TableDone
+from fsbackup_tui.domain.foreign_key_graph import related
+from fsbackup_tui.domain.merge import MergePlan, RowClass, TableDifference
+from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.merge.catalogue import Schema, read_schema
+from fsbackup_tui.engines.postgres.merge.differences import Difference, Pair, pair_tables
+from fsbackup_tui.engines.postgres.merge.drift import find_drift
+from fsbackup_tui.engines.postgres.merge.judging import CLASSES, key_text
+from fsbackup_tui.engines.postgres.merge.links import compare_links
+from fsbackup_tui.engines.postgres.merge.staging import (
+    StagedTable,
+    Staging,
+    add_set,
+    read_set,
+)
+from fsbackup_tui.engines.postgres.merge.switches import find_triggers
+from fsbackup_tui.engines.postgres.merge.transfer import stream
+from fsbackup_tui.engines.postgres.merge.work import (
+    COMMA,
+    key_operators,
+    match,
+    names,
+    numbered,
+)
+from fsbackup_tui.engines.postgres.search_path import set_search_path
+
+COPY_SET = 0
+
+
+async def plan_merge(
+    copy: Connection,
+    live: Connection,
+    staging: Staging,
+    *,
+    tables: Iterable[TableName] = (),
+    report: Report,
+) -> MergePlan:
+    """Compare the copy with live by key, and stage what differs; live's own rows are only read.
+
+    ``tables`` narrows it to these and to what a loss in them can have reached; without any, all
+    are compared. Both are open in autocommit; the copy may lie on another server.
+
+    Raises:
+        SafetyRefusal: the two can't be compared, or this was done already.
+        UsageError: live has no such table.
+        PostgresError: a table changed its definition, or rows were lost on the way.
+    """
+    theirs, mine = await read_schema(copy), await read_schema(live)
+    _check_comparable(theirs, mine)
+    keys = tuple(link.key for link in mine.links)
+    named = set(tables)
+    for name in sorted(named - mine.tables.keys()):
+        raise UsageError(
+            f"NO SUCH TABLE: live has no {name[0]}.{name[1]} to merge into.",
+            why="It was dropped, or is a partition of another one."
+            if name in theirs.tables
+            else "The copy has none, either.",
+            fix="Name a table of both, a partitioned one by its root.",
+        )
+    wanted = related(named, keys) if named else theirs.tables.keys() | mine.tables.keys()
+    await live.execute("SET default_transaction_read_only TO off")
+    await copy.execute("SET default_transaction_read_only TO off")
+    looking = _Looking(copy, live, staging, theirs, mine, report)
+    found = await looking.compare(wanted)
+    async with live.transaction():
+        await add_set(live, staging, COPY_SET, found.staged)
+    by_name = {table.full_name: table for table in found.staged}
+    links = await compare_links(live, mine, staging, by_name)
+    notes = () if staging.crash_safe else (_NOT_CRASH_SAFE,)
+    return MergePlan(
+        tuple(found.tables),
+        links,
+        find_drift(theirs, mine, wanted),
+        found.refused,
+        keys,
+        notes,
+    )
+
+
+_NOT_CRASH_SAFE = (
+    "a publication takes all tables, so what undoes the merge is kept unlogged: a crash of the "
+    "server empties it"
+)
+
+
+def _check_comparable(copy: Schema, live: Schema) -> None:
+    if copy.encoding != live.encoding:
+        raise SafetyRefusal(
+            "NOT COMPARABLE: the copy and live have different encodings.",
+            why=f"The copy has {copy.encoding}, live {live.encoding}: equal text has other bytes.",
+            fix=f"Restore the copy into a database with ENCODING {live.encoding}.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    tables: list[TableDifference]
+    staged: list[StagedTable]
+    refused: dict[TableName, str]
+
+
+class _Looking:
+    """The comparison of one table after the other."""
+
+    def __init__(
+        self,
+        copy: Connection,
+        live: Connection,
+        staging: Staging,
+        theirs: Schema,
+        mine: Schema,
+        report: Report,
+    ) -> None:
+        self._copy = copy
+        self._live = live
+        self._staging = staging
+        self._theirs = theirs
+        self._mine = mine
+        self._report = report
+
+    async def compare(self, wanted: Iterable[TableName]) -> _Found:
+        """Return what differs, and why some tables could not be compared."""
+        found = _Found([], [], {})
+        pairs: list[Pair] = []
+        for name in sorted(wanted):
+            theirs, mine = self._theirs.tables.get(name), self._mine.tables.get(name)
+            if theirs is None or mine is None:
+                found.refused[name] = f"{'live' if mine is None else 'the copy'} has no such table"
+                continue
+            pair = pair_tables(theirs, mine)
+            if isinstance(pair, str):
+                found.refused[name] = pair
+            else:
+                pairs.append(pair)
+        for done, pair in enumerate(pairs):
+            self._report(Progress(done, len(pairs), "tables", f"comparing {pair.label}"))
+            await self._compare_one(pair, found)
+        return found
+
+    async def _compare_one(self, pair: Pair, found: _Found) -> None:
+        number = len(found.staged) + 1
+        looking = Difference(self._copy, self._live, self._staging, pair)
+        try:
+            difference, staged = await looking.find(number)
+        except psycopg.errors.DuplicateTable as error:
+            raise SafetyRefusal(
+                f"ALREADY STAGED: {self._staging.schema} has rows of an earlier comparison.",
+                fix="Go on with these, or drop the schema by its name and compare again.",
+            ) from error
+        except psycopg.errors.DataError as error:
+            why = str(error).strip().splitlines()[0]
+            found.refused[pair.live.full_name] = f"the copy's values don't fit live: {why}"
+            return
+        triggers = await find_triggers(self._live, [pair.live.oid])
+        labels = tuple(trigger.label for trigger in triggers)
+        found.tables.append(replace(difference, triggers=labels))
+        if staged is not None:
+            found.staged.append(staged)
+        self._report(TableDone(pair.label, difference.rows_in_live, None, None))
+
+
+async def narrow(
+    copy: Connection, live: Connection, staging: Staging, table: TableName, where: str | None
+) -> int:
+    """Leave of a table's missing and changed rows only those that meet a condition; count them.
+
+    ``where`` is SQL about the copy's row, e.g. ``created_at > '2026-11-20'``; it runs in the copy,
+    in a transaction that may only read, under the database's own search_path. None: all again.
+
+    Raises:
+        UsageError: the copy does not understand the condition, or nothing of the table is staged.
+    """
+    staged = _of(await read_set(live, staging, COPY_SET), table)
+    rows = staging.relation(staged.rows)
+    if where is None:
+        await live.execute(sql.SQL("UPDATE {} SET wanted = true").format(rows))
+        return staged.missing + staged.changed
+    theirs = (await read_schema(copy)).tables[table]
+    mine = (await read_schema(live)).tables[table]
+    keys = numbered("k", len(staged.key))
+    matching = sql.Identifier("pg_temp", "fsbackup_matching")
+    await live.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(matching))
+    await live.execute(
+        sql.SQL("CREATE TEMPORARY TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(
+            matching, COMMA.join(names(keys)), rows
+        )
+    )
+    # A line break, as the condition may end in a comment.
+    query = sql.SQL("SELECT {} FROM {} WHERE ({}\n)").format(
+        COMMA.join(names(staged.key, theirs.name)), theirs.from_clause(theirs.name), sql.SQL(where)
+    )
+    try:
+        async with copy.transaction():
+            await copy.execute("SET TRANSACTION READ ONLY")
+            await _own_search_path(copy)
+            # Alone as a prepared statement first: that takes one command and no more.
+            await copy.execute(sql.SQL("{} LIMIT 0").format(query), prepare=True)
+            await stream(copy, query, live, matching, binary=False, what="keys of the filter")
+    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError) as error:
+        raise UsageError(
+            f"FILTER NOT UNDERSTOOD: {where}",
+            why=str(error).strip().splitlines()[0],
+            fix=f"Write what stands after WHERE in a query of {table[0]}.{table[1]}.",
+        ) from error
+    same = match(key_operators(mine, staged.key), names(keys, "f"), names(keys, "d"))
+    await live.execute(
+        sql.SQL("UPDATE {} AS d SET wanted = EXISTS (SELECT FROM {} AS f WHERE {})").format(
+            rows, matching, same
+        )
+    )
+    await live.execute(sql.SQL("DROP TABLE {}").format(matching))
+    cursor = await live.execute(
+        sql.SQL("SELECT pg_catalog.count(*) FROM {} WHERE wanted AND class <> 'o'").format(rows)
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def _own_search_path(copy: Connection) -> None:
+    cursor = await copy.execute(
+        "SELECT substr(s, 13) FROM pg_db_role_setting AS r, unnest(r.setconfig) AS s"
+        " WHERE r.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND r.setrole = 0 AND s LIKE 'search_path=%'"
+    )
+    row = await cursor.fetchone()
+    await set_search_path(copy, row[0] if row else '"$user", public')
+
+
+def _of(staged_set: object, table: TableName) -> StagedTable:
+    for staged in getattr(staged_set, "tables", ()):
+        if isinstance(staged, StagedTable) and staged.full_name == table:
+            return staged
+    raise UsageError(
+        f"NOTHING STAGED: {table[0]}.{table[1]} has no rows that differ.",
+        fix="Name a table that the plan lists with differences.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One row that differs: its key, and its values as text in the copy and in live.
+
+    None for the side that has no such row.
+    """
+
+    key: tuple[str, ...]
+    in_copy: tuple[str | None, ...] | None
+    in_live: tuple[str | None, ...] | None
+
+
+async def sample_rows(
+    live: Connection,
+    staging: Staging,
+    table: TableName,
+    row_class: RowClass,
+    *,
+    limit: int = 20,
+    offset: int = 0,
+) -> tuple[tuple[str, ...], tuple[SampleRow, ...]]:
+    """Return the names of the columns compared, and some of the rows of a class."""
+    staged = _of(await read_set(live, staging, COPY_SET), table)
+    mine = (await read_schema(live)).tables[table]
+    letter = next(letter for letter, name in CLASSES.items() if name == row_class)
+    count = len(staged.columns)
+    statement = sql.SQL(
+        "SELECT {key}, s.id IS NOT NULL, {theirs}, d.class <> 'm' AND r.{first} IS NOT NULL, {mine}"
+        " FROM {rows} AS d LEFT JOIN {content} AS s ON s.id = d.id LEFT JOIN {live} ON {same}"
+        " WHERE d.class = {letter} ORDER BY d.id LIMIT {limit} OFFSET {offset}"
+    ).format(
+        key=key_text(staged.key, "d"),
+        theirs=_texts(names(numbered("c", count), "s")),
+        mine=_texts(names(staged.columns, "r")),
+        first=sql.Identifier(staged.key[0]),
+        rows=staging.relation(staged.rows),
+        content=staging.relation(staged.content),
+        live=mine.from_clause("r"),
+        same=match(
+            key_operators(mine, staged.key),
+            names(numbered("k", len(staged.key)), "d"),
+            names(staged.key, "r"),
+        ),
+        letter=sql.Literal(letter),
+        limit=sql.Literal(limit),
+        offset=sql.Literal(offset),
+    )
+    found: list[SampleRow] = []
+    keys = len(staged.key)
+    for row in await (await live.execute(statement)).fetchall():
+        key, rest = row[:keys], row[keys:]
+        in_copy = tuple(rest[1 : count + 1]) if rest[0] else None
+        in_live = tuple(rest[count + 2 :]) if rest[count + 1] else None
+        found.append(SampleRow(tuple(key), in_copy, in_live))
+    return staged.columns, tuple(found)
+
+
+def _texts(columns: Sequence[sql.Composable]) -> sql.Composable:
+    return COMMA.join(
+        sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.format('%s', {0}) END").format(column)
+        for column in columns
+    )
