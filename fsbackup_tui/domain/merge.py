@@ -40,6 +40,11 @@ class ForeignKey:
     on_delete: Action = "no action"
     on_update: Action = "no action"
 
+    @property
+    def takes_along(self) -> bool:
+        """Whether a row can't outlive its parent: it went with it, or had to go before."""
+        return self.on_delete not in ("set null", "set default")
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
@@ -225,7 +230,7 @@ def propose(plan: MergePlan, named: Iterable[TableName] = ()) -> tuple[Proposed,
     """Return what to put back, starting from the tables a person names; from all without any.
 
     Added to these: children whose rows were lost with a missing parent, the columns that an
-    action of a foreign key emptied, and parents that the rows need. What is added is narrowed
+    action of a foreign key emptied, and parents that the named rows need. What is added is narrowed
     to rows that have to do with what is put back; rows deleted on purpose stay deleted.
     """
     missing = [table.table for table in plan.tables if table.missing]
@@ -262,6 +267,15 @@ class _Suggestion:
         """Whether rows that refer to its missing ones are part of the damage, too."""
         return self.named or (self.went_along and self.missing)
 
+    @property
+    def wants(self) -> bool:
+        """Whether the parents of its rows are wanted, too.
+
+        Not those of rows that went along: one whose other parent is missing as well may have
+        been deleted with that one, on purpose. It stays out, and is listed.
+        """
+        return self.missing and (self.named or self.needed)
+
     def choice(self, table: TableName) -> TableChoice:
         narrow: tuple[Narrowing, ...] = ()
         if not self.named:
@@ -278,18 +292,19 @@ def _follow(
     """Add what one link makes necessary beside ``table``; return the tables that it concerns."""
     key, here = link.key, chosen[table]
     changed: list[TableName] = []
-    if key.parent == table and here.spreads and (link.lost_with_parent or link.unlinked):
+    went = link.lost_with_parent and key.takes_along
+    if key.parent == table and here.spreads and (went or link.unlinked):
         child = chosen.setdefault(key.table, _Suggestion())
         before = child.state()
         child.went_along = True
-        if link.lost_with_parent:
+        if went:
             child.missing = True
             _say(child, f"{link.lost_with_parent} rows went with {_name(key.parent)} ({key.name})")
         if link.unlinked:
             child.columns.update(key.columns)
             _say(child, f"{link.unlinked} rows lost their {_name(key.parent)} ({key.name})")
         changed += [key.table] if child.state() != before else []
-    if key.table == table and here.missing and link.lost_with_parent and key.parent != table:
+    if key.table == table and here.wants and link.lost_with_parent and key.parent != table:
         parent = chosen.setdefault(key.parent, _Suggestion())
         before = parent.state()
         parent.missing = parent.needed = True

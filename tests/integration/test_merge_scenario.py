@@ -13,6 +13,7 @@ from fsbackup_tui.engines.postgres.merge.staging import (
     read_sets,
 )
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from tests.benchmarks.merge import measure
 from tests.support.merging import Pair, choice, contents, make_pair, merging, public
 from tests.support.servers import MakeDatabase, execute, query
 
@@ -185,3 +186,12 @@ async def test_the_staging_schema_is_found_by_its_mark_and_dropped_by_name(shop:
     assert query(shop.live, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'fsbackup%'") == [
         ("fsbackup_merge_of_somebody",)
     ]
+
+
+async def test_tens_of_thousands_of_rows_as_the_benchmark_has_millions(
+    server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    figures = await measure(make_database(server), make_database(server), 20_000)
+    assert figures.rows == 800
+    assert figures.as_in_copy
+    assert figures.as_before

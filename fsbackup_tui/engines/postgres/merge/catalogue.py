@@ -27,11 +27,13 @@ _ACTIONS: Mapping[str, Action] = {
 class Column:
     """A column; ``type`` as format_type writes it, ``generated`` its expression where it has one.
 
+    ``bare_type`` is the type without its length: a cast to it cuts nothing off.
     ``raw``: its value can be hashed without being written as text (fingerprint.py).
     """
 
     name: str
     type: str
+    bare_type: str
     type_oid: int
     raw: bool
     not_null: bool
@@ -273,7 +275,7 @@ ORDER BY 2, 3
 """
 _COLUMNS = """
 SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod)::text,
-       a.atttypid::int8,
+       format_type(a.atttypid, -1)::text, a.atttypid::int8,
        a.atttypid = ANY (%(raw)s::oid[]) AND coalesce(l.collisdeterministic, true),
        a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
        a.attidentity = 'a',

@@ -184,7 +184,10 @@ class Judgement:
                 continue
             if not set(link.key.columns) <= set(work.staged.columns):
                 continue
-            refers = sql.SQL("EXISTS (SELECT FROM {} AS q WHERE {})").format(
+            classes = [MISSING] if link.key.takes_along else []
+            classes += [CHANGED] if set(link.key.columns) & set(work.overwritten) else []
+            refers = sql.SQL("d.class IN ({}) AND EXISTS (SELECT FROM {} AS q WHERE {})").format(
+                COMMA.join(sql.Literal(name) for name in classes or ["-"]),
                 parent.image(MISSING),
                 match(
                     link.operators,

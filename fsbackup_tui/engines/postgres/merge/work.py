@@ -245,7 +245,7 @@ class Work:
             given = self.staged_value(name)
         else:
             value = self.choice.values.get(name)
-            given = sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.type))
+            given = sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(column.bare_type))
         if not changed or name in self.staged.key or name in self.overwritten:
             return given
         return sql.SQL("CASE WHEN d.class = {} THEN {} ELSE {} END").format(
