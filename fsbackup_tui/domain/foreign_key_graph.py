@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from fsbackup_tui.domain.comparison import TableName
 from fsbackup_tui.domain.merge import ForeignKey
 
-_SPREADING = frozenset({"cascade", "set null", "set default"})
-
 
 def parents_first(
     tables: Iterable[TableName], keys: Sequence[ForeignKey]
@@ -75,15 +73,14 @@ class _Components:
 def related(named: Iterable[TableName], keys: Sequence[ForeignKey]) -> set[TableName]:
     """Return the tables a loss in the named ones can have reached, and all they need.
 
-    That is: whoever an action of a foreign key passes the loss on to, and what all of these
-    refer to; the named ones included.
+    That is: whoever refers to them, through others as well (a row that goes takes along, empties
+    or came after those of its children), and what all of these refer to.
     """
     children: dict[TableName, set[TableName]] = defaultdict(set)
     parents: dict[TableName, set[TableName]] = defaultdict(set)
     for key in keys:
         parents[key.table].add(key.parent)
-        if key.on_delete in _SPREADING:
-            children[key.parent].add(key.table)
+        children[key.parent].add(key.table)
     return _reach(_reach(set(named), children), parents)
 
 

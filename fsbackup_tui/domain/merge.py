@@ -92,8 +92,7 @@ class LinkDifference:
     """What a foreign key has to do with the missing rows of its parent.
 
     ``lost_with_parent``: missing rows that refer to a missing parent row. ``unlinked``: changed
-    rows that differ in the key's columns alone, and did refer to a missing parent row: what ON
-    DELETE SET NULL or SET DEFAULT leaves.
+    rows that did refer to one, and now have what ON DELETE SET NULL or SET DEFAULT leaves.
     """
 
     key: ForeignKey

@@ -114,7 +114,7 @@ def test_a_loss_reaches_those_who_follow_and_all_that_they_need() -> None:
         key("other", "plans", "cascade"),
     ]
     names = {name[1] for name in related([table("users")], keys)}
-    assert names == {"users", "videos", "notes", "channels", "plans"}
+    assert names == {"users", "videos", "notes", "channels", "plans", "bills"}
 
 
 def test_children_that_went_with_their_parents_are_proposed_narrowed_to_them() -> None:

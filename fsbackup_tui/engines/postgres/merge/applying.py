@@ -81,6 +81,24 @@ async def carry_out(
         raise refused(error, order.staging.schema) from error
 
 
+async def begin_change(live: Connection) -> None:
+    """Make the transaction at hand one that changes live: patient for seconds, alone, durable.
+
+    Raises:
+        LockHeld: another one is under way in this database.
+    """
+    await live.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
+    await live.execute(f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'")
+    # An undo that a crash takes back, while the application was told of the rows, is none.
+    await live.execute("SET LOCAL synchronous_commit TO on")
+    rows = await fetch_all(live, "SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [_lock_key()])
+    if not rows[0][0]:
+        raise LockHeld(
+            "MERGE RUNNING: another merge into this database is under way. Nothing was done.",
+            fix="Wait for it (fsbackup jobs), then start this one again.",
+        )
+
+
 class _Merge:
     """One merge inside its transaction."""
 
@@ -94,7 +112,7 @@ class _Merge:
         self._oids = [work.table.oid for work in self._works]
 
     async def run(self) -> Merged:
-        await self._begin()
+        await begin_change(self._live)
         started = time.monotonic()
         await self._lock()
         preview = await self._judgement.judge()
@@ -129,26 +147,15 @@ class _Merge:
             time.monotonic() - started,
         )
 
-    async def _begin(self) -> None:
-        await self._live.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
-        await self._live.execute(f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'")
-        # An undo that a crash takes back, while the application was told of the rows, is none.
-        await self._live.execute("SET LOCAL synchronous_commit TO on")
-        rows = await fetch_all(
-            self._live, "SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [_lock_key()]
-        )
-        if not rows[0][0]:
-            raise LockHeld(
-                "MERGE RUNNING: another merge into this database is under way. Nothing was done.",
-                fix="Wait for it (fsbackup jobs), then start this one again.",
-            )
-
     async def _lock(self) -> None:
         """Keep writers out of the tables that change, and of those whose rows would follow."""
         wanted = set(self._oids)
         for work in self._works:
-            if {ONLY_IN_LIVE, CHANGED} & set(work.classes):
-                for link in self._order.schema.links_to(work.table.full_name):
+            for link in self._order.schema.links_to(work.table.full_name):
+                altered = CHANGED in work.classes and set(work.overwritten) & set(
+                    link.key.parent_columns
+                )
+                if altered or ONLY_IN_LIVE in work.classes:
                     wanted.add(self._order.schema.tables[link.key.table].oid)
         tables = [table for table in self._order.schema.tables.values() if table.oid in wanted]
         tables.sort(key=lambda table: table.oid)
@@ -235,6 +242,9 @@ class _Merge:
         keys = COMMA.join(names(numbered("k", len(staged.key))))
         await self._live.execute(sql.SQL("CREATE UNIQUE INDEX ON {} (id)").format(rows))
         await self._live.execute(sql.SQL("CREATE UNIQUE INDEX ON {} ({})").format(rows, keys))
+        await self._live.execute(
+            sql.SQL("ANALYZE {}, {}").format(rows, self._order.staging.relation(staged.content))
+        )
 
     async def _change(self) -> list[TableEffect]:
         """Delete, overwrite and insert in all tables as one statement; return what was done.

@@ -38,6 +38,7 @@ class Column:
     raw: bool
     not_null: bool
     has_default: bool
+    default: str | None
     always_identity: bool
     generated: str | None
     virtual: bool
@@ -81,11 +82,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A foreign key with what compares a parent's value with a child's."""
+    """An enforced foreign key, with what compares a parent's value with a child's."""
 
     key: ForeignKey
     operators: tuple[Operator, ...]
-    checked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def _index(row: tuple[Any, ...]) -> Index:
 
 
 def _link(row: tuple[Any, ...], by_oid: Mapping[int, TableName]) -> Link:
-    name, child, parent, columns, parent_columns, delete, update, checked, *arrays = row
+    name, child, parent, columns, parent_columns, delete, update, *arrays = row
     schemas, names, collation_schemas, collations = arrays
     operators = tuple(
         Operator(schema, operator, None if collation is None else (collation_schema, collation))
@@ -246,7 +246,7 @@ def _link(row: tuple[Any, ...], by_oid: Mapping[int, TableName]) -> Link:
         _ACTIONS[delete],
         _ACTIONS[update],
     )
-    return Link(key, operators, checked)
+    return Link(key, operators)
 
 
 _DATABASE = """
@@ -278,6 +278,7 @@ SELECT a.attrelid::int8, a.attname::text, format_type(a.atttypid, a.atttypmod)::
        format_type(a.atttypid, -1)::text, a.atttypid::int8,
        a.atttypid = ANY (%(raw)s::oid[]) AND coalesce(l.collisdeterministic, true),
        a.attnotnull OR t.typnotnull, a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL,
+       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
        a.attidentity = 'a',
        CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
        a.attgenerated = 'v'
@@ -330,7 +331,6 @@ _LINKS = """
 SELECT c.conname::text, c.conrelid::int8, c.confrelid::int8,
        array_agg(a.attname::text ORDER BY k), array_agg(p.attname::text ORDER BY k),
        c.confdeltype::text, c.confupdtype::text,
-       coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true),
        array_agg(os.nspname::text ORDER BY k), array_agg(o.oprname::text ORDER BY k),
        array_agg(cs.nspname::text ORDER BY k), array_agg(l.collname::text ORDER BY k)
 FROM pg_constraint AS c
@@ -343,6 +343,7 @@ LEFT JOIN pg_collation AS l ON l.oid = nullif(p.attcollation, 0)
 LEFT JOIN pg_namespace AS cs ON cs.oid = l.collnamespace
 WHERE c.contype = 'f' AND c.conparentid = 0
   AND NOT coalesce((to_jsonb(c) ->> 'conperiod')::boolean, false)
+  AND coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true)
 GROUP BY c.oid, c.conname, c.conrelid, c.confrelid, c.confdeltype, c.confupdtype, to_jsonb(c)
 ORDER BY c.conrelid, c.conname COLLATE "C"
 """

@@ -9,8 +9,9 @@ rows of which one in a hundred differs cost 12 MB of keys this way, not the tabl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from psycopg import sql
 
@@ -36,6 +37,8 @@ _ROWS_PER_BUCKET = 64
 _LEAST_BUCKETS, _MOST_BUCKETS = 64, 1 << 16
 # Above this share, naming the buckets costs more than it saves.
 _WORTH_NAMING = 0.5
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Difference:
         self._pair = pair
         self._hash = hash_of(pair.columns, pair.raw)
         self._key_hash = hash_of(pair.key, [name for name in pair.key if name in pair.raw])
+        self._buckets = _LEAST_BUCKETS
 
     async def find(self, number: int) -> tuple[TableDifference, StagedTable | None]:
         """Return what differs, staged as table ``number`` of set 0; None: nothing does."""
@@ -150,10 +154,9 @@ class Difference:
     async def _differing_buckets(self) -> tuple[list[int] | None, int, int]:
         """Return the buckets that differ (None: too many to be named), and both row counts."""
         rows = max(self._pair.copy.estimated_rows, self._pair.live.estimated_rows)
-        self._buckets = _LEAST_BUCKETS
         while self._buckets < min(rows // _ROWS_PER_BUCKET, _MOST_BUCKETS):
             self._buckets *= 2
-        theirs, mine = await asyncio.gather(
+        theirs, mine = await _both(
             self._sums(self._copy, self._pair.copy), self._sums(self._live, self._pair.live)
         )
         differing = sorted(
@@ -293,6 +296,7 @@ class Difference:
         pair = self._pair
         keys = numbered("k", len(pair.key))
         asked = sql.Identifier("pg_temp", "fsbackup_asked")
+        await self._copy.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(asked))
         await self._copy.execute(
             sql.SQL(
                 "CREATE TEMPORARY TABLE {} AS SELECT 0::int8 AS id, {} FROM {} WITH NO DATA"
@@ -351,6 +355,16 @@ class Difference:
         row = await (await self._live.execute(statement)).fetchone()
         found = dict(zip(others, row or (), strict=True))
         return {name: count for name, count in found.items() if count}
+
+
+async def _both(first: Awaitable[_Result], second: Awaitable[_Result]) -> tuple[_Result, _Result]:
+    """Wait for both, also if one fails: no session is left in the middle of a query."""
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    one, other = results
+    return one, other  # type: ignore[return-value]
 
 
 def differs(columns: Sequence[str], name: str) -> sql.Composable:

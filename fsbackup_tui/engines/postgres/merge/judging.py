@@ -20,6 +20,7 @@ from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.merge.catalogue import Link, Schema
 from fsbackup_tui.engines.postgres.merge.clashes import Clash
 from fsbackup_tui.engines.postgres.merge.differences import differs
+from fsbackup_tui.engines.postgres.merge.reaching import leave_related
 from fsbackup_tui.engines.postgres.merge.work import (
     AND,
     CHANGED,
@@ -79,7 +80,7 @@ class Judgement:
             await self._reset(work)
         for work in self._works.values():
             await self._take_out_moved(work)
-        await self._reach()
+        await leave_related(self._connection, self._schema, self._works)
         clashes_again = True
         while True:
             taken = 0
@@ -146,81 +147,14 @@ class Judgement:
         if {CHANGED, ONLY_IN_LIVE} & set(work.classes):
             await self._take_out(work, "moved", "", other)
 
-    async def _reach(self) -> None:
-        """Leave of narrowed tables only what has to do with what is put back."""
-        narrowed = [work for work in self._works.values() if work.choice.narrow]
-        for work in narrowed:
-            await self._take_out(
-                work,
-                "unrelated",
-                "",
-                sql.SQL("SELECT d.id FROM {} AS d WHERE {}").format(
-                    work.rows, work.chosen(MISSING, CHANGED)
-                ),
-            )
-        while narrowed:
-            reached = 0
-            for work in narrowed:
-                if "with parents" in work.choice.narrow:
-                    reached += await self._reach_children(work)
-                if "needed" in work.choice.narrow:
-                    reached += await self._reach_parents(work)
-            if not reached:
-                return
-
-    async def _put_back_in(self, work: Work, condition: sql.Composable) -> int:
-        return await self._run(
-            sql.SQL(
-                "UPDATE {} AS d SET reason = NULL FROM {} AS s"
-                " WHERE s.id = d.id AND d.reason LIKE 'unrelated%' AND {}"
-            ).format(work.rows, work.content, condition)
-        )
-
-    async def _reach_children(self, work: Work) -> int:
-        reached = 0
-        for link in self._schema.links_of(work.table.full_name):
-            parent = self._works.get(link.key.parent)
-            if parent is None or parent.choice.narrow == ("needed",):
-                continue
-            if not set(link.key.columns) <= set(work.staged.columns):
-                continue
-            classes = [MISSING] if link.key.takes_along else []
-            classes += [CHANGED] if set(link.key.columns) & set(work.overwritten) else []
-            refers = sql.SQL("d.class IN ({}) AND EXISTS (SELECT FROM {} AS q WHERE {})").format(
-                COMMA.join(sql.Literal(name) for name in classes or ["-"]),
-                parent.image(MISSING),
-                match(
-                    link.operators,
-                    names(link.key.parent_columns, "q"),
-                    [work.staged_value(name) for name in link.key.columns],
-                ),
-            )
-            reached += await self._put_back_in(work, refers)
-        return reached
-
-    async def _reach_parents(self, work: Work) -> int:
-        reached = 0
-        for link in self._schema.links_to(work.table.full_name):
-            child = self._works.get(link.key.table)
-            if child is None or not set(link.key.parent_columns) <= set(work.staged.columns):
-                continue
-            needed = sql.SQL("d.class = 'm' AND EXISTS (SELECT FROM {} AS q WHERE {})").format(
-                child.image(),
-                match(
-                    link.operators,
-                    [work.staged_value(name) for name in link.key.parent_columns],
-                    names(link.key.columns, "q"),
-                ),
-            )
-            reached += await self._put_back_in(work, needed)
-        return reached
-
     async def _take_out_clashes(self, work: Work) -> int:
         taken = 0
         for index in work.table.indexes:
             if sorted(index.columns) == sorted(work.staged.key) and not index.excluding:
                 continue
-            classes = [MISSING, CHANGED] if self._touches(work, index.columns) else [MISSING]
+            # A predicate may be about any column, as an expression.
+            about = index.columns if index.predicate is None else ("",)
+            classes = [MISSING, CHANGED] if self._touches(work, about) else [MISSING]
             if not set(classes) & set(work.classes):
                 continue
             for both_null in (False, True) if index.nulls_equal else (False,):

@@ -10,9 +10,9 @@ from fsbackup_tui.domain.comparison import TableName
 from fsbackup_tui.domain.merge import LinkDifference
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.merge.catalogue import Link, Schema
-from fsbackup_tui.engines.postgres.merge.differences import differs
+from fsbackup_tui.engines.postgres.merge.reaching import as_the_action_left_it
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, Staging
-from fsbackup_tui.engines.postgres.merge.work import AND, key_operators, match, names, numbered
+from fsbackup_tui.engines.postgres.merge.work import key_operators, match, names, numbered
 
 
 async def compare_links(
@@ -88,12 +88,9 @@ class _Looking:
         )
 
     def unlinked(self) -> sql.Composed:
-        """Return the query that counts changed rows that lost nothing but their parent."""
+        """Return the query that counts changed rows that lost their parent."""
         child, key = self._child, self._link.key
         table = self._schema.tables[child.full_name]
-        others = [name for name in child.columns if name not in {*key.columns, *child.key}]
-        same = [sql.SQL("NOT ({})").format(differs(child.columns, name)) for name in others]
-        changed = [differs(child.columns, name) for name in key.columns]
         return sql.SQL(
             "SELECT pg_catalog.count(*) {} JOIN {} ON {} WHERE d.class = 'c' AND {} AND {}"
         ).format(
@@ -104,6 +101,6 @@ class _Looking:
                 names(numbered("k", len(child.key)), "d"),
                 names(child.key, "r"),
             ),
-            AND.join([sql.SQL("({})").format(sql.SQL(" OR ").join(changed)), *same]),
+            as_the_action_left_it(table, key),
             self._referred_to_missing(),
         )

@@ -23,7 +23,9 @@ from fsbackup_tui.engines.postgres.merge.staging import (
     StagedTable,
     Staging,
     add_set,
+    drop_relations,
     read_set,
+    read_sets,
 )
 from fsbackup_tui.engines.postgres.merge.switches import find_triggers
 from fsbackup_tui.engines.postgres.merge.transfer import stream
@@ -72,6 +74,7 @@ async def plan_merge(
     wanted = related(named, keys) if named else theirs.tables.keys() | mine.tables.keys()
     await live.execute("SET default_transaction_read_only TO off")
     await copy.execute("SET default_transaction_read_only TO off")
+    await _begin_anew(live, staging)
     looking = _Looking(copy, live, staging, theirs, mine, report)
     found = await looking.compare(wanted)
     async with live.transaction():
@@ -87,6 +90,16 @@ async def plan_merge(
         keys,
         notes,
     )
+
+
+async def _begin_anew(live: Connection, staging: Staging) -> None:
+    """Drop what a comparison left that did not come to its end."""
+    if await read_sets(live, staging):
+        raise SafetyRefusal(
+            f"ALREADY STAGED: {staging.schema} has the rows of a comparison.",
+            fix="Go on with these, or drop the schema by its name and compare again.",
+        )
+    await drop_relations(live, staging, "s0_")
 
 
 _NOT_CRASH_SAFE = (
@@ -154,14 +167,11 @@ class _Looking:
         looking = Difference(self._copy, self._live, self._staging, pair)
         try:
             difference, staged = await looking.find(number)
-        except psycopg.errors.DuplicateTable as error:
-            raise SafetyRefusal(
-                f"ALREADY STAGED: {self._staging.schema} has rows of an earlier comparison.",
-                fix="Go on with these, or drop the schema by its name and compare again.",
-            ) from error
-        except psycopg.errors.DataError as error:
+        except psycopg.DataError as error:
             why = str(error).strip().splitlines()[0]
             found.refused[pair.live.full_name] = f"the copy's values don't fit live: {why}"
+            for kind in ("rows", "content"):
+                await drop_relations(self._live, self._staging, f"s0_{kind}_{number}")
             return
         triggers = await find_triggers(self._live, [pair.live.oid])
         labels = tuple(trigger.label for trigger in triggers)
@@ -190,6 +200,7 @@ async def narrow(
     theirs = (await read_schema(copy)).tables[table]
     mine = (await read_schema(live)).tables[table]
     keys = numbered("k", len(staged.key))
+    await live.execute("SET default_transaction_read_only TO off")
     matching = sql.Identifier("pg_temp", "fsbackup_matching")
     await live.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(matching))
     await live.execute(

@@ -155,7 +155,7 @@ def _not_as_staged(work: Work, row_class: str, columns: Sequence[str]) -> sql.Co
 async def check_parents(connection: Connection, schema: Schema, works: Sequence[Work]) -> None:
     """Raise PostgresError if a row that was written refers to one that is not there.
 
-    The server checks the same, but not where a foreign key is not enforced.
+    The server checks the same, unless somebody switched its own triggers off.
     """
     for work in works:
         for link in schema.links_of(work.table.full_name):

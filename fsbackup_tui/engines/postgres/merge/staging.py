@@ -206,18 +206,7 @@ async def drop_staging(live: Connection, schema: str) -> None:
     try:
         async with live.transaction():
             await live.execute("SET TRANSACTION READ WRITE")
-            tables = await fetch_all(
-                live,
-                "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n"
-                " ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'r'",
-                [staging.schema],
-            )
-            if tables:
-                await live.execute(
-                    sql.SQL("DROP TABLE {}").format(
-                        sql.SQL(", ").join(staging.relation(name) for (name,) in tables)
-                    )
-                )
+            await drop_relations(live, staging, "")
             await live.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(staging.schema)))
     except psycopg.Error as error:
         raise PostgresError(
@@ -225,6 +214,20 @@ async def drop_staging(live: Connection, schema: str) -> None:
             why=str(error).strip().splitlines()[0],
             fix=f'Look what is in it (psql: \\d "{schema}".*), then drop it yourself.',
         ) from error
+
+
+async def drop_relations(live: Connection, staging: Staging, prefix: str) -> None:
+    """Drop the staging schema's tables whose names begin like this."""
+    tables = await fetch_all(
+        live,
+        "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n"
+        " ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'r'"
+        " AND pg_catalog.starts_with(c.relname::text, %s)",
+        [staging.schema, prefix],
+    )
+    if tables:
+        listed = sql.SQL(", ").join(staging.relation(name) for (name,) in tables)
+        await live.execute(sql.SQL("DROP TABLE {}").format(listed))
 
 
 async def read_sets(live: Connection, staging: Staging) -> tuple[StagedSet, ...]:

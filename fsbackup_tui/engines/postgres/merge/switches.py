@@ -45,7 +45,10 @@ async def find_triggers(connection: Connection, tables: Sequence[int]) -> list[T
         "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text"
         " FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid"
         " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')"
+        # PostgreSQL 14 calls a partition's own copy of the user's trigger internal.
+        " WHERE (NOT t.tgisinternal OR t.tgparentid <> 0 AND NOT EXISTS (SELECT FROM"
+        " pg_constraint AS k WHERE k.oid = t.tgconstraint AND k.contype <> 't'))"
+        " AND t.tgenabled IN ('O', 'A')"
         " AND coalesce(CASE WHEN c.relispartition THEN pg_partition_root(c.oid) END, c.oid)::int8"
         " = ANY (%s) ORDER BY 1, 2, 3",
         [list(tables)],
