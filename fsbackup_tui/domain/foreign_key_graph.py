@@ -31,7 +31,7 @@ class _Components:
         self._parents = parents
         self._index: dict[TableName, int] = {}
         self._low: dict[TableName, int] = {}
-        self._open: list[TableName] = []
+        self._open: dict[TableName, None] = {}
         self._groups: list[tuple[TableName, ...]] = []
         for table in parents:
             if table not in self._index:
@@ -59,15 +59,16 @@ class _Components:
 
     def _enter(self, table: TableName) -> list[TableName]:
         self._index[table] = self._low[table] = len(self._index)
-        self._open.append(table)
+        self._open[table] = None
         return self._parents[table]
 
     def _leave(self, table: TableName) -> None:
         if self._low[table] != self._index[table]:
             return
-        at = self._open.index(table)
-        self._groups.append(tuple(sorted(self._open[at:])))
-        del self._open[at:]
+        group = [self._open.popitem()[0]]
+        while group[-1] != table:
+            group.append(self._open.popitem()[0])
+        self._groups.append(tuple(sorted(group)))
 
 
 def related(named: Iterable[TableName], keys: Sequence[ForeignKey]) -> set[TableName]:
