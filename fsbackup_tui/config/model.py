@@ -276,10 +276,59 @@ class IntegrityQuery(Settings):
     source: str | None = None
 
 
-class Commands(Settings):
-    """The site's own programs, run without a shell."""
+Argv = Annotated[tuple[str, ...], Field(min_length=1)]
 
-    verify_integrity: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+Statement = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Commands(Settings):
+    """The site's own programs, run without a shell.
+
+    ``notify_people`` gets the message on its standard input; ``pause_jobs`` stops cron, workers
+    and whatever else writes or deletes by the clock.
+    """
+
+    verify_integrity: Argv | None = None
+    stop_app: Argv | None = None
+    start_app: Argv | None = None
+    pause_jobs: Argv | None = None
+    resume_jobs: Argv | None = None
+    regenerate_client: Argv | None = None
+    migration_status: Argv | None = None
+    smoke_test: Argv | None = None
+    notify_people: Argv | None = None
+
+
+class AddedStep(Settings):
+    """A step of the site's own in one of the runbooks: a command, or words to confirm.
+
+    ``after`` is the id of the step it follows; without it, it is the phase's last.
+    """
+
+    runbook: Annotated[str, Field(pattern=NAME_PATTERN)]
+    phase: Literal["stop", "preserve", "assess", "recover", "resume"]
+    id: Annotated[str, Field(pattern=NAME_PATTERN)]
+    title: Annotated[str, Field(min_length=3, max_length=60)]
+    why: Annotated[str, Field(min_length=10, max_length=400)]
+    after: str | None = None
+    command: Argv | None = None
+    undo: Annotated[str, Field(max_length=200)] = ""
+
+
+class Recovery(Settings):
+    """How this site is recovered.
+
+    ``app_role`` is whom the application connects as (default: the user of the source's URL);
+    ``runbooks`` replaces shipped ones, or adds more, by file; ``affected_users`` is SQL that
+    tells, in a copy, whom a loss concerns; ``watch`` is how long one looks on after the start.
+    """
+
+    app_role: str | None = None
+    runbooks: dict[str, Path] = Field(default_factory=dict)
+    steps: tuple[AddedStep, ...] = ()
+    affected_users: Statement | None = None
+    watch: Duration = timedelta(minutes=15)
 
 
 class Limits(Settings):
@@ -304,11 +353,13 @@ class SiteConfig(Settings):
     env_file: Path | None = None
     repository: Path
     state: Path | None = None
+    group: str | None = None
     sources: dict[str, Source] = Field(default_factory=dict)
     plans: dict[str, Plan] = Field(default_factory=dict)
     scratch: Scratch = Scratch()
     integrity: tuple[IntegrityQuery, ...] = ()
     commands: Commands = Commands()
+    recovery: Recovery = Recovery()
     adopt: tuple[Path, ...] = ()
     adopt_passphrase: SecretDescription | None = None
     clients: tuple[Path, ...] = ()

@@ -28,7 +28,7 @@ from fsbackup_tui.domain.events import Log, Outcome, Warned
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.jobs.journal import utc_now
 from fsbackup_tui.jobs.layout import OUTPUT, WORK, read_request
-from fsbackup_tui.jobs.leader import check_leader
+from fsbackup_tui.jobs.leader import INCIDENTS, check_leader
 from fsbackup_tui.jobs.leftovers import lost_with_sessions, sessions_seen_to
 from fsbackup_tui.jobs.liveness import hold_lock
 from fsbackup_tui.jobs.preload import preload
@@ -167,6 +167,8 @@ async def _run(
         operator=told.operator,
         host=told.host,
         now=utc_now,
+        incident=None if told.incident is None else session.state / INCIDENTS / told.incident,
+        epoch=told.epoch,
     )
     if not loaded.config.read_only:
         await _end_lost_sessions(session, context)

@@ -22,7 +22,8 @@ class JobContext:
     ``work`` is a private directory (0700) that is removed when the job ends; ``environment`` is
     what secrets are read from (the site's env_file over the process environment), and nothing
     else: it is read when it is first asked for, and may raise SecretUnavailable then. ``stage``
-    is called with a stage's name where the operation enters it.
+    is called with a stage's name where the operation enters it. ``incident`` is the directory of
+    the incident that the job belongs to, and ``epoch`` the leadership it was asked under.
     """
 
     job: str
@@ -35,6 +36,8 @@ class JobContext:
     operator: str
     host: str
     now: Callable[[], datetime]
+    incident: Path | None = None
+    epoch: int | None = None
 
     @property
     def application_name(self) -> str:

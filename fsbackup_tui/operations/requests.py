@@ -14,22 +14,11 @@ from typing import ClassVar, Literal
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
+from fsbackup_tui.operations.request import Request
 
 VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
 DrillChoice = Literal["newest", "random", "named"]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The base of all requests."""
-
-    operation: ClassVar[str]
-    runner: ClassVar[str]
-    stages: ClassVar[tuple[str, ...]]
-
-    def planned(self) -> tuple[str, ...]:
-        """Return the stages that this request will go through."""
-        return self.stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +118,6 @@ class RestoreBesideRequest(Request):
 
 
 @dataclass(frozen=True, slots=True)
-class SwapRequest(Request):
-    """Give the live database's name to a restored copy; the live one is kept as ``kept_as``.
-
-    Both are told by name and OID; ``target`` is the server that the person saw. ``back`` says that
-    it undoes an earlier swap: what is live now was restored, and what comes was live before.
-    """
-
-    operation: ClassVar[str] = "swap"
-    runner: ClassVar[str] = "fsbackup_tui.operations.swap:run"
-    stages: ClassVar[tuple[str, ...]] = ("check", "prepare", "swap", "settle")
-    part: str
-    live_oid: int
-    copy: str
-    copy_oid: int
-    kept_as: str
-    target: ServerIdentity | None = None
-    back: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class AdoptRequest(Request):
     """Make a point of the backup that another script left at ``path``.
 
@@ -172,8 +141,8 @@ REQUEST_TYPES: Mapping[str, type[Request]] = {
         DrillRequest,
         LiveHealthRequest,
         RestoreBesideRequest,
-        SwapRequest,
         AdoptRequest,
+        *RECOVERY_REQUESTS,
     )
 }
 

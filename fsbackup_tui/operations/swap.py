@@ -34,7 +34,7 @@ from fsbackup_tui.engines.postgres.swap import (
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
-from fsbackup_tui.operations.requests import SwapRequest
+from fsbackup_tui.operations.recovery_requests import SwapRequest
 from fsbackup_tui.operations.target import (
     admin_address,
     check_target,

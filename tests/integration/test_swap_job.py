@@ -17,7 +17,7 @@ from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.kept import find_kept, kept_name
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
-from fsbackup_tui.operations.requests import SwapRequest
+from fsbackup_tui.operations.recovery_requests import SwapRequest
 from fsbackup_tui.operations.swap import run
 from tests.support.contexts import context_of
 from tests.support.servers import MakeDatabase, execute, query

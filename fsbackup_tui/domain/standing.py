@@ -1,0 +1,72 @@
+"""What stands on the server at one moment: which databases, who is connected, who gets hurt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from fsbackup_tui.domain.point import ServerIdentity
+
+DatabaseKind = Literal["live", "before", "after", "restore", "spare", "unfinished", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class StandingDatabase:
+    """One database: what it is to the live one, its size in bytes (None: may not be seen).
+
+    ``open`` tells whether it lets sessions in.
+    """
+
+    name: str
+    oid: int
+    kind: DatabaseKind
+    open: bool
+    size_bytes: int | None = None
+    sessions: int = 0
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSession:
+    """Somebody who is connected to the live database; ``writes`` where it has a transaction id."""
+
+    pid: int
+    role: str
+    application: str
+    client: str
+    state: str
+    since: datetime | None
+    writes: bool
+    can_be_ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One look: the server, the live database by its name (None: there is none of that name).
+
+    ``server`` is the identity seen through the maintenance database; ``environment`` is what the
+    connection itself says of it (production, staging …), empty where it says nothing, with
+    ``environment_from`` telling by what. ``standbys`` follow this server.
+    """
+
+    at: datetime
+    server: ServerIdentity
+    live_name: str
+    live: StandingDatabase | None
+    databases: tuple[StandingDatabase, ...] = ()
+    sessions: tuple[ClientSession, ...] = ()
+    sessions_more: int = 0
+    prepared: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    subscriptions: tuple[str, ...] = ()
+    standbys: tuple[str, ...] = ()
+    environment: str = ""
+    environment_from: str = ""
+    can_rename: bool = True
+    notes: tuple[str, ...] = ()
+
+    def database(self, name: str, oid: int = 0) -> StandingDatabase | None:
+        """Return the database of that name, and of that OID where one is given."""
+        every = (*((self.live,) if self.live else ()), *self.databases)
+        return next((db for db in every if db.name == name and oid in (0, db.oid)), None)

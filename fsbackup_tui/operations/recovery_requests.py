@@ -1,0 +1,331 @@
+"""The typed arguments of what a recovery asks for; each names the value its result holds.
+
+``part`` is the source. ``database`` names the database that stands for live: empty for the
+source's own, else the copy that a drill plays on. ``target`` is the server that the person saw,
+looked at through the maintenance database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.operations.request import Request
+
+Grade = Literal["vacuum", "table", "role", "everyone"]
+SiteCommand = Literal[
+    "stop_app",
+    "start_app",
+    "regenerate_client",
+    "migration_status",
+    "smoke_test",
+    "notify_people",
+    "pause_jobs",
+    "resume_jobs",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRequest(Request):
+    """The base: about the live database of one source, or of the drill's copy in its place."""
+
+    part: str
+    database: str = ""
+    target: ServerIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookRequest(RecoveryRequest):
+    """See which databases exist under which names, who is connected, and who would be hurt.
+
+    Returns ``domain/standing.py:Standing``. Reads catalogues alone.
+    """
+
+    operation: ClassVar[str] = "look"
+    runner: ClassVar[str] = "fsbackup_tui.operations.look:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
+
+
+@dataclass(frozen=True, slots=True)
+class DamageRequest(RecoveryRequest):
+    """Compare live, by reading alone, with a point's manifest.
+
+    Returns ``domain/damage.py:DamageReport``. ``last_right`` as ISO text, empty: unknown.
+    ``spare_tables`` (schema.name) are estimated and not read, so that no evidence is pruned.
+    """
+
+    operation: ClassVar[str] = "damage"
+    runner: ClassVar[str] = "fsbackup_tui.operations.damage:run"
+    stages: ClassVar[tuple[str, ...]] = ("tables", "schema", "candidates")
+    point: str = ""
+    last_right: str = ""
+    spare_tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRequest(RecoveryRequest):
+    """Keep writes off, graded; each measure and its undo is in the incident before it is taken.
+
+    Returns ``{"measures": [{"grade", "what", "cost", "place", "undo"}], "still_writing": [...]}``.
+    ``names`` are the tables (schema.name) or the roles it is about.
+    """
+
+    operation: ClassVar[str] = "freeze"
+    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run"
+    stages: ClassVar[tuple[str, ...]] = ("freeze",)
+    grade: Grade = "vacuum"
+    names: tuple[str, ...] = ()
+    end_sessions: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ThawRequest(RecoveryRequest):
+    """Undo what is frozen, all of it or what is named; returns ``{"thawed": [...], "left": []}``."""
+
+    operation: ClassVar[str] = "thaw"
+    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_thaw"
+    stages: ClassVar[tuple[str, ...]] = ("thaw",)
+    what: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessionsRequest(RecoveryRequest):
+    """End client sessions in the database: those named, or all; ``{"ended": [], "left": []}``."""
+
+    operation: ClassVar[str] = "end-sessions"
+    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_end_sessions"
+    stages: ClassVar[tuple[str, ...]] = ("end",)
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRequest(RecoveryRequest):
+    """Run one of the site's own commands; ``{"exit_status", "seconds", "printed"}``.
+
+    ``message`` is given to ``notify_people`` on its standard input.
+    """
+
+    operation: ClassVar[str] = "command"
+    runner: ClassVar[str] = "fsbackup_tui.operations.command:run"
+    stages: ClassVar[tuple[str, ...]] = ("run",)
+    command: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreserveRequest(RecoveryRequest):
+    """Keep what is there now, rung by rung of ops.md i; a failing rung never blocks the next.
+
+    Returns ``domain/preserve.py:Preserved``. ``rungs`` empty: all that can be done here.
+    """
+
+    operation: ClassVar[str] = "preserve"
+    runner: ClassVar[str] = "fsbackup_tui.operations.preserve:run"
+    stages: ClassVar[tuple[str, ...]] = ("look", "files", "tables", "salvage")
+    rungs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SalvageRequest(RecoveryRequest):
+    """Copy what can still be read of a corrupt database into a new one beside it.
+
+    Returns ``domain/preserve.py:Salvaged``.
+    """
+
+    operation: ClassVar[str] = "salvage"
+    runner: ClassVar[str] = "fsbackup_tui.operations.salvage:run"
+    stages: ClassVar[tuple[str, ...]] = ("schema", "rows", "finish")
+    beside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckCopyRequest(RecoveryRequest):
+    """Prove a restored copy against its point, by the site's checks, and as the app's role.
+
+    Returns ``domain/copy_check.py:CopyCheck``.
+    """
+
+    operation: ClassVar[str] = "check-copy"
+    runner: ClassVar[str] = "fsbackup_tui.operations.check_copy:run"
+    stages: ClassVar[tuple[str, ...]] = ("compare", "integrity", "as the application")
+    point: str = ""
+    copy: str = ""
+    copy_oid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SwapRequest(Request):
+    """Give the live database's name to a restored copy; the live one is kept as ``kept_as``.
+
+    Both are told by name and OID; ``target`` is the server that the person saw. ``back`` says that
+    it undoes an earlier swap: what is live now was restored, and what comes was live before.
+    ``live_oid`` 0: there is no live database, and the copy is only renamed.
+    """
+
+    operation: ClassVar[str] = "swap"
+    runner: ClassVar[str] = "fsbackup_tui.operations.swap:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "prepare", "swap", "settle")
+    part: str
+    live_oid: int
+    copy: str
+    copy_oid: int
+    kept_as: str
+    target: ServerIdentity | None = None
+    back: bool = False
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSinceRequest(RecoveryRequest):
+    """Count what was written to the live database since it was swapped in.
+
+    ``counters`` is what the swap's result told. Returns ``domain/written.py:WrittenSince``.
+    """
+
+    operation: ClassVar[str] = "written-since"
+    runner: ClassVar[str] = "fsbackup_tui.operations.written_since:run"
+    stages: ClassVar[tuple[str, ...]] = ("count",)
+    live_oid: int = 0
+    counters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlanRequest(RecoveryRequest):
+    """Find by key what differs between the restored copy and live; stage it in live.
+
+    Returns ``{"staging", "plan": domain/merge.py:MergePlan, "proposed": [Proposed],
+    "preview": MergePreview of what is proposed}``. ``named`` are the tables a person named,
+    ``where`` a condition on the copy's rows of the one table named.
+    """
+
+    operation: ClassVar[str] = "merge-plan"
+    runner: ClassVar[str] = "fsbackup_tui.operations.merge:run_plan"
+    stages: ClassVar[tuple[str, ...]] = ("stage", "compare", "propose")
+    copy: str = ""
+    copy_oid: int = 0
+    named: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergePreviewRequest(RecoveryRequest):
+    """Tell what a choice comes to now; ``{"preview": MergePreview}``.
+
+    ``choices`` is the JSON of a list of ``domain/merge.py:TableChoice``.
+    """
+
+    operation: ClassVar[str] = "merge-preview"
+    runner: ClassVar[str] = "fsbackup_tui.operations.merge:run_preview"
+    stages: ClassVar[tuple[str, ...]] = ("preview",)
+    staging: str = ""
+    choices: str = "[]"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRequest(RecoveryRequest):
+    """Put the chosen rows back in one transaction, undo written first; ``{"merged": Merged}``.
+
+    ``expected`` is the JSON of the MergePreview that the person saw.
+    """
+
+    operation: ClassVar[str] = "merge"
+    runner: ClassVar[str] = "fsbackup_tui.operations.merge:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "merge", "settle")
+    staging: str = ""
+    choices: str = "[]"
+    expected: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class MergeUndoRequest(RecoveryRequest):
+    """Undo a merge; ``{"merged": Merged, "left": [LeftOut]}``. ``preview_only`` changes nothing."""
+
+    operation: ClassVar[str] = "merge-undo"
+    runner: ClassVar[str] = "fsbackup_tui.operations.merge:run_undo"
+    stages: ClassVar[tuple[str, ...]] = ("check", "undo")
+    staging: str = ""
+    set_number: int = 0
+    including_moved: bool = False
+    preview_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest(RecoveryRequest):
+    """Write the rows that are only in live into CSV files of the incident, one per table.
+
+    Returns ``{"directory", "tables": [{"table", "rows", "file"}]}``.
+    """
+
+    operation: ClassVar[str] = "export-only-live"
+    runner: ClassVar[str] = "fsbackup_tui.operations.export:run"
+    stages: ClassVar[tuple[str, ...]] = ("export",)
+    staging: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedRequest(RecoveryRequest):
+    """Ask the site's own SQL whom it concerns, in a copy; ``{"columns", "rows", "more"}``."""
+
+    operation: ClassVar[str] = "affected"
+    runner: ClassVar[str] = "fsbackup_tui.operations.affected:run"
+    stages: ClassVar[tuple[str, ...]] = ("ask",)
+    copy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftoversRequest(RecoveryRequest):
+    """List what recoveries left on the server; ``domain/leftovers.py:Leftovers``."""
+
+    operation: ClassVar[str] = "leftovers"
+    runner: ClassVar[str] = "fsbackup_tui.operations.leftovers:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
+
+
+@dataclass(frozen=True, slots=True)
+class DropLeftoverRequest(RecoveryRequest):
+    """Drop one of them, told by name and OID (0 for a staging schema); ``{"dropped"}``."""
+
+    operation: ClassVar[str] = "drop-leftover"
+    runner: ClassVar[str] = "fsbackup_tui.operations.leftovers:run_drop"
+    stages: ClassVar[tuple[str, ...]] = ("check", "drop")
+    name: str = ""
+    oid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalRequest(RecoveryRequest):
+    """Make the database that a drill plays on out of a point, damaged in the scenario's way.
+
+    Returns ``{"database", "oid", "damage": "what was done to it"}``.
+    """
+
+    operation: ClassVar[str] = "rehearsal"
+    runner: ClassVar[str] = "fsbackup_tui.operations.rehearsal:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "create", "restore", "finish", "damage")
+    point: str = ""
+    scenario: str = ""
+
+
+RECOVERY_REQUESTS: tuple[type[Request], ...] = (
+    LookRequest,
+    DamageRequest,
+    FreezeRequest,
+    ThawRequest,
+    EndSessionsRequest,
+    CommandRequest,
+    PreserveRequest,
+    SalvageRequest,
+    CheckCopyRequest,
+    SwapRequest,
+    WrittenSinceRequest,
+    MergePlanRequest,
+    MergePreviewRequest,
+    MergeRequest,
+    MergeUndoRequest,
+    ExportRequest,
+    AffectedRequest,
+    LeftoversRequest,
+    DropLeftoverRequest,
+    RehearsalRequest,
+)
