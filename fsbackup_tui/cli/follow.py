@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.domain.events import JobFinished
     from fsbackup_tui.jobs.job import Job
     from fsbackup_tui.jobs.supervisor import Follower
-    from fsbackup_tui.operations.requests import Request
+    from fsbackup_tui.operations.request import Request
 
 Summary = Callable[[Mapping[str, Any]], list[str]]
 _POLL_SECONDS = 0.1

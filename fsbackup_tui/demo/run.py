@@ -42,12 +42,8 @@ from fsbackup_tui.jobs.supervisor import (
     operator_name,
     start_job,
 )
-from fsbackup_tui.operations.requests import (
-    BackupRequest,
-    Request,
-    RestoreBesideRequest,
-    VerifyRequest,
-)
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, RestoreBesideRequest, VerifyRequest
 from fsbackup_tui.repository.layout import Repository, create_repository, site_state
 
 PLAN, SOURCE = "daily", "db"

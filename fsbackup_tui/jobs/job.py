@@ -30,7 +30,8 @@ from fsbackup_tui.jobs.layout import (
     read_request,
 )
 from fsbackup_tui.jobs.liveness import boot_id, lock_is_held
-from fsbackup_tui.operations.requests import Request, parse_request, request_document
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import parse_request, request_document
 
 JobState = Literal["running", "ok", "failed", "cancelled", "lost"]
 STATE_FORMAT = 1

@@ -43,7 +43,7 @@ from fsbackup_tui.repository.files import free_bytes
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
-    from fsbackup_tui.operations.requests import Request
+    from fsbackup_tui.operations.request import Request
 
 JOBS = "jobs"
 WORKER = "fsbackup_tui.jobs.worker"

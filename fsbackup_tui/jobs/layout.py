@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import format_time, parse_time
-from fsbackup_tui.operations.requests import Request, parse_request, request_document
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import parse_request, request_document
 
 REQUEST_FORMAT = 1
 REQUEST = "request.json"

@@ -37,7 +37,7 @@ from fsbackup_tui.jobs.liveness import is_same_process, lock_is_held
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
-    from fsbackup_tui.operations.requests import Request
+    from fsbackup_tui.operations.request import Request
 
 __all__ = [
     "Follower",

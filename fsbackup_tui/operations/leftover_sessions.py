@@ -19,12 +19,8 @@ from fsbackup_tui.domain.point import session_name
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.leftover_sessions import EndedSessions, end_sessions_named
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.requests import (
-    BackupRequest,
-    LiveHealthRequest,
-    Request,
-    RestoreBesideRequest,
-)
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, LiveHealthRequest, RestoreBesideRequest
 from fsbackup_tui.operations.target import admin_address, source_address
 
 CONNECT_SECONDS = 5

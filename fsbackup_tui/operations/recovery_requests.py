@@ -81,7 +81,7 @@ class FreezeRequest(RecoveryRequest):
 
 @dataclass(frozen=True, slots=True)
 class ThawRequest(RecoveryRequest):
-    """Undo what is frozen, all of it or what is named; returns ``{"thawed": [...], "left": []}``."""
+    """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``."""
 
     operation: ClassVar[str] = "thaw"
     runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_thaw"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fsbackup_tui.domain.point import PointSummary
-from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyLevel, VerifyRequest
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyRequest
 from fsbackup_tui.operations.wording import duration_text, size_text
 from fsbackup_tui.tui.data import JobRow, Overview
 from fsbackup_tui.tui.frame import FrameScreen

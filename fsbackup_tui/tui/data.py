@@ -18,7 +18,7 @@ from fsbackup_tui.domain.point import Manifest, PointSummary, SpareSummary
 from fsbackup_tui.domain.proof import Proof
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
-from fsbackup_tui.operations.requests import Request
+from fsbackup_tui.operations.request import Request
 from fsbackup_tui.tui.buckets import Picture
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]

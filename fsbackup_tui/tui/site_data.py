@@ -37,7 +37,7 @@ from fsbackup_tui.jobs.supervisor import (
     start_job,
 )
 from fsbackup_tui.operations.against import against_last_good
-from fsbackup_tui.operations.requests import Request
+from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
     Status,
     acceptances_of,

@@ -11,12 +11,8 @@ from fsbackup_tui.config.load import load_config
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.launch import await_first_line, launch_worker, make_job_directory
-from fsbackup_tui.operations.requests import (
-    BackupRequest,
-    Request,
-    RestoreBesideRequest,
-    VerifyRequest,
-)
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, RestoreBesideRequest, VerifyRequest
 from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import Site, make_site
 from tests.support.transfers import empty_kitchen_sink, fill_kitchen_sink

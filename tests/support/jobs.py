@@ -22,7 +22,8 @@ from fsbackup_tui.jobs.launch import await_first_line, launch_worker, make_job_d
 from fsbackup_tui.jobs.layout import JOURNAL, STATE, JobRequest, replace_json
 from fsbackup_tui.jobs.worker import Runner
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyRequest
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 
 ROOT = Path(__file__).parents[2]
 SLOW_WORKER = "tests.support.slow_worker"

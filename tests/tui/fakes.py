@@ -14,7 +14,8 @@ from fsbackup_tui.domain.point import (
     PointSummary,
 )
 from fsbackup_tui.domain.trust import Trust
-from fsbackup_tui.operations.requests import BackupRequest, Request, VerifyRequest
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp, Start
 from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_spacing, usual_unit
 from fsbackup_tui.tui.data import (

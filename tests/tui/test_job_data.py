@@ -28,7 +28,8 @@ from fsbackup_tui.jobs.job import load_job
 from fsbackup_tui.jobs.journal import JournalWriter
 from fsbackup_tui.jobs.layout import JOURNAL
 from fsbackup_tui.jobs.liveness import hold_lock
-from fsbackup_tui.operations.requests import BackupRequest, Request, RestoreBesideRequest
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, RestoreBesideRequest
 from fsbackup_tui.tui.data import TableView
 from fsbackup_tui.tui.job_data import LiveWatch, job_row, jobs_order
 from tests.support.jobs import make_site, prepare_job, write_past_job

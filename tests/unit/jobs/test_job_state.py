@@ -23,10 +23,10 @@ from fsbackup_tui.jobs.liveness import (
     lock_is_held,
     process_start_time,
 )
+from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import (
     BackupRequest,
     DrillRequest,
-    Request,
     VerifyDueRequest,
     VerifyRequest,
 )
