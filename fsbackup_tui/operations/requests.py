@@ -132,18 +132,18 @@ class AdoptRequest(Request):
     plan: str = "adopted"
 
 
+_EVERY: tuple[type[Request], ...] = (
+    BackupRequest,
+    VerifyRequest,
+    VerifyDueRequest,
+    DrillRequest,
+    LiveHealthRequest,
+    RestoreBesideRequest,
+    AdoptRequest,
+    *RECOVERY_REQUESTS,
+)
 REQUEST_TYPES: Mapping[str, type[Request]] = {
-    request_type.operation: request_type
-    for request_type in (
-        BackupRequest,
-        VerifyRequest,
-        VerifyDueRequest,
-        DrillRequest,
-        LiveHealthRequest,
-        RestoreBesideRequest,
-        AdoptRequest,
-        *RECOVERY_REQUESTS,
-    )
+    request_type.operation: request_type for request_type in _EVERY
 }
 
 
