@@ -35,11 +35,21 @@ def source_exclusions(source: PostgresSource) -> Exclusions:
 
 
 async def source_address(
-    loaded: LoadedConfig, environment: Mapping[str, str], redactor: Redactor, name: str
+    loaded: LoadedConfig,
+    environment: Mapping[str, str],
+    redactor: Redactor,
+    name: str,
+    *,
+    database: str = "",
 ) -> DatabaseAddress:
-    """Return where the source's database is; SecretUnavailable where its URL can't be read."""
+    """Return where the source's database is; SecretUnavailable where its URL can't be read.
+
+    ``database`` stands in for the source's own: the copy that a drill plays on.
+    """
     source = postgres_source(loaded, name)
-    return await _read_address(loaded, environment, redactor, source.url, ("sources", name, "url"))
+    place = ("sources", name, "url")
+    address = await _read_address(loaded, environment, redactor, source.url, place)
+    return address.with_database(database) if database else address
 
 
 async def admin_address(
