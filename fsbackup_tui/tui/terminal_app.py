@@ -63,7 +63,7 @@ class TerminalApp(App[int], inherit_bindings=False):
             self._resized()
         if isinstance(event, events.Key):
             if isinstance(self.screen, FrameScreen):
-                self.screen.forget_message()
+                self.screen.key_comes()
             if event.key.startswith("alt+") and event.character is None:
                 event = self._after_escape(event)
         await super().on_event(event)
