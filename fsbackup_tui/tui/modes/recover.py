@@ -98,14 +98,19 @@ class RecoverScreen(FrameScreen):
         """List the incidents again."""
         data = self.site_app.data
         if data is not None:
-            self.in_thread("incidents", lambda: _listed(data), self._take)
+            self.in_thread("incidents", lambda: _listed(data), self._take, self._unread)
+
+    def _unread(self, problem: Problem) -> None:
+        if problem != self.site_app.last_problem:
+            self.say_problem(problem)
 
     def _take(self, listed: Sequence[Listed]) -> None:
         if listed != self._listed:
             self._listed = listed
             self._paint()
         for each in listed:
-            if each.open and not each.incident.is_drill and each.incident.id not in self._gone_to:
+            wanted = self._point or each.incident.id not in self._gone_to
+            if each.open and not each.incident.is_drill and wanted:
                 if self.is_current:
                     self._enter(each.incident.id)
                 return

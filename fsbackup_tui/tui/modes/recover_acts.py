@@ -90,6 +90,7 @@ def keys_now(screen: StepScreen, enter: str) -> Sequence[Shown]:
     asked = view.reading.incident.take_over
     if asked is not None and not asked.refused:
         shown.insert(0, "refuse")
+    shown += ["step-copy"] if _is_message(card) else []
     shown += ["step-skip"] if card.can_skip else []
     shown += ["step-undo"] if card.can_undo else []
     shown += ["step-again"] if card.can_open_again else []
@@ -156,7 +157,7 @@ def _why_not(view: View, card: Card) -> tuple[str, Role]:
     if card.status == "under way":
         return "It is under way; O shows all that it says", "accent"
     if card.status == "to do":
-        return "Not needed, by what is known now", "warn"
+        return "It is not known yet whether this is needed; S goes past it", "warn"
     more = [word for can, word in ((card.can_open_again, "A opens it again"),) if can]
     more += ["U takes it back"] if card.can_undo else []
     return f"It is {card.status} already. {', '.join(more)}", "warn"
@@ -201,10 +202,10 @@ def digit(screen: StepScreen, number: int) -> bool:
 
 
 def _answer(screen: StepScreen, card: Card, question: Question) -> None:
+    if not question.options and question.several:
+        begin(screen, card.id, "", "", "")
+        return
     if not question.options:
-        if question.may_be_empty and not question.hint:
-            begin(screen, card.id, "", "", "")
-            return
         _ask_text(screen, card, question)
         return
     if not screen.chosen and not question.may_be_empty:
@@ -594,5 +595,8 @@ def copied(screen: StepScreen) -> str:
     card = screen.card
     if card is None:
         return ""
-    is_message = bool(card.by_hand and card.shows) and card.id.startswith("tell")
-    return "\n".join(card.shows if is_message else card.runs)
+    return "\n".join(card.shows if _is_message(card) else card.runs)
+
+
+def _is_message(card: Card) -> bool:
+    return bool(card.shows) and card.id.startswith("tell-")

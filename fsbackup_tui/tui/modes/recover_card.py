@@ -23,15 +23,19 @@ def card_lines(
     view: View, card: Card, chosen: Collection[str], width: int, zone: tzinfo, *, logged: int = 3
 ) -> list[Line]:
     """Return the whole step, the most urgent first; ``chosen`` are the options that are marked."""
+    evidence = list(_evidence(card, width))
+    # Of what can hurt, what it costs comes before how it is done.
+    first, last = (evidence, []) if card.typed else ([], evidence)
     return [
         *_title(card, width),
         *_matters(view, card, width, zone, logged),
         *_target(view, card, width),
+        *_watched(view, card, width),
+        *first,
         *labelled("Why", card.why, width),
         *_doing(card, width),
         *(_question(card.question, chosen, width) if card.question is not None else ()),
-        *_evidence(card, width),
-        *_watched(view, card, width),
+        *last,
     ]
 
 
@@ -135,19 +139,20 @@ def _option(
 
 def _evidence(card: Card, width: int) -> Iterator[Line]:
     if card.shows:
-        yield line()
+        if not card.typed:
+            yield line()
         yield from texts(card.shows, width)
 
 
 def _watched(view: View, card: Card, width: int) -> Iterator[Line]:
     """Yield whether those who look on have agreed to what can hurt."""
-    if not card.typed or not view.watchers or not card.can_run:
+    if not card.typed or not card.can_run:
         return
     said = view.reading.incident.go.get(card.id)
     if said:
         yield from labelled("Go", f"{said} says go.", width, "good")
-    elif view.leads:
+    elif view.leads and view.watchers:
         names = ", ".join(view.watchers)
         yield from labelled("Go", f"{names} watches and has not said go (G) yet.", width, "warn")
-    else:
+    elif not view.leads:
         yield from labelled("Go", "G says go, if you agree.", width, "accent")

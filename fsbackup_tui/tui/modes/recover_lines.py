@@ -102,6 +102,18 @@ def request_line(view: View) -> Line:
     return line(" ", (f"{view.leader} was asked, and has 20 s to refuse.", "muted"))
 
 
+def ahead_line(view: View) -> Line:
+    """Return how far away the next thing is that can hurt."""
+    card = view.card
+    if card is None:
+        return line()
+    if card.typed and card.can_run:
+        return line(
+            " ", ("This is the step that can hurt. It runs by its typed name alone.", "bad")
+        )
+    return line(" ", (card.ahead, "good"))
+
+
 def labelled(label: str, text: str, width: int, role: Role = "text") -> Iterator[Line]:
     """Yield ``Why     text`` lines, the text wrapped beside its label."""
     rows = wrap(text, max(8, width - LABEL_CELLS - 2))
@@ -174,11 +186,9 @@ def _amount(value: float, unit: str) -> str:
     return f"{count_text(int(value))} {unit}"
 
 
-def output_lines(running: Running | None, step: str, width: int, height: int) -> list[Line]:
+def output_lines(running: Running, width: int, height: int) -> list[Line]:
     """Return what stands below the step where there is room: its job's last words."""
     rule = line(("-" * width, "muted"))
-    if running is None or running.step != step:
-        return [rule, line(" ", ("Output: no job of this step has run here.", "muted"))]
     ended = "  ended" if running.over else ""
     head = line(" ", ("Output", "heading"), (f"  {running.job}{ended}   O shows all", "muted"))
     logged = running.log[-max(1, height - 2) :]
@@ -214,7 +224,7 @@ def closing_lines(view: View, width: int, zone: tzinfo) -> Iterator[Line]:
     elapsed = minutes_text(incident.elapsed(now).total_seconds())
     yield from labelled("Took", f"{elapsed} since it was declared", width)
     yield line()
-    words = "C closes the incident with a word on why. Until then U takes a step back."
+    words = "C closes the incident, with a word on how it ended. Tab lists the steps."
     yield from texts([words], width)
 
 

@@ -38,10 +38,12 @@ class StepList(LineList, inherit_bindings=False):
         self.repaint()
 
     def to_shown(self) -> None:
-        """Put the cursor on the step that is shown."""
+        """Put the cursor on the step that is shown, with what comes before it in sight."""
         for index, row in enumerate(self._rows):
             if not isinstance(row, str) and row.step.id == self._shown:
                 self.move_to(index)
+                top = max(0, index - max(1, self.size.height) // 2)
+                self.scroll_to(y=top, animate=False, force=True)
 
     def step_at(self, index: int) -> str | None:
         """Return the step of a row; of a phase's title its first."""

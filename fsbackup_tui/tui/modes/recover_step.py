@@ -20,6 +20,7 @@ from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes import recover_acts as acts
 from fsbackup_tui.tui.modes.recover_card import card_lines
 from fsbackup_tui.tui.modes.recover_lines import (
+    ahead_line,
     closing_lines,
     header_line,
     output_lines,
@@ -221,6 +222,7 @@ class StepScreen(FrameScreen):
         card = view.card
         if before is None or before.card is None or card is None or card.id != before.card.id:
             self._fresh_step()
+            self.site_app.refresh_overview()
         self._keep_question(card)
         if self.entry.open and not self._still_asked(view):
             self.entry.close()
@@ -281,8 +283,7 @@ class StepScreen(FrameScreen):
         request = request_line(view)
         self._show("#request", request or line(("-" * width, "muted")))
         self._paint_body(view, width)
-        ahead = view.card.ahead if view.card is not None else ""
-        self._show("#ahead", line(" ", (ahead, "good" if ahead else "text")))
+        self._show("#ahead", ahead_line(view))
         self.paint_foot()
 
     def _paint_body(self, view: View, width: int) -> None:
@@ -292,7 +293,8 @@ class StepScreen(FrameScreen):
         card = view.card
         self.steps.show_steps(view.reading, card.id if card is not None else "")
         output = self.query_one("#output", LineWidget)
-        height = max(6, self.size.height // 4) if wide and card is not None else 0
+        told = card is not None and view.running is not None and view.running.step == card.id
+        height = max(6, self.size.height // 4) if wide and told else 0
         if output.styles.height is None or output.styles.height.value != height:
             output.styles.height = height
         if card is None:
@@ -301,8 +303,8 @@ class StepScreen(FrameScreen):
         logged = 0 if wide else 3
         shown = card_lines(view, card, self.chosen, width, self.zone, logged=logged)
         self.card_view.show(shown)
-        if height:
-            output.show(*output_lines(view.running, card.id, width, height)[:height])
+        if height and view.running is not None:
+            output.show(*output_lines(view.running, width, height)[:height])
 
     def _show(self, selector: str, shown: Line) -> None:
         self.query_one(selector, LineWidget).show(shown)
@@ -351,7 +353,7 @@ class StepScreen(FrameScreen):
         """Show the list of steps, or go into it; once more goes back."""
         self.toggle_class("-listing")
         if self.has_class("-listing"):
-            self.steps.to_shown()
+            self.call_after_refresh(self.steps.to_shown)
         self.focus_body()
         self.paint_foot()
 
