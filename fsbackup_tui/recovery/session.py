@@ -109,14 +109,13 @@ class RecoverySession:
         """Take what jobs have come to; only the leader writes it down."""
         incident = self._incident()
         self._follow(incident)
+        watch = self.watch
+        if watch is not None:
+            watch.read()
         if not self.leads:
             return
         self._take_look()
-        watch = self.watch
-        if watch is None:
-            return
-        watch.read()
-        if watch.ended:
+        if watch is not None and watch.ended:
             self._finish(incident, watch)
 
     def card(self, step: str) -> Card:
@@ -131,7 +130,7 @@ class RecoverySession:
             reading.flow,
             placed,
             self.situation(step),
-            looked=self.look.is_fresh(reading.incident),
+            looked=self.look.is_fresh(reading.incident, reading.now),
             accepted=facts.accepted_target == word,
             target_word=word,
             took=last_seconds(self.desk.state, self.journal.id, step),
@@ -321,7 +320,14 @@ class RecoverySession:
                 else "They are there, and have 20 s to refuse.",
                 fix="Ask for it, and wait." if asked is None else "Wait, or talk to them.",
             )
-        entry = self.journal.take_over(self.desk.author, why, expected=incident.epoch)
+        adopts = tuple(
+            state.job
+            for state in incident.steps.values()
+            if state.status == "unknown" and state.job
+        )
+        entry = self.journal.take_over(
+            self.desk.author, why, expected=incident.epoch, adopts=adopts
+        )
         self.epoch = entry.epoch
         self._presence.leave()
         self._presence = Presence(self.journal.directory, self.desk.author, "leader")
@@ -438,7 +444,7 @@ class RecoverySession:
 
     def _require_target(self, situation: Situation) -> None:
         facts = situation.facts
-        if facts.standing is None or not self.look.is_fresh(situation.incident):
+        if facts.standing is None or not self.look.is_fresh(situation.incident, situation.now):
             raise SafetyRefusal("NOT LOOKED YET: the server is looked at right before a change.")
         if facts.mismatch and facts.accepted_target != self.target_word():
             raise IdentityMismatch(

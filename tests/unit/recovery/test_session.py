@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,11 +17,14 @@ from fsbackup_tui.domain.errors import (
     StaleLeader,
     UsageError,
 )
+from fsbackup_tui.jobs.layout import read_request
+from fsbackup_tui.jobs.leader import check_leader
 from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
+from fsbackup_tui.repository.files import share_with_group
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
 from fsbackup_tui.repository.incidents import IncidentJournal
 from tests.support.recovering import (
@@ -363,3 +368,33 @@ def test_correcting_the_damage_time_measures_again(tmp_path: Path) -> None:
     steps = session.read().incident.steps
     assert steps["damage"].status == "open"
     assert steps["choose-point"].status == "open"
+
+
+def test_a_job_that_runs_goes_on_under_who_takes_over(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "choose-preserve")
+    session.begin("damage")
+    job = session.read().incident.steps["damage"].job
+    session.leave()
+    second = attach(make_desk(tmp_path, operator="ben"), session.journal)
+    second.take_over("ana's line is gone")
+    told = read_request(second.desk.state / "jobs" / job)
+    assert told.epoch == 1
+    check_leader(told, second.desk.state)
+    stale = replace(told, job="20261122T030500Z-damage-zzzz")
+    with pytest.raises(StaleLeader, match="another leader"):
+        check_leader(stale, second.desk.state)
+
+
+def test_a_state_shared_with_a_group_lets_it_write(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    share_with_group(desk.state, os.getgid())
+    session = open_session(desk, runbook="data-loss")
+    lead_to(session, "damage")
+    incident = session.journal.directory
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in incident.iterdir()}
+    assert modes["journal.jsonl"] == modes["leader.json"] == modes["NOW.txt"] == 0o660
+    assert incident.stat().st_mode & 0o7777 == 0o2770
+    job = next((desk.state / "jobs").iterdir())
+    assert job.stat().st_mode & 0o7777 == 0o2770
+    assert (job / "journal.jsonl").stat().st_mode & 0o7777 == 0o660
