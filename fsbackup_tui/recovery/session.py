@@ -20,7 +20,7 @@ from fsbackup_tui.domain.errors import (
     UsageError,
 )
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.incident import Incident, StepState
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
@@ -151,14 +151,17 @@ class RecoverySession:
         question = action.question(situation)
         if question is not None:
             given = check_answer(question, given)
+        request = None
+        if action.request is not None and not action.by_hand(situation):
+            request = action.request(situation, given)
+        if request is None:
+            facts = {} if action.by_hand(situation) else action.learn(situation, given, {})
+            self._done(placed.step, facts, {"answer": _told(given), "reason": given.reason})
+            return
         if action.changes:
             self._require_target(situation)
         self._require_typed(placed.step, action.typed(situation), given)
-        if action.request is None or action.by_hand(situation):
-            facts = action.learn(situation, given, {}) if action.request is None else {}
-            self._done(placed.step, facts, {"answer": given.value, "reason": given.reason})
-            return
-        self._start(placed.step, action, action.request(situation, given), situation)
+        self._start(placed.step, action, request, situation, given)
 
     def undo(self, step: str, answer: Answer | None = None) -> None:
         """Take a step back by its job; the errors of ``begin``."""
@@ -176,7 +179,7 @@ class RecoverySession:
         typed = action.undo_typed(situation)
         if typed and (answer is None or answer.typed != typed):
             raise _not_typed(typed)
-        self._start(placed.step, action, request, situation, undoing=True)
+        self._start(placed.step, action, request, situation, Answer(), undoing=True)
 
     def skip(self, step: str, reason: str) -> None:
         """Go past a step; a guard wants a written reason."""
@@ -463,6 +466,7 @@ class RecoverySession:
         action: Action,
         request: Request,
         situation: Situation,
+        answer: Answer,
         *,
         undoing: bool = False,
     ) -> None:
@@ -472,6 +476,7 @@ class RecoverySession:
             title=step.title,
             request=request_document(request),
             commands=list(action.runs(situation)),
+            answer=_told(answer),
             undoing=undoing,
         )
         try:
@@ -515,7 +520,7 @@ class RecoverySession:
                 facts = learn(situation, job.result) if learn is not None else {}
                 self._append("undone", step=watch.step, job=job.id, facts=dict(facts))
             else:
-                facts = action.learn(situation, Answer(), job.result)
+                facts = action.learn(situation, _answer_of(state), job.result)
                 self._done(placed.step, facts, {"job": job.id, "result": _bounded(job.result)})
             return
         if job.state == "lost":
@@ -586,6 +591,15 @@ def _based_on(flow: Flow, step: str) -> list[Placed]:
             based.add(placed.step.id)
             found.append(placed)
     return found
+
+
+def _told(answer: Answer) -> dict[str, str]:
+    """Return what the journal keeps of an answer."""
+    return {"value": answer.value, "reason": answer.reason}
+
+
+def _answer_of(state: StepState) -> Answer:
+    return Answer(str(state.answer.get("value", "")), str(state.answer.get("reason", "")))
 
 
 def _bounded(result: Mapping[str, object]) -> dict[str, object]:

@@ -40,14 +40,12 @@ from tests.support.recovering import (
 )
 
 TO_THE_SWAP = (
-    ("name-tables", Answer("videos")),
-    ("vacuum-off", None),
+    ("keep-evidence", Answer("videos")),
     ("pause-jobs", None),
-    ("choose-freeze", Answer("role")),
-    ("freeze", None),
+    ("freeze", Answer("role")),
     ("stop-app", None),
     ("tell-first", None),
-    ("choose-preserve", Answer("")),
+    ("preserve", Answer("")),
     ("damage", None),
     ("choose-point", Answer("")),
     ("choose-way", Answer("swap")),
@@ -143,16 +141,15 @@ def test_another_server_stops_it_until_it_is_named(tmp_path: Path) -> None:
         clock, environment="staging", environment_from="the database's name"
     )
     session = open_session(desk, runbook="data-loss")
-    do_step(session, "name-tables", Answer("videos"))
     session.look_now()
     session.poll()
-    assert "staging" in session.card("vacuum-off").stopped
+    assert "staging" in session.card("keep-evidence").stopped
     with pytest.raises(IdentityMismatch, match="STOPPED"):
-        session.begin("vacuum-off")
+        session.begin("keep-evidence", Answer("videos"))
     with pytest.raises(ConfirmationNeeded):
         session.accept_target("shop")
     session.accept_target("db1/shop")
-    session.begin("vacuum-off")
+    session.begin("keep-evidence", Answer("videos"))
     assert "freeze" in jobs_of(desk).operations()
 
 
@@ -243,7 +240,7 @@ def test_a_swap_that_never_happened_is_open_again(tmp_path: Path) -> None:
 
 def test_a_job_that_ended_while_nobody_looked_is_taken_by_the_next(tmp_path: Path) -> None:
     session = open_session(make_desk(tmp_path), runbook="data-loss")
-    lead_to(session, "choose-preserve")
+    lead_to(session, "preserve")
     session.begin("damage")
     second = again(session)
     assert second.leads
@@ -260,7 +257,7 @@ def test_two_cannot_act_at_once(tmp_path: Path) -> None:
     assert not second.leads
     assert first.watchers == ("ben",)
     with pytest.raises(StaleLeader, match="YOU WATCH: ana"):
-        second.begin("name-tables", Answer("videos"))
+        second.begin("keep-evidence", Answer("videos"))
     second.note("seen in the log at 02:51")
     assert first.read().incident.notes[-1].operator == "ben"
 
@@ -280,7 +277,7 @@ def test_a_leader_who_is_there_has_twenty_seconds(tmp_path: Path) -> None:
     assert second.leads
     assert not first.leads
     with pytest.raises(StaleLeader):
-        first.begin("name-tables", Answer("videos"))
+        first.begin("keep-evidence", Answer("videos"))
 
 
 def test_a_leader_may_refuse(tmp_path: Path) -> None:
@@ -372,7 +369,7 @@ def test_correcting_the_damage_time_measures_again(tmp_path: Path) -> None:
 
 def test_a_job_that_runs_goes_on_under_who_takes_over(tmp_path: Path) -> None:
     session = open_session(make_desk(tmp_path), runbook="data-loss")
-    lead_to(session, "choose-preserve")
+    lead_to(session, "preserve")
     session.begin("damage")
     job = session.read().incident.steps["damage"].job
     session.leave()
