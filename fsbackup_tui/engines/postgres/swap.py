@@ -33,7 +33,12 @@ MAY_END = (
 )
 """Whether the role ``me`` may end the session ``a`` of the role ``them``, as a condition."""
 
-ROLES_OF  # RENAME itself ends autovacuum's workers (CountOtherDBBackends).
+ROLES_OF_SESSIONS = (
+    " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
+    " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
+)
+
+# RENAME itself ends autovacuum's workers (CountOtherDBBackends).
 _SESSIONS = f"""
 SELECT a.pid, coalesce(a.usename::text, a.backend_type),
        coalesce(nullif(a.application_name, ''), '-'), {MAY_END}
