@@ -52,6 +52,8 @@ class WayEstimate:
 
 def propose_runbook(seen: Seen, report: DamageReport) -> tuple[RunbookId, tuple[str, ...]]:
     """Return the runbook to follow, with the reasons in words; a person may choose another."""
+    if report.live == "gone":
+        return "data-loss", ("the live database is gone",)
     if report.corrupt:
         return "corruption", tuple(report.health[:_NAMED]) or ("pages on the disk are wrong",)
     if seen == "errors":
@@ -71,9 +73,6 @@ def propose_runbook(seen: Seen, report: DamageReport) -> tuple[RunbookId, tuple[
 
 def _all_is_lost(report: DamageReport) -> Iterator[str]:
     """Yield why the whole database is to be brought back; nothing where a part of it will do."""
-    if report.live == "gone":
-        yield "the live database is gone"
-        return
     captured = [table for table in report.tables if table.point_rows]
     if not captured or report.live == "unreadable":
         return
@@ -105,7 +104,8 @@ def _loss_of(table: TableDamage) -> str:
     if table.is_gone:
         rows = "" if table.point_rows is None else f", it had {_number(table.point_rows)} rows"
         return f"{table.qualified} is gone{rows}"
-    return f"{table.qualified}: {_number(table.point_rows or 0)} to {_number(table.live_rows or 0)} rows"
+    was, now = _number(table.point_rows or 0), _number(table.live_rows or 0)
+    return f"{table.qualified}: {was} to {now} rows"
 
 
 def _tables(count: int) -> str:
@@ -131,8 +131,9 @@ def has_nothing_left(report: DamageReport) -> bool:
 def weigh_ways(report: DamageReport, *, can_rename: bool = True) -> tuple[WayEstimate, ...]:
     """Return every way with every point, the least loss first; exactly one is recommended.
 
-    None is where none is possible. A point in doubt is never recommended over one without; of
-    the same loss the newest point, then the shorter downtime.
+    None is where none is possible. A point in doubt is never recommended over one without, nor
+    one that brings no row back over one that does while nobody knows when it was last right. Of
+    the same loss the newest point is, then the shorter downtime.
     """
     ways: list[WayEstimate] = []
     for candidate in report.candidates:
@@ -142,23 +143,27 @@ def weigh_ways(report: DamageReport, *, can_rename: bool = True) -> tuple[WayEst
             ways.append(_schema_swap(report, candidate))
     if report.corrupt:
         ways.append(_salvage(report))
-    minutes = {candidate.point: candidate.minutes for candidate in report.candidates}
-    ordered = sorted(ways, key=lambda way: _rank(way, minutes))
+    points = {candidate.point: candidate for candidate in report.candidates}
+    helps = any(candidate.rows_back for candidate in report.candidates)
+    ordered = sorted(ways, key=lambda way: _rank(way, points.get(way.point), helps=helps))
     if not ordered or not ordered[0].possible:
         return tuple(ordered)
     best = replace(ordered[0], recommended=True, why=_reason(ordered[0], ordered[1:], report))
     return (best, *ordered[1:])
 
 
-def _rank(way: WayEstimate, minutes: dict[str, float]) -> tuple[object, ...]:
+def _rank(way: WayEstimate, candidate: Candidate | None, *, helps: bool) -> tuple[object, ...]:
+    unsure = candidate is not None and candidate.after_damage is None
+    brings_nothing = candidate is not None and candidate.rows_back == 0
     return (
         not way.possible,
         bool(way.doubt),
+        helps and unsure and brings_nothing,
         way.loss_rows is None,
         way.loss_rows or 0,
         way.loss_minutes is None,
         way.loss_minutes or 0.0,
-        minutes.get(way.point, 0.0),
+        0.0 if candidate is None else candidate.minutes,
         way.downtime_seconds or (0.0, 0.0),
         way.way,
         way.point,
