@@ -20,7 +20,7 @@ from fsbackup_tui.domain.errors import (
     ServerUnreachable,
 )
 from fsbackup_tui.domain.events import Log, Progress, TableDone, Warned
-from fsbackup_tui.domain.point import PostgresFacts, ServerIdentity, TableFacts
+from fsbackup_tui.domain.point import PostgresFacts, TableFacts
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.health import prepare_session
 from fsbackup_tui.engines.postgres.health_checksums import check_checksums
@@ -44,7 +44,7 @@ from fsbackup_tui.operations.damage_definitions import Live
 from fsbackup_tui.operations.damage_points import LiveRows
 from fsbackup_tui.operations.recovery_requests import DamageRequest
 from fsbackup_tui.operations.target import (
-    check_target,
+    check_server,
     postgres_source,
     source_exclusions,
     target_text,
@@ -146,7 +146,7 @@ async def _read(
 ) -> LiveFound:
     found = LiveFound()
     identity = await read_identity(connection, address)
-    _check_server(request.target, identity)
+    check_server(request.target, identity)
     context.report(Log(f"Live: {target_text(identity)}"))
     found.health += [finding.what for finding in await prepare_session(connection)]
     await connection.execute("RESET max_parallel_workers_per_gather")
@@ -196,15 +196,6 @@ async def _migration_head(
     except PostgresError:
         return ""
     return head or ""
-
-
-def _check_server(confirmed: ServerIdentity | None, found: ServerIdentity) -> None:
-    """Compare the server alone: what was seen was seen through the maintenance database."""
-    if confirmed is None:
-        return
-    check_target(
-        replace(confirmed, database=found.database, database_oid=found.database_oid), found
-    )
 
 
 def _exclusions(
