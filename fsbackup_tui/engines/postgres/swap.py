@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
+from fsbackup_tui.engines.postgres.client_sessions import MAY_END
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import check_name
@@ -233,6 +234,18 @@ class Obstacles:
         return bool(self.prepared or self.closed_sessions)
 
 
+# RENAME itself ends autovacuum's workers (CountOtherDBBackends).
+_SESSIONS = (
+    "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"  # noqa: S608 - fixed texts
+    f" coalesce(nullif(a.application_name, ''), '-'), {MAY_END}"
+    " FROM pg_catalog.pg_stat_activity AS a"
+    " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
+    " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
+    " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
+    " ORDER BY a.pid"
+)
+
+
 async def find_obstacles(admin: Connection, database: Database) -> Obstacles:
     """Return what stands in the way of renaming a database now."""
     prepared = await fetch_all(
@@ -241,20 +254,9 @@ async def find_obstacles(admin: Connection, database: Database) -> Obstacles:
         " WHERE database = %s ORDER BY prepared",
         [database.name],
     )
-    # pg_signal_backend may end everybody but superusers; without it, the own roles' alone.
     sessions = await fetch_all(
         admin,
-        "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"
-        " coalesce(nullif(a.application_name, ''), '-'),"
-        " me.rolsuper OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'MEMBER'), false) AND NOT"
-        " them.rolsuper OR pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER')"
-        " AND NOT coalesce(them.rolsuper, true)"
-        " FROM pg_catalog.pg_stat_activity AS a"
-        " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
-        " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
-        # RENAME itself ends autovacuum's workers (CountOtherDBBackends).
-        " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
-        " ORDER BY a.pid",
+        _SESSIONS,
         [database.oid],
     )
     slots = await fetch_all(
