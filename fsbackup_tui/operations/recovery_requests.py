@@ -84,7 +84,7 @@ class ThawRequest(RecoveryRequest):
     """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``."""
 
     operation: ClassVar[str] = "thaw"
-    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_thaw"
+    runner: ClassVar[str] = "fsbackup_tui.operations.thaw:run"
     stages: ClassVar[tuple[str, ...]] = ("thaw",)
     what: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ class EndSessionsRequest(RecoveryRequest):
     """End client sessions in the database: those named, or all; ``{"ended": [], "left": []}``."""
 
     operation: ClassVar[str] = "end-sessions"
-    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_end_sessions"
+    runner: ClassVar[str] = "fsbackup_tui.operations.end_sessions:run"
     stages: ClassVar[tuple[str, ...]] = ("end",)
     pids: tuple[int, ...] = ()
 

@@ -12,23 +12,14 @@ import psycopg
 from fsbackup_tui.domain.standing import ClientSession
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
+from fsbackup_tui.engines.postgres.swap import MAY_END, ROLES_OF_SESSIONS
 
 _GONE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
-# pg_signal_backend may end everybody but superusers; without it, the own roles' alone.
-MAY_END = (
-    "(me.rolsuper OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'MEMBER'), false) AND NOT"
-    " them.rolsuper OR pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER')"
-    " AND NOT coalesce(them.rolsuper, true))"
-)
-"""Whether this role may end session ``a``; ``me`` and ``them`` are its and the other's role."""
-
 # A role that may not see another's backend_type sees null; its application_name is seen by all.
 _CLIENTS = (
-    " FROM pg_catalog.pg_stat_activity AS a"
-    " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
-    " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
+    f" FROM pg_catalog.pg_stat_activity AS a{ROLES_OF_SESSIONS}"
     " WHERE a.datid::int8 = %(oid)s AND a.pid <> pg_catalog.pg_backend_pid()"
     " AND coalesce(a.backend_type, 'client backend') = 'client backend'"
 )

@@ -21,7 +21,12 @@ import psycopg
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
-from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
+from fsbackup_tui.domain.errors import (
+    PostgresError,
+    RightsMissing,
+    SafetyRefusal,
+    ServerUnreachable,
+)
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 
@@ -31,6 +36,8 @@ Place = Literal["live", "maintenance"]
 _WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 # REVOKE and GRANT by somebody without the right to grant do nothing, and only warn.
 _NOTHING_DONE = ("01006", "01007")
+# No word from the server, a lost connection, or a session that was ended (sqlstate's beginning).
+_LOST = ("08", "57P")
 _GONE = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
@@ -77,6 +84,7 @@ async def run_measure(
         RightsMissing: the role may not; nothing was changed.
         PostgresError: the server refuses, a lock was not to be had, or a role gets in all the
             same; nothing was changed.
+        ServerUnreachable: the server was lost, and nobody knows whether it was taken.
     """
     try:
         async with connection.transaction():
@@ -96,6 +104,7 @@ async def undo_measure(
     Raises:
         RightsMissing: the role may not; nothing was changed.
         PostgresError: the server refuses, or a lock was not to be had; nothing was changed.
+        ServerUnreachable: the server was lost, and nobody knows whether it is undone.
     """
     try:
         async with connection.transaction():
@@ -163,6 +172,12 @@ def _refused(error: psycopg.Error) -> PostgresError:
             "NOT CHANGED: this role may not.",
             why=why,
             fix="Give 'admin: url' in the config the owner of the table or database.",
+        )
+    if error.sqlstate is None or error.sqlstate.startswith(_LOST):
+        return ServerUnreachable(
+            "PERHAPS CHANGED: the server was lost in the middle of it.",
+            why=why,
+            fix="Do it again once the server is back: done twice is done once.",
         )
     return PostgresError(
         "NOT CHANGED: the server refuses.", why=why, fix="Mend what it names, then try again."

@@ -19,13 +19,33 @@ import psycopg
 from psycopg import sql
 
 from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
-from fsbackup_tui.engines.postgres.client_sessions import MAY_END
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import check_name
 
 Standing = Literal["before", "after", "neither"]
 
+MAY_END = (
+    # pg_signal_backend may end everybody but superusers; without it, the own roles' alone.
+    "me.rolsuper OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'MEMBER'), false) AND NOT"
+    " them.rolsuper OR pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER')"
+    " AND NOT coalesce(them.rolsuper, true)"
+)
+"""Whether the role ``me`` may end the session ``a`` of the role ``them``, as a condition."""
+
+ROLES_OF_SESSIONS = (
+    " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
+    " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
+)
+
+_SESSIONS = (
+    "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"  # noqa: S608 - fixed texts
+    f" coalesce(nullif(a.application_name, ''), '-'), {MAY_END}"
+    f" FROM pg_catalog.pg_stat_activity AS a{ROLES_OF_SESSIONS}"
+    # RENAME itself ends autovacuum's workers (CountOtherDBBackends).
+    " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
+    " ORDER BY a.pid"
+)
 _END_EVERY_SECONDS = 0.03
 _LISTED = 5
 
@@ -232,18 +252,6 @@ class Obstacles:
     def forbids(self) -> bool:
         """Whether a swap would wait in vain, which is an outage of its own."""
         return bool(self.prepared or self.closed_sessions)
-
-
-# RENAME itself ends autovacuum's workers (CountOtherDBBackends).
-_SESSIONS = (
-    "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"  # noqa: S608 - fixed texts
-    f" coalesce(nullif(a.application_name, ''), '-'), {MAY_END}"
-    " FROM pg_catalog.pg_stat_activity AS a"
-    " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
-    " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
-    " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
-    " ORDER BY a.pid"
-)
 
 
 async def find_obstacles(admin: Connection, database: Database) -> Obstacles:
