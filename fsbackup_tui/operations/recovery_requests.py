@@ -67,7 +67,9 @@ class DamageRequest(RecoveryRequest):
 class FreezeRequest(RecoveryRequest):
     """Keep writes off, graded; each measure and its undo is in the incident before it is taken.
 
-    Returns ``{"measures": [{"grade", "what", "cost", "place", "undo"}], "still_writing": [...]}``.
+    Returns ``{"measures": [{"grade", "what", "cost", "place", "undo", "database"}],
+    "still_writing": [ClientSession], "missed": [{"name", "what", "why", "fix"}],
+    "ended": [ClientSession], "not_ended": [{"pid", "why"}]}``.
     ``names`` are the tables (schema.name) or the roles it is about.
     """
 
@@ -81,7 +83,11 @@ class FreezeRequest(RecoveryRequest):
 
 @dataclass(frozen=True, slots=True)
 class ThawRequest(RecoveryRequest):
-    """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``."""
+    """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``.
+
+    ``thawed`` are names, ``left`` ``{"what", "why", "fix"}``; ``notes`` tells what stays as it is
+    in a database that a swap put aside.
+    """
 
     operation: ClassVar[str] = "thaw"
     runner: ClassVar[str] = "fsbackup_tui.operations.thaw:run"
@@ -103,7 +109,8 @@ class EndSessionsRequest(RecoveryRequest):
 class CommandRequest(RecoveryRequest):
     """Run one of the site's own commands; ``{"exit_status", "seconds", "printed"}``.
 
-    ``message`` is given to ``notify_people`` on its standard input.
+    ``message`` is given to ``notify_people`` on its standard input. ``command`` is a SiteCommand,
+    or the id of a step that the site added. ``skipped`` tells why it was not run: a drill.
     """
 
     operation: ClassVar[str] = "command"
@@ -111,6 +118,21 @@ class CommandRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("run",)
     command: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationRequest(RecoveryRequest):
+    """Read which of Prisma's migrations the database has; nothing is changed.
+
+    Returns ``{"table", "head", "applied", "failed", "expected", "pending", "unknown",
+    "commands": [{"command", "when"}]}``: names, oldest first. ``expected`` is the newest in the
+    worktree, empty where that is not known; ``pending`` are there and not in the database,
+    ``unknown`` the other way round.
+    """
+
+    operation: ClassVar[str] = "migration"
+    runner: ClassVar[str] = "fsbackup_tui.operations.migration:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +336,7 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     ThawRequest,
     EndSessionsRequest,
     CommandRequest,
+    MigrationRequest,
     PreserveRequest,
     SalvageRequest,
     CheckCopyRequest,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fsbackup_tui.config.load import SiteEnvironment
 from fsbackup_tui.domain.events import Event
 from fsbackup_tui.domain.incident import Incident
 from fsbackup_tui.operations.context import JobContext
@@ -41,6 +42,7 @@ def incident_context(
     """Return the context of a job of the incident, or of none."""
     shutil.rmtree(site.directory / "work", ignore_errors=True)
     context = context_of(site, (events if events is not None else []).append)
+    context = replace(context, environment=SiteEnvironment(context.loaded, site.environ()))
     if journal is None:
         return context
     return replace(context, incident=journal.directory, epoch=epoch)
