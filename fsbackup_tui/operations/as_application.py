@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import psycopg
-
 from fsbackup_tui.domain.copy_check import CheckState, CopyFinding
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import FsbackupError
@@ -25,7 +23,7 @@ from fsbackup_tui.engines.postgres.role_rights import (
 )
 from fsbackup_tui.engines.postgres.swap import Database
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.target import admin_address, postgres_source, source_address
+from fsbackup_tui.operations.target import admin_address, source_address
 
 _SORT = "role"
 
@@ -57,7 +55,6 @@ async def application_of(context: JobContext, part: str, database: str) -> AsApp
     environment, redactor = context.environment, context.redactor
     login = await source_address(context.loaded, environment, redactor, part, database=database)
     admin = await admin_address(context.loaded, environment, redactor, part)
-    postgres_source(context.loaded, part)
     role = context.loaded.config.recovery.app_role or login.user or admin.user or ""
     return AsApplication(context, admin, login, role)
 
@@ -160,8 +157,8 @@ async def _select(app: AsApplication, copy: Database, live: Database | None) -> 
         async with _session(app, copy) as connection:
             tables = await readable_tables(connection)
             refused = await unreadable(connection, tables)
-    except (FsbackupError, psycopg.errors.InsufficientPrivilege) as error:
-        app.find("blocked", app.role, f"no session as it: {_words(error)}")
+    except FsbackupError as error:
+        app.find("blocked", app.role, f"no session as it: {error.what}")
         return
     app.tried = len(tables)
     also = await _refused_in_live(app, live, list(refused))
@@ -181,7 +178,7 @@ async def _refused_in_live(
     try:
         async with _session(app, live) as connection:
             return set(await unreadable(connection, tables))
-    except (FsbackupError, psycopg.errors.InsufficientPrivilege):
+    except FsbackupError:
         return set()
 
 
@@ -207,12 +204,5 @@ async def _session(app: AsApplication, database: Database) -> AsyncIterator[Conn
                 yield connection
         return
     async with _open(app, database) as connection:
-        try:
-            await become(connection, app.role)
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise FsbackupError(f"{app.admin.user} may not act as {app.role}.") from error
+        await become(connection, app.role)
         yield connection
-
-
-def _words(error: Exception) -> str:
-    return error.what if isinstance(error, FsbackupError) else str(error).strip().splitlines()[0]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 from psycopg import sql
 
+from fsbackup_tui.domain.errors import RightsMissing
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.soundness import READS_FOREIGN
@@ -102,9 +103,16 @@ async def become(connection: Connection, role: str) -> None:
     """Look through the role's eyes from here on, as far as a session of another's can.
 
     Raises:
-        psycopg.errors.InsufficientPrivilege: the session's role is no member of it.
+        RightsMissing: the session's role is no member of it.
     """
-    await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    try:
+        await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise RightsMissing(
+            f"NOT TRIED: {connection.info.user} may not act as {role}.",
+            why=str(error).strip().splitlines()[0],
+            fix=f'Make it a member: GRANT "{role}" TO "{connection.info.user}"',
+        ) from error
 
 
 async def readable_tables(connection: Connection) -> list[tuple[str, str]]:

@@ -114,12 +114,16 @@ async def moved_reasons(admin: Connection, swap: Swap) -> tuple[str, ...]:
     for database in (swap.leaving, swap.coming) if swap.replaces else (swap.coming,):
         now = names.get(database.oid)
         if now is None:
-            reasons.append(f"{database.name} (OID {database.oid}) is not on the server any more")
+            reasons.append(
+                f"The database {database.name} (OID {database.oid}) is not on the server any more."
+            )
         elif now != database.name:
-            reasons.append(f"{database.name} (OID {database.oid}) is called {now} now")
+            reasons.append(
+                f"The database {database.name} (OID {database.oid}) is called {now} now."
+            )
     known = (swap.leaving.oid, swap.coming.oid)
     reasons += [
-        f"another database is called {database.name} now (OID {database.oid})"
+        f"Another database is called {database.name} now (OID {database.oid})."
         for database in found
         if database.name == swap.leaving.name and database.oid not in known
     ]
@@ -132,10 +136,10 @@ async def not_what_it_was(admin: Connection, swap: Swap) -> IdentityMismatch:
     name = swap.leaving.name
     return IdentityMismatch(
         f"NOT SWAPPED. Nothing changed: {name} or {swap.coming.name} is not what it was.",
-        why="\n".join(f"{reason[0].upper()}{reason[1:]}." for reason in reasons)
+        why="\n".join(reasons)
         or "One of them was renamed, dropped or made anew since it was looked at.",
-        fix="Look at the server's databases (psql -l); one that was renamed by hand gets its name "
-        "back\nwith ALTER DATABASE … RENAME TO …; then start again.",
+        fix="Look at the server's databases (psql -l). One that was renamed gets its name back "
+        "with\nALTER DATABASE … RENAME TO …; one that was dropped is gone: go on without it.",
     )
 
 
