@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fsbackup_tui.config.model import SecretDescription
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
-from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal
+from fsbackup_tui.domain.errors import FsbackupError, PostgresError, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Warned, format_time
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
@@ -20,7 +20,7 @@ from fsbackup_tui.engines.postgres.dress import dress_like
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.kept import KeptKind, kept_comment
-from fsbackup_tui.engines.postgres.pooler import paused
+from fsbackup_tui.engines.postgres.pooler import paused, pooled_databases
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.engines.postgres.slots import (
     LogicalSlot,
@@ -171,15 +171,14 @@ async def _swap(
     if swap.replaces:
         for problem in await dress_like(admin, coming.name, leaving.name):
             swapping.warn(f"{coming.name} is not like {leaving.name}: {problem}")
-    poolers = await _addresses(swapping, "poolers")
+    poolers = await _poolers_that_answer(swapping, leaving.name)
     swapping.counters = (
         await counters_before(context, admin, swapping.admin, coming)
         if spare is None
         else counters_of_spare(context, spare)
     )
     context.stage("swap")
-    pausing = [address for _text, address in poolers]
-    async with paused(pausing, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
+    async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
         swapping.paused = names
         swapped = await swap_databases(swapping.open_admin, swap)
     former = f" The former one is {swap.kept_as}." if swap.replaces else ""
@@ -258,6 +257,19 @@ async def _is_open(admin: Connection, name: str) -> bool:
         admin, "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]
     )
     return bool(rows[0][0])
+
+
+async def _poolers_that_answer(swapping: _Swapping, database: str) -> list[DatabaseAddress]:
+    """Return the poolers to pause; one that is down lets nobody through, and keeps nobody."""
+    answering = []
+    for text, address in await _addresses(swapping, "poolers"):
+        try:
+            await pooled_databases(address, database)
+        except PostgresError as error:
+            swapping.warn(f"The pooler {text} is not paused: {error.what}")
+        else:
+            answering.append(address)
+    return answering
 
 
 async def _addresses(swapping: _Swapping, what: str) -> list[tuple[str, DatabaseAddress]]:

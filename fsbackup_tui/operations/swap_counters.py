@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import FsbackupError
-from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.events import Warned, format_time
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.spare import settled_counters
 from fsbackup_tui.engines.postgres.swap import Database
@@ -89,8 +89,12 @@ def _path(context: JobContext, database: Database) -> Path | None:
 
 def _keep(context: JobContext, database: Database, counters: TableCounters) -> None:
     path = _path(context, database)
-    if path is not None:
+    if path is None:
+        return
+    try:
         replace_file(path, counters.text().encode())
+    except (FsbackupError, OSError) as error:
+        context.report(Warned(f"What is written since is lost if this job dies: {error}"))
 
 
 def _kept(context: JobContext, database: Database) -> TableCounters | None:

@@ -313,6 +313,17 @@ async def test_a_dropped_database_comes_back_from_its_spare_with_its_own_comment
         psycopg.connect(trouble.url(user=trouble.role)).close()
 
 
+async def test_a_pooler_that_is_down_keeps_nobody_from_swapping(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    source = {"poolers": ["postgresql://admin:pw@127.0.0.1:1/pgbouncer", "${NOT_SET_EITHER}"]}
+    with trouble_on(server, make_database(server), tmp_path, source=source) as trouble:
+        done = await trouble.swap()
+        assert (done["paused"], trouble.users()) == ([], 100)
+        assert any("127.0.0.1:1" in note and "not paused" in note for note in done["notes"])
+        assert any("NOT_SET_EITHER" in note for note in done["notes"])
+
+
 async def test_the_plan_goes_on_after_a_swap_and_what_holds_the_copy_is_named(
     server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
 ) -> None:
