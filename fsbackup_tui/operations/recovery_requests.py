@@ -167,7 +167,8 @@ class SalvageRequest(RecoveryRequest):
 class CheckCopyRequest(RecoveryRequest):
     """Prove a restored copy against its point, by the site's checks, and as the app's role.
 
-    Returns ``domain/copy_check.py:CopyCheck``.
+    Returns ``domain/copy_check.py:CopyCheck``. ``schema_point`` is what a point of rows alone was
+    loaded into.
     """
 
     operation: ClassVar[str] = "check-copy"
@@ -176,6 +177,7 @@ class CheckCopyRequest(RecoveryRequest):
     point: str = ""
     copy: str = ""
     copy_oid: int = 0
+    schema_point: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
