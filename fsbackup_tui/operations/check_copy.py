@@ -21,7 +21,6 @@ from fsbackup_tui.engines.postgres.comparison import unproven_reason
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
-from fsbackup_tui.engines.postgres.spare import STATISTICS_LOST, changed_since, parse_counters
 from fsbackup_tui.engines.postgres.swap import Database
 from fsbackup_tui.operations.as_application import (
     AsApplication,
@@ -37,7 +36,7 @@ from fsbackup_tui.operations.filling import Dump, Filling, account_again, dump_n
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.recovery_requests import CheckCopyRequest
 from fsbackup_tui.operations.restore_from import RestoreSource, in_use, open_source
-from fsbackup_tui.operations.swap_spare import spare_of
+from fsbackup_tui.operations.swap_spare import can_not_be_told, spare_of, why_not_as_proven
 from fsbackup_tui.operations.target import check_target
 from fsbackup_tui.repository.spares import Spare
 
@@ -172,19 +171,15 @@ async def _check_spare(check: _Check, spare: Spare) -> None:
             why=f"It was to be checked against {check.source.reader.id}.",
             fix="Name the spare's own point, or restore this one.",
         )
-    try:
-        proven = parse_counters(spare.counters)
-    except (KeyError, TypeError, ValueError):
-        check.find("blocked", "spare", spare.name, "its record does not tell its counters")
+    reason = await why_not_as_proven(check.admin, spare)
+    if reason:
+        state: CheckState = "blocked" if can_not_be_told(reason) else "different"
+        check.find(state, "spare", spare.name, reason)
     else:
-        reason = await changed_since(check.admin, spare.oid, spare.comment, proven)
-        if reason:
-            state: CheckState = "blocked" if reason == STATISTICS_LOST else "different"
-            check.find(state, "spare", spare.name, reason)
+        check.notes.append(f"the spare was proven at {spare.proven_at}, and nobody was in it since")
     check.tables = len(facts.tables)
     check.rows = _sum(table.rows for table in facts.tables)
     check.deferred = spare.deferred
-    check.notes.append(f"the spare was proven at {spare.proven_at}, and nobody was in it since")
     check.context.stage("as the application")
     await try_fenced(check.app, check.admin, check.copy, check.live)
 

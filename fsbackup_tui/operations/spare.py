@@ -18,13 +18,11 @@ from fsbackup_tui.engines.postgres.side import drop_unfinished, restore_lock
 from fsbackup_tui.engines.postgres.spare import (
     Standing,
     Written,
-    changed_since,
     close_off,
     fence,
     find_standing,
     make_ready,
     maximum_wal_bytes,
-    parse_counters,
     read_written,
     settled_counters,
     spare_comment,
@@ -38,6 +36,7 @@ from fsbackup_tui.operations.filling import Filling
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.scratch_place import ScratchPlace, scratch_place
 from fsbackup_tui.operations.swap_counters import TABLES
+from fsbackup_tui.operations.swap_spare import why_not_as_proven
 from fsbackup_tui.operations.trial_database import TrialDatabase
 from fsbackup_tui.operations.wording import size_text
 from fsbackup_tui.repository.layout import Repository
@@ -362,12 +361,7 @@ async def check_spare(admin: Connection, spare: Spare) -> Standing:
             that can't be told (a crash resets the statistics).
         PostgresError: its counters do not come to rest (PostgreSQL 14).
     """
-    try:
-        proven = parse_counters(spare.counters)
-    except (KeyError, TypeError, ValueError):
-        reason = "its record does not tell its counters"
-    else:
-        reason = await changed_since(admin, spare.oid, spare.comment, proven)
+    reason = await why_not_as_proven(admin, spare)
     if reason:
         raise SafetyRefusal(
             f"SPARE NOT USED: {spare.name} is not as it was proven.",

@@ -18,6 +18,8 @@ from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import write_record
 from fsbackup_tui.repository.spares import KIND, Spare, all_spares
 
+_NO_COUNTERS = "its record does not tell its counters"
+
 
 async def spare_of(
     admin: Connection, repository: Repository, part: str, database: Database
@@ -29,21 +31,30 @@ async def spare_of(
     return next((spare for spare in known if spare.comment in marks), None)
 
 
+async def why_not_as_proven(admin: Connection, spare: Spare) -> str:
+    """Return why a spare is not as it was proven, or can't be told to be; empty where it is."""
+    try:
+        proven = parse_counters(spare.counters)
+    except (KeyError, TypeError, ValueError):
+        return _NO_COUNTERS
+    return await changed_since(admin, spare.oid, spare.comment, proven)
+
+
+def can_not_be_told(reason: str) -> bool:
+    """Whether the reason is no more than that: nothing says that somebody was in the spare."""
+    return reason in (_NO_COUNTERS, STATISTICS_LOST)
+
+
 async def refuse_used(admin: Connection, spare: Spare, context: JobContext) -> str:
     """Return a remark where it can't be told that nobody was in the spare; empty where it can.
 
     Raises:
         SafetyRefusal: somebody was, or is, in it.
     """
-    try:
-        proven = parse_counters(spare.counters)
-    except (KeyError, TypeError, ValueError):
-        reason = STATISTICS_LOST
-    else:
-        reason = await changed_since(admin, spare.oid, spare.comment, proven)
+    reason = await why_not_as_proven(admin, spare)
     if not reason:
         return ""
-    if reason == STATISTICS_LOST:
+    if can_not_be_told(reason):
         text = f"{spare.name} may not be as it was proven: {reason}"
         context.report(Warned(text))
         return text
