@@ -14,23 +14,29 @@ from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import LONGEST_NAME_BYTES
 
-KeptKind = Literal["before", "after", "restore"]
+KeptKind = Literal["before", "after", "restore", "evidence", "drill"]
 
-_WORDS = {
+_WORDS: dict[KeptKind, str] = {
     "before": "as it was before the swap",
     "after": "as it was before the swap was undone",
     "restore": "a restored copy",
+    "evidence": "a copy of its files as they were, damage and all",
+    "drill": "a copy to practise on",
 }
+_KINDS: dict[str, KeptKind] = {words: kind for kind, words in _WORDS.items()}
 _MARK = re.compile(
-    r"fsbackup: (?P<database>.*), (?P<words>as it was before the swap( was undone)?|"
-    r"a restored copy), at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
+    rf"fsbackup: (?P<database>.*), (?P<words>{'|'.join(map(re.escape, _KINDS))}), "
+    r"at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
     re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A database that was left: its name and OID now, of which it is what, since when (UTC)."""
+    """A database that was left: its name and OID now, of which it is what, since when (UTC).
+
+    ``database`` is the name of the live database that it is a copy, or the former one, of.
+    """
 
     name: str
     oid: int
@@ -67,13 +73,8 @@ async def find_kept(admin: Connection) -> tuple[Kept, ...]:
         " FROM pg_catalog.pg_database AS d"
         " WHERE pg_catalog.shobj_description(d.oid, 'pg_database') LIKE 'fsbackup: %'",
     )
-    kinds: dict[str, KeptKind] = {
-        _WORDS["before"]: "before",
-        _WORDS["after"]: "after",
-        _WORDS["restore"]: "restore",
-    }
     found = [
-        Kept(name, oid, kinds[mark["words"]], mark["database"], mark["at"], mark["job"], size)
+        Kept(name, oid, _KINDS[mark["words"]], mark["database"], mark["at"], mark["job"], size)
         for name, oid, comment, size in rows
         if (mark := _MARK.fullmatch(comment)) is not None
     ]

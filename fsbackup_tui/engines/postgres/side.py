@@ -11,11 +11,12 @@ from dataclasses import replace
 import psycopg
 from psycopg import sql
 
-from fsbackup_tui.domain.errors import LockHeld, PostgresError, SafetyRefusal
+from fsbackup_tui.domain.errors import DatabaseMissing, LockHeld, PostgresError, SafetyRefusal
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import CreatedDatabase
+from fsbackup_tui.engines.postgres.swap import Database
 
 _NEWBORN = "fsbackup-"
 _MARK = re.compile(r"fsbackup: unfinished restore by job (?P<job>\S+)\.")
@@ -129,6 +130,28 @@ async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
         why=who,
         fix="Wait for it (fsbackup jobs), then start this one again.",
     )
+
+
+async def find_database(admin: Connection, name: str) -> tuple[Database, int | None]:
+    """Return the database of that name and its size in bytes, None where that may not be known.
+
+    Raises:
+        DatabaseMissing: there is none.
+    """
+    rows = await fetch_all(
+        admin,
+        "SELECT d.oid::int8, CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')"
+        " OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"
+        " THEN pg_catalog.pg_database_size(d.oid) END"
+        " FROM pg_catalog.pg_database AS d WHERE d.datname = %s",
+        [name],
+    )
+    if not rows:
+        raise DatabaseMissing(
+            f"DATABASE MISSING: the server has no database '{name}'.",
+            fix="Look at the server's databases (psql -l), then start again.",
+        )
+    return Database(name, rows[0][0]), rows[0][1]
 
 
 async def database_exists(admin: Connection, name: str) -> bool:
