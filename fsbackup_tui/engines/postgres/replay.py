@@ -338,6 +338,12 @@ def parse_database_grant(item: str) -> tuple[str, dict[str, bool]] | None:
     return grantee, privileges
 
 
+def connect_grant(role: str, owner: str, *, everything: bool = False) -> str:
+    """Return the right to connect as an aclitem, as ``parse_database_grant`` reads it."""
+    grantee, grantor = ('"{}"'.format(name.replace('"', '""')) for name in (role, owner))
+    return f"{grantee}={'CTc' if everything else 'c'}/{grantor}"
+
+
 def _grant_statements(
     database: sql.Identifier, facts: PostgresFacts | Properties
 ) -> list[tuple[str, sql.Composed]]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
@@ -19,6 +19,7 @@ from fsbackup_tui.engines.postgres.replay import CreatedDatabase
 from fsbackup_tui.engines.postgres.swap import Database
 
 _NEWBORN = "fsbackup-"
+_NEWBORN_NAME = re.compile(r"fsbackup-(?P<job>[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9_.-]+-[a-z0-9]{4})")
 _MARK = re.compile(r"fsbackup: unfinished restore by job (?P<job>\S+)\.")
 
 
@@ -186,6 +187,35 @@ async def sweep_unfinished(
         )
     await drop_unfinished(admin, name, oid)
     return mark["job"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A database that a job was filling, or about to: living or dead."""
+
+    name: str
+    oid: int
+    job: str
+    size_bytes: int | None
+
+
+async def find_unfinished(admin: Connection) -> tuple[Unfinished, ...]:
+    """Return the databases that bear the unfinished mark, or the name of one not marked yet."""
+    rows = await fetch_all(
+        admin,
+        "SELECT d.datname::text, d.oid::int8,"
+        " coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''),"
+        " CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')"
+        " OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"
+        " THEN pg_catalog.pg_database_size(d.oid) END"
+        " FROM pg_catalog.pg_database AS d ORDER BY 1",
+    )
+    found = []
+    for name, oid, comment, size in rows:
+        mark = _MARK.match(comment) or _NEWBORN_NAME.fullmatch(name)
+        if mark is not None:
+            found.append(Unfinished(name, oid, mark["job"], size))
+    return tuple(found)
 
 
 async def drop_unfinished(admin: Connection, name: str, oid: int) -> None:
