@@ -43,9 +43,13 @@ class Kept:
 
 def kept_name(database: str, kind: KeptKind, tag: str) -> str:
     """Return ``NAME__before_TAG``; the database's own name is shortened to fit, the rest never."""
-    suffix = f"__{kind}_{tag}"
+    return shortened(database, f"__{kind}_{tag}")
+
+
+def shortened(name: str, suffix: str) -> str:
+    """Return name and suffix; the name is cut to fit PostgreSQL's limit, the suffix never."""
     room = LONGEST_NAME_BYTES - len(suffix.encode())
-    return database.encode()[:room].decode("utf-8", "ignore") + suffix
+    return name.encode()[:room].decode("utf-8", "ignore") + suffix
 
 
 def kept_comment(kind: KeptKind, database: str, at: str, job: str) -> str:
