@@ -17,7 +17,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import PostgresError, SafetyRefusal, TableLocked
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.schema_pairs import SchemaSwap, standing
+from fsbackup_tui.engines.postgres.schema_pairs import SchemaPair, SchemaSwap, standing
 from fsbackup_tui.engines.postgres.schema_side import rename_out
 from fsbackup_tui.engines.postgres.schema_swap import swap_schemas
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
@@ -192,6 +192,18 @@ async def test_what_cannot_go_over_is_named_before_anything_is_copied(shop: Shop
     ]
 
 
+def kill_when_only_the_commit_is_left(shop: Shop, pair: SchemaPair) -> None:
+    script = Path(__file__).parents[1] / "support" / "swap_schemas_until_killed.py"
+    with subprocess.Popen(
+        [sys.executable, str(script), shop.url, *map(str, astuple(pair))],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as swapping:
+        assert swapping.stdout is not None
+        assert swapping.stdout.readline() == b"ready\n"
+        swapping.send_signal(signal.SIGKILL)
+
+
 async def test_ended_or_killed_when_only_the_commit_is_left_it_is_wholly_the_old(
     shop: Shop,
 ) -> None:
@@ -216,16 +228,7 @@ async def test_ended_or_killed_when_only_the_commit_is_left_it_is_wholly_the_old
         assert await standing(session, swap) == "before"
     assert (shop.content(), shop.definitions()) == (before, definitions)
 
-    script = Path(__file__).parents[1] / "support" / "swap_schemas_until_killed.py"
-    killed = subprocess.Popen(
-        [sys.executable, str(script), shop.url, *map(str, astuple(pairs_of(copied)[0]))],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
-    assert killed.stdout is not None
-    assert killed.stdout.readline() == b"ready\n"
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    await asyncio.to_thread(kill_when_only_the_commit_is_left, shop, pairs_of(copied)[0])
     assert (shop.content(), shop.definitions()) == (before, definitions)
     swapped = await shop.run_swap(copied)
     assert swapped["closed_seconds"] is not None

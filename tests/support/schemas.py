@@ -107,6 +107,7 @@ class Shop:
     site: Site
     name: str
     copy: str
+    owner: str = OWNER
 
     @property
     def major(self) -> int:
@@ -115,11 +116,13 @@ class Shop:
     @property
     def url(self) -> str:
         """The database as its owner."""
-        return self.server.url(self.name, user=OWNER)
+        return self.server.url(self.name, user=self.owner)
 
-    def ask(self, question: str, *, role: str = OWNER, database: str = "") -> Any:
+    def ask(self, question: str, *, role: str = "", database: str = "") -> Any:
         """Return the one value that answers."""
-        return query(self.server.url(database or self.name, user=role), question)[0][0]
+        return query(self.server.url(database or self.name, user=role or self.owner), question)[0][
+            0
+        ]
 
     def definitions(self) -> str:
         """Return the whole database's definitions as pg_dump writes them, but for what is kept."""

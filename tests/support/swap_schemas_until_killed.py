@@ -12,7 +12,8 @@ from tests.support.schemas import open_session
 
 async def _swap(url: str, pair: SchemaPair) -> None:
     async def wait() -> None:
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await asyncio.Event().wait()
 
     swap = SchemaSwap((pair,), "before", "2026-11-22T02:00:00Z", "job")
