@@ -13,7 +13,7 @@ from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.kept import kept_name
 from fsbackup_tui.engines.postgres.schema_exchange import check_constraints, left_to_check
 from fsbackup_tui.engines.postgres.schema_grants import grant_differences
-from fsbackup_tui.engines.postgres.schema_marks import beside_name, check_tag
+from fsbackup_tui.engines.postgres.schema_marks import beside_name, check_tag, schema_oids
 from fsbackup_tui.engines.postgres.schema_pairs import (
     SchemaPair,
     SchemaSwap,
@@ -126,10 +126,15 @@ async def _swap(swapping: _Swapping) -> dict[str, object]:
             context.report(Log("It is done already: the schemas have their new names."))
             # A job that died after the commit may not have come to this.
             left = await check_constraints(connection, await left_to_check(connection, swap))
-            return _document(swapping, None, left)
+            return await _document(swapping, connection, None, left)
         ties = await find_ties(connection, [pair.leaving_oid for pair in swap.leaving])
         if ties.blockers:
             raise in_the_way(ties)
+        for schema in ties.fixed:
+            swapping.note(
+                f"An extension can't leave {schema}: its content changes places, object by object;"
+                " grants on the schema itself and default privileges in it stay as they are."
+            )
         swapping.grants = await grant_differences(connection, swap.leaving)
         for text in swapping.grants:
             swapping.note(text)
@@ -142,7 +147,10 @@ async def _swap(swapping: _Swapping) -> dict[str, object]:
                 "change result type' once for each statement that it prepared."
             )
         if request.preview:
-            return {**_document(swapping, None, ()), "repointed": [r.what for r in ties.repoints]}
+            return {
+                **await _document(swapping, connection, None, ()),
+                "repointed": [r.what for r in ties.repoints],
+            }
         context.stage("swap")
         swapped = await swap_schemas(
             swapping.open,
@@ -162,23 +170,29 @@ async def _swap(swapping: _Swapping) -> dict[str, object]:
         unchecked = await check_constraints(connection, swapped.to_check)
         for text in (*swapped.notes, *unchecked):
             swapping.note(text)
-        return _document(swapping, swapped, unchecked)
+        return await _document(swapping, connection, swapped, unchecked)
 
 
-def _document(
-    swapping: _Swapping, swapped: SchemaSwapped | None, unchecked: tuple[str, ...]
+async def _document(
+    swapping: _Swapping,
+    connection: Connection,
+    swapped: SchemaSwapped | None,
+    unchecked: tuple[str, ...],
 ) -> dict[str, object]:
+    pairs = swapping.swap.pairs
+    names = [name for pair in pairs for name in (pair.schema, pair.kept_as)]
+    oids = await schema_oids(connection, names)
     return {
         "ok": True,
         "database": swapping.live.database,
         "schemas": [
             {
                 "schema": pair.schema,
-                "oid": pair.coming_oid,
+                "oid": oids.get(pair.schema, 0),
                 "kept_as": pair.kept_as if pair.leaving_oid else None,
-                "kept_oid": pair.leaving_oid,
+                "kept_oid": oids.get(pair.kept_as, 0),
             }
-            for pair in swapping.swap.pairs
+            for pair in pairs
         ],
         "closed_seconds": None if swapped is None else round(swapped.closed_seconds, 3),
         "attempts": None if swapped is None else swapped.attempts,

@@ -59,7 +59,6 @@ CREATE VIEW public.paid AS SELECT * FROM public.orders WHERE state = 'paid';
 ALTER TABLE public.orders ENABLE ROW LEVEL SECURITY;
 CREATE POLICY all_orders ON public.orders TO schema_reader USING (public.is_staff());
 GRANT SELECT ON public.users, public.orders TO schema_reader;
-GRANT USAGE ON SCHEMA public TO schema_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO schema_reader;
 INSERT INTO public.users (email, name)
     SELECT 'U' || i || '@example.org', 'user ' || i FROM generate_series(1, 200) AS i;
@@ -117,6 +116,12 @@ class Shop:
     def url(self) -> str:
         """The database as its owner."""
         return self.server.url(self.name, user=self.owner)
+
+    @property
+    def admin_url(self) -> str:
+        """The database as whoever may rename its schemas."""
+        role = self.owner if self.major >= 15 else None
+        return self.server.url(self.name, user=role)
 
     def ask(self, question: str, *, role: str = "", database: str = "") -> Any:
         """Return the one value that answers."""
@@ -192,6 +197,9 @@ def definitions_of(url: str, major: int) -> str:
         env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
     )
     text = re.sub(r"^\\(un)?restrict .*$", "", completed.stdout, flags=re.MULTILINE)
+    if major < 15:
+        # Said of a schema that was not made with the database, taken for granted of one that was.
+        text = text.replace("GRANT ALL ON SCHEMA public TO PUBLIC;\n", "")
     # An object made anew has another place among those of its kind that depend on as much.
     return "\n".join(sorted(text.splitlines()))
 
@@ -230,11 +238,12 @@ def make_shop(
         " EXCEPTION WHEN duplicate_object THEN NULL; END $$",
         f'ALTER DATABASE "{name}" OWNER TO {OWNER}',
     )
-    if major < 15:  # there public is the superuser's
-        execute(server.url(name), f"ALTER SCHEMA public OWNER TO {OWNER}")
+    if major < 15:  # there public is the superuser's, in every new database, too
+        source = {"admin": {"url": server.url()}}
     url = server.url(name, user=OWNER)
     if extension_in != "public":
         execute(url, f"CREATE SCHEMA {extension_in}")
+    execute(server.url(name), f"GRANT USAGE ON SCHEMA public TO {READER}")
     execute(url, f"CREATE EXTENSION citext SCHEMA {extension_in}")
     execute(url, SHOP.replace("extensions.citext", f"{extension_in}.citext"), STANDARD_BODY)
     settings = {"clients": [str(binaries(major))]}

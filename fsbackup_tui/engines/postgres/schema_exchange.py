@@ -10,6 +10,7 @@ from psycopg import sql
 from fsbackup_tui.domain.errors import RightsMissing, SafetyRefusal
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
+from fsbackup_tui.engines.postgres.schema_content import move_content
 from fsbackup_tui.engines.postgres.schema_marks import (
     Mark,
     Memory,
@@ -39,9 +40,9 @@ async def exchange(
     for tie in ties.ties:
         await _say(mover, f"{tie.name} on {tie.schema}.{tie.table}", [_take_away(tie)])
     for pair in swap.leaving:
-        await _rename(mover, pair.schema, pair.kept_as)
+        await give_name(mover, pair.schema, pair.kept_as, fixed=pair.schema in ties.fixed)
     for pair in swap.pairs:
-        await _rename(mover, pair.coming, pair.schema)
+        await take_name(mover, pair.coming, pair.schema, fixed=pair.schema in ties.fixed)
     for extension in ties.extensions:
         move = sql.SQL("ALTER EXTENSION {} SET SCHEMA {}").format(
             sql.Identifier(extension.name), sql.Identifier(extension.schema)
@@ -68,7 +69,8 @@ async def exchange(
         mark = Mark(swap.kind, pair.schema, swap.at, swap.job, memory)
         await set_comment(mover, pair.kept_as, mark.comment())
     for schema, mark in coming.items():
-        await set_comment(mover, schema, mark.memory.comment)
+        if schema not in ties.fixed:
+            await set_comment(mover, schema, mark.memory.comment)
     done.repointed = (
         *(item.what for item in ties.repoints),
         *(f"extension {item.name}" for item in ties.extensions),
@@ -207,6 +209,24 @@ async def _say(mover: Connection, what: str, statements: Sequence[sql.Composable
                 why=f"{what}: {first_line(error)}",
                 fix="Drop it, swap, and make it anew; its definition: pg_dump -s.",
             ) from error
+
+
+async def give_name(mover: Connection, schema: str, name: str, *, fixed: bool) -> None:
+    """Let what is in a schema be in one of another name; a ``fixed`` one stays, emptied."""
+    if not fixed:
+        await _rename(mover, schema, name)
+        return
+    await mover.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+    await move_content(mover, schema, name)
+
+
+async def take_name(mover: Connection, name: str, schema: str, *, fixed: bool) -> None:
+    """Undo ``give_name``, or do it for another schema: the name is free, or ``fixed`` and empty."""
+    if not fixed:
+        await _rename(mover, name, schema)
+        return
+    await move_content(mover, name, schema)
+    await mover.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(name)))
 
 
 async def _rename(mover: Connection, name: str, new_name: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
-from fsbackup_tui.engines.postgres.schema_marks import MarkKind
+from fsbackup_tui.engines.postgres.schema_marks import Mark, MarkKind, parse_mark
 
 Standing = Literal["before", "after", "neither"]
 
@@ -16,7 +17,8 @@ Standing = Literal["before", "after", "neither"]
 class SchemaPair:
     """``coming`` gets the name of ``schema``, which is called ``kept_as`` from then on.
 
-    ``leaving_oid`` 0: there is no live schema of that name, and the other is only renamed.
+    ``leaving_oid`` 0: there is no live schema of that name, and the other is only renamed. Where
+    an extension can't leave the live one, that keeps its OID, and its content changes places.
     """
 
     schema: str
@@ -55,19 +57,26 @@ class SchemaSwapped:
 
 async def standing(connection: Connection, swap: SchemaSwap) -> Standing:
     """Return on which side of the swap the database is, by names and OIDs; never assumed."""
-    wanted = [oid for pair in swap.pairs for oid in (pair.leaving_oid, pair.coming_oid) if oid]
     rows = await fetch_all(
         connection,
-        "SELECT oid::int8, nspname::text FROM pg_catalog.pg_namespace WHERE oid::int8 = ANY (%s)",
-        [wanted],
+        "SELECT oid::int8, nspname::text, pg_catalog.obj_description(oid, 'pg_namespace')"
+        " FROM pg_catalog.pg_namespace",
     )
-    found = dict(rows)
-    before: dict[int, str] = {}
-    after: dict[int, str] = {}
-    for pair in swap.pairs:
-        before[pair.coming_oid], after[pair.coming_oid] = pair.coming, pair.schema
-        if pair.leaving_oid:
-            before[pair.leaving_oid], after[pair.leaving_oid] = pair.schema, pair.kept_as
-    if found == before:
+    names = {oid: name for oid, name, _comment in rows}
+    marks = {name: parse_mark(comment) for _oid, name, comment in rows}
+    sides = {_standing(pair, names, marks) for pair in swap.pairs}
+    return sides.pop() if len(sides) == 1 else "neither"
+
+
+def _standing(
+    pair: SchemaPair, names: Mapping[int, str], marks: Mapping[str, Mark | None]
+) -> Standing:
+    leaving, coming = names.get(pair.leaving_oid), names.get(pair.coming_oid)
+    if coming == pair.coming and (leaving == pair.schema or not pair.leaving_oid):
         return "before"
-    return "after" if found == after else "neither"
+    if coming == pair.schema and (leaving == pair.kept_as or not pair.leaving_oid):
+        return "after"
+    # A schema that an extension keeps in its place: what was in it is in one that is new.
+    kept = marks.get(pair.kept_as)
+    emptied = coming is None and leaving == pair.schema
+    return "after" if emptied and kept is not None and kept.schema == pair.schema else "neither"

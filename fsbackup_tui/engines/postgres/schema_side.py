@@ -19,7 +19,7 @@ from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.managed import SUPABASE_OWN_SCHEMAS, SUPABASE_SHARED_SCHEMAS
 from fsbackup_tui.engines.postgres.patterns import matching_schemas
 from fsbackup_tui.engines.postgres.restore import SINGLE_DATABASE_EXTENSIONS
-from fsbackup_tui.engines.postgres.schema_exchange import first_line
+from fsbackup_tui.engines.postgres.schema_exchange import first_line, give_name, take_name
 from fsbackup_tui.engines.postgres.schema_marks import (
     Mark,
     find_marked,
@@ -27,7 +27,7 @@ from fsbackup_tui.engines.postgres.schema_marks import (
     schema_oids,
     set_comment,
 )
-from fsbackup_tui.engines.postgres.schema_ties import Extension, find_ties
+from fsbackup_tui.engines.postgres.schema_ties import Ties, find_ties
 from fsbackup_tui.engines.postgres.toc import TocEntry
 
 
@@ -126,20 +126,13 @@ async def rename_out(copy: Connection, names: Mapping[str, str]) -> None:
     """Give the schemas of the side database their other names (schema to other name).
 
     Raises:
-        SafetyRefusal: an extension in one of them can't stay behind.
+        SafetyRefusal: an extension can't leave one of them, and something else can't, either.
     """
     oids = await schema_oids(copy, list(names))
     ties = await find_ties(copy, list(oids.values()))
-    fixed = [blocker for blocker in ties.blockers if blocker.startswith("extension ")]
-    if fixed:
-        raise SafetyRefusal(
-            "SCHEMA NOT COPIED. Nothing was done.",
-            why="; ".join(fixed),
-            fix="A schema with such an extension in it can't be swapped: merge the rows instead.",
-        )
     async with copy.transaction():
         for schema, other in names.items():
-            await _rename(copy, schema, other)
+            await give_name(copy, schema, other, fixed=schema in ties.fixed)
         for schema in sorted({extension.schema for extension in ties.extensions}):
             await copy.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
         for extension in ties.extensions:
@@ -151,24 +144,14 @@ async def rename_back(copy: Connection, names: Mapping[str, str]) -> None:
     oids = await schema_oids(copy, [*names, *names.values()])
     out = {schema: other for schema, other in names.items() if other in oids}
     places = [oids[schema] for schema in out if schema in oids]
-    extensions: tuple[Extension, ...] = ()
-    if places:
-        extensions = (await find_ties(copy, places)).extensions
+    ties = await find_ties(copy, places) if places else Ties()
     async with copy.transaction():
-        for extension in extensions:
+        for extension in ties.extensions:
             await _move(copy, extension.name, out[extension.schema])
         for schema, other in out.items():
-            if schema in oids:
+            if schema in oids and schema not in ties.fixed:
                 await copy.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(schema)))
-            await _rename(copy, other, schema)
-
-
-async def _rename(connection: Connection, name: str, new_name: str) -> None:
-    await connection.execute(
-        sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(
-            sql.Identifier(name), sql.Identifier(new_name)
-        )
-    )
+            await take_name(copy, other, schema, fixed=schema in ties.fixed)
 
 
 async def _move(connection: Connection, extension: str, schema: str) -> None:

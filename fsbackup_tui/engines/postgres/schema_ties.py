@@ -118,13 +118,17 @@ class PublishedSchema:
 
 @dataclass(frozen=True, slots=True)
 class Ties:
-    """What holds on to some schemas, and what they hold on to; ``blockers`` in words."""
+    """What holds on to some schemas, and what they hold on to; ``blockers`` in words.
+
+    ``fixed`` schemas keep their names, as an extension can't leave them (``schema_content.py``).
+    """
 
     repoints: tuple[Repoint, ...] = ()
     extensions: tuple[Extension, ...] = ()
     published: tuple[PublishedSchema, ...] = ()
     ties: tuple[Tie, ...] = ()
     blockers: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
 
 
 async def find_ties(connection: Connection, oids: Sequence[int]) -> Ties:
@@ -157,18 +161,19 @@ async def find_ties(connection: Connection, oids: Sequence[int]) -> Ties:
         elif found.what:
             repoints[kind, oid] = found
     extensions = await fetch_all(connection, _EXTENSIONS, parameters)
-    for name, _schema, relocatable in extensions:
-        if not relocatable:
-            blockers[f"extension {name} can't be moved to another schema by this role"] = None
+    fixed = {schema for _name, schema, movable in extensions if not movable}
     return Ties(
         tuple(repoints.values()),
-        tuple(Extension(name, schema) for name, schema, _relocatable in extensions),
-        await _published(connection, parameters),
+        tuple(Extension(name, schema) for name, schema, _can in extensions if schema not in fixed),
+        tuple(
+            item for item in await _published(connection, parameters) if item.schema not in fixed
+        ),
         (
             *(Tie(*row) for row in await fetch_all(connection, _OUTWARD_KEYS, parameters)),
             *await _publications(connection, parameters),
         ),
         tuple(blockers),
+        tuple(sorted(fixed)),
     )
 
 
