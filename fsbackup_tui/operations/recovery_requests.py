@@ -333,7 +333,9 @@ class SchemaSwapRequest(RecoveryRequest):
 
     ``live_oids`` and ``copy_oids`` are those of ``schemas``, in their order (0: there is no live
     one). ``back`` undoes it: what was kept comes back, and ``SCHEMA__after_TAG`` is kept then;
-    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``preview`` changes nothing.
+    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``end_sessions`` afterwards; None:
+    only where columns have types of the schema's own, which statements prepared before refuse to
+    return until their session ends. ``preview`` changes nothing.
     Returns ``{"schemas": [{"schema", "oid", "kept_as", "kept_oid"}], "closed_seconds",
     "attempts", "sessions_ended", "repointed", "unchecked", "grants", "notified", "notes"}``.
     """
@@ -347,6 +349,7 @@ class SchemaSwapRequest(RecoveryRequest):
     tag: str = ""
     back: bool = False
     end_blockers: bool = False
+    end_sessions: bool | None = None
     patience_seconds: float = 30.0
     preview: bool = False
 

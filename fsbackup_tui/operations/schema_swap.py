@@ -22,6 +22,7 @@ from fsbackup_tui.engines.postgres.schema_pairs import (
 )
 from fsbackup_tui.engines.postgres.schema_swap import in_the_way, swap_schemas
 from fsbackup_tui.engines.postgres.schema_ties import find_ties
+from fsbackup_tui.engines.postgres.schema_waiting import end_other_sessions
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
@@ -40,7 +41,9 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'authenticator')
     OR EXISTS (SELECT FROM pg_catalog.pg_db_role_setting AS s,
                pg_catalog.unnest(s.setconfig) AS item WHERE item LIKE 'pgrst.%')
 """
-# Their OIDs are new: a prepared statement whose result has such a column is refused once.
+# Their OIDs are new: a statement prepared before, whose result has such a column, is refused with
+# "cached plan must not change result type" until it is prepared anew, which few drivers do by
+# themselves (tried with psycopg on 18).
 _OWN_TYPES = """
 SELECT count(*) FROM pg_catalog.pg_type AS t
 JOIN pg_catalog.pg_attribute AS a ON a.atttypid = t.oid AND a.attnum > 0
@@ -141,11 +144,7 @@ async def _swap(swapping: _Swapping) -> dict[str, object]:
         (row,) = await fetch_all(connection, _HAS_POSTGREST)
         swapping.notified = bool(row[0])
         (count,) = await fetch_all(connection, _OWN_TYPES, [list(request.copy_oids)])
-        if count[0]:
-            swapping.note(
-                "Columns have types of the schema's own: a session may meet 'cached plan must not "
-                "change result type' once for each statement that it prepared."
-            )
+        new_types = bool(count[0])
         if request.preview:
             return {
                 **await _document(swapping, connection, None, ()),
@@ -167,10 +166,28 @@ async def _swap(swapping: _Swapping) -> dict[str, object]:
             )
         )
         context.stage("settle")
+        await _end_sessions(swapping, connection, swapped, new_types=new_types)
         unchecked = await check_constraints(connection, swapped.to_check)
         for text in (*swapped.notes, *unchecked):
             swapping.note(text)
         return await _document(swapping, connection, swapped, unchecked)
+
+
+async def _end_sessions(
+    swapping: _Swapping, connection: Connection, swapped: SchemaSwapped, *, new_types: bool
+) -> None:
+    """End who may have prepared statements that are refused from now on, or say that they are."""
+    wanted = swapping.request.end_sessions
+    if wanted or (wanted is None and new_types):
+        ended, left = await end_other_sessions(connection)
+        swapped.sessions_ended += ended
+        for who in left:
+            swapping.note(f"This role may not end {who}: restart it.")
+    elif new_types:
+        swapping.note(
+            "Columns have types of the schema's own, which are new: sessions that go on meet "
+            "'cached plan must not change result type'. Restart the application."
+        )
 
 
 async def _document(

@@ -132,12 +132,13 @@ async def test_a_busy_application_keeps_its_sessions_and_loses_no_row(shop: Shop
         thread.start()
     try:
         await asyncio.to_thread(wait_until, lambda: all(c.rows > 20 for c in clients))
-        swapped = await shop.run_swap(copied)
+        swapped = await shop.run_swap(copied, end_sessions=False)
+        assert any("Restart the application" in note for note in swapped["notes"])
         so_far = [client.rows for client in clients]
         await asyncio.to_thread(
             wait_until, lambda: all(c.rows > n + 20 for c, n in zip(clients, so_far, strict=True))
         )
-        await shop.run_back(swapped)
+        await shop.run_back(swapped, end_sessions=False)
         so_far = [client.rows for client in clients]
         await asyncio.to_thread(
             wait_until, lambda: all(c.rows > n + 20 for c, n in zip(clients, so_far, strict=True))
@@ -155,6 +156,26 @@ async def test_a_busy_application_keeps_its_sessions_and_loses_no_row(shop: Shop
     ]
     assert sum(stored) == sum(client.rows for client in clients)
     assert all(stored)
+
+
+async def test_statements_that_return_a_type_of_the_schemas_own_are_prepared_anew(
+    shop: Shop,
+) -> None:
+    copied = await shop.run_copy(schemas=("public",))
+    with psycopg.connect(shop.url, autocommit=True, prepare_threshold=0) as kept:
+        kept.execute("SELECT state FROM orders WHERE id = 1")
+        with psycopg.connect(shop.url, autocommit=True, prepare_threshold=0) as ended:
+            swapped = await shop.run_swap(copied)
+            assert swapped["sessions_ended"] == 2
+            for session in (kept, ended):
+                with pytest.raises(psycopg.OperationalError):
+                    session.execute("SELECT state FROM orders WHERE id = 1")
+    with psycopg.connect(shop.url, autocommit=True, prepare_threshold=0) as session:
+        session.execute("SELECT state FROM orders WHERE id = 1")
+        await shop.run_back(swapped, end_sessions=False)
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="cached plan"):
+            session.execute("SELECT state FROM orders WHERE id = 1")
+        assert session.execute("SELECT count(*) FROM orders").fetchone() == (600,)
 
 
 async def test_who_holds_a_table_is_named_and_ended_only_if_asked(shop: Shop) -> None:

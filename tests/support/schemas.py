@@ -147,9 +147,9 @@ class Shop:
         """Swap what was copied in."""
         return await run_swap(swap_request(copied, **fields), fresh_context(self.site))
 
-    async def run_back(self, swapped: dict[str, Any]) -> dict[str, Any]:
+    async def run_back(self, swapped: dict[str, Any], **fields: Any) -> dict[str, Any]:
         """Let what was live before come back."""
-        return await run_swap(back_request(swapped), fresh_context(self.site))
+        return await run_swap(back_request(swapped, **fields), fresh_context(self.site))
 
 
 def swap_request(copied: dict[str, Any], **fields: Any) -> SchemaSwapRequest:
@@ -164,7 +164,7 @@ def swap_request(copied: dict[str, Any], **fields: Any) -> SchemaSwapRequest:
     )
 
 
-def back_request(swapped: dict[str, Any]) -> SchemaSwapRequest:
+def back_request(swapped: dict[str, Any], **fields: Any) -> SchemaSwapRequest:
     schemas = swapped["schemas"]
     return SchemaSwapRequest(
         "db",
@@ -173,6 +173,7 @@ def back_request(swapped: dict[str, Any]) -> SchemaSwapRequest:
         copy_oids=tuple(item["kept_oid"] for item in schemas),
         tag=TAG,
         back=True,
+        **fields,
     )
 
 

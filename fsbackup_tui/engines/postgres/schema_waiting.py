@@ -71,3 +71,26 @@ async def prepared_transactions(watcher: Connection) -> list[str]:
         " WHERE database = pg_catalog.current_database() ORDER BY prepared",
     )
     return [f"prepared transaction '{gid}' of {owner}, since {at}" for gid, owner, at in rows]
+
+
+async def end_other_sessions(connection: Connection) -> tuple[int, tuple[str, ...]]:
+    """End all other client sessions in the database; returns how many, and who may not be ended.
+
+    fsbackup's own are left.
+    """
+    rows = await fetch_all(
+        connection,
+        "SELECT pid, usename::text, coalesce(nullif(application_name, ''), '-')"
+        " FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database()"
+        " AND pid <> pg_catalog.pg_backend_pid() AND usename IS NOT NULL"
+        " AND coalesce(backend_type, 'client backend') = 'client backend'"
+        " AND application_name NOT LIKE 'fsbackup/%' ORDER BY pid",
+    )
+    ended, left = 0, []
+    for pid, user, application in rows:
+        try:
+            await connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [pid])
+            ended += 1
+        except psycopg.errors.InsufficientPrivilege:
+            left.append(f"{application} of {user}, pid {pid}")
+    return ended, tuple(left)
