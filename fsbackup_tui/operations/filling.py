@@ -36,7 +36,8 @@ from fsbackup_tui.operations.guard import guarded
 class Filling:
     """The side database that is filled, and with what.
 
-    ``deferred`` tells which of an archive's entries are left out.
+    ``deferred`` tells which of an archive's entries are left out. ``schemas`` are those that it
+    goes into, where the database is not the copy's own.
     """
 
     context: JobContext
@@ -45,6 +46,7 @@ class Filling:
     database_oid: int
     jobs: int
     deferred: Callable[[Sequence[TocEntry]], list[TocEntry]] = deferred_entries
+    schemas: tuple[str, ...] = ()
 
     async def connect(self) -> Connection:
         """Open a session in the side database; refused if it is not that very one any more."""
@@ -307,6 +309,7 @@ async def _account(
         archive_rows=rows,
         report=filling.context.report,
         redactor=filling.context.redactor,
+        schemas=filling.schemas,
     )
     captured, found = dump.facts.toc_entries, len(entries) if listed is None else listed
     if found < captured:
