@@ -190,6 +190,7 @@ class PostgresSource(Settings):
     max_rate: Size | None = None
     suspect_fall: Share = 0.3
     poolers: tuple[SecretDescription, ...] = ()
+    standbys: tuple[SecretDescription, ...] = ()
     accept_blocked: tuple[AcceptedBlocker, ...] = ()
 
 

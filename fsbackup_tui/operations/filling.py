@@ -98,6 +98,49 @@ async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = N
             return await _from_archive(filling, dump, environment, connection)
 
 
+async def account_again(filling: Filling, dump: Dump) -> Accounting:
+    """Look in a copy that was filled before for what the dump defines, and for its schema digest.
+
+    Rows, sequences and large objects are not looked at: a comparison reads all of them.
+    """
+    context = filling.context
+    with ExitStack() as stack:
+        environment = stack.enter_context(
+            client_environment(
+                filling.address,
+                directory=context.work,
+                application_name=context.application_name,
+            )
+        )
+        async with await filling.connect() as connection:
+            if dump.facts.format == "plain":
+                scan = await scan_for_restore(dump.path, report=context.report)
+                entries: Sequence[TocEntry] = scan.entries
+            else:
+                _text, entries = await list_archive(filling.client, dump.path)
+            reason = await _owners_not_given(connection, entries)
+            run = RestoreRun(
+                0,
+                (),
+                (),
+                0.0,
+                no_owner=bool(reason),
+                no_owner_reason=reason,
+                deferred=tuple(filling.deferred(entries)),
+            )
+            structure = [entry for entry in entries if not entry.holds_data]
+            return await _account(
+                filling, structure, run, dump, environment, connection, {}, listed=len(entries)
+            )
+
+
+async def _owners_not_given(connection: Connection, entries: Sequence[TocEntry]) -> str:
+    missing, closed = await unreachable_roles(
+        connection, {entry.owner for entry in entries if entry.owner}
+    )
+    return _no_owner_reason(missing, closed)
+
+
 async def _from_plain(
     filling: Filling, dump: Dump, environment: Mapping[str, str], connection: Connection
 ) -> Accounting:
@@ -183,10 +226,7 @@ async def _load(
     data_only: bool = False,
 ) -> RestoreRun:
     context = filling.context
-    missing, closed = await unreachable_roles(
-        connection, {entry.owner for entry in entries if entry.owner}
-    )
-    reason = _no_owner_reason(missing, closed)
+    reason = await _owners_not_given(connection, entries)
     if reason:
         context.report(Log(reason))
     progress = TransferProgress(

@@ -53,6 +53,7 @@ class DamageRequest(RecoveryRequest):
 
     Returns ``domain/damage.py:DamageReport``. ``last_right`` as ISO text, empty: unknown.
     ``spare_tables`` (schema.name) are estimated and not read, so that no evidence is pruned.
+    ``copy`` is a restored copy of the point: the definitions are compared with its own then.
     """
 
     operation: ClassVar[str] = "damage"
@@ -61,6 +62,7 @@ class DamageRequest(RecoveryRequest):
     point: str = ""
     last_right: str = ""
     spare_tables: tuple[str, ...] = ()
+    copy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class CommandRequest(RecoveryRequest):
     operation: ClassVar[str] = "command"
     runner: ClassVar[str] = "fsbackup_tui.operations.command:run"
     stages: ClassVar[tuple[str, ...]] = ("run",)
-    command: str = ""
+    command: SiteCommand | str = ""
     message: str = ""
 
 
@@ -165,7 +167,8 @@ class SalvageRequest(RecoveryRequest):
 class CheckCopyRequest(RecoveryRequest):
     """Prove a restored copy against its point, by the site's checks, and as the app's role.
 
-    Returns ``domain/copy_check.py:CopyCheck``.
+    Returns ``domain/copy_check.py:CopyCheck``. ``schema_point`` is what a point of rows alone was
+    loaded into.
     """
 
     operation: ClassVar[str] = "check-copy"
@@ -174,6 +177,7 @@ class CheckCopyRequest(RecoveryRequest):
     point: str = ""
     copy: str = ""
     copy_oid: int = 0
+    schema_point: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
