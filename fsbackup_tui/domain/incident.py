@@ -93,16 +93,28 @@ class Leader:
 class StepState:
     """What is known of one step: by whom, when, with which job and result or reason.
 
-    ``status`` unknown: it was begun, and nobody wrote how it ended.
+    ``request`` is what was asked for, ``commands`` how it can be done by hand (its intent has
+    both). ``status`` unknown: it was begun, and nobody wrote how it ended.
     """
 
     status: StepStatus
     at: datetime
     operator: str
+    title: str = ""
     job: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict)
     began: datetime | None = None
+    undoing: bool = False
+    commands: tuple[str, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, from its intent to its end; None where one of them is not known."""
+        if self.began is None or self.status not in ("done", "failed"):
+            return None
+        return (self.at - self.began).total_seconds()
 
     @property
     def settled(self) -> bool:
@@ -129,11 +141,22 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Somebody asks to lead: who, from where, since when; ``refused`` by the leader or not."""
+
+    operator: str
+    host: str
+    at: datetime
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """An incident as it stands after its last entry.
 
     ``last_right`` None: nobody knows yet when it was last right. ``parameters`` flow from step
-    to step: the chosen point, the side database, the measured loss.
+    to step: the chosen point, the side database, the measured loss. ``go`` has for each step
+    that was agreed to by somebody who watches, who that was.
     """
 
     id: str
@@ -150,6 +173,8 @@ class Incident:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     freezes: tuple[Freeze, ...] = ()
     notes: tuple[Note, ...] = ()
+    take_over: TakeOver | None = None
+    go: Mapping[str, str] = field(default_factory=dict)
     closed: datetime | None = None
     closed_why: str = ""
     last_entry: datetime | None = None
@@ -217,7 +242,14 @@ def _after(incident: Incident, entry: Entry) -> Incident:
     match entry.kind:
         case "led":
             leader = Leader(entry.operator, entry.host, entry.epoch, entry.at)
-            return replace(incident, leader=leader)
+            return replace(incident, leader=leader, take_over=None, go={})
+        case "take-over-asked":
+            return replace(incident, take_over=TakeOver(entry.operator, entry.host, entry.at))
+        case "take-over-refused" if incident.take_over is not None:
+            why = str(body.get("why") or "no reason given")
+            return replace(incident, take_over=replace(incident.take_over, refused=why))
+        case "go":
+            return replace(incident, go={**incident.go, str(body.get("step")): entry.operator})
         case "damage-time":
             return replace(incident, last_right=_moment(body.get("last_right")))
         case "runbook":
@@ -225,6 +257,8 @@ def _after(incident: Incident, entry: Entry) -> Incident:
         case "set":
             known = {**incident.parameters, str(body.get("name")): body.get("value")}
             return replace(incident, parameters=known)
+        case "looked" if isinstance(body.get("facts"), Mapping):
+            return replace(incident, parameters={**incident.parameters, **body["facts"]})
         case "note":
             note = Note(entry.at, entry.operator, str(body.get("text", "")))
             return replace(incident, notes=(*incident.notes, note))
@@ -249,29 +283,43 @@ def _after_step(incident: Incident, entry: Entry) -> Incident:
     name = entry.body.get("step")
     if status is None or not isinstance(name, str):
         return incident
-    before = incident.steps.get(name)
-    result = entry.body.get("result")
+    body = entry.body
+    before = incident.steps.get(name) or StepState("open", entry.at, "")
+    begins = entry.kind == "intent"
+    result, commands = body.get("result"), body.get("commands")
+    request, facts = body.get("request"), body.get("facts")
     state = StepState(
         status=status,
         at=entry.at,
         operator=entry.operator,
-        job=str(entry.body.get("job") or (before.job if before is not None else "")),
-        began=entry.at if status == "unknown" else before.began if before is not None else None,
+        title=str(body.get("title") or before.title),
+        job=str(body.get("job") or ("" if begins else before.job)),
+        request=request if isinstance(request, Mapping) else {} if begins else before.request,
+        began=entry.at if begins else before.began,
+        undoing=status == "unknown"
+        and (body.get("undoing") is True or (not begins and before.undoing)),
+        commands=tuple(map(str, commands)) if isinstance(commands, list) else before.commands,
         result=result if isinstance(result, Mapping) else {},
-        reason=str(entry.body.get("reason", "")),
+        reason=str(body.get("reason", "")),
     )
-    return replace(incident, steps={**incident.steps, name: state})
+    known = {**incident.parameters, **(facts if isinstance(facts, Mapping) else {})}
+    return replace(incident, steps={**incident.steps, name: state}, parameters=known)
 
 
 _STATUS_OF: Mapping[str, StepStatus] = {
     "intent": "unknown",
+    "started": "unknown",
     "done": "done",
     "failed": "failed",
     "skipped": "skipped",
     "undone": "undone",
+    "not-undone": "done",
     "not-done": "open",
 }
-"""What a step's entry makes of it; ``not-done``: looking showed that it never happened."""
+"""What a step's entry makes of it; ``not-done``: looking showed that it never happened.
+
+``started`` tells which job does what was intended. Their ``facts`` become parameters.
+"""
 
 
 def _others(incident: Incident, what: str) -> tuple[Freeze, ...]:

@@ -103,13 +103,14 @@ class EndSessionsRequest(RecoveryRequest):
 class CommandRequest(RecoveryRequest):
     """Run one of the site's own commands; ``{"exit_status", "seconds", "printed"}``.
 
-    ``message`` is given to ``notify_people`` on its standard input.
+    ``message`` is given to ``notify_people`` on its standard input; ``step:ID`` runs the command
+    of a step that the configuration adds.
     """
 
     operation: ClassVar[str] = "command"
     runner: ClassVar[str] = "fsbackup_tui.operations.command:run"
     stages: ClassVar[tuple[str, ...]] = ("run",)
-    command: str = ""
+    command: SiteCommand | str = ""
     message: str = ""
 
 
@@ -305,6 +306,15 @@ class RehearsalRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("check", "create", "restore", "finish", "damage")
     point: str = ""
     scenario: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationRequest(RecoveryRequest):
+    """PLACEHOLDER until branch freeze."""
+
+    operation: ClassVar[str] = "migration"
+    runner: ClassVar[str] = "fsbackup_tui.operations.migration:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
 
 
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (

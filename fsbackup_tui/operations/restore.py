@@ -79,6 +79,7 @@ class _Restore:
     source: RestoreSource
     notes: list[str] = field(default_factory=list)
     keeps_copy: bool = False
+    copy_oid: int = 0
 
 
 async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, object]:
@@ -125,6 +126,7 @@ async def _restore_beside(
     async with restore_lock(admin, identity, context.application_name):
         context.stage("create")
         async with _unfinished_database(restore, address, admin) as created:
+            restore.copy_oid = created.oid
             context.stage("restore")
             filling = Filling(
                 context=context,
@@ -329,6 +331,7 @@ def _document(restore: _Restore, accounting: Accounting, seconds: float) -> dict
         "point": restore.request.point,
         "part": restore.request.part,
         "target": restore.request.beside,
+        "target_oid": restore.copy_oid,
         "entries": accounting.counts(),
         "benign": [{"entry": entry.label, "reason": reason} for entry, reason in accounting.benign],
         "deferred": [entry.label for entry in accounting.deferred],

@@ -28,7 +28,7 @@ class Placed:
     def can_run(self) -> bool:
         """Whether it may be begun now; an unknown one is settled by looking first."""
         return (
-            self.applies is not False
+            self.applies is True
             and not self.waits_for
             and self.state.status in ("open", "failed", "undone")
         )

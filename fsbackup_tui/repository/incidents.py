@@ -18,6 +18,7 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import SafetyRefusal, StaleLeader, UsageError
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.incident import Entry, Incident, Seen, parse_entry, replay
+from fsbackup_tui.domain.incident_now import now_text
 from fsbackup_tui.repository.files import (
     create_whole,
     make_directory,
@@ -32,6 +33,7 @@ from fsbackup_tui.repository.lock import Holder, Lock
 INCIDENTS = "incidents"
 JOURNAL = "journal.jsonl"
 LEADER = "leader.json"
+NOW = "NOW.txt"
 _LOCK = "lock"
 _LOCK_SECONDS = 5.0
 _MOST_A_DAY = 99
@@ -140,7 +142,16 @@ class IncidentJournal:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        self._write_now(author.now())
         return entry
+
+    def _write_now(self, at: datetime) -> None:
+        """Rewrite how to go on by hand. A disk that takes no more must not stop the recovery."""
+        incident = self.read()
+        if incident is not None:
+            with suppress(OSError):
+                text = now_text(incident, at)
+                replace_file(self.directory / NOW, text.encode(errors="backslashreplace"))
 
 
 def open_incident(

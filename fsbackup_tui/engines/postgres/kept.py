@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from fsbackup_tui.domain.kept_name import kept_name as kept_name
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
-from fsbackup_tui.engines.postgres.replay import LONGEST_NAME_BYTES
 
 KeptKind = Literal["before", "after", "restore"]
 
@@ -39,13 +39,6 @@ class Kept:
     at: str
     job: str
     size_bytes: int | None
-
-
-def kept_name(database: str, kind: KeptKind, tag: str) -> str:
-    """Return ``NAME__before_TAG``; the database's own name is shortened to fit, the rest never."""
-    suffix = f"__{kind}_{tag}"
-    room = LONGEST_NAME_BYTES - len(suffix.encode())
-    return database.encode()[:room].decode("utf-8", "ignore") + suffix
 
 
 def kept_comment(kind: KeptKind, database: str, at: str, job: str) -> str:

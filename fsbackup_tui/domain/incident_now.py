@@ -1,0 +1,181 @@
+"""NOW.txt: how an incident goes on by hand, with stock commands, as it stands this moment. Pure.
+
+It is rewritten with every entry of the journal, so that whoever finds the directory after a crash
+needs nothing of fsbackup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.incident import SEEN_TEXTS, Incident, StepState
+
+_END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+_LIST_DATABASES = " -c 'SELECT oid, datname FROM pg_database'"
+_STATUS_WORDS = {
+    "unknown": "BEGUN, END NOT KNOWN",
+    "done": "done",
+    "failed": "failed",
+    "skipped": "skipped",
+    "undone": "undone",
+    "open": "not done",
+}
+
+
+def now_text(incident: Incident, at: datetime) -> str:
+    """Return the whole text, in lines of plain ASCII words and commands to paste."""
+    return "\n".join(
+        (
+            *_head(incident, at),
+            *_frozen(incident),
+            *_databases(incident),
+            *_unknown(incident),
+            *_done(incident),
+            *_foot(incident),
+            "",
+        )
+    )
+
+
+def _head(incident: Incident, at: datetime) -> Iterator[str]:
+    yield f"INCIDENT {incident.id}  site {incident.site}, source {incident.source}"
+    yield f"as of {format_time(at)} (UTC; so are all times here)"
+    yield ""
+    yield f"Declared  {format_time(incident.opened)} by {incident.opened_by}"
+    yield f"Seen      {SEEN_TEXTS[incident.seen]}"
+    right = incident.last_right
+    yield f"Right at  {format_time(right) if right is not None else 'not known'}"
+    leader = incident.leader
+    if leader is not None:
+        yield f"Leader    {leader.operator} on {leader.host}, since {format_time(leader.since)}"
+    if incident.closed is not None:
+        yield f"CLOSED    {format_time(incident.closed)}: {incident.closed_why}"
+    if incident.is_drill:
+        yield "A DRILL: it plays on a copy; the live database has no part in it."
+    yield ""
+
+
+def connect_command(parameters: Mapping[str, Any]) -> str:
+    """Return the psql command that reaches the maintenance database; the password is asked for."""
+    server = parameters.get("server")
+    if not isinstance(server, Mapping):
+        return "psql -d postgres        (as a role that may rename databases)"
+    return (
+        f"psql -h {server.get('host')} -p {server.get('port')} -U {server.get('role')}"
+        f" -d {server.get('database')}"
+    )
+
+
+def _frozen(incident: Incident) -> Iterator[str]:
+    if not incident.freezes:
+        yield "FROZEN    nothing: the application may write as far as fsbackup is concerned."
+        yield ""
+        return
+    yield "FROZEN: this is switched off. To switch it on again, in psql:"
+    yield f"  {connect_command(incident.parameters)}"
+    for freeze in incident.freezes:
+        yield f"  -- {freeze.what}, since {format_time(freeze.since)}"
+        for command in freeze.undo:
+            yield f"  {command}"
+    yield ""
+
+
+def _databases(incident: Incident) -> Iterator[str]:
+    parameters = incident.parameters
+    swapped = parameters.get("swapped")
+    copy = parameters.get("copy")
+    if isinstance(swapped, Mapping):
+        live, kept = swapped.get("database"), swapped.get("kept_as")
+        yield f"SWAPPED   {live} is the restored copy (OID {swapped.get('database_oid')})."
+        if kept:
+            yield f"          The former one is whole, as {kept} (OID {swapped.get('kept_oid')})."
+            yield "To go back by hand (ends all sessions of both; nothing is lost, the newer one"
+            yield "is kept as well):"
+            yield f"  {connect_command(parameters)}"
+            yield from (f"  {line}" for line in swap_sql(str(live), str(kept), f"{live}__after"))
+        yield ""
+    elif isinstance(copy, str) and copy:
+        yield f"RESTORED  {copy} is a restored copy, beside the live database. It is used by"
+        yield "          nobody. Look at it with psql -d; drop it with DROP DATABASE."
+        name = parameters.get("live_name")
+        if isinstance(name, str) and name:
+            yield "To let it take the live database's place by hand:"
+            yield f"  {connect_command(parameters)}"
+            before = f"{name}__before_{incident.id}"
+            yield from (f"  {line}" for line in swap_sql(name, copy, before))
+        yield ""
+    merged = parameters.get("merged")
+    if isinstance(merged, Mapping):
+        yield f"MERGED    rows were put back; what undoes it lies in schema {merged.get('staging')}"
+        yield f"          of the live database (set {merged.get('set_number')})."
+        yield ""
+
+
+def swap_sql(live: str, coming: str, kept_as: str) -> tuple[str, ...]:
+    """Return the stock SQL by which ``coming`` becomes ``live``, in one transaction."""
+    leaving, entering, kept = (_quoted(name) for name in (live, coming, kept_as))
+    literals = ", ".join("'" + name.replace("'", "''") + "'" for name in (live, coming))
+    return (
+        _END_SESSIONS + f" WHERE datname IN ({literals});",
+        "BEGIN;",
+        f"ALTER DATABASE {leaving} RENAME TO {kept};",
+        f"ALTER DATABASE {entering} RENAME TO {leaving};",
+        "COMMIT;",
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _unknown(incident: Incident) -> Iterator[str]:
+    unknown = {name: step for name, step in incident.steps.items() if step.status == "unknown"}
+    if not unknown:
+        return
+    yield "BEGUN, AND NOBODY WROTE HOW IT ENDED. Look before doing anything else:"
+    for name, step in unknown.items():
+        yield f"  {name}: {step.title}, begun {format_time(step.at)}"
+        if step.job:
+            yield f"    job {step.job} (fsbackup attach {step.job})"
+        yield from (f"    {command}" for command in step.commands)
+        yield from (f"    {line}" for line in _how_to_look(incident, step))
+    yield ""
+
+
+def _how_to_look(incident: Incident, step: StepState) -> Iterator[str]:
+    arguments = step.request.get("arguments")
+    if not isinstance(arguments, Mapping):
+        return
+    operation = step.request.get("operation")
+    if operation == "swap":
+        yield connect_command(incident.parameters) + _LIST_DATABASES
+        yield (
+            f"It is done if {arguments.get('kept_as')} has OID {arguments.get('live_oid')};"
+            f" not done if {arguments.get('copy')} still has OID {arguments.get('copy_oid')}."
+        )
+    elif operation == "restore":
+        yield connect_command(incident.parameters) + _LIST_DATABASES
+        yield f"It is done if {arguments.get('beside')} exists: unfinished copies have other names."
+
+
+def _done(incident: Incident) -> Iterator[str]:
+    yield "STEPS"
+    if not incident.steps:
+        yield "  none yet"
+    for name, step in incident.steps.items():
+        words = _STATUS_WORDS[step.status]
+        why = f": {step.reason}" if step.reason else ""
+        yield f"  {format_time(step.at)}  {words:<8} {name}  {step.title}{why}"
+    for note in incident.notes:
+        yield f"  {format_time(note.at)}  note     {note.operator}: {note.text}"
+    yield ""
+
+
+def _foot(incident: Incident) -> Iterator[str]:
+    yield "To go on with fsbackup, at the same step:"
+    yield f"  fsbackup recover --resume {incident.id}"
+    yield "To go on without it: undo what is frozen (above), start the application, take a"
+    yield "backup (pg_dump -Fc), and drop no database whose name has __before_ in it."

@@ -1,0 +1,89 @@
+"""One action: what a step asks, what it requests, what is learnt from it, how it is taken back.
+
+Actions touch no server: all that happens, happens in the job of a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any, Literal
+
+from fsbackup_tui.config.load import LoadedConfig
+from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.recovery.facts import IncidentFacts
+from fsbackup_tui.recovery.question import Answer, Question
+from fsbackup_tui.recovery.runbook import StepKind
+
+Settling = Literal["again", "look", "ask"]
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where an incident stands when a step is looked at: all that an action may know.
+
+    ``step`` is the id of the step in question.
+    """
+
+    loaded: LoadedConfig
+    incident: Incident
+    facts: IncidentFacts
+    now: datetime
+    zone: tzinfo
+    step: str = ""
+
+    @property
+    def part(self) -> str:
+        """The source that it is about."""
+        return self.incident.source
+
+
+def _no_lines(_: Situation) -> tuple[str, ...]:
+    return ()
+
+
+def _no_question(_: Situation) -> Question | None:
+    return None
+
+
+def _no_word(_: Situation) -> str:
+    return ""
+
+
+def _nothing_learnt(_: Situation, _answer: Answer, _result: Mapping[str, Any]) -> Facts:
+    return {}
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a step does.
+
+    ``request`` None: nothing runs; the answer is all. ``by_hand`` gives words where a person has
+    to do it, for want of a command: the request is not made then. ``changes`` tells that it
+    changes the server or the site: the target is looked at right before. ``typed`` is the
+    name to type for what can hurt. ``settling`` says how an unknown outcome is settled: done
+    again without harm, looked at (``settled`` returns what is learnt, or None: not done), or
+    asked.
+    """
+
+    name: str
+    kind: StepKind
+    request: Callable[[Situation, Answer], Request] | None = None
+    question: Callable[[Situation], Question | None] = _no_question
+    by_hand: Callable[[Situation], str] = _no_word
+    runs: Callable[[Situation], tuple[str, ...]] = _no_lines
+    shows: Callable[[Situation], tuple[str, ...]] = _no_lines
+    learn: Callable[[Situation, Answer, Mapping[str, Any]], Facts] = _nothing_learnt
+    changes: bool = False
+    typed: Callable[[Situation], str] = _no_word
+    settling: Settling = "again"
+    settled: Callable[[Situation, Standing], Facts | None] | None = None
+    undo: Callable[[Situation], Request | None] | None = None
+    undo_typed: Callable[[Situation], str] = _no_word
+    undo_learn: Callable[[Situation, Mapping[str, Any]], Facts] | None = None
+    undo_settled: Callable[[Situation, Standing], Facts | None] | None = None
+    forget: tuple[str, ...] = ()

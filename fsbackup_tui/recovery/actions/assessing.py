@@ -1,0 +1,222 @@
+"""Phase 3, assess: what is damaged, what each point and way would lose, and choosing both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fsbackup_tui.domain.damage import DamageReport
+from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.text import count_text, duration_text, plain_text
+from fsbackup_tui.domain.way import WayEstimate, propose_runbook, weigh_ways
+from fsbackup_tui.operations.recovery_requests import DamageRequest
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import LiveHealthRequest
+from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.words import bounded, candidate_line, moment, table_line
+from fsbackup_tui.recovery.question import Answer, Option, Question
+
+RUNBOOK_OF_WAY = {
+    "merge": "partial-loss",
+    "swap": "data-loss",
+    "schema swap": "data-loss",
+    "salvage": "corruption",
+}
+
+
+def _look_at_damage(situation: Situation, _: Answer) -> Request:
+    facts, incident = situation.facts, situation.incident
+    right = incident.last_right
+    return DamageRequest(
+        part=situation.part,
+        database=facts.database,
+        target=facts.server,
+        point=facts.point,
+        last_right="" if right is None else format_time(right),
+    )
+
+
+def _learn_damage(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"report": {name: value for name, value in result.items() if name != "ok"}}
+
+
+def report_lines(situation: Situation) -> tuple[str, ...]:
+    """Return the damage report as lines: what is gone, what is fewer, what the schema lacks."""
+    report = situation.facts.report
+    if report is None:
+        return ()
+    lines = [f"Live now against {report.point}, {moment(situation, report.point_at)}:"]
+    lines += [f"  {table_line(table)}" for table in bounded_worst(report)]
+    lines += [
+        f"  {change.kind} {plain_text(change.name)} {change.what.upper()}"
+        + (f": {plain_text(change.detail)}" if change.detail else "")
+        for change in report.schema[:8]
+    ]
+    if len(report.schema) > 8:
+        lines.append(f"  and {len(report.schema) - 8} more changes of the schema")
+    if not report.worst and not report.schema:
+        lines.append("  No table lost rows, and no definition is gone.")
+    more = [
+        table
+        for table in report.tables
+        if table.live_rows is not None
+        and table.point_rows is not None
+        and table.live_rows > table.point_rows
+    ]
+    if more:
+        rows = sum((table.live_rows or 0) - (table.point_rows or 0) for table in more)
+        lines.append(f"  {count_text(rows)} rows more in {len(more)} tables: written since")
+    if report.born_and_gone:
+        lines.append(
+            f"  up to {count_text(report.born_and_gone)} rows were born since and are gone:"
+            " no point has them"
+        )
+    lines += [f"  {plain_text(text)}" for text in (*report.health, *report.notes)]
+    lines += _proposal_lines(situation, report)
+    return tuple(lines)
+
+
+def bounded_worst(report: DamageReport) -> Iterator[Any]:
+    """Yield the tables that are told of, the worst first, ten at most."""
+    yield from report.worst[:10]
+
+
+def _proposal_lines(situation: Situation, report: DamageReport) -> list[str]:
+    runbook, reasons = propose_runbook(situation.incident.seen, report)
+    return [f"Proposed: {runbook}, since {'; '.join(reasons)}"]
+
+
+def _points(situation: Situation) -> Question:
+    report = situation.facts.report
+    candidates = report.candidates if report is not None else ()
+    preferred = situation.incident.parameters.get("preferred_point")
+    clean = next((each for each in candidates if not each.doubt), None)
+    wished = next((each for each in candidates if each.point == preferred), None)
+    if wished is not None and not wished.doubt:
+        clean = wished
+    options = tuple(
+        Option(
+            candidate.point,
+            candidate_line(situation, candidate),
+            ("AFTER DAMAGE",) if candidate.after_damage else (),
+            doubt=candidate.doubt,
+            recommended=candidate is clean,
+        )
+        for candidate in candidates
+    )
+    return Question(
+        "Which point? Least loss first; a doubtful one needs a written reason.",
+        options,
+        default=clean.point if clean is not None else "",
+        hint="The point is restored beside; live is not touched by choosing.",
+    )
+
+
+def _chosen_point(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    facts: dict[str, Any] = {"point": answer.value, "point_reason": answer.reason}
+    report = situation.facts.report
+    found = next(
+        (each for each in (report.candidates if report else ()) if each.point == answer.value),
+        None,
+    )
+    spare = found is not None and bool(found.spare)
+    facts["copy"] = found.spare if found is not None and spare else ""
+    facts["copy_oid"] = found.spare_oid if found is not None and spare else 0
+    facts["copy_is_spare"] = spare
+    return facts
+
+
+def ways_of(situation: Situation) -> tuple[WayEstimate, ...]:
+    """Return the ways there are for the chosen point, the least loss first."""
+    report, standing = situation.facts.report, situation.facts.standing
+    if report is None:
+        return ()
+    return weigh_ways(
+        report,
+        point=situation.facts.point,
+        seen=situation.incident.seen,
+        can_rename=standing is None or standing.can_rename,
+    )
+
+
+def _ways(situation: Situation) -> Question:
+    options = tuple(
+        Option(
+            way.way,
+            _way_label(way),
+            tuple(text for text in (way.why, f"Way back: {way.way_back}") if text),
+            impossible="" if way.possible else way.why,
+            recommended=way.recommended,
+        )
+        for way in ways_of(situation)
+    )
+    default = next((option.key for option in options if option.recommended), "")
+    return Question("Which way?", options, default=default)
+
+
+def _way_label(way: WayEstimate) -> str:
+    lost = "rows lost not known"
+    if way.loss_rows is not None:
+        lost = f"loses {count_text(way.loss_rows)} rows"
+    minutes = f", {way.loss_minutes:.0f} m of changes" if way.loss_minutes else ""
+    took = ""
+    if way.duration_seconds is not None:
+        low, high = way.duration_seconds
+        took = f", takes {duration_text(low)} to {duration_text(high)}"
+    return f"{way.way}: {lost}{minutes}; {way.downtime}{took}"
+
+
+def _chosen_way(_s: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    return {
+        "way": answer.value,
+        "way_reason": answer.reason,
+        "runbook": RUNBOOK_OF_WAY.get(answer.value, ""),
+    }
+
+
+def _health(situation: Situation, _: Answer) -> Request:
+    return LiveHealthRequest(situation.part)
+
+
+def _learn_health(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"health": {"findings": result.get("problems") or result.get("findings") or []}}
+
+
+def _health_lines(situation: Situation) -> tuple[str, ...]:
+    findings = situation.facts.document("health").get("findings")
+    if not isinstance(findings, list):
+        return ()
+    texts = [
+        plain_text(str(finding.get("what", "")))
+        for finding in findings
+        if isinstance(finding, dict)
+    ]
+    return bounded(texts) or ("No damage was found.",)
+
+
+ACTIONS = (
+    Action(
+        "damage",
+        "check",
+        request=_look_at_damage,
+        runs=lambda _: ("SELECT count(*) of every table, and the catalogues; reading alone",),
+        shows=report_lines,
+        learn=_learn_damage,
+    ),
+    Action(
+        "live-health",
+        "check",
+        request=_health,
+        runs=lambda _: ("pg_amcheck's checks, counts by index, foreign keys; reading alone",),
+        shows=_health_lines,
+        learn=_learn_health,
+    ),
+    Action(
+        "choose-point",
+        "choose",
+        question=_points,
+        learn=_chosen_point,
+        forget=("copy_check", "staging", "plan", "proposed", "preview", "choices"),
+    ),
+    Action("choose-way", "choose", question=_ways, shows=report_lines, learn=_chosen_way),
+)

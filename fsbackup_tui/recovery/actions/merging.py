@@ -1,0 +1,348 @@
+"""Phase 4 in part: what differs by key, what of it is put back, and taking that back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from fsbackup_tui.domain.merge import (
+    ALL_COLUMNS,
+    MergePlan,
+    MergePreview,
+    Proposed,
+    TableChoice,
+    TableDifference,
+)
+from fsbackup_tui.domain.text import count_text, plain_text
+from fsbackup_tui.operations.merge_documents import read_plan, read_preview, read_proposed
+from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.recovery_requests import (
+    MergePlanRequest,
+    MergePreviewRequest,
+    MergeRequest,
+    MergeUndoRequest,
+)
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.words import bounded
+from fsbackup_tui.recovery.question import Answer, Option, Question
+
+MISSING, CHANGED, ONLY_LIVE = "missing", "changed", "only-live"
+_CHOICES: TypeAdapter[tuple[TableChoice, ...]] = TypeAdapter(tuple[TableChoice, ...])
+
+
+def _base(situation: Situation) -> dict[str, Any]:
+    facts = situation.facts
+    return {"part": situation.part, "database": facts.database, "target": facts.server}
+
+
+def _diff(situation: Situation, _: Answer) -> Request:
+    facts = situation.facts
+    salvaged = facts.salvaged
+    after_swap = salvaged is not None and bool(facts.document("swapped"))
+    copy, oid = facts.copy, facts.copy_oid
+    if after_swap and salvaged is not None:
+        copy, oid = salvaged.database, salvaged.database_oid
+    where = facts.incident.parameters.get("where")
+    return MergePlanRequest(
+        **_base(situation),
+        copy=copy,
+        copy_oid=oid,
+        named=facts.tables,
+        where=where if isinstance(where, str) else "",
+    )
+
+
+def _learn_diff(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {
+        "staging": str(result.get("staging") or ""),
+        "plan": result.get("plan"),
+        "proposed": result.get("proposed"),
+        "preview": result.get("preview"),
+        "resolve": result.get("resolve") or [],
+        "choices": None,
+    }
+
+
+def plan_of(situation: Situation) -> MergePlan | None:
+    """Return the diff; None before there is one."""
+    return read_plan(situation.facts.incident.parameters.get("plan"))
+
+
+def proposed_of(situation: Situation) -> tuple[Proposed, ...]:
+    """Return what the diff proposes to put back."""
+    return read_proposed(situation.facts.incident.parameters.get("proposed"))
+
+
+def preview_of(situation: Situation) -> MergePreview | None:
+    """Return what the choice comes to, as last foretold."""
+    return read_preview(situation.facts.incident.parameters.get("preview"))
+
+
+def diff_lines(situation: Situation) -> tuple[str, ...]:
+    """Return the diff as lines: per table missing, changed, only in live; the schema's drift."""
+    plan = plan_of(situation)
+    if plan is None:
+        return ()
+    lines = [
+        f"{_name(table)}: {count_text(table.missing)} missing, {count_text(table.changed)} changed,"
+        f" {count_text(table.only_in_live)} only in live"
+        for table in plan.tables
+        if not table.equal
+    ]
+    lines += [
+        f"{drift.table[0]}.{plain_text(drift.table[1])}"
+        + (f".{plain_text(drift.column)}" if drift.column else "")
+        + f": {drift.kind}, in the copy {plain_text(drift.copy or 'none')},"
+        f" live {plain_text(drift.live or 'none')}"
+        for drift in plan.drift
+    ]
+    lines += [
+        f"{name[0]}.{plain_text(name[1])}: not merged, {plain_text(why)}"
+        for name, why in plan.refused.items()
+    ]
+    lines += [plain_text(note) for note in plan.notes]
+    return bounded(lines or ["Live has all the rows of the copy, and no others."], 16)
+
+
+def _name(table: TableDifference) -> str:
+    return f"{table.table[0]}.{plain_text(table.table[1])}"
+
+
+def _key(table: TableDifference, row_class: str) -> str:
+    return f"{table.table[0]}.{table.table[1]}:{row_class}"
+
+
+def _rows(situation: Situation) -> Question:
+    plan, proposed = plan_of(situation), proposed_of(situation)
+    options = list(_row_options(plan, proposed)) if plan is not None else []
+    return Question(
+        "What is put back? What is proposed is chosen already.",
+        tuple(options),
+        several=True,
+        default=", ".join(option.key for option in options if option.recommended),
+        hint="Rows that are only in live stay unless you choose to delete them.",
+        may_be_empty=True,
+    )
+
+
+def _row_options(plan: MergePlan, proposed: Sequence[Proposed]) -> Iterator[Option]:
+    suggested = {each.choice.table: each for each in proposed}
+    for table in plan.tables:
+        found = suggested.get(table.table)
+        reasons = found.reasons if found is not None else ()
+        if table.missing:
+            yield Option(
+                _key(table, MISSING),
+                f"{_name(table)}: put {count_text(table.missing)} missing rows back",
+                tuple(plain_text(reason) for reason in reasons),
+                recommended=found is not None and found.choice.missing,
+            )
+        if table.changed:
+            columns = ", ".join(sorted(table.changed_columns)) or "all columns"
+            chosen = found.choice.overwrite if found is not None else ()
+            yield Option(
+                _key(table, CHANGED),
+                f"{_name(table)}: set {count_text(table.changed)} changed rows back",
+                (f"differs in: {plain_text(columns)}",),
+                recommended=bool(chosen),
+            )
+        if table.only_in_live:
+            yield Option(
+                _key(table, ONLY_LIVE),
+                f"{_name(table)}: DELETE {count_text(table.only_in_live)} rows only live has",
+                doubt="They were written since, or by somebody who is right.",
+            )
+
+
+def _chosen_rows(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    plan = plan_of(situation)
+    if plan is None:
+        return {}
+    chosen = set(answer.values)
+    suggested = {each.choice.table: each.choice for each in proposed_of(situation)}
+    choices = []
+    for table in plan.tables:
+        classes = {
+            key.rpartition(":")[2] for key in chosen if key.rpartition(":")[0] == _full(table)
+        }
+        if not classes:
+            continue
+        base = suggested.get(table.table, TableChoice(table.table))
+        overwrite = (base.overwrite or ALL_COLUMNS) if CHANGED in classes else ()
+        choices.append(
+            replace(
+                base,
+                missing=MISSING in classes,
+                overwrite=overwrite,
+                delete_only_in_live=ONLY_LIVE in classes,
+            )
+        )
+    return {"choices": plain(tuple(choices)), "needs_values": _needed(plan, choices)}
+
+
+def _full(table: TableDifference) -> str:
+    return f"{table.table[0]}.{table.table[1]}"
+
+
+def _needed(plan: MergePlan, choices: Sequence[TableChoice]) -> list[str]:
+    tables = {choice.table for choice in choices if choice.missing}
+    return [
+        f"{drift.table[0]}.{drift.table[1]}.{drift.column}"
+        for drift in plan.drift
+        if drift.needs_value and drift.column and drift.table in tables
+    ]
+
+
+def choices_of(situation: Situation) -> tuple[TableChoice, ...]:
+    """Return what was chosen to be put back."""
+    try:
+        return _CHOICES.validate_python(situation.incident.parameters.get("choices") or ())
+    except ValidationError:
+        return ()
+
+
+def _values(situation: Situation) -> Question:
+    needed = situation.incident.parameters.get("needs_values") or []
+    columns = ", ".join(map(str, needed))
+    return Question(
+        f"Which value do rows get that never had one? {plain_text(columns)}",
+        hint="schema.table.column=value, a comma between them; NULL means none.",
+    )
+
+
+def _filled(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    values: dict[str, dict[str, str | None]] = {}
+    for each in answer.values:
+        name, _, value = each.partition("=")
+        table, _, column = name.strip().rpartition(".")
+        values.setdefault(table, {})[column] = None if value.strip() == "NULL" else value.strip()
+    choices = tuple(
+        replace(choice, values={**choice.values, **values.get(".".join(choice.table), {})})
+        for choice in choices_of(situation)
+    )
+    return {"choices": plain(choices), "needs_values": []}
+
+
+def _choices_json(situation: Situation) -> str:
+    return json.dumps(plain(choices_of(situation)))
+
+
+def _preview(situation: Situation, _: Answer) -> Request:
+    return MergePreviewRequest(
+        **_base(situation), staging=situation.facts.staging, choices=_choices_json(situation)
+    )
+
+
+def _previewed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"preview": result.get("preview")}
+
+
+def preview_lines(situation: Situation) -> tuple[str, ...]:
+    """Return what the choice comes to: rows in, over, out, and what stays out and why."""
+    preview = preview_of(situation)
+    if preview is None:
+        return ()
+    lines = [
+        f"{effect.table[0]}.{plain_text(effect.table[1])}: {count_text(effect.inserted)} rows in,"
+        f" {count_text(effect.overwritten)} set back, {count_text(effect.deleted)} deleted"
+        for effect in preview.effects
+    ]
+    lines += [
+        f"{left.table[0]}.{plain_text(left.table[1])}: {count_text(left.rows)} {left.row_class}"
+        f" rows stay out: {plain_text(left.text)}"
+        for left in preview.left_out
+    ]
+    return bounded(lines or ["Nothing would be changed."], 16)
+
+
+def _merge(situation: Situation, _: Answer) -> Request:
+    return MergeRequest(
+        **_base(situation),
+        staging=situation.facts.staging,
+        choices=_choices_json(situation),
+        expected=json.dumps(situation.incident.parameters.get("preview") or {}),
+    )
+
+
+def _merged(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    merged = result.get("merged")
+    known = dict(merged) if isinstance(merged, Mapping) else {}
+    return {"merged": {"staging": situation.facts.staging, **known}}
+
+
+def _undo(situation: Situation) -> Request | None:
+    merged = situation.facts.document("merged")
+    if not merged.get("set_number"):
+        return None
+    return MergeUndoRequest(
+        **_base(situation),
+        staging=str(merged.get("staging") or situation.facts.staging),
+        set_number=int(merged["set_number"]),
+    )
+
+
+def _undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
+    return {"merged": None, "merge_undone": {k: v for k, v in result.items() if k != "ok"}}
+
+
+def _live_name(situation: Situation) -> str:
+    return situation.facts.live_name
+
+
+def _merge_lines(_: Situation) -> tuple[str, ...]:
+    return (
+        "BEGIN;  -- one transaction, its undo written first",
+        "INSERT … OVERRIDING SYSTEM VALUE SELECT … (parents before children)",
+        "COMMIT;",
+    )
+
+
+def _resolve_lines(situation: Situation) -> tuple[str, ...]:
+    resolve = situation.incident.parameters.get("resolve")
+    commands = tuple(map(str, resolve)) if isinstance(resolve, list) else ()
+    lines = preview_lines(situation)
+    if commands:
+        lines += ("Afterwards, so that the migrations know of it:", *commands)
+    return lines
+
+
+ACTIONS = (
+    Action(
+        "diff",
+        "check",
+        request=_diff,
+        runs=lambda s: (f"compare every table of {plain_text(s.facts.copy)} with live, by key",),
+        shows=diff_lines,
+        learn=_learn_diff,
+        changes=True,
+    ),
+    Action("choose-rows", "choose", question=_rows, shows=diff_lines, learn=_chosen_rows),
+    Action("fill-values", "ask", question=_values, learn=_filled),
+    Action(
+        "preview",
+        "check",
+        request=_preview,
+        runs=lambda _: ("read what the choice would do now; nothing is changed",),
+        shows=preview_lines,
+        learn=_previewed,
+    ),
+    Action(
+        "merge",
+        "act",
+        request=_merge,
+        runs=_merge_lines,
+        shows=_resolve_lines,
+        learn=_merged,
+        changes=True,
+        typed=_live_name,
+        settling="look",
+        undo=_undo,
+        undo_typed=_live_name,
+        undo_learn=_undone,
+    ),
+)

@@ -1,0 +1,328 @@
+"""Phase 4, recover: restore beside, prove, swap; and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fsbackup_tui.domain.kept_name import kept_name
+from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.domain.text import count_text, plain_text
+from fsbackup_tui.operations.recovery_requests import (
+    CheckCopyRequest,
+    SalvageRequest,
+    SwapRequest,
+)
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import RestoreBesideRequest
+from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.words import bounded, table_line
+from fsbackup_tui.recovery.question import Answer
+
+
+def tag_of(situation: Situation, step: str = "") -> str:
+    """Return what names end in: the incident's id, and the attempt from the second on."""
+    tag = situation.incident.id.replace("-", "_")
+    attempt = situation.facts.document("attempts").get(step, 0)
+    return tag if not attempt else f"{tag}_{attempt + 1}"
+
+
+def beside_name(situation: Situation) -> str:
+    """Return the name of the side database."""
+    return kept_name(situation.facts.live_name, "restore", tag_of(situation, "restore"))
+
+
+def _next_attempt(situation: Situation, step: str) -> dict[str, Any]:
+    attempts = dict(situation.facts.document("attempts"))
+    attempts[step] = int(attempts.get(step, 0)) + 1
+    return {"attempts": attempts}
+
+
+def _restore(situation: Situation, _: Answer) -> Request:
+    facts = situation.facts
+    return RestoreBesideRequest(
+        point=facts.point,
+        part=situation.part,
+        beside=beside_name(situation),
+        target=facts.server,
+    )
+
+
+def _restore_lines(situation: Situation) -> tuple[str, ...]:
+    return (
+        f"pg_restore --no-owner … -d {plain_text(beside_name(situation))} {situation.facts.point}",
+    )
+
+
+def _restored(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {
+        "copy": str(result.get("target") or beside_name(situation)),
+        "copy_oid": int(result.get("target_oid") or 0),
+        "copy_is_spare": False,
+        "restored": {"entries": result.get("entries"), "seconds": result.get("seconds")},
+        **_next_attempt(situation, "restore"),
+    }
+
+
+def _restore_settled(situation: Situation, standing: Standing) -> Facts | None:
+    found = standing.database(beside_name(situation))
+    if found is None:
+        return None
+    return {
+        "copy": found.name,
+        "copy_oid": found.oid,
+        "copy_is_spare": False,
+        **_next_attempt(situation, "restore"),
+    }
+
+
+def _check(situation: Situation, _: Answer) -> Request:
+    facts = situation.facts
+    return CheckCopyRequest(
+        part=situation.part,
+        database=facts.database,
+        target=facts.server,
+        point=facts.point,
+        copy=facts.copy,
+        copy_oid=facts.copy_oid,
+    )
+
+
+def _checked(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    learnt: dict[str, Any] = {"copy_check": {k: v for k, v in result.items() if k != "ok"}}
+    if result.get("copy_oid"):
+        learnt["copy_oid"] = result["copy_oid"]
+    return learnt
+
+
+def check_lines(situation: Situation) -> tuple[str, ...]:
+    """Return what the proof of the side database said."""
+    check = situation.facts.copy_check
+    if check is None:
+        return ()
+    lines = [
+        f"{plain_text(check.copy)}: {check.verdict.upper()}, {check.tables} tables,"
+        f" {count_text(check.rows)} rows compared, as {plain_text(check.role) or '-'}"
+    ]
+    lines += [
+        f"  {finding.state.upper()}  {finding.sort} {plain_text(finding.name)}"
+        f"  {plain_text(finding.detail)}"
+        for finding in check.differences
+    ]
+    lines += [f"  for later: {plain_text(entry)}" for entry in check.deferred]
+    return bounded(lines)
+
+
+def loss_lines(situation: Situation) -> tuple[str, ...]:
+    """Return what a swap loses, table by table: rows that live has and the point has not."""
+    facts = situation.facts
+    report = facts.report
+    lines = list(check_lines(situation))
+    if report is None:
+        return tuple(lines)
+    lines.append("What you lose by swapping: rows that only live has, as last counted")
+    lost = [
+        table
+        for table in report.tables
+        if table.live_rows and table.live_rows > (table.point_rows or 0)
+    ]
+    lines += [f"  {table_line(table)}" for table in lost[:8]]
+    if len(lost) > 8:
+        lines.append(f"  and {len(lost) - 8} more tables")
+    if not lost:
+        lines.append("  no table has more rows than the point (changed rows are not counted)")
+    lines.append("They stay in the damaged database, which is kept, and can be merged back.")
+    return tuple(lines)
+
+
+def _swap(situation: Situation, _: Answer) -> Request:
+    facts, standing = situation.facts, situation.facts.standing
+    live = standing.live if standing is not None else None
+    return SwapRequest(
+        part=situation.part,
+        live_oid=live.oid if live is not None else 0,
+        copy=facts.copy,
+        copy_oid=facts.copy_oid,
+        kept_as=kept_name(facts.live_name, "before", tag_of(situation, "swap")),
+        target=facts.server,
+        database=facts.database,
+    )
+
+
+def _swap_lines(situation: Situation) -> tuple[str, ...]:
+    facts = situation.facts
+    kept = kept_name(facts.live_name, "before", tag_of(situation, "swap"))
+    live = plain_text(facts.live_name)
+    return (
+        "BEGIN;",
+        f'ALTER DATABASE "{live}" RENAME TO "{plain_text(kept)}";',
+        f'ALTER DATABASE "{plain_text(facts.copy)}" RENAME TO "{live}";',
+        "COMMIT;  -- sessions in both are ended",
+    )
+
+
+def _live_name(situation: Situation) -> str:
+    return situation.facts.live_name
+
+
+def _swapped(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {
+        "swapped": {name: value for name, value in result.items() if name != "ok"},
+        **_next_attempt(situation, "swap"),
+    }
+
+
+def _swap_settled(situation: Situation, standing: Standing) -> Facts | None:
+    arguments = situation.incident.steps["swap"].request.get("arguments", {})
+    live = standing.live
+    if live is None or live.oid != arguments.get("copy_oid"):
+        return None
+    return {
+        "swapped": {
+            "database": live.name,
+            "database_oid": live.oid,
+            "kept_as": arguments.get("kept_as") if arguments.get("live_oid") else "",
+            "kept_oid": arguments.get("live_oid"),
+        },
+        **_next_attempt(situation, "swap"),
+    }
+
+
+def _rollback(situation: Situation) -> Request | None:
+    swapped, standing = situation.facts.document("swapped"), situation.facts.standing
+    if not swapped.get("kept_as") or standing is None:
+        return None
+    live = standing.live
+    return SwapRequest(
+        part=situation.part,
+        live_oid=live.oid if live is not None else 0,
+        copy=str(swapped.get("kept_as")),
+        copy_oid=int(swapped.get("kept_oid") or 0),
+        kept_as=kept_name(situation.facts.live_name, "after", tag_of(situation, "swap")),
+        target=situation.facts.server,
+        back=True,
+        database=situation.facts.database,
+    )
+
+
+def _rolled_back(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    return {
+        "swapped": None,
+        "rolled_back": {name: value for name, value in result.items() if name != "ok"},
+        "copy": str(result.get("kept_as") or ""),
+        "copy_oid": int(result.get("kept_oid") or 0),
+    }
+
+
+def _rollback_settled(situation: Situation, standing: Standing) -> Facts | None:
+    arguments = situation.incident.steps["swap"].request.get("arguments", {})
+    live = standing.live
+    if live is None or live.oid != arguments.get("copy_oid"):
+        return None
+    return _rolled_back(
+        situation,
+        {
+            "database": live.name,
+            "database_oid": live.oid,
+            "kept_as": arguments.get("kept_as"),
+            "kept_oid": arguments.get("live_oid"),
+        },
+    )
+
+
+def salvage_name(situation: Situation) -> str:
+    """Return the name of the database that holds what could still be read."""
+    return kept_name(situation.facts.live_name, "restore", f"{tag_of(situation, 'salvage')}_read")
+
+
+def _salvage(situation: Situation, _: Answer) -> Request:
+    facts = situation.facts
+    return SalvageRequest(
+        part=situation.part,
+        database=facts.database,
+        target=facts.server,
+        beside=salvage_name(situation),
+    )
+
+
+def _salvaged(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {
+        "salvaged": {name: value for name, value in result.items() if name != "ok"},
+        **_next_attempt(situation, "salvage"),
+    }
+
+
+def _salvage_settled(situation: Situation, standing: Standing) -> Facts | None:
+    # A salvaged database gets its name when it is whole; its verdicts are in its job's journal.
+    found = standing.database(salvage_name(situation))
+    if found is None:
+        return None
+    return {
+        "salvaged": {"database": found.name, "database_oid": found.oid, "tables": []},
+        **_next_attempt(situation, "salvage"),
+    }
+
+
+def _salvage_lines(situation: Situation) -> tuple[str, ...]:
+    salvaged = situation.facts.salvaged
+    if salvaged is None:
+        return ()
+    lines = [f"{plain_text(salvaged.database)}: what could be read"]
+    lines += [
+        f"  {plain_text(table.table)}: {table.verdict}, {count_text(table.rows)} rows"
+        for table in salvaged.tables
+        if table.verdict != "whole"
+    ]
+    lines += [f"  not made: {plain_text(text)}" for text in salvaged.objects_failed]
+    if salvaged.lost_rows is not None:
+        lines.append(f"  {count_text(salvaged.lost_rows)} rows can't be read any more")
+    return bounded(lines)
+
+
+ACTIONS = (
+    Action(
+        "restore",
+        "act",
+        request=_restore,
+        runs=_restore_lines,
+        learn=_restored,
+        changes=True,
+        settling="look",
+        settled=_restore_settled,
+    ),
+    Action(
+        "check-copy",
+        "check",
+        request=_check,
+        runs=lambda _: ("counts and content of every table against the manifest; your queries",),
+        shows=check_lines,
+        learn=_checked,
+    ),
+    Action(
+        "swap",
+        "act",
+        request=_swap,
+        runs=_swap_lines,
+        shows=loss_lines,
+        learn=_swapped,
+        changes=True,
+        typed=_live_name,
+        settling="look",
+        settled=_swap_settled,
+        undo=_rollback,
+        undo_typed=_live_name,
+        undo_learn=_rolled_back,
+        undo_settled=_rollback_settled,
+    ),
+    Action(
+        "salvage",
+        "act",
+        request=_salvage,
+        runs=lambda s: (f"CREATE DATABASE {salvage_name(s)}; COPY what can be read",),
+        shows=_salvage_lines,
+        learn=_salvaged,
+        changes=True,
+        settling="look",
+        settled=_salvage_settled,
+    ),
+)

@@ -1,0 +1,105 @@
+"""Every action and every condition that a runbook may name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fsbackup_tui.recovery.actions import (
+    assessing,
+    bleeding,
+    merging,
+    preserving,
+    recovering,
+    resuming,
+)
+from fsbackup_tui.recovery.actions.action import Action, Situation
+from fsbackup_tui.recovery.actions.commands import SITE_STEP
+from fsbackup_tui.recovery.rehearsing import REHEARSAL_ACTIONS
+from fsbackup_tui.recovery.runbook import Names
+
+ACTIONS: Mapping[str, Action] = {
+    action.name: action
+    for family in (bleeding, preserving, assessing, recovering, merging, resuming)
+    for action in family.ACTIONS
+} | {action.name: action for action in (SITE_STEP, *REHEARSAL_ACTIONS)}
+
+
+def _tables_named(situation: Situation) -> bool | None:
+    known = "tables" in situation.incident.parameters
+    return bool(situation.facts.tables) if known else None
+
+
+def _freeze_chosen(situation: Situation) -> bool | None:
+    return situation.facts.freeze != "nothing" if situation.facts.freeze else None
+
+
+def _preserve_chosen(situation: Situation) -> bool | None:
+    known = "rungs" in situation.incident.parameters
+    return bool(situation.facts.rungs) if known else None
+
+
+def _needs_restore(situation: Situation) -> bool | None:
+    if not situation.facts.point:
+        return None
+    return not situation.incident.parameters.get("copy_is_spare")
+
+
+def _needs_values(situation: Situation) -> bool | None:
+    if situation.incident.parameters.get("choices") is None:
+        return None
+    if situation.incident.step("fill-values", situation.now).settled:
+        return True
+    return bool(situation.incident.parameters.get("needs_values"))
+
+
+def _way_is(way: str) -> Callable[[Situation], bool | None]:
+    def holds(situation: Situation) -> bool | None:
+        return None if situation.facts.way is None else situation.facts.way == way
+
+    return holds
+
+
+def _frozen(situation: Situation) -> bool | None:
+    if situation.incident.freezes or situation.incident.step("thaw", situation.now).settled:
+        return True
+    step = situation.incident.steps.get("thaw")
+    return step is not None and step.status == "unknown"
+
+
+def _salvaged(situation: Situation) -> bool | None:
+    if situation.facts.salvaged is not None:
+        return True
+    settled = situation.incident.step("salvage", situation.now).settled
+    return False if settled else None
+
+
+def _has(command: str) -> Callable[[Situation], bool | None]:
+    def holds(situation: Situation) -> bool | None:
+        return getattr(situation.loaded.config.commands, command) is not None
+
+    return holds
+
+
+PREDICATES: Mapping[str, Callable[[Situation], bool | None]] = {
+    "tables-named": _tables_named,
+    "freeze-chosen": _freeze_chosen,
+    "preserve-chosen": _preserve_chosen,
+    "needs-restore": _needs_restore,
+    "needs-values": _needs_values,
+    "way-swap": _way_is("swap"),
+    "way-schema-swap": _way_is("schema swap"),
+    "way-merge": _way_is("merge"),
+    "way-salvage": _way_is("salvage"),
+    "is-frozen": _frozen,
+    "is-salvaged": _salvaged,
+    "has-regenerate-client": _has("regenerate_client"),
+    "has-pause-jobs": _has("pause_jobs"),
+    "has-smoke-test": _has("smoke_test"),
+}
+
+NAMES = Names({name: action.kind for name, action in ACTIONS.items()}, PREDICATES.keys())
+
+
+def conditions(situation: Situation) -> dict[str, bool | None]:
+    """Return for each condition whether it holds now; None: not known yet."""
+    return {name: holds(situation) for name, holds in PREDICATES.items()}

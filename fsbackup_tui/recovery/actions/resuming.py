@@ -1,0 +1,126 @@
+"""Phase 5, resume: code against database, start, check, tell, take a fresh backup; and telling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.operations.recovery_requests import MigrationRequest
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest
+from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.commands import site_command
+from fsbackup_tui.recovery.messages import done_word, eta_word, first_word
+from fsbackup_tui.recovery.question import Answer, Question
+
+YES = "yes"
+
+
+def _migrations(situation: Situation, _: Answer) -> Request:
+    facts = situation.facts
+    return MigrationRequest(part=situation.part, database=facts.database, target=facts.server)
+
+
+def _learn_migrations(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"migration": {name: value for name, value in result.items() if name != "ok"}}
+
+
+def _migration_lines(situation: Situation) -> tuple[str, ...]:
+    migration = situation.facts.document("migration")
+    if not migration:
+        return ()
+    head, expected = str(migration.get("head") or ""), str(migration.get("expected") or "")
+    if not head:
+        lines = ["The database has no table of migrations."]
+    else:
+        lines = [f"The database is at migration {plain_text(head)}."]
+    if expected and head:
+        same = "the same: they fit." if expected == head else "ANOTHER: they do not fit."
+        lines.append(f"The code is at {plain_text(expected)}: {same}")
+    failed = migration.get("failed")
+    if isinstance(failed, list) and failed:
+        lines.append(f"Failed half-way: {plain_text(', '.join(map(str, failed)))}")
+    commands = migration.get("commands")
+    if isinstance(commands, list):
+        lines += [plain_text(str(command)) for command in commands]
+    lines.append("Never: migrate dev, migrate reset, db push. They may drop everything.")
+    return tuple(lines)
+
+
+def _plan_of(situation: Situation) -> str:
+    plans = situation.loaded.config.plans
+    return next(
+        (
+            name
+            for name, plan in plans.items()
+            if situation.part in plan.sources
+            and situation.loaded.config.sources[situation.part].scope != "schema"
+        ),
+        "",
+    )
+
+
+def _backup(situation: Situation, _: Answer) -> Request:
+    reason = f"after incident {situation.incident.id}"
+    return BackupRequest(_plan_of(situation), reason=reason)
+
+
+def _no_backup(situation: Situation) -> str:
+    if situation.facts.database:
+        return "A drill: no backup is taken of the copy."
+    if not _plan_of(situation):
+        return "No plan has this source: take a dump with pg_dump -Fc."
+    return ""
+
+
+def _learn_backup(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"fresh_point": str(result.get("point") or "")}
+
+
+def _confirmed(_: Situation) -> Question:
+    return Question("Done? yes, or Esc to leave it open", default="")
+
+
+ACTIONS = (
+    Action(
+        "migrations",
+        "check",
+        request=_migrations,
+        runs=lambda _: ("SELECT migration_name FROM _prisma_migrations",),
+        shows=_migration_lines,
+        learn=_learn_migrations,
+    ),
+    site_command(
+        "regenerate-client",
+        "regenerate_client",
+        by_hand="Regenerate the client from the schema, like: npx prisma generate",
+    ),
+    site_command("start-app", "start_app", by_hand="Start the application by hand."),
+    site_command(
+        "smoke-test",
+        "smoke_test",
+        by_hand="Log in, open what was lost, write something, read it again.",
+    ),
+    site_command(
+        "resume-jobs", "resume_jobs", by_hand="Start cron and workers again that were stopped."
+    ),
+    Action(
+        "fresh-backup",
+        "act",
+        request=_backup,
+        by_hand=_no_backup,
+        runs=lambda s: (f"fsbackup backup {_plan_of(s)}",) if _plan_of(s) else (),
+        learn=_learn_backup,
+    ),
+    Action("confirm", "confirm", question=_confirmed),
+    site_command(
+        "tell-first", "notify_people", by_hand="Send this to those who wait:", message=first_word
+    ),
+    site_command(
+        "tell-eta", "notify_people", by_hand="Send this to those who wait:", message=eta_word
+    ),
+    site_command(
+        "tell-done", "notify_people", by_hand="Send this to those who wait:", message=done_word
+    ),
+)

@@ -1,0 +1,195 @@
+"""One step as every face shows it: words and lines, no layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fsbackup_tui.domain.incident import StepState
+from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.domain.text import age_text, duration_text, plain_text
+from fsbackup_tui.recovery.actions.action import Situation
+from fsbackup_tui.recovery.actions.registry import ACTIONS
+from fsbackup_tui.recovery.flow import Flow, Placed
+from fsbackup_tui.recovery.question import Question
+from fsbackup_tui.recovery.runbook import Step
+
+KIND_WORDS = {
+    "check": "check, changes nothing",
+    "act": "act",
+    "ask": "question",
+    "choose": "choice",
+    "confirm": "to be done by you",
+}
+STATUS_WORDS = {
+    "open": "to do",
+    "unknown": "under way",
+    "done": "done",
+    "failed": "FAILED",
+    "skipped": "skipped",
+    "undone": "undone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A step to look at and to act on.
+
+    ``typed`` is the name to type before it runs, ``undo_typed`` before it is taken back;
+    ``stopped`` says why the server may be the wrong one, ``target_word`` what accepts it.
+    """
+
+    id: str
+    number: str
+    title: str
+    kind: str
+    status: str
+    why: str
+    runs: tuple[str, ...]
+    changes: str
+    undo: str
+    took: str
+    target: tuple[str, ...]
+    shows: tuple[str, ...]
+    question: Question | None
+    by_hand: str
+    typed: str
+    undo_typed: str
+    waits: tuple[str, ...]
+    trouble: tuple[str, ...]
+    stopped: str
+    target_word: str
+    needs_look: bool
+    can_run: bool
+    can_undo: bool
+    can_skip: bool
+    can_open_again: bool
+    ahead: str
+
+
+def card_of(
+    flow: Flow,
+    placed: Placed,
+    situation: Situation,
+    *,
+    looked: bool,
+    accepted: bool,
+    target_word: str,
+    took: float | None,
+) -> Card:
+    """Return the card of a step; ``looked``: the server was looked at since the last change."""
+    step, state = placed.step, placed.state
+    action = ACTIONS[step.do]
+    facts = situation.facts
+    undo_request = None
+    if state.status == "done" and action.undo is not None:
+        undo_request = action.undo(situation)
+    waits = [flow.find(each) for each in placed.waits_for]
+    return Card(
+        id=step.id,
+        number=placed.number,
+        title=step.title,
+        kind=_kind(step),
+        status=STATUS_WORDS[state.status],
+        why=step.why,
+        runs=action.runs(situation),
+        changes=step.changes,
+        undo=step.undo,
+        took=_took(took, step),
+        target=target_lines(situation) if action.changes else (),
+        shows=action.shows(situation),
+        question=action.question(situation) if placed.can_run else None,
+        by_hand=action.by_hand(situation),
+        typed=action.typed(situation) if step.destructive else "",
+        undo_typed=action.undo_typed(situation) if undo_request is not None else "",
+        waits=tuple(f"{each.number} {each.step.title}" for each in waits if each is not None),
+        trouble=_trouble(state),
+        stopped="" if accepted or not action.changes else facts.mismatch,
+        target_word=target_word,
+        needs_look=action.changes and not looked and placed.can_run,
+        can_run=placed.can_run,
+        can_undo=undo_request is not None,
+        can_skip=not placed.is_behind and state.status != "unknown",
+        can_open_again=state.status in ("done", "skipped") and step.kind != "act",
+        ahead=_ahead(flow, placed),
+    )
+
+
+def _kind(step: Step) -> str:
+    words = KIND_WORDS[step.kind]
+    if step.kind != "act":
+        return words
+    if step.destructive:
+        return "act, asks for the name, can be undone" if step.undo else "act, IRREVERSIBLE"
+    return f"{words}, reversible" if step.undo else words
+
+
+def _took(seconds: float | None, step: Step) -> str:
+    if seconds is not None:
+        return f"{duration_text(seconds)} last time"
+    if step.usually is not None:
+        return f"about {duration_text(step.usually.total_seconds())} usually"
+    return ""
+
+
+def _trouble(state: StepState) -> tuple[str, ...]:
+    if state.status == "failed":
+        return tuple(state.reason.splitlines())
+    if state.status == "unknown" and not state.job:
+        return ("Nobody saw how it ended.",)
+    return ()
+
+
+def _ahead(flow: Flow, placed: Placed) -> str:
+    """Return what a person wants to know most: how far away the next thing is that can hurt."""
+    found = False
+    for each in flow.steps:
+        found = found or each is placed
+        if found and each.step.destructive and not each.is_behind:
+            if each is placed:
+                return ""
+            return f"Nothing destructive happens before step {each.number}."
+    return "Nothing destructive is ahead."
+
+
+def target_lines(situation: Situation) -> tuple[str, ...]:
+    """Return who would be hurt: host, port, database, role, primary, system, size, environment."""
+    standing = situation.facts.standing
+    if standing is None:
+        return ("not looked at yet",)
+    server, live = standing.server, standing.live
+    size = "there is none of that name"
+    if live is not None:
+        size = _size(live.size_bytes)
+        size += "" if live.open else ", lets nobody in"
+    environment = situation.loaded.config.environment
+    shown = environment.upper()
+    if standing.environment:
+        shown += f", the connection says {standing.environment}"
+    age = age_text((situation.now - standing.at).total_seconds())
+    lines = [
+        f"{plain_text(standing.live_name)} on {_place(server)}  {size}  {shown}",
+        f"{'STANDBY' if server.standby else 'primary'}  as {plain_text(server.role)}"
+        f"  system {server.system_identifier or '-'}  PostgreSQL {server.server_version}"
+        f"  (looked {age} ago)",
+    ]
+    people = len(standing.sessions) + standing.sessions_more
+    writers = sum(session.writes for session in standing.sessions)
+    lines.append(f"{people} sessions in it, {writers} of them writing")
+    for label, names in (
+        ("prepared transactions hold it open", standing.prepared),
+        ("logical slots hold WAL", standing.slots),
+        ("standbys follow it", standing.standbys),
+    ):
+        if names:
+            lines.append(f"{label}: {plain_text(', '.join(names[:3]))}")
+    return tuple(lines)
+
+
+def _place(server: ServerIdentity) -> str:
+    return server.host if server.host.startswith("/") else f"{server.host}:{server.port}"
+
+
+def _size(count: int | None) -> str:
+    from fsbackup_tui.operations.wording import size_text
+
+    return size_text(count)

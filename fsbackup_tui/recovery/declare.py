@@ -1,0 +1,89 @@
+"""Declaring an incident: two questions, then it is open, held, and its clock runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fsbackup_tui.domain.errors import UsageError
+from fsbackup_tui.domain.incident import Seen
+from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.library import find_runbook, runbook_for
+from fsbackup_tui.recovery.session import RecoverySession
+from fsbackup_tui.repository.incidents import IncidentJournal, open_incident
+
+SEEN_HERE: tuple[Seen, ...] = ("rows", "structure", "errors", "unknown")
+"""What can be seen that the runbooks of this version lead out of."""
+
+
+def recoverable_sources(desk: Desk) -> tuple[str, ...]:
+    """Return the sources that can be recovered: databases with data."""
+    sources = desk.loaded.config.sources
+    return tuple(name for name, source in sources.items() if source.scope != "schema")
+
+
+def only_source(desk: Desk, wanted: str | None) -> str:
+    """Return the source that is meant; UsageError where it has to be named."""
+    names = recoverable_sources(desk)
+    if wanted is not None:
+        if wanted in names:
+            return wanted
+        raise UsageError(f"NO SUCH DATABASE: {wanted}.", why=f"There are: {', '.join(names)}.")
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UsageError(
+            "NOTHING TO RECOVER: the configuration names no database with data.",
+            fix="Name one under sources:, or restore a file by hand (RECOVER.md).",
+        )
+    raise UsageError(
+        "WHICH DATABASE?", why=f"There are: {', '.join(names)}.", fix="Name one with --part."
+    )
+
+
+def declare(
+    desk: Desk,
+    *,
+    source: str,
+    seen: Seen,
+    last_right: datetime | None,
+    runbook: str = "",
+    point: str = "",
+    is_drill: bool = False,
+) -> RecoverySession:
+    """Open an incident and lead it; a point that was chosen before is offered first.
+
+    Raises:
+        SafetyRefusal: one of this source is open already.
+        DiskFull, RepositoryUnwritable: its journal can't be written.
+    """
+    name = runbook or runbook_for(seen)
+    find_runbook(name, desk.loaded)
+    journal = open_incident(
+        desk.state,
+        desk.author,
+        site=desk.loaded.config.site,
+        source=source,
+        seen=seen,
+        last_right=last_right,
+        zone=desk.zone,
+        is_drill=is_drill,
+    )
+    session = RecoverySession(desk, journal, lead=True)
+    session.switch_runbook(name)
+    if point:
+        session.prefer_point(point)
+    return session
+
+
+def attach(desk: Desk, journal: IncidentJournal) -> RecoverySession:
+    """Sit down at an incident: as its leader where it is one's own and nobody leads it now.
+
+    Whoever led it from here before, and is gone, goes on as its leader of the next epoch.
+    """
+    session = RecoverySession(desk, journal, lead=False)
+    incident = journal.read()
+    leader = incident.leader if incident is not None else None
+    mine = leader is not None and leader.operator == desk.author.operator
+    if incident is not None and incident.closed is None and mine and session.may_take_over():
+        session.take_over("went on")
+    return session

@@ -1,0 +1,170 @@
+"""What is known in an incident, typed: the parameters that flow from step to step (design §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from fsbackup_tui.domain.copy_check import CopyCheck
+from fsbackup_tui.domain.damage import Candidate, DamageReport, Way
+from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.domain.preserve import Preserved, Salvaged
+from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.domain.written import WrittenSince
+
+_Value = TypeVar("_Value")
+
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _adapter(value_type: type[_Value]) -> TypeAdapter[_Value]:
+    found = _ADAPTERS.get(value_type)
+    if found is None:
+        found = _ADAPTERS[value_type] = TypeAdapter(value_type)
+    return found
+
+
+def read_value(value_type: type[_Value], document: object) -> _Value | None:
+    """Return the value in a result; None where there is none, or another version's."""
+    if not isinstance(document, Mapping):
+        return None
+    plain = {name: value for name, value in document.items() if name != "ok"}
+    try:
+        return _adapter(value_type).validate_python(plain)
+    except ValidationError:
+        return None
+
+
+class IncidentFacts:
+    """The typed view of an incident's parameters; what is not known yet is None or empty."""
+
+    def __init__(self, incident: Incident) -> None:
+        self.incident = incident
+        self._known: Mapping[str, Any] = incident.parameters
+
+    def _text(self, name: str) -> str:
+        value = self._known.get(name)
+        return value if isinstance(value, str) else ""
+
+    def _number(self, name: str) -> int:
+        value = self._known.get(name)
+        return value if isinstance(value, int) else 0
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        value = self._known.get(name)
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+
+    def document(self, name: str) -> Mapping[str, Any]:
+        """Return a parameter that is a document of its own; empty where it is not known."""
+        value = self._known.get(name)
+        return value if isinstance(value, Mapping) else {}
+
+    @cached_property
+    def server(self) -> ServerIdentity | None:
+        """The server, as last seen through its maintenance database."""
+        return read_value(ServerIdentity, self._known.get("server"))
+
+    @cached_property
+    def standing(self) -> Standing | None:
+        """The last look at the server."""
+        return read_value(Standing, self._known.get("standing"))
+
+    @property
+    def live_name(self) -> str:
+        """The live database's name."""
+        return self._text("live_name")
+
+    @property
+    def database(self) -> str:
+        """What stands in for the live database: a drill's copy; empty for the live one."""
+        return self._text("database")
+
+    @property
+    def mismatch(self) -> str:
+        """Why the server is not the one the points came from; empty where it is."""
+        return self._text("mismatch")
+
+    @property
+    def accepted_target(self) -> str:
+        """The server and database that a person accepted although they do not match."""
+        return self._text("accepted_target")
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that somebody named as damaged."""
+        return self._texts("tables")
+
+    @property
+    def freeze(self) -> str:
+        """The grade of freeze that was chosen; ``nothing`` is one, too."""
+        return self._text("freeze")
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """What shall be preserved."""
+        return self._texts("rungs")
+
+    @cached_property
+    def preserved(self) -> Preserved | None:
+        """How far the damaged state was preserved."""
+        return read_value(Preserved, self._known.get("preserved"))
+
+    @cached_property
+    def salvaged(self) -> Salvaged | None:
+        """What could still be read, as a new database."""
+        return read_value(Salvaged, self._known.get("salvaged"))
+
+    @cached_property
+    def report(self) -> DamageReport | None:
+        """The damage report."""
+        return read_value(DamageReport, self._known.get("report"))
+
+    @property
+    def point(self) -> str:
+        """The point that was chosen."""
+        return self._text("point")
+
+    @cached_property
+    def candidate(self) -> Candidate | None:
+        """What is known of the chosen point; before one is chosen, None."""
+        report = self.report
+        if report is None:
+            return None
+        return next((each for each in report.candidates if each.point == self.point), None)
+
+    @property
+    def way(self) -> Way | None:
+        """The way that was chosen."""
+        value = self._text("way")
+        ways: tuple[Way, ...] = ("merge", "swap", "schema swap", "salvage")
+        return next((way for way in ways if way == value), None)
+
+    @property
+    def copy(self) -> str:
+        """The side database."""
+        return self._text("copy")
+
+    @property
+    def copy_oid(self) -> int:
+        """The side database's OID."""
+        return self._number("copy_oid")
+
+    @cached_property
+    def copy_check(self) -> CopyCheck | None:
+        """What the side database's proof said."""
+        return read_value(CopyCheck, self._known.get("copy_check"))
+
+    @property
+    def staging(self) -> str:
+        """Where the diff lies."""
+        return self._text("staging")
+
+    @cached_property
+    def written(self) -> WrittenSince | None:
+        """What was written to the restored database since the swap, when last counted."""
+        return read_value(WrittenSince, self._known.get("written"))

@@ -1,0 +1,136 @@
+"""The look at the server right before a change, and after a crash: who am I about to hurt?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.recovery_requests import LookRequest
+from fsbackup_tui.recovery.facts import read_value
+from fsbackup_tui.recovery.running import JobWatch, problem_of
+
+if TYPE_CHECKING:
+    from fsbackup_tui.recovery.session import RecoverySession
+
+FRESH = timedelta(minutes=2)
+
+
+class Look:
+    """One look at a time; ``problem`` says why the last one saw nothing."""
+
+    def __init__(self) -> None:
+        self.problem: Problem | None = None
+        self._watch: JobWatch | None = None
+        self._seen: Standing | None = None
+        self._wanted: list[str] = []
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a look was begun and has not come back."""
+        return self._watch is not None
+
+    def want(self, step: str) -> None:
+        """Have a step settled by the next look."""
+        if step not in self._wanted:
+            self._wanted.append(step)
+
+    def settles(self) -> list[str]:
+        """Return the steps that wait for a look, and forget them."""
+        wanted, self._wanted = self._wanted, []
+        return wanted
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a step waits to be settled."""
+        return bool(self._wanted)
+
+    def is_fresh(self, incident: Incident) -> bool:
+        """Whether the last look was after the last step, and not long ago."""
+        seen = self._seen
+        if seen is None or incident.last_entry is None:
+            return False
+        ended = [
+            state.at
+            for state in incident.steps.values()
+            if state.job and state.status in ("done", "failed", "undone", "unknown")
+        ]
+        newest = max(ended, default=seen.at)
+        return newest <= seen.at and incident.last_entry - seen.at < FRESH
+
+    def start(self, session: RecoverySession) -> None:
+        """Begin a look, unless one is under way."""
+        if self._watch is not None:
+            return
+        self.problem = None
+        facts = session.read().facts
+        request = LookRequest(part=session.read().incident.source, database=facts.database)
+        try:
+            self._watch = JobWatch("look", session.begin_job(request))
+        except FsbackupError as error:
+            self.problem = error.problem()
+
+    def take(self, session: RecoverySession) -> Standing | None:
+        """Return what a look saw that has come back by now, once."""
+        if self._watch is None:
+            if self._wanted and self.problem is None:
+                self.start(session)
+            return None
+        self._watch.read()
+        if not self._watch.ended:
+            return None
+        job, self._watch = self._watch.job, None
+        standing = read_value(Standing, job.result) if job.state == "ok" else None
+        if standing is None:
+            self.problem = problem_of(job)
+            return None
+        self._seen = standing
+        session.take_standing(standing)
+        return standing
+
+
+def mismatch_words(
+    standing: Standing,
+    captured: ServerIdentity | None,
+    environment: str,
+    *,
+    is_drill: bool,
+) -> str:
+    """Return why the server is not the one a point came from, in two lines; empty where it is."""
+    server, words = standing.server, []
+    if captured is not None:
+        other_system = (
+            captured.system_identifier is not None
+            and server.system_identifier is not None
+            and captured.system_identifier != server.system_identifier
+        )
+        other_name = not is_drill and captured.database != standing.live_name
+        if other_system or other_name:
+            words = [
+                f"point   {captured.database} on {captured.host}"
+                f"  system {captured.system_identifier or '-'}",
+                f"target  {standing.live_name} on {server.host}"
+                f"  system {server.system_identifier or '-'}",
+            ]
+    if server.standby:
+        words.append(f"{server.host} is a standby: it can't be written to.")
+    if standing.environment and standing.environment != environment:
+        words.append(
+            f"The configuration says {environment}, {standing.environment_from} says"
+            f" {standing.environment}."
+        )
+    return "\n".join(words)
+
+
+def standing_facts(standing: Standing, mismatch: str) -> dict[str, object]:
+    """Return what an incident remembers of a look."""
+    return {
+        "standing": plain(standing),
+        "server": plain(standing.server),
+        "live_name": standing.live_name,
+        "mismatch": mismatch,
+    }

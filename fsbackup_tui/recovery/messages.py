@@ -1,0 +1,71 @@
+"""What people are told: the first word, when it will be back, that it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fsbackup_tui.domain.incident import SEEN_TEXTS
+from fsbackup_tui.domain.text import count_text, duration_text, when_text
+from fsbackup_tui.recovery.actions.action import Situation
+from fsbackup_tui.recovery.actions.assessing import ways_of
+
+NEXT_WORD_AFTER = timedelta(minutes=30)
+
+
+def _when(situation: Situation, moment: timedelta) -> str:
+    return when_text(situation.now + moment, situation.now, situation.zone)
+
+
+def _drill(situation: Situation) -> str:
+    return "DRILL, nothing is wrong. " if situation.incident.is_drill else ""
+
+
+def first_word(situation: Situation) -> str:
+    """Return the first message: what is seen, that somebody is at it, when the next one comes."""
+    incident = situation.incident
+    right = ""
+    if incident.last_right is not None:
+        at = when_text(incident.last_right, situation.now, situation.zone)
+        right = f" It was last right at about {at}."
+    frozen = " Writing is switched off." if incident.freezes else ""
+    return (
+        f"{_drill(situation)}{incident.site}: we have a problem with the data "
+        f"({SEEN_TEXTS[incident.seen]}).{right}{frozen} {incident.opened_by} is at it. "
+        f"Next word by {_when(situation, NEXT_WORD_AFTER)}."
+    )
+
+
+def eta_word(situation: Situation) -> str:
+    """Return the second message: which way, what is lost, when it will be back."""
+    facts = situation.facts
+    way = next((way for way in ways_of(situation) if way.way == facts.way), None)
+    candidate = facts.candidate
+    to = ""
+    if candidate is not None:
+        at = when_text(candidate.at, situation.now, situation.zone)
+        to = f" The backup of {at} is used."
+    if way is None or way.duration_seconds is None:
+        back = "When it is back is not known yet."
+    else:
+        low, high = (timedelta(seconds=seconds) for seconds in way.duration_seconds)
+        back = f"Back between {_when(situation, low)} and {_when(situation, high)} (an estimate)."
+    lost = ""
+    if way is not None and way.loss_rows is not None:
+        lost = f" About {count_text(way.loss_rows)} newer rows will be missing at first."
+    site = situation.incident.site
+    return f"{_drill(situation)}{site}: the data is being recovered.{to}{lost} {back}"
+
+
+def done_word(situation: Situation) -> str:
+    """Return the last message: it runs again, how long it took, what was lost."""
+    incident, facts = situation.incident, situation.facts
+    took = duration_text(incident.elapsed(situation.now).total_seconds())
+    candidate = facts.candidate
+    lost = "Nothing was lost that we know of."
+    if facts.way != "merge" and candidate is not None:
+        at = when_text(candidate.at, situation.now, situation.zone)
+        rows = ""
+        if candidate.rows_lost:
+            rows = f" ({count_text(candidate.rows_lost)} rows, kept aside)"
+        lost = f"What was written after {at} is missing{rows}."
+    return f"{_drill(situation)}{incident.site} runs again, after {took}. {lost}"

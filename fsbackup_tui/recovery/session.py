@@ -1,0 +1,597 @@
+"""One incident being led or watched: what the faces call, and nothing they show is decided in them.
+
+A session holds no server and no pipe. What it begins is a job; what is known is in the journal.
+It may die at any moment: another one reads the same journal, and settles what nobody wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fsbackup_tui.domain.errors import (
+    ConfirmationNeeded,
+    FsbackupError,
+    IdentityMismatch,
+    SafetyRefusal,
+    StaleLeader,
+    UsageError,
+)
+from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.jobs.feed import JobFeed
+from fsbackup_tui.jobs.job import Job
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import request_document
+from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.registry import ACTIONS, conditions
+from fsbackup_tui.recovery.card import Card, card_of
+from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.facts import IncidentFacts
+from fsbackup_tui.recovery.flow import Flow, Placed, place_steps
+from fsbackup_tui.recovery.library import find_runbook
+from fsbackup_tui.recovery.look import Look, mismatch_words, standing_facts
+from fsbackup_tui.recovery.presence import Presence, present
+from fsbackup_tui.recovery.question import Answer, check_answer
+from fsbackup_tui.recovery.rehearsing import with_rehearsal
+from fsbackup_tui.recovery.runbook import Runbook, Step
+from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds, problem_of
+from fsbackup_tui.repository.incidents import (
+    IncidentJournal,
+    hold_repository,
+    release_repository,
+)
+
+TAKE_OVER_SECONDS = 20.0
+_RESULT_KEPT = 4000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The incident at one moment, with its flow: what a face paints from."""
+
+    incident: Incident
+    runbook: Runbook
+    flow: Flow
+    facts: IncidentFacts
+    now: datetime
+
+
+class RecoverySession:
+    """One process's seat at an incident. Blocking: faces with a loop call it in a thread."""
+
+    def __init__(self, desk: Desk, journal: IncidentJournal, *, lead: bool) -> None:
+        self.desk = desk
+        self.journal = journal
+        incident = self._incident()
+        leads = lead and incident.leader is not None
+        self.epoch = incident.epoch if leads else 0
+        self.watch: JobWatch | None = None
+        self.look = Look()
+        self._runbook: Runbook | None = None
+        self._presence = Presence(
+            journal.directory, desk.author, "leader" if self.epoch else "watcher"
+        )
+        if self.epoch and incident.closed is None and not incident.is_drill:
+            self._hold()
+
+    def leave(self) -> None:
+        """Get up; jobs and freezes stay as they are."""
+        self._presence.leave()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this session leads by what the journal says now."""
+        return bool(self.epoch) and self.epoch == self._incident().epoch
+
+    @property
+    def watchers(self) -> tuple[str, ...]:
+        """Who else looks on."""
+        return present(self.journal.directory, "watcher")
+
+    def read(self) -> Reading:
+        """Return where the incident stands now."""
+        incident = self._incident()
+        facts = IncidentFacts(incident)
+        now = self.desk.now()
+        runbook = self._runbook_of(incident)
+        known = conditions(self._situation(incident))
+        return Reading(incident, runbook, place_steps(runbook, incident, known, now), facts, now)
+
+    def situation(self, step: str = "") -> Situation:
+        """Return what actions may know, about one step."""
+        return self._situation(self._incident(), step)
+
+    def poll(self) -> None:
+        """Take what jobs have come to; only the leader writes it down."""
+        incident = self._incident()
+        self._follow(incident)
+        if not self.leads:
+            return
+        self._take_look()
+        watch = self.watch
+        if watch is None:
+            return
+        watch.read()
+        if watch.ended:
+            self._finish(incident, watch)
+
+    def card(self, step: str) -> Card:
+        """Return a step as faces show it."""
+        reading = self.read()
+        placed = reading.flow.find(step)
+        if placed is None:
+            raise UsageError(f"NO SUCH STEP: {step}.")
+        facts = reading.facts
+        word = self.target_word()
+        return card_of(
+            reading.flow,
+            placed,
+            self.situation(step),
+            looked=self.look.is_fresh(reading.incident),
+            accepted=facts.accepted_target == word,
+            target_word=word,
+            took=last_seconds(self.desk.state, self.journal.id, step),
+        )
+
+    def begin(self, step: str, answer: Answer | None = None) -> None:
+        """Begin a step, or take its answer; returns once its job has started.
+
+        Raises:
+            StaleLeader: somebody else leads. UsageError: the step or the answer can't be taken.
+            ConfirmationNeeded: the target's name was not typed. IdentityMismatch: the server is
+            not the one the points came from. FsbackupError: the job did not start.
+        """
+        self._require_lead()
+        placed = self._runnable(step)
+        action, situation = ACTIONS[placed.step.do], self.situation(step)
+        given = answer or Answer()
+        question = action.question(situation)
+        if question is not None:
+            given = check_answer(question, given)
+        if action.changes:
+            self._require_target(situation)
+        self._require_typed(placed.step, action.typed(situation), given)
+        if action.request is None or action.by_hand(situation):
+            facts = action.learn(situation, given, {}) if action.request is None else {}
+            self._done(placed.step, facts, {"answer": given.value, "reason": given.reason})
+            return
+        self._start(placed.step, action, action.request(situation, given), situation)
+
+    def undo(self, step: str, answer: Answer | None = None) -> None:
+        """Take a step back by its job; the errors of ``begin``."""
+        self._require_lead()
+        placed = self._find(step)
+        action, situation = ACTIONS[placed.step.do], self.situation(step)
+        request = action.undo(situation) if action.undo is not None else None
+        if request is None or placed.state.status != "done":
+            raise UsageError(
+                f"NOTHING TO UNDO: {placed.number} {placed.step.title}.",
+                why=placed.step.undo and f"It can be taken back by hand: {placed.step.undo}.",
+            )
+        if action.changes:
+            self._require_target(situation)
+        typed = action.undo_typed(situation)
+        if typed and (answer is None or answer.typed != typed):
+            raise _not_typed(typed)
+        self._start(placed.step, action, request, situation, undoing=True)
+
+    def skip(self, step: str, reason: str) -> None:
+        """Go past a step; a guard wants a written reason."""
+        self._require_lead()
+        placed = self._find(step)
+        if placed.is_behind or placed.state.status == "unknown":
+            raise UsageError(f"NOT SKIPPED: {placed.number} is {placed.state.status} already.")
+        if not reason.strip():
+            raise UsageError(
+                f"A REASON IS NEEDED to skip {placed.number} {placed.step.title}.",
+                why=placed.step.why,
+                fix="Write in a few words why it can be left out.",
+            )
+        self._append("skipped", step=step, title=placed.step.title, reason=reason.strip())
+
+    def again(self, step: str) -> None:
+        """Open a step again, and with it all that were based on it.
+
+        Raises:
+            SafetyRefusal: something that was based on it changed the server; undo that first.
+        """
+        self._require_lead()
+        reading = self.read()
+        self._find(step)
+        based = _based_on(reading.flow, step)
+        for placed in based:
+            if placed.step.destructive and placed.state.status == "done":
+                raise SafetyRefusal(
+                    f"NOT OPENED AGAIN: {placed.number} {placed.step.title} was based on it.",
+                    fix=f"Undo {placed.number} first.",
+                )
+        for placed in based:
+            if placed.state.status in ("done", "skipped", "failed"):
+                self._append("not-done", step=placed.step.id, reason=f"{step} is done again")
+
+    def settle(self, step: str, happened: bool | None = None) -> None:
+        """Find out how a step ended that nobody saw the end of.
+
+        ``happened`` is a person's answer where only they can tell. What is looked at is settled
+        by ``poll`` once the look is there.
+
+        Raises:
+            UsageError: a person has to say whether it happened.
+        """
+        self._require_lead()
+        placed = self._find(step)
+        if placed.state.status != "unknown" or (self.watch and self.watch.step == step):
+            return
+        action = ACTIONS[placed.step.do]
+        if action.settling == "look" and action.settled is not None:
+            self.look.want(step)
+            return
+        if action.settling == "again":
+            self._not_done(placed, "its end is not known; it can be done again without harm")
+            return
+        if happened is None:
+            raise UsageError(
+                f"DID IT HAPPEN? Nobody saw the end of {placed.number} {placed.step.title}.",
+                why="\n".join(placed.state.commands),
+                fix="Look, then answer yes or no.",
+            )
+        if happened:
+            self._done(placed.step, {}, {"reason": "a person saw that it happened"})
+        else:
+            self._not_done(placed, "a person saw that it did not happen")
+
+    def look_now(self) -> None:
+        """Look at the server; ``poll`` takes what was seen."""
+        self._require_lead()
+        self.look.start(self)
+
+    def note(self, text: str) -> None:
+        """Write down what somebody wants to be remembered; watchers may, too."""
+        epoch = self.epoch if self.leads else None
+        self.journal.append("note", {"text": text.strip()}, self.desk.author, epoch=epoch)
+
+    def set_damage_time(self, last_right: datetime | None) -> None:
+        """Correct when it was last right; what was measured by it is measured again."""
+        value = None if last_right is None else format_time(last_right)
+        self._append("damage-time", last_right=value)
+        if self._incident().step("damage", self.desk.now()).settled:
+            self.again("damage")
+
+    def switch_runbook(self, name: str) -> None:
+        """Go on with another runbook; steps done in both stay done."""
+        find_runbook(name, self.desk.loaded)
+        self._append("runbook", runbook=name)
+        self._runbook = None
+
+    def prefer_point(self, point: str) -> None:
+        """Remember a point that was chosen before the incident was declared."""
+        self._append("set", name="preferred_point", value=point)
+
+    def accept_target(self, typed: str) -> None:
+        """Take a server for the target that is not the one the points came from."""
+        wanted = self.target_word()
+        if typed.strip() != wanted:
+            raise _not_typed(wanted)
+        self._append("set", name="accepted_target", value=wanted)
+
+    def target_word(self) -> str:
+        """Return what has to be typed to accept another server: host/database."""
+        facts = self.read().facts
+        host = facts.server.host if facts.server is not None else ""
+        return f"{host}/{facts.live_name}"
+
+    def ask_take_over(self) -> None:
+        """Ask the leader for the lead; a leader that is gone need not be asked."""
+        self.journal.append("take-over-asked", {}, self.desk.author, epoch=None)
+
+    def refuse_take_over(self, why: str) -> None:
+        """Keep the lead."""
+        self._append("take-over-refused", why=why)
+
+    def may_take_over(self) -> bool:
+        """Whether the lead is free: its leader is gone, or was asked 20 s ago and said nothing."""
+        incident = self._incident()
+        if not present(self.journal.directory, "leader"):
+            return True
+        asked = incident.take_over
+        if asked is None or asked.refused or asked.operator != self.desk.author.operator:
+            return False
+        return (self.desk.now() - asked.at).total_seconds() >= TAKE_OVER_SECONDS
+
+    def take_over(self, why: str = "") -> None:
+        """Lead from now on; requests of the former leader are refused.
+
+        Raises:
+            SafetyRefusal: the leader is there and was not asked, or refused. StaleLeader.
+        """
+        incident = self._incident()
+        if not self.may_take_over():
+            asked = incident.take_over
+            refused = asked.refused if asked is not None else ""
+            why = f"Refused: {refused}" if refused else "They are there, and have 20 s to refuse."
+            leader = incident.leader.operator if incident.leader is not None else "-"
+            raise SafetyRefusal(
+                f"NOT TAKEN OVER: {leader} leads.",
+                why=f"Refused: {refused}"
+                if refused
+                else "They are there, and have 20 s to refuse.",
+                fix="Ask for it, and wait." if asked is None else "Wait, or talk to them.",
+            )
+        entry = self.journal.take_over(self.desk.author, why, expected=incident.epoch)
+        self.epoch = entry.epoch
+        self._presence.leave()
+        self._presence = Presence(self.journal.directory, self.desk.author, "leader")
+
+    def say_go(self, step: str) -> None:
+        """Agree, as somebody who watches, to a step that can hurt."""
+        self.journal.append("go", {"step": step}, self.desk.author, epoch=None)
+
+    def close(self, why: str) -> None:
+        """End the incident.
+
+        Raises:
+            SafetyRefusal: something is still frozen, or a step's outcome is not known.
+        """
+        self._require_lead()
+        reading = self.read()
+        if reading.incident.freezes:
+            frozen = ", ".join(freeze.what for freeze in reading.incident.freezes)
+            raise SafetyRefusal(
+                "NOT CLOSED: it is still frozen.", why=frozen, fix="Undo the freeze first (thaw)."
+            )
+        unknown = [placed for placed in reading.flow.steps if placed.state.status == "unknown"]
+        if unknown:
+            raise SafetyRefusal(
+                f"NOT CLOSED: nobody knows how {unknown[0].number} {unknown[0].step.title} ended.",
+                fix="Settle it first.",
+            )
+        self._append("closed", why=why.strip())
+        if self.desk.repository is not None:
+            release_repository(self.desk.repository, self.journal)
+
+    def begin_job(self, request: Request) -> Job:
+        """Begin a job of this incident, under this session's leadership."""
+        desk = self.desk
+        return desk.start(
+            request,
+            desk.loaded,
+            environ=desk.environ,
+            state=desk.state,
+            operator=desk.author.operator,
+            incident=self.journal.id,
+            epoch=self.epoch,
+        )
+
+    def take_standing(self, standing: Standing) -> None:
+        """Remember what a look saw, and whether it is where the points came from."""
+        incident = self._incident()
+        captured = self.desk.captured_from(incident.source)
+        environment = self.desk.loaded.config.environment
+        mismatch = mismatch_words(standing, captured, environment, is_drill=incident.is_drill)
+        self._append("looked", facts=standing_facts(standing, mismatch))
+
+    def _hold(self) -> None:
+        if self.desk.repository is not None:
+            try:
+                hold_repository(self.desk.repository, self.journal, self.desk.author)
+            except FsbackupError as error:
+                self.note(f"Retention is not held back: {error.what}")
+
+    def _incident(self) -> Incident:
+        incident = self.journal.read()
+        if incident is None:
+            raise UsageError(f"NO SUCH INCIDENT: {self.journal.id} has no first entry.")
+        return incident
+
+    def _situation(self, incident: Incident, step: str = "") -> Situation:
+        desk = self.desk
+        return Situation(
+            desk.loaded, incident, IncidentFacts(incident), desk.now(), desk.zone, step
+        )
+
+    def _runbook_of(self, incident: Incident) -> Runbook:
+        name = incident.runbook or "data-loss"
+        if self._runbook is None or self._runbook.id != name:
+            found = find_runbook(name, self.desk.loaded)
+            self._runbook = with_rehearsal(found) if incident.is_drill else found
+        return self._runbook
+
+    def _find(self, step: str) -> Placed:
+        placed = self.read().flow.find(step)
+        if placed is None:
+            raise UsageError(f"NO SUCH STEP: {step}.")
+        return placed
+
+    def _runnable(self, step: str) -> Placed:
+        reading = self.read()
+        placed = reading.flow.find(step)
+        if reading.incident.closed is not None:
+            raise UsageError(f"CLOSED: incident {reading.incident.id} is over.")
+        if placed is None:
+            raise UsageError(f"NO SUCH STEP: {step}.")
+        if placed.can_run:
+            return placed
+        waits = [reading.flow.find(each) for each in placed.waits_for]
+        names = ", ".join(f"{each.number} {each.step.title}" for each in waits if each is not None)
+        if names:
+            raise SafetyRefusal(
+                f"NOT YET: {placed.number} {placed.step.title}.", why=f"First: {names}."
+            )
+        why = {"unknown": "Nobody saw its end: settle it first."}.get(
+            placed.state.status, f"It is {placed.state.status} already."
+        )
+        raise UsageError(f"NOT BEGUN: {placed.number} {placed.step.title}.", why=why)
+
+    def _require_lead(self) -> None:
+        incident = self._incident()
+        if not self.leads:
+            leader = incident.leader
+            who = f"{leader.operator} on {leader.host}" if leader is not None else "nobody"
+            raise StaleLeader(
+                f"YOU WATCH: {who} leads incident {incident.id}.",
+                fix="Ask for the lead to act (take over).",
+            )
+
+    def _require_target(self, situation: Situation) -> None:
+        facts = situation.facts
+        if facts.standing is None or not self.look.is_fresh(situation.incident):
+            raise SafetyRefusal("NOT LOOKED YET: the server is looked at right before a change.")
+        if facts.mismatch and facts.accepted_target != self.target_word():
+            raise IdentityMismatch(
+                "STOPPED: this is not the database the point came from.",
+                why=facts.mismatch,
+                fix=f"New server on purpose? Type {self.target_word()}.",
+            )
+
+    def _require_typed(self, step: Step, typed: str, answer: Answer) -> None:
+        if step.destructive and typed and answer.typed != typed:
+            raise _not_typed(typed)
+
+    def _start(
+        self,
+        step: Step,
+        action: Action,
+        request: Request,
+        situation: Situation,
+        *,
+        undoing: bool = False,
+    ) -> None:
+        self._append(
+            "intent",
+            step=step.id,
+            title=step.title,
+            request=request_document(request),
+            commands=list(action.runs(situation)),
+            undoing=undoing,
+        )
+        try:
+            job = self.begin_job(request)
+        except FsbackupError as error:
+            kind = "not-undone" if undoing else "failed"
+            self._append(kind, step=step.id, reason=error.what)
+            raise
+        self._append("started", step=step.id, job=job.id)
+        self.watch = JobWatch(step.id, job)
+
+    def _follow(self, incident: Incident) -> None:
+        """Take up the job of the step that is under way, after a restart, too."""
+        running = next(
+            ((name, state) for name, state in incident.steps.items() if state.status == "unknown"),
+            None,
+        )
+        if running is None:
+            self.watch = None
+            return
+        name, state = running
+        watch = self.watch
+        if watch is not None and watch.step == name and state.job in ("", watch.job.id):
+            return
+        found = find_job_of(self.desk.state, incident, state)
+        self.watch = JobWatch(name, found) if found is not None else None
+
+    def _finish(self, incident: Incident, watch: JobWatch) -> None:
+        """Write down how the job ended; of a lost one nobody knows, and it is looked at."""
+        state = incident.steps[watch.step]
+        placed = self.read().flow.find(watch.step)
+        job = watch.job
+        if placed is None:
+            return
+        self.watch = None
+        action = ACTIONS[placed.step.do]
+        if job.state == "ok":
+            situation = self.situation(watch.step)
+            if state.undoing:
+                learn = action.undo_learn
+                facts = learn(situation, job.result) if learn is not None else {}
+                self._append("undone", step=watch.step, job=job.id, facts=dict(facts))
+            else:
+                facts = action.learn(situation, Answer(), job.result)
+                self._done(placed.step, facts, {"job": job.id, "result": _bounded(job.result)})
+            return
+        if job.state == "lost":
+            self.settle(watch.step)
+            return
+        kind = "not-undone" if state.undoing else "failed"
+        problem = problem_of(job)
+        self._append(
+            kind,
+            step=watch.step,
+            job=job.id,
+            reason=problem.what,
+            problem={
+                "what": problem.what,
+                "why": problem.why,
+                "fix": problem.fix,
+            },
+        )
+
+    def _take_look(self) -> None:
+        """Take a look that has come back: what stands, and what it settles."""
+        standing = self.look.take(self)
+        if standing is None:
+            return
+        for step in self.look.settles():
+            placed = self._find(step)
+            if placed.state.status != "unknown":
+                continue
+            action = ACTIONS[placed.step.do]
+            undoing = placed.state.undoing
+            settled = action.undo_settled if undoing else action.settled
+            facts = settled(self.situation(step), standing) if settled is not None else None
+            if facts is None:
+                self._not_done(placed, "the server shows that it did not happen")
+            elif undoing:
+                self._append("undone", step=step, facts=dict(facts))
+            else:
+                self._done(placed.step, facts, {"reason": "the server shows that it happened"})
+
+    def _done(self, step: Step, facts: Facts, more: Mapping[str, Any]) -> None:
+        forgotten = dict.fromkeys(ACTIONS[step.do].forget)
+        self._append(
+            "done", step=step.id, title=step.title, facts={**forgotten, **facts}, **dict(more)
+        )
+        runbook = facts.get("runbook")
+        if isinstance(runbook, str) and runbook and runbook != self._incident().runbook:
+            self.switch_runbook(runbook)
+
+    def _not_done(self, placed: Placed, why: str) -> None:
+        kind = "not-undone" if placed.state.undoing else "not-done"
+        self._append(kind, step=placed.step.id, reason=why)
+
+    def _append(self, kind: str, /, **body: Any) -> None:
+        self.journal.append(kind, body, self.desk.author, epoch=self.epoch or None)
+
+    @property
+    def feed(self) -> JobFeed | None:
+        """The live state of the job that runs; None without one."""
+        return self.watch.feed if self.watch is not None else None
+
+
+def _based_on(flow: Flow, step: str) -> list[Placed]:
+    """Return the step and all that require it, directly or not."""
+    based = {step}
+    found: list[Placed] = []
+    for placed in flow.steps:
+        if placed.step.id in based or based & set(placed.step.requires):
+            based.add(placed.step.id)
+            found.append(placed)
+    return found
+
+
+def _bounded(result: Mapping[str, object]) -> dict[str, object]:
+    """Return a result without what would make the journal long; the job's own has it whole."""
+    kept = {}
+    for name, value in result.items():
+        kept[name] = value if len(str(value)) <= _RESULT_KEPT else "in the job's journal"
+    return kept
+
+
+def _not_typed(wanted: str) -> ConfirmationNeeded:
+    return ConfirmationNeeded(
+        f"NOT CONFIRMED: {wanted} was not typed. Nothing was done.",
+        fix=f"Type {wanted} in full.",
+    )

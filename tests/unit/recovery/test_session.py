@@ -1,0 +1,365 @@
+"""An incident led from its declaration to its end: order, guards, settling, taking over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fsbackup_tui.domain.errors import (
+    ConfirmationNeeded,
+    IdentityMismatch,
+    Problem,
+    SafetyRefusal,
+    StaleLeader,
+    UsageError,
+)
+from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
+from fsbackup_tui.operations.requests import RestoreBesideRequest
+from fsbackup_tui.recovery.declare import attach
+from fsbackup_tui.recovery.question import Answer
+from fsbackup_tui.recovery.session import RecoverySession
+from fsbackup_tui.repository.incidents import NOW as NOW_TXT
+from fsbackup_tui.repository.incidents import IncidentJournal
+from tests.support.recovering import (
+    COPY_OID,
+    LIVE_OID,
+    POINT,
+    Clock,
+    do_step,
+    jobs_of,
+    make_desk,
+    make_standing,
+    open_session,
+)
+
+TO_THE_SWAP = (
+    ("name-tables", Answer("videos")),
+    ("vacuum-off", None),
+    ("pause-jobs", None),
+    ("choose-freeze", Answer("role")),
+    ("freeze", None),
+    ("stop-app", None),
+    ("tell-first", None),
+    ("choose-preserve", Answer("")),
+    ("damage", None),
+    ("choose-point", Answer("")),
+    ("choose-way", Answer("swap")),
+    ("tell-eta", None),
+    ("restore", None),
+    ("check-copy", None),
+)
+
+
+def lead_to(session: RecoverySession, last: str) -> None:
+    for step, answer in TO_THE_SWAP:
+        do_step(session, step, answer)
+        if step == last:
+            return
+
+
+def again(session: RecoverySession, operator: str = "ana") -> RecoverySession:
+    """Sit down anew, as after kill -9."""
+    session.leave()
+    return attach(session.desk, IncidentJournal(session.journal.directory))
+
+
+def test_a_data_loss_is_led_to_its_end(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "check-copy")
+    card = session.card("swap")
+    assert card.typed == "shop"
+    assert any("31" in line for line in card.shows), card.shows
+    do_step(session, "swap", Answer(typed="shop"))
+    for step in ("migrations", "start-app", "smoke-test", "resume-jobs", "fresh-backup"):
+        do_step(session, step)
+    do_step(session, "tell-done")
+    reading = session.read()
+    assert reading.flow.current() is None
+    assert jobs_of(session.desk).operations() == [
+        *("look", "freeze", "look", "freeze", "damage", "look", "restore"),
+        *("check-copy", "look", "swap", "migration", "backup"),
+    ]
+    session.close("all is well")
+    assert session.read().incident.closed is not None
+
+
+def test_what_flows_from_step_to_step(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "check-copy")
+    do_step(session, "swap", Answer(typed="shop"))
+    asked = {request.operation: request for request in jobs_of(session.desk).requests}
+    restore, swap = asked["restore"], asked["swap"]
+    assert isinstance(restore, RestoreBesideRequest)
+    assert (restore.point, restore.beside) == (POINT, "shop__restore_20261122_01")
+    assert isinstance(swap, SwapRequest)
+    assert (swap.live_oid, swap.copy, swap.copy_oid) == (LIVE_OID, restore.beside, COPY_OID)
+    assert swap.kept_as == "shop__before_20261122_01"
+    assert swap.target is not None
+    freezes = [each for each in jobs_of(session.desk).requests if isinstance(each, FreezeRequest)]
+    assert [each.grade for each in freezes] == ["vacuum", "role"]
+    assert freezes[0].names == ("public.videos",)
+
+
+def test_no_step_comes_before_what_it_needs(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "choose-way")
+    with pytest.raises(SafetyRefusal, match="NOT YET"):
+        session.begin("swap", Answer(typed="shop"))
+    assert "swap" not in jobs_of(session.desk).operations()
+
+
+@pytest.mark.parametrize("typed", ["", "sho", "shop ", "SHOP", "y", "yes"])
+def test_without_the_name_nothing_is_swapped(tmp_path: Path, typed: str) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "check-copy")
+    session.look_now()
+    session.poll()
+    with pytest.raises(ConfirmationNeeded):
+        session.begin("swap", Answer(typed=typed))
+    assert "swap" not in jobs_of(session.desk).operations()
+    assert session.read().incident.steps.get("swap") is None
+
+
+def test_a_change_wants_a_look_right_before(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "check-copy")
+    assert session.card("swap").needs_look
+    with pytest.raises(SafetyRefusal, match="NOT LOOKED YET"):
+        session.begin("swap", Answer(typed="shop"))
+
+
+def test_another_server_stops_it_until_it_is_named(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    clock = desk.author.now
+    assert isinstance(clock, Clock)
+    jobs_of(desk).replies["look"] = lambda _: make_standing(
+        clock, environment="staging", environment_from="the database's name"
+    )
+    session = open_session(desk, runbook="data-loss")
+    do_step(session, "name-tables", Answer("videos"))
+    session.look_now()
+    session.poll()
+    assert "staging" in session.card("vacuum-off").stopped
+    with pytest.raises(IdentityMismatch, match="STOPPED"):
+        session.begin("vacuum-off")
+    with pytest.raises(ConfirmationNeeded):
+        session.accept_target("shop")
+    session.accept_target("db1/shop")
+    session.begin("vacuum-off")
+    assert "freeze" in jobs_of(desk).operations()
+
+
+def test_a_doubtful_point_wants_a_reason(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "damage")
+    question = session.card("choose-point").question
+    assert question is not None
+    assert question.default == POINT
+    doubtful = next(option for option in question.options if option.doubt)
+    with pytest.raises(UsageError, match="A REASON IS NEEDED"):
+        session.begin("choose-point", Answer(doubtful.key))
+    session.begin("choose-point", Answer(doubtful.key, reason="the damage is older"))
+    assert session.read().facts.point == doubtful.key
+
+
+def test_the_way_chosen_switches_the_runbook_and_done_steps_stay_done(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "choose-point")
+    do_step(session, "choose-way", Answer("merge"))
+    reading = session.read()
+    assert reading.runbook.id == "partial-loss"
+    damage = reading.flow.find("damage")
+    assert damage is not None
+    assert damage.state.status == "done"
+    assert reading.flow.find("merge") is not None
+
+
+def test_a_failed_step_says_why_and_can_be_done_again(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    lead_to(session, "tell-eta")
+    good = jobs_of(desk).replies["restore"]
+    jobs_of(desk).replies["restore"] = Problem("disk-full", "NOT ENOUGH SPACE on the server.")
+    do_step(session, "restore")
+    card = session.card("restore")
+    assert card.status == "FAILED"
+    assert "NOT ENOUGH SPACE" in card.trouble[0]
+    jobs_of(desk).replies["restore"] = good
+    do_step(session, "restore")
+    assert session.card("restore").status == "done"
+
+
+def test_a_swap_nobody_saw_the_end_of_is_settled_by_looking(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    lead_to(session, "check-copy")
+    session.look_now()
+    session.poll()
+    session.begin("swap", Answer(typed="shop"))
+    # The worker's directory is lost with the machine's /tmp, the databases have changed places.
+    job = session.read().incident.steps["swap"].job
+    for path in sorted((desk.state / "jobs" / job).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (desk.state / "jobs" / job).rmdir()
+    second = again(session)
+    current = second.read().flow.current()
+    assert current is not None
+    assert current.step.id == "swap"
+    assert current.state.status == "unknown"
+    second.settle("swap")
+    second.poll()
+    second.poll()
+    step = second.read().incident.steps["swap"]
+    assert step.status == "done"
+    assert second.read().facts.document("swapped")["kept_as"] == "shop__before_20261122_01"
+
+
+def test_a_swap_that_never_happened_is_open_again(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    lead_to(session, "check-copy")
+    body = {
+        "step": "swap",
+        "title": "Swap it in",
+        "request": {"operation": "swap", "arguments": {"copy_oid": COPY_OID, "live_oid": LIVE_OID}},
+        "commands": [],
+    }
+    session.journal.append("intent", body, desk.author, epoch=session.epoch)
+    second = again(session)
+    second.settle("swap")
+    second.poll()
+    second.poll()
+    assert second.read().incident.steps["swap"].status == "open"
+    do_step(second, "swap", Answer(typed="shop"))
+    assert second.read().incident.steps["swap"].status == "done"
+
+
+def test_a_job_that_ended_while_nobody_looked_is_taken_by_the_next(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "choose-preserve")
+    session.begin("damage")
+    second = again(session)
+    assert second.leads
+    second.poll()
+    assert second.read().incident.steps["damage"].status == "done"
+    assert second.read().facts.report is not None
+
+
+def test_two_cannot_act_at_once(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    first = open_session(desk, runbook="data-loss")
+    ben = make_desk(tmp_path, operator="ben")
+    second = attach(ben, IncidentJournal(first.journal.directory))
+    assert not second.leads
+    assert first.watchers == ("ben",)
+    with pytest.raises(StaleLeader, match="YOU WATCH: ana"):
+        second.begin("name-tables", Answer("videos"))
+    second.note("seen in the log at 02:51")
+    assert first.read().incident.notes[-1].operator == "ben"
+
+
+def test_a_leader_who_is_there_has_twenty_seconds(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    first = open_session(desk, runbook="data-loss")
+    clock = Clock(desk.now())
+    second = attach(make_desk(tmp_path, operator="ben", clock=clock), first.journal)
+    with pytest.raises(SafetyRefusal, match="NOT TAKEN OVER"):
+        second.take_over()
+    second.ask_take_over()
+    with pytest.raises(SafetyRefusal):
+        second.take_over()
+    clock.moment += timedelta(seconds=21)
+    second.take_over("ana is on the train")
+    assert second.leads
+    assert not first.leads
+    with pytest.raises(StaleLeader):
+        first.begin("name-tables", Answer("videos"))
+
+
+def test_a_leader_may_refuse(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    first = open_session(desk, runbook="data-loss")
+    clock = Clock(desk.now())
+    second = attach(make_desk(tmp_path, operator="ben", clock=clock), first.journal)
+    second.ask_take_over()
+    first.refuse_take_over("in the middle of it")
+    clock.moment += timedelta(seconds=60)
+    with pytest.raises(SafetyRefusal, match="NOT TAKEN OVER") as caught:
+        second.take_over()
+    assert "in the middle of it" in caught.value.why
+
+
+def test_a_leader_who_is_gone_is_followed_at_once(tmp_path: Path) -> None:
+    first = open_session(make_desk(tmp_path), runbook="data-loss")
+    first.leave()
+    second = attach(make_desk(tmp_path, operator="ben"), first.journal)
+    assert not second.leads
+    second.take_over("ana lost her line")
+    assert second.read().incident.epoch == second.epoch == 2
+
+
+def test_it_is_not_closed_while_something_is_frozen(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    body = {"what": "the role app", "undo": ["GRANT CONNECT ON DATABASE shop TO app;"]}
+    session.journal.append("frozen", body, desk.author, epoch=session.epoch)
+    with pytest.raises(SafetyRefusal, match="NOT CLOSED"):
+        session.close("done")
+    text = (session.journal.directory / NOW_TXT).read_text()
+    assert "GRANT CONNECT ON DATABASE shop TO app;" in text
+
+
+def test_skipping_wants_a_reason_and_what_follows_may_go_on(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    with pytest.raises(UsageError, match="A REASON IS NEEDED"):
+        session.skip("pause-jobs", " ")
+    session.skip("pause-jobs", "there are none")
+    placed = session.read().flow.find("pause-jobs")
+    assert placed is not None
+    assert placed.is_behind
+
+
+def test_choosing_another_point_opens_what_was_based_on_it(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "check-copy")
+    session.again("choose-point")
+    steps = session.read().incident.steps
+    assert {name: steps[name].status for name in ("choose-point", "restore", "check-copy")} == {
+        "choose-point": "open",
+        "restore": "open",
+        "check-copy": "open",
+    }
+    lead = [("choose-point", Answer("")), ("choose-way", Answer("swap")), ("restore", None)]
+    for step, answer in lead:
+        do_step(session, step, answer)
+    assert session.read().facts.copy == "shop__restore_20261122_01_2"
+
+
+def test_what_a_swap_was_based_on_stays_until_it_is_undone(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "check-copy")
+    do_step(session, "swap", Answer(typed="shop"))
+    with pytest.raises(SafetyRefusal, match="NOT OPENED AGAIN"):
+        session.again("choose-point")
+    session.look_now()
+    session.poll()
+    with pytest.raises(ConfirmationNeeded):
+        session.undo("swap")
+    session.undo("swap", Answer(typed="shop"))
+    session.poll()
+    assert session.read().incident.steps["swap"].status == "undone"
+    back = [each for each in jobs_of(session.desk).requests if isinstance(each, SwapRequest)][-1]
+    assert back.back
+    assert back.copy == "shop__before_20261122_01"
+    assert back.copy_oid == LIVE_OID
+
+
+def test_correcting_the_damage_time_measures_again(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "choose-point")
+    session.set_damage_time(session.desk.now() - timedelta(hours=3))
+    steps = session.read().incident.steps
+    assert steps["damage"].status == "open"
+    assert steps["choose-point"].status == "open"
