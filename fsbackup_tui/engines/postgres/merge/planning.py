@@ -13,8 +13,10 @@ from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Progress, Report, TableDone
 from fsbackup_tui.domain.foreign_key_graph import related
 from fsbackup_tui.domain.merge import MergePlan, TableDifference
+from fsbackup_tui.domain.sql_expression import why_not_expression
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.merge.catalogue import Schema, read_schema
+from fsbackup_tui.engines.postgres.merge.definitions import read_definitions
 from fsbackup_tui.engines.postgres.merge.differences import Difference
 from fsbackup_tui.engines.postgres.merge.drift import find_drift
 from fsbackup_tui.engines.postgres.merge.links import compare_links
@@ -199,6 +201,35 @@ class _Looking:
         self._report(TableDone(pair.label, difference.rows_in_live, None, None))
 
 
+async def find_tables(
+    copy: Connection, live: Connection, given: Iterable[str]
+) -> tuple[TableName, ...]:
+    """Return the tables, and views, that a person named: ``schema.name``, or the name alone.
+
+    Raises:
+        UsageError: neither database has one of that name, or several schemas do.
+    """
+    known: set[TableName] = set()
+    for connection in (copy, live):
+        known |= (await read_schema(connection)).tables.keys()
+        known |= {key[1] for key in await read_definitions(connection) if key[0] == "view"}
+    return tuple(_find_table(known, text) for text in given)
+
+
+def _find_table(known: Iterable[TableName], text: str) -> TableName:
+    whole = [name for name in known if f"{name[0]}.{name[1]}" == text]
+    found = whole or sorted(name for name in known if name[1] == text)
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(
+        f"NO SUCH TABLE: {text}" if not found else f"WHICH TABLE: {text} is in several schemas.",
+        why="Neither live nor the copy has it, or it is a partition of another one."
+        if not found
+        else ", ".join(f"{schema}.{name}" for schema, name in found),
+        fix="Name it as schema.table, a partitioned one by its root.",
+    )
+
+
 async def narrow(
     copy: Connection, live: Connection, staging: Staging, table: TableName, where: str | None
 ) -> int:
@@ -210,6 +241,8 @@ async def narrow(
     Raises:
         UsageError: the copy does not understand the condition, or nothing of the table is staged.
     """
+    if where is not None and (problem := why_not_expression(where)):
+        raise _not_understood(where, table, problem)
     staged = staged_of(await read_set(live, staging, COPY_SET), table)
     rows = staging.relation(staged.rows)
     if where is None:
@@ -247,11 +280,7 @@ async def narrow(
             await copy.execute(sql.SQL("{} LIMIT 0").format(query), prepare=True)
             await stream(copy, query, live, matching, binary=False, what="keys of the filter")
     except (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError) as error:
-        raise UsageError(
-            f"FILTER NOT UNDERSTOOD: {where}",
-            why=str(error).strip().splitlines()[0],
-            fix=f"Write what stands after WHERE in a query of {table[0]}.{table[1]}.",
-        ) from error
+        raise _not_understood(where, table, str(error).strip().splitlines()[0]) from error
     operators = key_operators(mine, staged.key, whole_rows=staged.whole_rows)
     same = match(operators, names(keys, "f"), names(keys, "d"))
     await live.execute(
@@ -265,6 +294,14 @@ async def narrow(
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+def _not_understood(where: str, table: TableName, why: str) -> UsageError:
+    return UsageError(
+        f"FILTER NOT UNDERSTOOD: {where}",
+        why=why,
+        fix=f"Write what stands after WHERE in a query of {table[0]}.{table[1]}.",
+    )
 
 
 async def _own_search_path(copy: Connection) -> None:

@@ -159,9 +159,9 @@ async def create_staging(
             )
             await live.execute(
                 sql.SQL(
-                    "CREATE UNLOGGED TABLE {} (kind text, schema text, name text, item text,"
+                    "CREATE {} TABLE {} (kind text, schema text, name text, item text,"
                     " definition jsonb)"
-                ).format(staging.relation("lost"))
+                ).format(_persistence(staging), staging.relation("lost"))
             )
     except psycopg.errors.DuplicateSchema as error:
         raise SafetyRefusal(
