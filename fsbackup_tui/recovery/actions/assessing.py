@@ -185,7 +185,7 @@ def _chosen_way(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> 
 
 
 def _health(situation: Situation, _: Answer) -> Request:
-    return LiveHealthRequest(situation.part)
+    return LiveHealthRequest(situation.part, database=situation.facts.database)
 
 
 def _learn_health(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
