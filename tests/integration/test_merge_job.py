@@ -15,6 +15,7 @@ from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.merge_documents import choices_text, read_preview
 from fsbackup_tui.operations.recovery_requests import (
+    ExportRequest,
     MergePlanRequest,
     MergePreviewRequest,
     MergeRequest,
@@ -385,6 +386,19 @@ def test_rows_without_a_key_come_back_only_if_chosen(shop: Recovery) -> None:
     assert all_of(shop) == all_of(shop, copy=True)
     shop.undo(found.staging, merged)
     assert all_of(shop) == damaged
+
+
+def test_rows_that_only_live_has_are_exported_with_a_key_or_without(shop: Recovery) -> None:
+    shop.incident = "1122-01"
+    (shop.site.directory / "1122-01").mkdir()
+    shop.damage("INSERT INTO visits VALUES (NULL, 'new')", "INSERT INTO plans VALUES ('big')")
+    found = shop.plan()
+    told = shop.result(ExportRequest("db", staging=found.staging))["tables"]
+    files = {each["table"]: (each["rows"], Path(each["file"]).read_text()) for each in told}
+    assert files == {
+        "public.plans": (1, "code\nbig\n"),
+        "public.visits": (1, "at,page\n,new\n"),
+    }
 
 
 def test_rows_without_a_key_that_came_or_went_since_are_not_guessed(shop: Recovery) -> None:
