@@ -13,6 +13,7 @@ from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.merge.staging import find_stagings
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
+from fsbackup_tui.jobs.job import load_job
 from fsbackup_tui.operations.merge_documents import choices_text, read_preview
 from fsbackup_tui.operations.recovery_requests import (
     ExportRequest,
@@ -21,11 +22,13 @@ from fsbackup_tui.operations.recovery_requests import (
     MergeRequest,
     MergeUndoRequest,
 )
+from fsbackup_tui.operations.request import Request
 from tests.support.merge_jobs import Recovery, changed, make_copy, make_recovery, planned
 from tests.support.merging import choice, contents, public
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import address_of, session
 from tests.support.swapping import oid_of
+from tests.support.watched_worker import MODULES
 
 SHOP = (
     "CREATE TABLE plans (code text PRIMARY KEY)",
@@ -596,3 +599,18 @@ def test_a_drills_copy_stands_in_for_live(shop: Recovery, make_database: MakeDat
     assert notes.missing == 8
     assert stagings(shop) == []
     assert query(shop.server.url(drill), "SELECT nspname FROM pg_namespace WHERE nspname ~ '^fsb'")
+
+
+def test_nothing_is_imported_in_mid_job(worked: Recovery) -> None:
+    worked.damage("DELETE FROM users", "DROP TABLE notes")
+    request: Request = worked.plan_request("users", "notes")
+    for step in range(2):
+        directory, process = worked.start(request, module="tests.support.watched_worker")
+        process.wait(timeout=120)
+        job = load_job(directory)
+        assert job.problem is None, job.problem
+        assert (directory / MODULES).read_text().split() == [], step
+        if not step:
+            found = planned(job.result)
+            chosen = changed(found.choices, public("notes"), recreate=True)
+            request = worked.merge_request(found.staging, chosen)
