@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from fsbackup_tui.domain.errors import (
@@ -51,13 +51,14 @@ _RESULT_KEPT = 4000
 
 @dataclass(frozen=True)
 class Reading:
-    """The incident at one moment, with its flow: what a face paints from."""
+    """The incident at one moment, with its flow: what a face paints from, times in ``zone``."""
 
     incident: Incident
     runbook: Runbook
     flow: Flow
     facts: IncidentFacts
     now: datetime
+    zone: tzinfo = UTC
 
 
 class RecoverySession:
@@ -99,7 +100,8 @@ class RecoverySession:
         now = self.desk.now()
         runbook = self._runbook_of(incident)
         known = conditions(self._situation(incident))
-        return Reading(incident, runbook, place_steps(runbook, incident, known, now), facts, now)
+        flow = place_steps(runbook, incident, known, now)
+        return Reading(incident, runbook, flow, facts, now, self.desk.zone)
 
     def situation(self, step: str = "") -> Situation:
         """Return what actions may know, about one step."""
