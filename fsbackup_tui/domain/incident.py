@@ -105,6 +105,7 @@ class StepState:
     request: Mapping[str, Any] = field(default_factory=dict)
     began: datetime | None = None
     undoing: bool = False
+    answer: Mapping[str, Any] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
@@ -287,6 +288,7 @@ def _after_step(incident: Incident, entry: Entry) -> Incident:
     before = incident.steps.get(name) or StepState("open", entry.at, "")
     begins = entry.kind == "intent"
     result, commands = body.get("result"), body.get("commands")
+    answer = body.get("answer")
     request, facts = body.get("request"), body.get("facts")
     state = StepState(
         status=status,
@@ -298,6 +300,7 @@ def _after_step(incident: Incident, entry: Entry) -> Incident:
         began=entry.at if begins else before.began,
         undoing=status == "unknown"
         and (body.get("undoing") is True or (not begins and before.undoing)),
+        answer=answer if isinstance(answer, Mapping) else {} if begins else before.answer,
         commands=tuple(map(str, commands)) if isinstance(commands, list) else before.commands,
         result=result if isinstance(result, Mapping) else {},
         reason=str(body.get("reason", "")),

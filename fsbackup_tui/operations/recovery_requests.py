@@ -53,6 +53,7 @@ class DamageRequest(RecoveryRequest):
 
     Returns ``domain/damage.py:DamageReport``. ``last_right`` as ISO text, empty: unknown.
     ``spare_tables`` (schema.name) are estimated and not read, so that no evidence is pruned.
+    ``copy`` is a restored copy of the point: the definitions are compared with its own then.
     """
 
     operation: ClassVar[str] = "damage"
@@ -61,6 +62,7 @@ class DamageRequest(RecoveryRequest):
     point: str = ""
     last_right: str = ""
     spare_tables: tuple[str, ...] = ()
+    copy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from fsbackup_tui.domain.errors import (
     UsageError,
 )
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.incident import Incident, StepState
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
@@ -111,14 +111,13 @@ class RecoverySession:
         """Take what jobs have come to; only the leader writes it down."""
         incident = self._incident()
         self._follow(incident)
+        watch = self.watch
+        if watch is not None:
+            watch.read()
         if not self.leads:
             return
         self._take_look()
-        watch = self.watch
-        if watch is None:
-            return
-        watch.read()
-        if watch.ended:
+        if watch is not None and watch.ended:
             self._finish(incident, watch)
 
     def card(self, step: str) -> Card:
@@ -133,7 +132,7 @@ class RecoverySession:
             reading.flow,
             placed,
             self.situation(step),
-            looked=self.look.is_fresh(reading.incident),
+            looked=self.look.is_fresh(reading.incident, reading.now),
             accepted=facts.accepted_target == word,
             target_word=word,
             took=last_seconds(self.desk.state, self.journal.id, step),
@@ -154,14 +153,17 @@ class RecoverySession:
         question = action.question(situation)
         if question is not None:
             given = check_answer(question, given)
+        request = None
+        if action.request is not None and not action.by_hand(situation):
+            request = action.request(situation, given)
+        if request is None:
+            facts = {} if action.by_hand(situation) else action.learn(situation, given, {})
+            self._done(placed.step, facts, {"answer": _told(given), "reason": given.reason})
+            return
         if action.changes:
             self._require_target(situation)
         self._require_typed(placed.step, action.typed(situation), given)
-        if action.request is None or action.by_hand(situation):
-            facts = action.learn(situation, given, {}) if action.request is None else {}
-            self._done(placed.step, facts, {"answer": given.value, "reason": given.reason})
-            return
-        self._start(placed.step, action, action.request(situation, given), situation)
+        self._start(placed.step, action, request, situation, given)
 
     def undo(self, step: str, answer: Answer | None = None) -> None:
         """Take a step back by its job; the errors of ``begin``."""
@@ -179,7 +181,7 @@ class RecoverySession:
         typed = action.undo_typed(situation)
         if typed and (answer is None or answer.typed != typed):
             raise _not_typed(typed)
-        self._start(placed.step, action, request, situation, undoing=True)
+        self._start(placed.step, action, request, situation, Answer(), undoing=True)
 
     def skip(self, step: str, reason: str) -> None:
         """Go past a step; a guard wants a written reason."""
@@ -323,7 +325,14 @@ class RecoverySession:
                 else "They are there, and have 20 s to refuse.",
                 fix="Ask for it, and wait." if asked is None else "Wait, or talk to them.",
             )
-        entry = self.journal.take_over(self.desk.author, why, expected=incident.epoch)
+        adopts = tuple(
+            state.job
+            for state in incident.steps.values()
+            if state.status == "unknown" and state.job
+        )
+        entry = self.journal.take_over(
+            self.desk.author, why, expected=incident.epoch, adopts=adopts
+        )
         self.epoch = entry.epoch
         self._presence.leave()
         self._presence = Presence(self.journal.directory, self.desk.author, "leader")
@@ -440,7 +449,7 @@ class RecoverySession:
 
     def _require_target(self, situation: Situation) -> None:
         facts = situation.facts
-        if facts.standing is None or not self.look.is_fresh(situation.incident):
+        if facts.standing is None or not self.look.is_fresh(situation.incident, situation.now):
             raise SafetyRefusal("NOT LOOKED YET: the server is looked at right before a change.")
         if facts.mismatch and facts.accepted_target != self.target_word():
             raise IdentityMismatch(
@@ -459,6 +468,7 @@ class RecoverySession:
         action: Action,
         request: Request,
         situation: Situation,
+        answer: Answer,
         *,
         undoing: bool = False,
     ) -> None:
@@ -468,6 +478,7 @@ class RecoverySession:
             title=step.title,
             request=request_document(request),
             commands=list(action.runs(situation)),
+            answer=_told(answer),
             undoing=undoing,
         )
         try:
@@ -511,7 +522,7 @@ class RecoverySession:
                 facts = learn(situation, job.result) if learn is not None else {}
                 self._append("undone", step=watch.step, job=job.id, facts=dict(facts))
             else:
-                facts = action.learn(situation, Answer(), job.result)
+                facts = action.learn(situation, _answer_of(state), job.result)
                 self._done(placed.step, facts, {"job": job.id, "result": _bounded(job.result)})
             return
         if job.state == "lost":
@@ -582,6 +593,15 @@ def _based_on(flow: Flow, step: str) -> list[Placed]:
             based.add(placed.step.id)
             found.append(placed)
     return found
+
+
+def _told(answer: Answer) -> dict[str, str]:
+    """Return what the journal keeps of an answer."""
+    return {"value": answer.value, "reason": answer.reason}
+
+
+def _answer_of(state: StepState) -> Answer:
+    return Answer(str(state.answer.get("value", "")), str(state.answer.get("reason", "")))
 
 
 def _bounded(result: Mapping[str, object]) -> dict[str, object]:

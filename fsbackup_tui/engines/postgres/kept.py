@@ -7,6 +7,7 @@ whose a ``NAME__before_…`` is when the state directory is gone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,11 +17,12 @@ from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 
 KeptKind = Literal["before", "after", "restore"]
 
-_WORDS = {
+_WORDS: Mapping[KeptKind, str] = {
     "before": "as it was before the swap",
     "after": "as it was before the swap was undone",
     "restore": "a restored copy",
 }
+_KINDS: Mapping[str, KeptKind] = {words: kind for kind, words in _WORDS.items()}
 _MARK = re.compile(
     r"fsbackup: (?P<database>.*), (?P<words>as it was before the swap( was undone)?|"
     r"a restored copy), at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
@@ -49,6 +51,14 @@ def kept_comment(kind: KeptKind, database: str, at: str, job: str) -> str:
     )
 
 
+def kept_kind(comment: str, database: str) -> KeptKind | None:
+    """Return what a database with that comment is to ``database``; None: it has not its mark."""
+    mark = _MARK.fullmatch(comment)
+    if mark is None or mark["database"] != database:
+        return None
+    return _KINDS[mark["words"]]
+
+
 async def find_kept(admin: Connection) -> tuple[Kept, ...]:
     """Return the databases on the server that bear the mark, the oldest first."""
     rows = await fetch_all(
@@ -60,13 +70,8 @@ async def find_kept(admin: Connection) -> tuple[Kept, ...]:
         " FROM pg_catalog.pg_database AS d"
         " WHERE pg_catalog.shobj_description(d.oid, 'pg_database') LIKE 'fsbackup: %'",
     )
-    kinds: dict[str, KeptKind] = {
-        _WORDS["before"]: "before",
-        _WORDS["after"]: "after",
-        _WORDS["restore"]: "restore",
-    }
     found = [
-        Kept(name, oid, kinds[mark["words"]], mark["database"], mark["at"], mark["job"], size)
+        Kept(name, oid, _KINDS[mark["words"]], mark["database"], mark["at"], mark["job"], size)
         for name, oid, comment, size in rows
         if (mark := _MARK.fullmatch(comment)) is not None
     ]

@@ -26,6 +26,12 @@ def unfinished_comment(job: str) -> str:
     return f"fsbackup: unfinished restore by job {job}. Not usable; may be dropped."
 
 
+def unfinished_job(comment: str) -> str | None:
+    """Return the job whose unfinished database bears that comment; None: it is no such mark."""
+    mark = _MARK.match(comment)
+    return None if mark is None else mark["job"]
+
+
 def newborn_name(job: str) -> str:
     """Return the name under which a side database is made, until it bears its mark.
 

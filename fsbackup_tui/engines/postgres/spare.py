@@ -92,6 +92,11 @@ def spare_comment(point: str, part: str, proven_at: str, repository: str) -> str
     return f"{_MARK}{point}, part {part}, proven at {proven_at}, repository {repository}"
 
 
+def bears_mark(comment: str) -> bool:
+    """Whether a comment says that its database is a spare, whosever."""
+    return comment.startswith(_MARK)
+
+
 async def make_ready(
     open_connection: Callable[[], Awaitable[Connection]],
     *,

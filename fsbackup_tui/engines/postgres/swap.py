@@ -25,6 +25,27 @@ from fsbackup_tui.engines.postgres.replay import check_name
 
 Standing = Literal["before", "after", "neither"]
 
+MAY_END = (
+    # pg_signal_backend may end everybody but superusers; without it, the own roles' alone.
+    "me.rolsuper OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'MEMBER'), false) AND NOT"
+    " them.rolsuper OR pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER')"
+    " AND NOT coalesce(them.rolsuper, true)"
+)
+"""Whether the role ``me`` may end the session ``a`` of the role ``them``, as a condition."""
+
+ROLES_OF_SESSIONS = (
+    " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
+    " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
+)
+
+# RENAME itself ends autovacuum's workers (CountOtherDBBackends).
+_SESSIONS = f"""
+SELECT a.pid, coalesce(a.usename::text, a.backend_type),
+       coalesce(nullif(a.application_name, ''), '-'), {MAY_END}
+FROM pg_catalog.pg_stat_activity AS a{ROLES_OF_SESSIONS}
+WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
+ORDER BY a.pid
+"""  # noqa: S608
 _END_EVERY_SECONDS = 0.03
 _LISTED = 5
 
@@ -241,20 +262,9 @@ async def find_obstacles(admin: Connection, database: Database) -> Obstacles:
         " WHERE database = %s ORDER BY prepared",
         [database.name],
     )
-    # pg_signal_backend may end everybody but superusers; without it, the own roles' alone.
     sessions = await fetch_all(
         admin,
-        "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"
-        " coalesce(nullif(a.application_name, ''), '-'),"
-        " me.rolsuper OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'MEMBER'), false) AND NOT"
-        " them.rolsuper OR pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER')"
-        " AND NOT coalesce(them.rolsuper, true)"
-        " FROM pg_catalog.pg_stat_activity AS a"
-        " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
-        " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
-        # RENAME itself ends autovacuum's workers (CountOtherDBBackends).
-        " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
-        " ORDER BY a.pid",
+        _SESSIONS,
         [database.oid],
     )
     slots = await fetch_all(

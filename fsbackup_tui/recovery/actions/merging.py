@@ -65,6 +65,7 @@ def _learn_diff(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
         "preview": result.get("preview"),
         "resolve": result.get("resolve") or [],
         "choices": None,
+        "values": None,
     }
 
 
@@ -159,43 +160,61 @@ def _row_options(plan: MergePlan, proposed: Sequence[Proposed]) -> Iterator[Opti
             )
 
 
-def _chosen_rows(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+def _chosen(situation: Situation, answer: Answer) -> tuple[TableChoice, ...]:
+    """Return what the answer comes to: what was proposed for a table, as far as it was chosen."""
     plan = plan_of(situation)
-    if plan is None:
-        return {}
-    chosen = set(answer.values)
+    keys = [key.rpartition(":") for key in answer.values]
     suggested = {each.choice.table: each.choice for each in proposed_of(situation)}
+    values = situation.facts.document("values")
     choices = []
-    for table in plan.tables:
-        classes = {
-            key.rpartition(":")[2] for key in chosen if key.rpartition(":")[0] == _full(table)
-        }
+    for table in plan.tables if plan is not None else ():
+        name = f"{table.table[0]}.{table.table[1]}"
+        classes = {row_class for of, _, row_class in keys if of == name}
         if not classes:
             continue
         base = suggested.get(table.table, TableChoice(table.table))
-        overwrite = (base.overwrite or ALL_COLUMNS) if CHANGED in classes else ()
         choices.append(
             replace(
                 base,
                 missing=MISSING in classes,
-                overwrite=overwrite,
+                overwrite=(base.overwrite or ALL_COLUMNS) if CHANGED in classes else (),
                 delete_only_in_live=ONLY_LIVE in classes,
+                values={**base.values, **values.get(name, {})},
             )
         )
-    return {"choices": plain(tuple(choices)), "needs_values": _needed(plan, choices)}
+    return tuple(choices)
 
 
-def _full(table: TableDifference) -> str:
-    return f"{table.table[0]}.{table.table[1]}"
-
-
-def _needed(plan: MergePlan, choices: Sequence[TableChoice]) -> list[str]:
-    tables = {choice.table for choice in choices if choice.missing}
-    return [
+def _needed(situation: Situation) -> tuple[str, ...]:
+    plan = plan_of(situation)
+    return tuple(
         f"{drift.table[0]}.{drift.table[1]}.{drift.column}"
-        for drift in plan.drift
-        if drift.needs_value and drift.column and drift.table in tables
-    ]
+        for drift in (plan.drift if plan is not None else ())
+        if drift.needs_value and drift.column
+    )
+
+
+def needs_values(situation: Situation) -> bool | None:
+    """Whether a value has to be asked for; None before the diff is there."""
+    return None if plan_of(situation) is None else bool(_needed(situation))
+
+
+def _values(situation: Situation) -> Question:
+    columns = ", ".join(map(plain_text, _needed(situation)))
+    return Question(
+        f"Which value do rows get that never had one? {columns}",
+        hint="schema.table.column=value, a comma between them; NULL means none.",
+    )
+
+
+def _filled(_: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    values: dict[str, dict[str, str | None]] = {}
+    for each in answer.values:
+        name, _sign, value = each.partition("=")
+        table, _dot, column = name.strip().rpartition(".")
+        text = value.strip()
+        values.setdefault(table, {})[column] = None if text == "NULL" else text
+    return {"values": values}
 
 
 def choices_of(situation: Situation) -> tuple[TableChoice, ...]:
@@ -206,40 +225,16 @@ def choices_of(situation: Situation) -> tuple[TableChoice, ...]:
         return ()
 
 
-def _values(situation: Situation) -> Question:
-    needed = situation.incident.parameters.get("needs_values") or []
-    columns = ", ".join(map(str, needed))
-    return Question(
-        f"Which value do rows get that never had one? {plain_text(columns)}",
-        hint="schema.table.column=value, a comma between them; NULL means none.",
-    )
-
-
-def _filled(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
-    values: dict[str, dict[str, str | None]] = {}
-    for each in answer.values:
-        name, _, value = each.partition("=")
-        table, _, column = name.strip().rpartition(".")
-        values.setdefault(table, {})[column] = None if value.strip() == "NULL" else value.strip()
-    choices = tuple(
-        replace(choice, values={**choice.values, **values.get(".".join(choice.table), {})})
-        for choice in choices_of(situation)
-    )
-    return {"choices": plain(choices), "needs_values": []}
-
-
-def _choices_json(situation: Situation) -> str:
-    return json.dumps(plain(choices_of(situation)))
-
-
-def _preview(situation: Situation, _: Answer) -> Request:
+def _preview(situation: Situation, answer: Answer) -> Request:
     return MergePreviewRequest(
-        **_base(situation), staging=situation.facts.staging, choices=_choices_json(situation)
+        **_base(situation),
+        staging=situation.facts.staging,
+        choices=json.dumps(plain(_chosen(situation, answer))),
     )
 
 
-def _previewed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
-    return {"preview": result.get("preview")}
+def _previewed(situation: Situation, answer: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"choices": plain(_chosen(situation, answer)), "preview": result.get("preview")}
 
 
 def preview_lines(situation: Situation) -> tuple[str, ...]:
@@ -264,7 +259,7 @@ def _merge(situation: Situation, _: Answer) -> Request:
     return MergeRequest(
         **_base(situation),
         staging=situation.facts.staging,
-        choices=_choices_json(situation),
+        choices=json.dumps(plain(choices_of(situation))),
         expected=json.dumps(situation.incident.parameters.get("preview") or {}),
     )
 
@@ -321,14 +316,14 @@ ACTIONS = (
         learn=_learn_diff,
         changes=True,
     ),
-    Action("choose-rows", "choose", question=_rows, shows=diff_lines, learn=_chosen_rows),
     Action("fill-values", "ask", question=_values, learn=_filled),
     Action(
-        "preview",
-        "check",
+        "choose-rows",
+        "choose",
+        question=_rows,
         request=_preview,
-        runs=lambda _: ("read what the choice would do now; nothing is changed",),
-        shows=preview_lines,
+        runs=lambda _: ("what the choice would do is read; nothing is changed",),
+        shows=diff_lines,
         learn=_previewed,
     ),
     Action(
