@@ -74,8 +74,8 @@ def _moment(reading: Reading, value: object) -> str:
     return both_text(at, reading.zone)
 
 
-def _why(body: Mapping[str, Any], name: str = "why") -> str:
-    return f": {escaped(body[name])}" if body.get(name) else ""
+def _why(body: Mapping[str, Any]) -> str:
+    return f": {escaped(body['why'])}" if body.get("why") else ""
 
 
 def _led(_: Reading, body: Mapping[str, Any]) -> str:
@@ -107,11 +107,15 @@ def _step(word: str) -> Callable[[Reading, Mapping[str, Any]], str]:
         if body.get("undoing") is True:
             said = f"taking it back {word}"
         answer = body.get("answer")
+        reason = body.get("reason")
+        if isinstance(answer, Mapping):
+            reason = reason or answer.get("reason")
+            answer = answer.get("value")
         name = step_name(reading, body.get("step"), body.get("title"))
         told = f"{name}: {said}" + (f", {escaped(answer)}" if answer else "")
         if body.get("job"):
             told += f" (job {code(body['job'])})"
-        return told + _why(body, "reason")
+        return told + (f": {escaped(reason)}" if reason else "")
 
     return words
 

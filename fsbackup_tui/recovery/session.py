@@ -24,6 +24,7 @@ from fsbackup_tui.domain.incident import Incident, StepState
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
+from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import request_document
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
@@ -39,6 +40,7 @@ from fsbackup_tui.recovery.question import Answer, check_answer
 from fsbackup_tui.recovery.rehearsing import with_rehearsal
 from fsbackup_tui.recovery.runbook import Runbook, Step
 from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds, problem_of
+from fsbackup_tui.recovery.written import Count
 from fsbackup_tui.repository.incidents import (
     IncidentJournal,
     hold_repository,
@@ -72,6 +74,7 @@ class RecoverySession:
         self.epoch = incident.epoch if leads else 0
         self.watch: JobWatch | None = None
         self.look = Look()
+        self.count = Count()
         self._runbook: Runbook | None = None
         self._presence = Presence(
             journal.directory, desk.author, "leader" if self.epoch else "watcher"
@@ -117,6 +120,7 @@ class RecoverySession:
         if not self.leads:
             return
         self._take_look()
+        self._take_count()
         if watch is not None and watch.ended:
             self._finish(incident, watch)
 
@@ -253,6 +257,11 @@ class RecoverySession:
         self._require_lead()
         self.look.start(self)
 
+    def count_written(self) -> None:
+        """Count what was written since the swap; ``poll`` takes it, ``facts.written`` has it."""
+        self._require_lead()
+        self.count.start(self)
+
     def note(self, text: str) -> None:
         """Write down what somebody wants to be remembered; watchers may, too."""
         epoch = self.epoch if self.leads else None
@@ -270,6 +279,10 @@ class RecoverySession:
         find_runbook(name, self.desk.loaded)
         self._append("runbook", runbook=name)
         self._runbook = None
+
+    def narrow(self, where: str) -> None:
+        """Remember the condition that rows of the one named table have to meet to be put back."""
+        self._append("set", name="where", value=where)
 
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
@@ -561,6 +574,11 @@ class RecoverySession:
                 self._append("undone", step=step, facts=dict(facts))
             else:
                 self._done(placed.step, facts, {"reason": "the server shows that it happened"})
+
+    def _take_count(self) -> None:
+        written = self.count.take()
+        if written is not None:
+            self._append("looked", facts={"written": plain(written)})
 
     def _done(self, step: Step, facts: Facts, more: Mapping[str, Any]) -> None:
         forgotten = dict.fromkeys(ACTIONS[step.do].forget)

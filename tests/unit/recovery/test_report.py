@@ -30,14 +30,12 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: CET|(?= UTC)|(?= \|))")
 DURATION = re.compile(r"\b\d+ h \d\d m\b|\b\d+ m \d\d s\b|\b\d+(?:\.\d)? s\b")
 NUMBER = re.compile(r"\d{1,3}(?: \d{3})+(?!\d)|\d+")
 STEPS = (
-    ("name-tables", Answer("videos")),
-    ("vacuum-off", None),
+    ("keep-evidence", Answer("videos")),
     ("pause-jobs", None),
-    ("choose-freeze", Answer("role")),
-    ("freeze", None),
+    ("freeze", Answer("role")),
     ("stop-app", None),
     ("tell-first", None),
-    ("choose-preserve", Answer("")),
+    ("preserve", Answer("")),
     ("damage", None),
     ("choose-point", Answer("")),
     ("choose-way", Answer("swap")),
@@ -46,6 +44,7 @@ STEPS = (
     ("check-copy", None),
     ("swap", Answer(typed="shop")),
     ("migrations", None),
+    ("thaw", None),
     ("start-app", None),
     ("smoke-test", None),
     ("resume-jobs", None),
@@ -83,9 +82,6 @@ def walk(session: RecoverySession, clock: Clock) -> Iterator[str]:
         do_step(session, step, answer)
         if step == "damage":
             session.note("ben saw 500s | from 02:50 on")
-        if step == "swap":
-            clock.moment += timedelta(seconds=7)
-            do_step(session, "thaw")
         yield step
     session.close("all is well")
     yield "closed"
