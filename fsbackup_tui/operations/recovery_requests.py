@@ -69,7 +69,9 @@ class DamageRequest(RecoveryRequest):
 class FreezeRequest(RecoveryRequest):
     """Keep writes off, graded; each measure and its undo is in the incident before it is taken.
 
-    Returns ``{"measures": [{"grade", "what", "cost", "place", "undo"}], "still_writing": [...]}``.
+    Returns ``{"measures": [{"grade", "what", "cost", "place", "undo", "database"}],
+    "still_writing": [ClientSession], "missed": [{"name", "what", "why", "fix"}],
+    "ended": [ClientSession], "not_ended": [{"pid", "why"}]}``.
     ``names`` are the tables (schema.name) or the roles it is about.
     """
 
@@ -83,10 +85,14 @@ class FreezeRequest(RecoveryRequest):
 
 @dataclass(frozen=True, slots=True)
 class ThawRequest(RecoveryRequest):
-    """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``."""
+    """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``.
+
+    ``thawed`` are names, ``left`` ``{"what", "why", "fix"}``; ``notes`` tells what stays as it is
+    in a database that a swap put aside.
+    """
 
     operation: ClassVar[str] = "thaw"
-    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_thaw"
+    runner: ClassVar[str] = "fsbackup_tui.operations.thaw:run"
     stages: ClassVar[tuple[str, ...]] = ("thaw",)
     what: tuple[str, ...] = ()
 
@@ -96,7 +102,7 @@ class EndSessionsRequest(RecoveryRequest):
     """End client sessions in the database: those named, or all; ``{"ended": [], "left": []}``."""
 
     operation: ClassVar[str] = "end-sessions"
-    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_end_sessions"
+    runner: ClassVar[str] = "fsbackup_tui.operations.end_sessions:run"
     stages: ClassVar[tuple[str, ...]] = ("end",)
     pids: tuple[int, ...] = ()
 
@@ -105,8 +111,8 @@ class EndSessionsRequest(RecoveryRequest):
 class CommandRequest(RecoveryRequest):
     """Run one of the site's own commands; ``{"exit_status", "seconds", "printed"}``.
 
-    ``message`` is given to ``notify_people`` on its standard input; ``step:ID`` runs the command
-    of a step that the configuration adds.
+    ``message`` is given to ``notify_people`` on its standard input. ``command`` is a SiteCommand,
+    or the id of a step that the site added. ``skipped`` tells why it was not run: a drill.
     """
 
     operation: ClassVar[str] = "command"
@@ -114,6 +120,21 @@ class CommandRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("run",)
     command: SiteCommand | str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationRequest(RecoveryRequest):
+    """Read which of Prisma's migrations the database has; nothing is changed.
+
+    Returns ``{"table", "head", "applied", "failed", "expected", "pending", "unknown",
+    "commands": [{"command", "when"}]}``: names, oldest first. ``expected`` is the newest in the
+    worktree, empty where that is not known; ``pending`` are there and not in the database,
+    ``unknown`` the other way round.
+    """
+
+    operation: ClassVar[str] = "migration"
+    runner: ClassVar[str] = "fsbackup_tui.operations.migration:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,15 +331,6 @@ class RehearsalRequest(RecoveryRequest):
     scenario: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationRequest(RecoveryRequest):
-    """PLACEHOLDER until branch freeze."""
-
-    operation: ClassVar[str] = "migration"
-    runner: ClassVar[str] = "fsbackup_tui.operations.migration:run"
-    stages: ClassVar[tuple[str, ...]] = ("look",)
-
-
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     LookRequest,
     DamageRequest,
@@ -326,6 +338,7 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     ThawRequest,
     EndSessionsRequest,
     CommandRequest,
+    MigrationRequest,
     PreserveRequest,
     SalvageRequest,
     CheckCopyRequest,

@@ -33,6 +33,7 @@ from fsbackup_tui.engines.postgres.swap import (
 )
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.freezes import say_frozen_again
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
 from fsbackup_tui.operations.target import (
@@ -153,6 +154,7 @@ async def _swap(swapping: _Swapping, swap: Swap, admin: Connection) -> dict[str,
         )
     )
     context.stage("settle")
+    say_frozen_again(context, swap.coming.oid)
     return _document(swapping, swap, swapped, found)
 
 

@@ -12,7 +12,12 @@ import pytest
 
 from fsbackup_tui.domain.errors import IdentityMismatch, LockHeld, SafetyRefusal
 from fsbackup_tui.domain.events import Event
-from fsbackup_tui.engines.postgres.freeze import plan_everyone_out, run_measure
+from fsbackup_tui.engines.postgres.freeze import (
+    plan_everyone_out,
+    plan_role_out,
+    run_measure,
+    undo_measure,
+)
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.kept import find_kept, kept_name
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
@@ -125,14 +130,32 @@ async def test_the_copy_is_live_with_all_that_live_had_and_back_exactly(
 
 async def test_what_was_frozen_is_frozen_after_it_until_it_is_undone(restored: Restored) -> None:
     request = restored.request()
+    as_app = restored.server.url(restored.live, user=ROLE)
     async with session(restored.server.url()) as admin:
-        measure = await plan_everyone_out(admin, restored.live)
-        await run_measure(admin, measure.apply)
-        done = await restored.swap(request)
-        assert done["open"] is False
-        with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
-            psycopg.connect(restored.server.url(restored.live))
-        await run_measure(admin, measure.undo)
+        everyone = await plan_everyone_out(admin, restored.live, app_role=ROLE)
+        role = await plan_role_out(admin, restored.live, [ROLE])
+        await run_measure(admin, everyone)
+        await run_measure(admin, role)
+        assert (await restored.swap(request))["open"] is True
+        # The copy had its own right for the role, from the backup: it went with live's.
+        with pytest.raises(psycopg.OperationalError, match="permission denied"):
+            psycopg.connect(as_app)
+        await undo_measure(admin, role.undo)
+        with pytest.raises(psycopg.OperationalError, match="too many connections"):
+            psycopg.connect(as_app)
+        await undo_measure(admin, everyone.undo)
+    psycopg.connect(as_app).close()
+    assert restored.users() == 100
+
+
+async def test_a_database_that_somebody_closed_to_all_stays_closed(restored: Restored) -> None:
+    request = restored.request()
+    closing = f'ALTER DATABASE "{restored.live}" ALLOW_CONNECTIONS'
+    execute(restored.server.url(), f"{closing} false")
+    assert (await restored.swap(request))["open"] is False
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
+        psycopg.connect(restored.server.url(restored.live))
+    execute(restored.server.url(), f"{closing} true")
     assert restored.users() == 100
 
 

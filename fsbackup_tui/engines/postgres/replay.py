@@ -256,13 +256,43 @@ async def replay_properties(
     problems: list[str] = []
     database = sql.Identifier(name)
     await admin.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
-    for what, statement in _property_statements(database, facts):
+    # Whoever may in and is not among the grants would else be let in where live is frozen.
+    statements = [
+        *(("former grants", each) for each in await _former_grants_off(admin, name)),
+        *_property_statements(database, facts),
+    ]
+    for what, statement in statements:
         try:
             async with admin.transaction():
                 await admin.execute(statement)
         except psycopg.Error as error:
             problems.append(f"{what}: {str(error).strip().splitlines()[0]}")
     return problems
+
+
+async def _former_grants_off(admin: Connection, name: str) -> list[sql.Composed]:
+    """Return the statements that leave the owner alone with rights to a database, all of them."""
+    cursor = await admin.execute(
+        "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text, array(SELECT DISTINCT"
+        " CASE WHEN a.grantee = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END"
+        " FROM pg_catalog.aclexplode(coalesce(d.datacl,"
+        " pg_catalog.acldefault('d', d.datdba))) AS a WHERE a.grantee <> d.datdba)"
+        " FROM pg_catalog.pg_database AS d WHERE d.datname = %s",
+        [name],
+    )
+    database = sql.Identifier(name)
+    statements: list[sql.Composed] = []
+    for owner, grantees in await cursor.fetchall():
+        statements += [
+            sql.SQL("REVOKE ALL ON DATABASE {} FROM {} CASCADE").format(
+                database, sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+            )
+            for grantee in grantees
+        ]
+        statements.append(
+            sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(database, sql.Identifier(owner))
+        )
+    return statements
 
 
 def _property_statements(

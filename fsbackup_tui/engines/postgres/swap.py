@@ -38,14 +38,14 @@ ROLES_OF_SESSIONS = (
     " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
 )
 
-# RENAME itself ends autovacuum's workers (CountOtherDBBackends).
-_SESSIONS = f"""
-SELECT a.pid, coalesce(a.usename::text, a.backend_type),
-       coalesce(nullif(a.application_name, ''), '-'), {MAY_END}
-FROM pg_catalog.pg_stat_activity AS a{ROLES_OF_SESSIONS}
-WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
-ORDER BY a.pid
-"""  # noqa: S608
+_SESSIONS = (
+    "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"  # noqa: S608 - fixed texts
+    f" coalesce(nullif(a.application_name, ''), '-'), {MAY_END}"
+    f" FROM pg_catalog.pg_stat_activity AS a{ROLES_OF_SESSIONS}"
+    # RENAME itself ends autovacuum's workers (CountOtherDBBackends).
+    " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
+    " ORDER BY a.pid"
+)
 _END_EVERY_SECONDS = 0.03
 _LISTED = 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fsbackup_tui.domain.damage import DamageReport
@@ -127,16 +128,14 @@ def _chosen_point(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -
 
 
 def ways_of(situation: Situation) -> tuple[WayEstimate, ...]:
-    """Return the ways there are for the chosen point, the least loss first."""
+    """Return the ways there are for the chosen point, the best of them recommended."""
     report, standing = situation.facts.report, situation.facts.standing
     if report is None:
         return ()
-    return weigh_ways(
-        report,
-        point=situation.facts.point,
-        seen=situation.incident.seen,
-        can_rename=standing is None or standing.can_rename,
-    )
+    chosen = situation.facts.point
+    of_point = tuple(each for each in report.candidates if each.point == chosen)
+    measured = replace(report, candidates=of_point or report.candidates)
+    return weigh_ways(measured, can_rename=standing is None or standing.can_rename)
 
 
 def _ways(situation: Situation) -> Question:
@@ -146,6 +145,7 @@ def _ways(situation: Situation) -> Question:
             _way_label(way),
             tuple(text for text in (way.why, f"Way back: {way.way_back}") if text),
             impossible="" if way.possible else way.why,
+            doubt=way.doubt,
             recommended=way.recommended,
         )
         for way in ways_of(situation)

@@ -47,7 +47,7 @@ def test_a_site_adds_a_step_with_its_command(tmp_path: Path) -> None:
     session = open_session(desk, runbook="data-loss")
     assert session.card("warm-cache").runs == ("touch warmed",)
     do_step(session, "warm-cache")
-    assert [getattr(each, "command", "") for each in jobs_of(desk).requests] == ["step:warm-cache"]
+    assert [getattr(each, "command", "") for each in jobs_of(desk).requests] == ["warm-cache"]
 
 
 def test_a_step_in_no_place_is_told_with_its_line(tmp_path: Path) -> None:
