@@ -18,6 +18,7 @@ from fsbackup_tui.cli import (
     init,
     inventory,
     jobs,
+    recover,
     restore,
     tui,
     verify,
@@ -28,7 +29,19 @@ from fsbackup_tui.cli.parser import Parser
 from fsbackup_tui.cli.streams import prepare_streams, write_output
 from fsbackup_tui.domain.errors import FsbackupError, OutputLost
 
-FAMILIES = (demo, init, doctor, backup, inventory, verify, drill, restore, adopt, jobs)
+FAMILIES = (
+    demo,
+    init,
+    doctor,
+    backup,
+    inventory,
+    verify,
+    drill,
+    recover,
+    restore,
+    adopt,
+    jobs,
+)
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
 _EPILOG = """\
 Without a command, fsbackup opens the terminal application.

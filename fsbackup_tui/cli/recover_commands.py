@@ -17,7 +17,7 @@ _POLL_SECONDS = 0.2
 
 def _which(plain: Plain, text: str, otherwise: Placed | None) -> Placed:
     """Return the step that a number names, else the one at hand."""
-    found = plain._placed(text) if text else otherwise
+    found = plain.placed_at(text) if text else otherwise
     if found is None:
         raise UsageError(
             f"WHICH STEP? {text}." if text else "WHICH STEP?", fix="Name its number, like 4.2."
@@ -27,7 +27,7 @@ def _which(plain: Plain, text: str, otherwise: Placed | None) -> Placed:
 
 def _skip(plain: Plain, rest: str, placed: Placed | None) -> None:
     number, _, why = rest.partition(" ")
-    named = plain._placed(number)
+    named = plain.placed_at(number)
     step = named or _which(plain, "", placed)
     why = why if named is not None else rest
     if not why:
@@ -35,7 +35,7 @@ def _skip(plain: Plain, rest: str, placed: Placed | None) -> None:
         why = plain.prompts.ask(f"{guard}Why is {step.number} left out? (Enter goes back):")
     if why:
         plain.session.skip(step.step.id, why)
-        plain._chosen = ""
+        plain.chosen = ""
 
 
 def _undo(plain: Plain, rest: str, _: Placed | None) -> None:
@@ -49,54 +49,58 @@ def _undo(plain: Plain, rest: str, _: Placed | None) -> None:
     ]
     last = max(done, key=lambda placed: placed.state.at, default=None)
     placed = _which(plain, rest, last)
-    if not plain._look():
+    if not plain.look():
         return
     card = session.card(placed.step.id)
-    plain._say(f"Takes back {card.number} {card.title}: {card.undo}")
+    plain.say(f"Takes back {card.number} {card.title}: {card.undo}")
     if placed.step.id == "swap":
         tell_written(plain)
-    plain._labelled(("Target", text) for text in card.target)
+    plain.labelled(("Target", text) for text in card.target)
     typed = ""
     if card.undo_typed:
-        typed = plain._typed(card, card.undo_typed, "take it back")
+        typed = plain.typed_name(card, card.undo_typed, "take it back")
         if not typed:
             return
     elif plain.prompts.ask("Type u to take it back (Enter: nothing is done):") != "u":
         return
     session.undo(placed.step.id, Answer(typed=typed))
-    plain._follow(placed.step.id)
+    plain.follow(placed.step.id)
 
 
 def tell_written(plain: Plain) -> None:
     """Count what was written since the swap, and tell it."""
     from fsbackup_tui.recovery.actions.words import written_lines
 
-    plain._say("Counting what was written since …")
+    plain.say("Counting what was written since …")
     plain.session.count_written()
-    plain._wait(lambda: plain.session.count.is_under_way)
+    plain.wait(lambda: plain.session.count.is_under_way)
     problem = plain.session.count.problem
     if problem is not None:
-        plain._problem(problem)
+        plain.tell_problem(problem)
         return
     for text in written_lines(plain.session.read().facts.written):
-        plain._say(text)
+        plain.say(text)
 
 
 def _again(plain: Plain, rest: str, placed: Placed | None) -> None:
     step = _which(plain, rest, placed)
     plain.session.again(step.step.id)
-    plain._chosen = step.step.id
+    plain.chosen = step.step.id
 
 
 def _list(plain: Plain, _: str, _placed: Placed | None) -> None:
     plain.show_list()
 
 
+def _print_again(plain: Plain, _: str, _placed: Placed | None) -> None:
+    plain.show_again()
+
+
 def _note(plain: Plain, rest: str, _: Placed | None) -> None:
     text = rest or plain.prompts.ask("Note:")
     if text:
         plain.session.note(text)
-        plain._say("Noted.")
+        plain.say("Noted.")
 
 
 def _damage_time(plain: Plain, rest: str, _: Placed | None) -> None:
@@ -107,7 +111,7 @@ def _damage_time(plain: Plain, rest: str, _: Placed | None) -> None:
     if text:
         moment = parse_last_right(text, desk.now(), desk.zone)
         plain.session.set_damage_time(moment)
-        plain._say(echo_last_right(moment, desk.now(), desk.zone))
+        plain.say(echo_last_right(moment, desk.now(), desk.zone))
 
 
 def _runbook(plain: Plain, rest: str, _: Placed | None) -> None:
@@ -118,13 +122,13 @@ def _runbook(plain: Plain, rest: str, _: Placed | None) -> None:
     if not rest:
         for number, name in enumerate(names, 1):
             runbook = find_runbook(name, loaded)
-            plain._say(f"{name}: {runbook.title}. {runbook.summary}", first=f"{number}  ")
+            plain.say(f"{name}: {runbook.title}. {runbook.summary}", first=f"{number}  ")
         rest = plain.prompts.ask("Which runbook? Done steps stay done (Enter goes back):")
     if rest.isdigit() and 1 <= int(rest) <= len(names):
         rest = names[int(rest) - 1]
     if rest:
         plain.session.switch_runbook(rest)
-        plain._chosen = ""
+        plain.chosen = ""
 
 
 def _hand_over(plain: Plain, _: str, _placed: Placed | None) -> None:
@@ -142,21 +146,21 @@ def _report(plain: Plain, _: str, _placed: Placed | None) -> None:
     text = report_markdown(plain.session.read(), journal.entries())
     path = journal.directory / "report.md"
     replace_file(path, text.encode(errors="backslashreplace"))
-    plain._say("The report is in:")
+    plain.say("The report is in:")
     plain.prompts.line(f"  {path}")
 
 
 def _take_over(plain: Plain, rest: str, _: Placed | None) -> None:
     session = plain.session
     if session.leads:
-        plain._say("You lead already.")
+        plain.say("You lead already.")
         return
     if not session.may_take_over():
         session.ask_take_over()
-        plain._say("Asked. They have 20 s to keep it; ctrl-c stops the waiting.")
+        plain.say("Asked. They have 20 s to keep it; ctrl-c stops the waiting.")
         _wait_for_lead(plain)
     session.take_over(rest)
-    plain._say("You lead now.")
+    plain.say("You lead now.")
 
 
 def _wait_for_lead(plain: Plain) -> None:
@@ -165,19 +169,19 @@ def _wait_for_lead(plain: Plain) -> None:
         asked = session.read().incident.take_over
         if asked is None or asked.refused or plain.prompts.interrupts.take() is not None:
             return
-        plain._idle()
+        plain.idle()
         time.sleep(_POLL_SECONDS)
 
 
 def _keep(plain: Plain, rest: str, _: Placed | None) -> None:
     plain.session.refuse_take_over(rest)
-    plain._say("You keep the lead.")
+    plain.say("You keep the lead.")
 
 
 def _go(plain: Plain, rest: str, _: Placed | None) -> None:
     step = _which(plain, rest, plain.session.read().flow.current())
     plain.session.say_go(step.step.id)
-    plain._say(f"You said go for {step.number} {step.step.title}.")
+    plain.say(f"You said go for {step.number} {step.step.title}.")
 
 
 def _close(plain: Plain, rest: str, _: Placed | None) -> None:
@@ -191,6 +195,7 @@ COMMANDS: Mapping[str, Callable[[Plain, str, Placed | None], None]] = {
     "u": _undo,
     "a": _again,
     "l": _list,
+    "p": _print_again,
     "n": _note,
     "t": _damage_time,
     "w": _runbook,

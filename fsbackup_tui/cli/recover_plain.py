@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from fsbackup_tui.cli.output import Pasteable, wrap_problem
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.1
 _TELL_SECONDS = 5.0
-_UNDO_WAIT = "Looking at the server …"
+_LOOKING = "Looking at the server …"
 
 
 class Plain:
@@ -43,11 +43,12 @@ class Plain:
         self.session = session
         self.prompts = prompts
         self.pasteable = pasteable
-        self._chosen = ""
+        self.chosen = ""
         self._told_entries = 0
         self._asked_for_lead = ""
         self._look_failed = ""
-        prompts.idle = self._idle
+        self._shown: tuple[object, ...] = ()
+        prompts.idle = self.idle
 
     def run(self) -> None:
         """Go from step to step.
@@ -65,7 +66,7 @@ class Plain:
         finally:
             self.session.leave()
         for text in farewell(self.session):
-            self._say(text)
+            self.say(text)
 
     def _turn(self) -> bool:
         """Put the next question and do what is answered; returns whether it is over."""
@@ -77,7 +78,7 @@ class Plain:
             if not self.session.leads:
                 return self._watch(reading)
             self._told_entries = reading.incident.entries
-            placed = reading.flow.find(self._chosen) or reading.flow.current()
+            placed = reading.flow.find(self.chosen) or reading.flow.current()
             if placed is None:
                 return self._at_the_end(reading)
             if placed.state.status == "unknown":
@@ -85,18 +86,20 @@ class Plain:
                 return False
             return self._step(reading, placed)
         except FsbackupError as error:
-            self._problem(error.problem())
+            self.tell_problem(error.problem())
             return False
 
     def _step(self, reading: Reading, placed: Placed) -> bool:
         """Show a step and do with it what is answered."""
         card = self._card(placed)
         self.prompts.line()
-        for text in header_lines(reading):
-            self._say(text)
-        self._labelled(card_lines(card))
-        if card.question is not None:
-            self._labelled(question_lines(card.question))
+        told = (card.id, card.status, card.trouble, card.question, card.can_run, card.stopped)
+        if told == self._shown:
+            # A screen reader need not read it all again after every command.
+            self.say(f"{card.number} {card.title}  (p prints it again)")
+        else:
+            self._show(reading, card)
+        self._shown = told
         line = self.prompts.ask(_prompt(card))
         if self._is_command(line, card):
             return self._command(line, placed)
@@ -105,21 +108,33 @@ class Plain:
         self._begin(placed, self.session.card(placed.step.id), line)
         return False
 
+    def _show(self, reading: Reading, card: Card) -> None:
+        for text in header_lines(reading):
+            self.say(text)
+        self.labelled(card_lines(card))
+        if card.question is not None:
+            self.labelled(question_lines(card.question))
+
+    def show_again(self) -> None:
+        """Have the step printed in full once more."""
+        self._shown = ()
+
     def _card(self, placed: Placed) -> Card:
         """Return a step's card, with a fresh look at the server where it changes something."""
         card = self.session.card(placed.step.id)
         if card.needs_look and self._look_failed != card.id:
-            self._look_failed = "" if self._look() else card.id
+            self._look_failed = "" if self.look() else card.id
             card = self.session.card(placed.step.id)
         return card
 
-    def _look(self) -> bool:
-        self._say(_UNDO_WAIT)
+    def look(self) -> bool:
+        """Look at the server; returns whether it was seen, and tells why where it was not."""
+        self.say(_LOOKING)
         self.session.look_now()
-        self._wait(lambda: self.session.look.is_under_way)
+        self.wait(lambda: self.session.look.is_under_way)
         problem = self.session.look.problem
         if problem is not None:
-            self._problem(problem)
+            self.tell_problem(problem)
         return problem is None
 
     def _begin(self, placed: Placed, card: Card, line: str) -> None:
@@ -135,18 +150,18 @@ class Plain:
         if card.question is not None:
             value = answer_value(card.question, line.removeprefix("="))
             reason = self._reason(card.question, value)
-        if card.needs_look and not self._look():
+        if card.needs_look and not self.look():
             return
         card = self.session.card(placed.step.id)
         if card.stopped and not self._accept(card):
             return
         if card.typed:
-            typed = self._typed(card, card.typed, "do it")
+            typed = self.typed_name(card, card.typed, "do it")
             if not typed:
                 return
         self.session.begin(card.id, Answer(value, reason, typed))
-        self._follow(card.id)
-        self._chosen = ""
+        self.follow(card.id)
+        self.chosen = ""
 
     def _reason(self, question: Question, value: str) -> str:
         keys = [key.strip() for key in (value or question.default).split(",")]
@@ -154,13 +169,13 @@ class Plain:
         doubts = [option.doubt for option in options if option is not None and option.doubt]
         if not doubts:
             return ""
-        self._say(f"It is in doubt: {'; '.join(doubts)}.")
+        self.say(f"It is in doubt: {'; '.join(doubts)}.")
         return self.prompts.ask("Why this one all the same? (a few words; Enter goes back):")
 
     def _accept(self, card: Card) -> bool:
-        self._say("STOPPED: this is not the database the point came from.")
+        self.say("STOPPED: this is not the database the point came from.")
         for text in card.stopped.splitlines():
-            self._say(text, first="  ")
+            self.say(text, first="  ")
         typed = self.prompts.ask_fresh(
             f"New server on purpose? Type {card.target_word} (Enter goes back, nothing done):"
         )
@@ -169,24 +184,24 @@ class Plain:
         self.session.accept_target(typed)
         return True
 
-    def _typed(self, card: Card, name: str, what: str) -> str:
+    def typed_name(self, card: Card, name: str, what: str) -> str:
         """Return the name, typed on a question of its own; empty where it was not."""
         watchers = self.session.watchers
         if watchers:
             go = self.session.read().incident.go.get(card.id)
-            self._say(
+            self.say(
                 f"{', '.join(watchers)} watches"
                 + (f"; {go} says go." if go else "; ask for a go (they type: go).")
             )
         typed = self.prompts.ask_fresh(f"Type the name {name} to {what} (Enter: nothing is done):")
         if typed == name:
             return typed
-        self._say(f"NOT CONFIRMED: {name} was not typed. Nothing was done.")
+        self.say(f"NOT CONFIRMED: {name} was not typed. Nothing was done.")
         return ""
 
-    def _follow(self, step: str) -> None:
+    def follow(self, step: str) -> None:
         """Wait for the step's job, and tell how it ended."""
-        self._wait(lambda: self.session.watch is not None or self.session.look.is_under_way)
+        self.wait(lambda: self.session.watch is not None or self.session.look.is_under_way)
         placed = self.session.read().flow.find(step)
         if placed is None or not self.session.leads:
             return
@@ -197,12 +212,13 @@ class Plain:
                 from fsbackup_tui.domain.text import duration_text
 
                 took = f" in {duration_text(state.seconds)}"
-            self._say(f"{placed.number} {placed.step.title}: done{took}.")
-            self._labelled(("Shows", text) for text in self.session.card(step).shows)
+            self.say(f"{placed.number} {placed.step.title}: done{took}.")
+            shows = self.session.card(step).shows if state.job else ()
+            self.labelled(("Shows", text) for text in shows)
         elif state.status == "undone":
-            self._say(f"{placed.number} {placed.step.title}: taken back.")
+            self.say(f"{placed.number} {placed.step.title}: taken back.")
         elif (problem := self._last_problem(step)) is not None:
-            self._problem(problem)
+            self.tell_problem(problem)
 
     def _last_problem(self, step: str) -> Problem | None:
         for entry in reversed(self.session.journal.entries()):
@@ -214,7 +230,7 @@ class Plain:
                 return Problem("failed", str(reason)) if reason else None
         return None
 
-    def _wait(self, goes_on: Callable[[], bool]) -> None:
+    def wait(self, goes_on: Callable[[], bool]) -> None:
         """Wait while a job goes on, with a line every few seconds; ctrl-c asks."""
         told_at, told = time.monotonic(), ""
         while True:
@@ -224,7 +240,7 @@ class Plain:
             number = self.prompts.interrupts.take()
             if number is not None:
                 self._interrupted(number)
-            self._idle()
+            self.idle()
             feed = self.session.feed
             if feed is not None and time.monotonic() - told_at >= _TELL_SECONDS:
                 line = progress_line(feed, self.session.desk.now())
@@ -238,12 +254,12 @@ class Plain:
         if number is not signal.SIGINT or not self.prompts.is_tty or self.session.watch is None:
             raise Left(number)
         job = self.session.watch.job
-        self._say(f"{job.id} runs in its own process.")
+        self.say(f"{job.id} runs in its own process.")
         answer = self.prompts.ask("Leave it running (Enter), or cancel it (c, Enter)?")
         if answer.lower() not in ("c", "cancel"):
             raise Left
         self._cancel_running()
-        self._say("Cancelling; waiting until it has cleaned up.")
+        self.say("Cancelling; waiting until it has cleaned up.")
 
     def _cancel_running(self) -> None:
         from fsbackup_tui.jobs.supervisor import cancel_job
@@ -259,23 +275,23 @@ class Plain:
     def _until_known(self, placed: Placed) -> None:
         """Follow the step that is under way; where nobody does it, find out how it ended."""
         if self.session.watch is not None:
-            self._say(f"{placed.number} {placed.step.title} is under way.")
-            self._follow(placed.step.id)
+            self.say(f"{placed.number} {placed.step.title} is under way.")
+            self.follow(placed.step.id)
             return
-        self._say(f"Nobody saw how {placed.number} {placed.step.title} ended. {_UNDO_WAIT}")
+        self.say(f"Nobody saw how {placed.number} {placed.step.title} ended. {_LOOKING}")
         try:
             self.session.settle(placed.step.id)
         except UsageError as question:
-            self._problem(question.problem())
+            self.tell_problem(question.problem())
             answer = self.prompts.ask("Did it happen? yes or no:").lower()
             if answer in ("yes", "y", "no", "n"):
                 self.session.settle(placed.step.id, answer in ("yes", "y"))
             return
         self.session.poll()
-        self._wait(lambda: self.session.look.is_under_way)
+        self.wait(lambda: self.session.look.is_under_way)
         problem = self.session.look.problem
         if problem is not None:
-            self._problem(problem)
+            self.tell_problem(problem)
             line = self.prompts.ask("Enter looks again; q leaves:")
             if line:
                 self._command(line, placed)
@@ -284,8 +300,8 @@ class Plain:
     def _at_the_end(self, reading: Reading) -> bool:
         self.prompts.line()
         for text in header_lines(reading):
-            self._say(text)
-        self._say("All steps are done.")
+            self.say(text)
+        self.say("All steps are done.")
         line = self.prompts.ask("Close the incident? Type c, or c and a few words (q leaves):")
         return self._command(line, None) if line else False
 
@@ -293,9 +309,10 @@ class Plain:
         head = line.partition(" ")[0]
         if card.question is not None and not card.question.options and line.startswith("="):
             return False
-        return head in _COMMANDS or self._placed(head) is not None
+        return head in _COMMANDS or self.placed_at(head) is not None
 
-    def _placed(self, number: str) -> Placed | None:
+    def placed_at(self, number: str) -> Placed | None:
+        """Return the step of that number, like 4.2."""
         steps = self.session.read().flow.steps
         return next((each for each in steps if each.number == number), None)
 
@@ -303,9 +320,9 @@ class Plain:
         from fsbackup_tui.cli import recover_commands
 
         head, _, rest = line.partition(" ")
-        wanted = self._placed(head)
+        wanted = self.placed_at(head)
         if wanted is not None:
-            self._chosen = wanted.step.id
+            self.chosen = wanted.step.id
             return False
         if head == "q":
             raise Left
@@ -324,9 +341,9 @@ class Plain:
         who = f"{leader.operator} on {leader.host}" if leader is not None else "nobody"
         self.prompts.line()
         for text in header_lines(reading):
-            self._say(text)
-        self._say(f"You watch: {who} leads. What they do is shown here.")
-        self._idle()
+            self.say(text)
+        self.say(f"You watch: {who} leads. What they do is shown here.")
+        self.idle()
         line = self.prompts.ask("watching (T asks for the lead, ? more, q leaves):")
         if not line:
             return False
@@ -334,7 +351,7 @@ class Plain:
             raise UsageError(f"YOU WATCH: only {who} can act.", fix="T asks for the lead.")
         return self._command(line, None)
 
-    def _idle(self) -> bool:
+    def idle(self) -> bool:
         """Tell what others did meanwhile; returns whether anything was told."""
         self.session.poll()
         reading = self.session.read()
@@ -344,8 +361,8 @@ class Plain:
             who = f"{asked.operator} on {asked.host}" if asked and not asked.refused else ""
             if who and who != self._asked_for_lead:
                 self.prompts.line()
-                self._say(f"{who} asks for the lead, and gets it in 20 s.")
-                self._say("Type: no, and why, to keep it.")
+                self.say(f"{who} asks for the lead, and gets it in 20 s.")
+                self.say("Type: no, and why, to keep it.")
                 told = True
             self._asked_for_lead = who
             return told
@@ -361,19 +378,22 @@ class Plain:
         for text in list_lines(self.session.read()):
             self.prompts.line(text)
 
-    def _labelled(self, lines: object) -> None:
+    def labelled(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Print lines under their labels; a label that repeats is said once."""
         before = None
-        for label, text in lines:  # type: ignore[attr-defined]
+        for label, text in lines:
             if not text:
                 continue
             shown = "" if label == before else label
             before = label
-            self._say(text, first=f"{shown:<{LABEL}}" if label else "", later=" " * LABEL)
+            self.say(text, first=f"{shown:<{LABEL}}" if label else "", later=" " * LABEL)
 
-    def _say(self, text: str, *, first: str = "", later: str | None = None) -> None:
+    def say(self, text: str, *, first: str = "", later: str | None = None) -> None:
+        """Print a sentence, its commands as they can be pasted."""
         self.prompts.say(self.pasteable.text(text), first=first, later=later)
 
-    def _problem(self, problem: Problem) -> None:
+    def tell_problem(self, problem: Problem) -> None:
+        """Print what failed, why, and what to do."""
         self.prompts.out.write(wrap_problem(self.pasteable.problem(problem)) + "\n")
         self.prompts.out.flush()
 
@@ -382,7 +402,7 @@ class Plain:
 
 
 _COMMANDS = frozenset(
-    {"s", "u", "a", "l", "n", "t", "w", "h", "r", "T", "no", "c", "q", "?", "help", "go"}
+    {"s", "u", "a", "l", "n", "t", "w", "h", "r", "T", "no", "c", "q", "?", "help", "go", "p"}
 )
 _WATCHING = frozenset({"l", "n", "h", "r", "T", "q", "?", "help", "go"})
 

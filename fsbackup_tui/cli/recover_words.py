@@ -23,10 +23,11 @@ Enter    runs the step that is shown, or takes the default of its question
 s        skip this step; asks why          3.2     go to step 3.2
 u 4.3    undo step 4.3                     a 3.2   do step 3.2 again
 l        list all steps                    n TEXT  note something down
-t        when it was last right            w       another runbook
-h        hand over: state on one screen    r       write the report
+p        print this step again             t       when it was last right
+h        hand over: state on one screen    w       another runbook
+r        write the report                  c       close the incident
 T        take over the lead                no WHY  keep it when somebody asks
-c        close the incident                q       leave; it can be gone on with"""
+q        leave; it can be gone on with     ?       this"""
 WATCH_HELP = """\
 You watch: only the leader can act.
 l        list all steps                    n TEXT  note something down
@@ -37,11 +38,11 @@ q        leave                             ?       this"""
 
 def header_lines(reading: Reading) -> Iterator[str]:
     """Yield where one is: the incident, its age, what is frozen, who leads."""
-    from fsbackup_tui.domain.text import age_text, duration_text, plain_text
+    from fsbackup_tui.domain.text import age_text, plain_text
 
     incident = reading.incident
     kind = "DRILL" if incident.is_drill else "INCIDENT"
-    elapsed = duration_text(incident.elapsed(reading.now).total_seconds())
+    elapsed = age_text(incident.elapsed(reading.now).total_seconds())
     leader = incident.leader
     who = f", {plain_text(leader.operator)} leads" if leader is not None else ""
     yield f"{kind} {incident.id}  {incident.runbook or '-'}  after {elapsed}{who}"
@@ -85,7 +86,7 @@ def question_lines(question: Question) -> Iterator[tuple[str, str]]:
         words = f"{option.label}" + (f"  [{'; '.join(marks)}]" if marks else "")
         yield str(number), words
         for line in option.detail:
-            yield "", f"  {line}"
+            yield " ", line
     if question.hint:
         yield "", question.hint
 
@@ -176,8 +177,7 @@ def farewell(session: RecoverySession) -> Iterator[str]:
     if frozen is not None:
         stays = f"WRITES STAY FROZEN ({age_text(frozen.total_seconds())})."
     yield f"You left. {stays}"
-    for text in _running(reading):
-        yield text
+    yield from _running(reading)
     yield f"Incident {incident.id} stays open. Back: fsbackup recover --resume {incident.id}"
 
 
