@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.incident import Incident
 from fsbackup_tui.recovery.actions.action import Situation
-from fsbackup_tui.recovery.actions.registry import conditions
+from fsbackup_tui.recovery.actions.registry import ACTIONS, conditions
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.flow import place_steps
 from fsbackup_tui.recovery.library import find_runbook
 from fsbackup_tui.recovery.rehearsing import with_rehearsal
-from fsbackup_tui.recovery.runbook import Phases, Runbook
+from fsbackup_tui.recovery.runbook import Phases, Runbook, Step
 from fsbackup_tui.recovery.session import Reading
 from fsbackup_tui.repository.incidents import IncidentJournal
 
@@ -43,3 +46,13 @@ def _runbook(desk: Desk, incident: Incident) -> Runbook:
             phases=Phases(),
         )
     return with_rehearsal(found) if incident.is_drill else found
+
+
+def commands_ahead(step: Step, loaded: LoadedConfig, now: datetime) -> tuple[str, ...]:
+    """Return what a step runs, in an incident that there is not: with words for its names."""
+    sources = loaded.config.sources
+    source = next((name for name, each in sources.items() if each.scope != "schema"), "")
+    words = {"live_name": "NAME", "point": "POINT", "copy": "COPY"}
+    incident = Incident("ID", loaded.config.site, source, now, "-", "unknown", parameters=words)
+    facts = IncidentFacts(incident)
+    return ACTIONS[step.do].runs(Situation(loaded, incident, facts, now, UTC, step.id))

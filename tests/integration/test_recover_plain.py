@@ -135,6 +135,7 @@ def test_commands_at_the_prompt(site: Path) -> None:
         "3.2",
         "",
         "s",
+        "",
         "1.3",
         "s",
         "nobody writes anyway",
