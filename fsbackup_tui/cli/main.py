@@ -19,6 +19,7 @@ from fsbackup_tui.cli import (
     init,
     inventory,
     jobs,
+    leftovers,
     recover,
     restore,
     tui,
@@ -41,6 +42,7 @@ FAMILIES = (
     recover,
     incidents,
     restore,
+    leftovers,
     adopt,
     jobs,
 )

@@ -10,7 +10,17 @@ from typing import Literal
 
 from fsbackup_tui.domain.point import ServerIdentity
 
-DatabaseKind = Literal["live", "before", "after", "restore", "spare", "unfinished", "other"]
+DatabaseKind = Literal[
+    "live",
+    "before",
+    "after",
+    "restore",
+    "evidence",
+    "drill",
+    "spare",
+    "unfinished",
+    "other",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,8 @@ class SalvageRequest(RecoveryRequest):
 class CheckCopyRequest(RecoveryRequest):
     """Prove a restored copy against its point, by the site's checks, and as the app's role.
 
-    Returns ``domain/copy_check.py:CopyCheck``.
+    Returns ``domain/copy_check.py:CopyCheck``. ``schema_point`` is what a point of rows alone was
+    loaded into.
     """
 
     operation: ClassVar[str] = "check-copy"
@@ -176,6 +177,7 @@ class CheckCopyRequest(RecoveryRequest):
     point: str = ""
     copy: str = ""
     copy_oid: int = 0
+    schema_point: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +333,53 @@ class RehearsalRequest(RecoveryRequest):
     scenario: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SchemaCopyRequest(RecoveryRequest):
+    """Bring schemas of the restored side database beside the live ones, proven, not yet used.
+
+    ``point`` is what they are proven against; without it, what the copy holds. ``schemas`` empty:
+    all of the application's. Returns ``{"tag", "schemas": [{"schema", "beside", "oid",
+    "live_oid"}], "entries", "tables", "repoints": [...], "notes": [...]}``.
+    """
+
+    operation: ClassVar[str] = "schema-copy"
+    runner: ClassVar[str] = "fsbackup_tui.operations.schema_copy:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "dump", "restore", "prove", "settle")
+    copy: str = ""
+    copy_oid: int = 0
+    schemas: tuple[str, ...] = ()
+    tag: str = ""
+    point: str = ""
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaSwapRequest(RecoveryRequest):
+    """Give live schemas' names to the copies beside them; ``SCHEMA__before_TAG`` is kept.
+
+    ``live_oids`` and ``copy_oids`` are those of ``schemas``, in their order (0: there is no live
+    one). ``back`` undoes it: what was kept comes back, and ``SCHEMA__after_TAG`` is kept then;
+    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``end_sessions`` afterwards; None:
+    only where columns have types of the schema's own, which statements prepared before refuse to
+    return until their session ends. ``preview`` changes nothing.
+    Returns ``{"schemas": [{"schema", "oid", "kept_as", "kept_oid"}], "closed_seconds",
+    "attempts", "sessions_ended", "repointed", "unchecked", "grants", "notified", "notes"}``.
+    """
+
+    operation: ClassVar[str] = "schema-swap"
+    runner: ClassVar[str] = "fsbackup_tui.operations.schema_swap:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "swap", "settle")
+    schemas: tuple[str, ...] = ()
+    live_oids: tuple[int, ...] = ()
+    copy_oids: tuple[int, ...] = ()
+    tag: str = ""
+    back: bool = False
+    end_blockers: bool = False
+    end_sessions: bool | None = None
+    patience_seconds: float = 30.0
+    preview: bool = False
+
+
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     LookRequest,
     DamageRequest,
@@ -353,4 +402,6 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     LeftoversRequest,
     DropLeftoverRequest,
     RehearsalRequest,
+    SchemaCopyRequest,
+    SchemaSwapRequest,
 )

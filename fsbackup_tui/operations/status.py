@@ -364,6 +364,14 @@ def open_site_repository(loaded: LoadedConfig, environ: Mapping[str, str]) -> Re
     return open_repository(config.repository, site=config.site, state=state)
 
 
+def site_repository_or_none(loaded: LoadedConfig, environ: Mapping[str, str]) -> Repository | None:
+    """Return the site's repository, or None: what is done without it goes on."""
+    try:
+        return open_site_repository(loaded, environ)
+    except RepositoryError:
+        return None
+
+
 def _state_of(
     error: RepositoryError, loaded: LoadedConfig, environ: Mapping[str, str]
 ) -> RepositoryState:

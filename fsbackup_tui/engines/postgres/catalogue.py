@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.patterns import exactly
 from fsbackup_tui.engines.postgres.schema import DUMP_ENVIRONMENT, schema_digest
 from fsbackup_tui.engines.postgres.toc import TocEntry, read_archive_header
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
@@ -36,11 +37,16 @@ async def read_catalogue(
     environment: Mapping[str, str],
     work: Path,
     redactor: Redactor | None = None,
+    *,
+    schemas: Sequence[str] = (),
 ) -> Catalogue:
-    """List what is in a database, by a schema-only dump that is thrown away."""
+    """List what is in a database, or in some of its schemas, by a dump that is thrown away."""
     archive, schema = work / "catalogue.dump", work / "catalogue.sql"
     try:
-        entries = await _dump_definitions(client, environment, archive, redactor, what=_COPY)
+        only = tuple(f"--schema={exactly(schema)}" for schema in schemas)
+        entries = await _dump_definitions(
+            client, environment, archive, redactor, what=_COPY, options=only
+        )
         argv = (client.tool("pg_restore"), "--schema-only", f"--file={schema}", str(archive))
         await _run(client, argv, environment, redactor, what=_COPY)
         digest = own_digest = await asyncio.to_thread(schema_digest, schema)

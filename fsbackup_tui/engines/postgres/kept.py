@@ -15,24 +15,29 @@ from fsbackup_tui.domain.kept_name import kept_name as kept_name
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 
-KeptKind = Literal["before", "after", "restore"]
+KeptKind = Literal["before", "after", "restore", "evidence", "drill"]
 
 _WORDS: Mapping[KeptKind, str] = {
     "before": "as it was before the swap",
     "after": "as it was before the swap was undone",
     "restore": "a restored copy",
+    "evidence": "a copy of its files as they were, damage and all",
+    "drill": "a copy to practise on",
 }
 _KINDS: Mapping[str, KeptKind] = {words: kind for kind, words in _WORDS.items()}
 _MARK = re.compile(
-    r"fsbackup: (?P<database>.*), (?P<words>as it was before the swap( was undone)?|"
-    r"a restored copy), at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
+    rf"fsbackup: (?P<database>.*), (?P<words>{'|'.join(map(re.escape, _KINDS))}), "
+    r"at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
     re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A database that was left: its name and OID now, of which it is what, since when (UTC)."""
+    """A database that was left: its name and OID now, of which it is what, since when (UTC).
+
+    ``database`` is the name of the live database that it is a copy, or the former one, of.
+    """
 
     name: str
     oid: int
