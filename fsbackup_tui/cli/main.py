@@ -22,6 +22,7 @@ from fsbackup_tui.cli import (
     leftovers,
     recover,
     restore,
+    rollback,
     tui,
     verify,
 )
@@ -42,6 +43,7 @@ FAMILIES = (
     recover,
     incidents,
     restore,
+    rollback,
     leftovers,
     adopt,
     jobs,

@@ -201,6 +201,8 @@ class Plain:
 
     def follow(self, step: str) -> None:
         """Wait for the step's job, and tell how it ended."""
+        from fsbackup_tui.recovery.express import last_problem
+
         self.wait(lambda: self.session.watch is not None or self.session.look.is_under_way)
         placed = self.session.read().flow.find(step)
         if placed is None or not self.session.leads:
@@ -217,18 +219,8 @@ class Plain:
             self.labelled(("Shows", text) for text in shows)
         elif state.status == "undone":
             self.say(f"{placed.number} {placed.step.title}: taken back.")
-        elif (problem := self._last_problem(step)) is not None:
+        elif (problem := last_problem(self.session.journal, step)) is not None:
             self.tell_problem(problem)
-
-    def _last_problem(self, step: str) -> Problem | None:
-        for entry in reversed(self.session.journal.entries()):
-            if entry.body.get("step") == step:
-                told = entry.body.get("problem")
-                if isinstance(told, dict):
-                    return Problem.from_mapping(told)
-                reason = entry.body.get("reason")
-                return Problem("failed", str(reason)) if reason else None
-        return None
 
     def wait(self, goes_on: Callable[[], bool]) -> None:
         """Wait while a job goes on, with a line every few seconds; ctrl-c asks."""

@@ -6,7 +6,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -43,6 +43,7 @@ from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds, p
 from fsbackup_tui.recovery.written import Count
 from fsbackup_tui.repository.incidents import (
     IncidentJournal,
+    find_open,
     hold_repository,
     release_repository,
 )
@@ -280,9 +281,12 @@ class RecoverySession:
         self._append("runbook", runbook=name)
         self._runbook = None
 
-    def narrow(self, where: str) -> None:
-        """Remember the condition that rows of the one named table have to meet to be put back."""
-        self._append("set", name="where", value=where)
+    def narrow(self, tables: Iterable[str], where: str = "") -> None:
+        """Remember which tables it is about, and a condition on the rows of the one named."""
+        named = [name if "." in name else f"public.{name}" for name in tables]
+        self._append("set", name="tables", value=named)
+        if where:
+            self._append("set", name="where", value=where)
 
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
@@ -376,6 +380,25 @@ class RecoverySession:
         self._append("closed", why=why.strip())
         if self.desk.repository is not None:
             release_repository(self.desk.repository, self.journal)
+
+    def reopen(self, why: str) -> None:
+        """Lead an incident that was over, once more.
+
+        Raises:
+            SafetyRefusal: another one of the source is open, or somebody sits at this one.
+        """
+        incident = self._incident()
+        other = find_open(self.desk.state, source=incident.source, is_drill=incident.is_drill)
+        if other is not None:
+            raise SafetyRefusal(
+                f"INCIDENT OPEN ALREADY: {other.id}.",
+                why="Two incidents of one source would undo each other's work.",
+                fix=f"fsbackup recover --resume {other.id}",
+            )
+        self.take_over(why)
+        self._append("reopened", why=why)
+        if not incident.is_drill:
+            self._hold()
 
     def begin_job(self, request: Request) -> Job:
         """Begin a job of this incident, under this session's leadership."""
