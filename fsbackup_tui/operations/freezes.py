@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fsbackup_tui.domain.errors import RightsMissing, SafetyRefusal, UsageError
+from fsbackup_tui.domain.errors import FsbackupError, RightsMissing, SafetyRefusal, UsageError
+from fsbackup_tui.domain.events import Warned
 from fsbackup_tui.domain.incident import Freeze, Incident
 from fsbackup_tui.engines.postgres.freeze import Measure, run_measure, undo_measure
 from fsbackup_tui.operations.context import JobContext
@@ -72,13 +73,19 @@ class FreezeJournal:
 
 
 def say_frozen_again(context: JobContext, live_oid: int) -> None:
-    """Write that what stayed frozen in a database is frozen again: it has just become live."""
+    """Write that what stayed frozen in a database is frozen again: it has just become live.
+
+    Where that can't be written it is warned of: thaw finds it all the same.
+    """
     if context.incident is None:
         return
-    journal = FreezeJournal(context)
-    for freeze in journal.read().kept_freezes:
-        if freeze.oid == live_oid:
-            journal.frozen(freeze)
+    try:
+        journal = FreezeJournal(context)
+        for freeze in journal.read().kept_freezes:
+            if freeze.oid == live_oid:
+                journal.frozen(freeze)
+    except FsbackupError as error:
+        context.report(Warned(f"It may be frozen in part, and thaw undoes that: {error.what}"))
 
 
 def refreshed(known: Freeze, planned: Freeze) -> Freeze:

@@ -74,6 +74,7 @@ class TableKeeper:
     stopped: str = ""
     tried: bool = False
     _columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _client: ClientTools | None = None
 
     @property
     def directory(self) -> Path:
@@ -95,6 +96,7 @@ class TableKeeper:
         """
         self._require_space(size)
         client = await client_for_server(self.context, self.live, identity.server_version_num)
+        self._client = client
         make_directory(self.directory)
         with ExitStack() as stack:
             environment = stack.enter_context(
@@ -256,6 +258,9 @@ class TableKeeper:
         yield "Into a new, empty database NEW, in this order:"
         yield "  psql -X -d NEW -f schema.sql     all definitions"
         yield "then of each table the command under its name."
+        if self._client is not None:
+            yield f"The .dump files need pg_restore {self._client.version} or newer, such as"
+            yield self._client.tool("pg_restore")
         yield ""
         for verdict in self.verdicts():
             yield f"{verdict.table}: {verdict.verdict}, {_rows(verdict.rows)}"

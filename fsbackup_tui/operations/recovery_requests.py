@@ -221,8 +221,11 @@ class MergePlanRequest(RecoveryRequest):
     """Find by key what differs between the restored copy and live; stage it in live.
 
     Returns ``{"staging", "plan": domain/merge.py:MergePlan, "proposed": [Proposed],
-    "preview": MergePreview of what is proposed}``. ``named`` are the tables a person named,
-    ``where`` a condition on the copy's rows of the one table named.
+    "preview": MergePreview of what is proposed, "problem", "resolve": [commands]}``. ``preview`` is
+    None where what is proposed can't be foretold yet, and ``problem`` says why. ``resolve`` are the
+    commands for the migrations' own history, should something that live lost be made again.
+    ``named`` are the tables a person named, ``where`` a condition on the copy's rows of the one
+    that was named. ``live_oid`` 0 is not checked, here and in what follows.
     """
 
     operation: ClassVar[str] = "merge-plan"
@@ -232,6 +235,7 @@ class MergePlanRequest(RecoveryRequest):
     copy_oid: int = 0
     named: tuple[str, ...] = ()
     where: str = ""
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,7 @@ class MergePreviewRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("preview",)
     staging: str = ""
     choices: str = "[]"
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,11 +266,15 @@ class MergeRequest(RecoveryRequest):
     staging: str = ""
     choices: str = "[]"
     expected: str = "{}"
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MergeUndoRequest(RecoveryRequest):
-    """Undo a merge; ``{"merged": Merged, "left": [LeftOut]}``. ``preview_only`` changes nothing."""
+    """Undo a merge; ``{"merged": Merged, "left": [LeftOut], "preview": MergePreview}``.
+
+    ``preview_only`` changes nothing, and ``merged`` is None.
+    """
 
     operation: ClassVar[str] = "merge-undo"
     runner: ClassVar[str] = "fsbackup_tui.operations.merge:run_undo"
@@ -274,6 +283,7 @@ class MergeUndoRequest(RecoveryRequest):
     set_number: int = 0
     including_moved: bool = False
     preview_only: bool = False
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,11 @@ DrillChoice = Literal["newest", "random", "named"]
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest(Request):
-    """Run a plan now; ``sources`` narrows it, ``wait_seconds`` is for the plan's lock."""
+    """Run a plan now; ``sources`` narrows it.
+
+    ``wait_seconds`` is for the plan's lock, and for a restore that runs on the server: 0 waits
+    for no other run, and an hour for a restore.
+    """
 
     operation: ClassVar[str] = "backup"
     runner: ClassVar[str] = "fsbackup_tui.operations.run_plan:run"

@@ -310,20 +310,26 @@ def keepers_of(
 ) -> dict[str, SpareKeeper]:
     """Return who keeps the spare of each whole database among a point's parts.
 
-    Of a suspect point none is kept: what stands is worth more.
+    Of a doubtful point none is kept: what stands is worth more.
     """
     records = read_records(repository, reader.id)
-    suspect = judge(parts, records, whole=reader.manifest is not None).suspect
+    standing = judge(parts, records, whole=reader.manifest is not None)
+    manifest = reader.manifest
+    incident = None if manifest is None or standing.cleared else manifest.in_incident
     keepers = {}
     for part in parts:
         if part.postgres is None or part.postgres.scope != "full":
             continue
         keeper = SpareKeeper(context, repository, reader.id, part, part.postgres)
-        if suspect:
+        if standing.suspect or incident:
             keeper.refuse(
                 SpareNotKept(
-                    f"SUSPECT: {suspect[0]}.",
-                    why="A suspect point never replaces a spare.",
+                    f"SUSPECT: {standing.suspect[0]}."
+                    if standing.suspect
+                    else f"IN INCIDENT: it was taken in {incident}.",
+                    why="A suspect point never replaces a spare."
+                    if standing.suspect
+                    else "What may be damaged never replaces a spare.",
                     fix=f"If it is right as it is: fsbackup clear {reader.id}",
                 )
             )

@@ -23,6 +23,7 @@ from fsbackup_tui.engines.process import run as run_tool
 from fsbackup_tui.operations.preserve import run
 from fsbackup_tui.operations.recovery_requests import PreserveRequest
 from fsbackup_tui.operations.target import look_at
+from fsbackup_tui.repository.evidence import find_evidence, remove_evidence
 from tests.support.contexts import context_of
 from tests.support.damaged import NOTES, USERS, VIDEOS, make_shop, names_below
 from tests.support.relation_files import RelationFile
@@ -95,7 +96,8 @@ async def test_rows_around_a_garbage_page_are_kept_and_all_other_tables_whole(
     heap.spoil_header(3)
     heap.spoil_header(7)
     shop.server.start()
-    site = make_site(tmp_path / "site", shop.url)
+    clients = {"clients": [str(binaries(major))]}
+    site = make_site(tmp_path / "site", shop.url, settings=clients)
     incident = incident_of(site)
     kept = await preserve(site, incident=incident)
 
@@ -298,6 +300,30 @@ async def test_a_rung_that_fails_blocks_none_of_the_next(
     assert (found["app.users"].verdict, found["app.users"].rows) == ("whole", USERS)
     assert found["app.videos"].verdict == "unreadable"
     assert "permission denied" in found["app.videos"].why
+
+
+async def test_without_space_for_the_files_the_tables_are_still_kept_where_the_config_says(
+    tmp_path: Path, fresh_server: FreshServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = make_shop(fresh_server, 18)
+    evidence = tmp_path / "roomy"
+    site = make_site(
+        tmp_path / "site", shop.url, settings={"recovery": {"evidence": str(evidence)}}
+    )
+    monkeypatch.setattr("fsbackup_tui.operations.preserve.free_bytes", lambda _path: 1000)
+    kept = await preserve(site, incident=incident_of(site))
+    for name in ("file copy", "copy inside the server"):
+        assert not rung(kept, name).reached
+        assert "takes about" in rung(kept, name).why
+    assert not any(name.startswith("files/") for name in names_below(Path(kept.directory)))
+    assert rung(kept, "tables").reached
+    assert {verdict.verdict for verdict in kept.tables} == {"whole"}
+    assert kept.directory == str(evidence / "20261122-01" / JOB)
+    (found,) = find_evidence(site.state, evidence)
+    assert (found.name, found.database) == (f"20261122-01/evidence/{JOB}", "shop")
+    remove_evidence(found)
+    assert find_evidence(site.state, evidence) == []
+    assert names_below(evidence) == set()
 
 
 async def test_a_table_whose_reading_ends_the_session_costs_no_other(

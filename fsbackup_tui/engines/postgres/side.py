@@ -115,7 +115,17 @@ def _lock_key(identity: ServerIdentity) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
-async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
+async def who_restores(
+    admin: Connection, identity: ServerIdentity, application_name: str
+) -> str | None:
+    """Return whose restore, swap or merge into this server runs, in words; None for nobody's.
+
+    It only looks: taking the lock, even for a moment, would refuse somebody's restore.
+    """
+    return await _holder(admin, _lock_key(identity), application_name)
+
+
+async def _holder(admin: Connection, key: int, application_name: str) -> str | None:
     rows = await fetch_all(
         admin,
         "SELECT a.application_name, a.usename::text, a.client_addr::text, a.backend_start::text"
@@ -124,17 +134,17 @@ async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
         " AND (l.classid::int8 << 32 | l.objid::int8) = %s",
         [application_name, key],
     )
-    who = (
-        "It has ended since."
-        if not rows
-        else (
-            f"{rows[0][0] or '-'} ({rows[0][1] or '-'}) from {rows[0][2] or 'this machine'},"
-            f" since {rows[0][3]}."
-        )
-    )
+    if not rows:
+        return None
+    name, role, client, since = rows[0]
+    return f"{name or '-'} ({role or '-'}) from {client or 'this machine'}, since {since}"
+
+
+async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
+    who = await _holder(admin, key, application_name)
     return LockHeld(
         "RESTORE RUNNING: another restore into this server is under way. Nothing was done.",
-        why=who,
+        why="It has ended since." if who is None else f"{who}.",
         fix="Wait for it (fsbackup jobs), then start this one again.",
     )
 

@@ -11,6 +11,7 @@ from fsbackup_tui.recovery.actions import (
     preserving,
     recovering,
     resuming,
+    schemas,
 )
 from fsbackup_tui.recovery.actions.action import Action, Situation
 from fsbackup_tui.recovery.actions.commands import SITE_STEP
@@ -19,7 +20,7 @@ from fsbackup_tui.recovery.runbook import Names
 
 ACTIONS: Mapping[str, Action] = {
     action.name: action
-    for family in (bleeding, preserving, assessing, recovering, merging, resuming)
+    for family in (bleeding, preserving, assessing, recovering, schemas, merging, resuming)
     for action in family.ACTIONS
 } | {action.name: action for action in (SITE_STEP, *REHEARSAL_ACTIONS)}
 

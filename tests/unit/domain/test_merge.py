@@ -19,8 +19,8 @@ from fsbackup_tui.domain.merge import (
     TableChoice,
     TableDifference,
     TableEffect,
-    propose,
 )
+from fsbackup_tui.domain.merge_proposal import propose
 
 
 def table(name: str) -> tuple[str, str]:

@@ -395,3 +395,12 @@ def test_a_state_shared_with_a_group_lets_it_write(tmp_path: Path) -> None:
     job = next((desk.state / "jobs").iterdir())
     assert job.stat().st_mode & 0o7777 == 0o2770
     assert (job / "journal.jsonl").stat().st_mode & 0o7777 == 0o660
+
+
+def test_a_step_that_does_not_apply_lets_nothing_past_it_too_early(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    thaw = session.read().flow.find("thaw")
+    assert thaw is not None
+    assert thaw.applies is False
+    with pytest.raises(SafetyRefusal, match="NOT YET"):
+        session.begin("start-app")
