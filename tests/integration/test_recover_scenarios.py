@@ -67,7 +67,10 @@ def test_a_bad_update_is_set_back(shop: Shop) -> None:
     before = shop.content()
     shop.execute("UPDATE videos SET title = 'oops'")
     session = declare_at(shop.site, "rows")
-    answers: dict[str, Answer | str] = {"choose-way": "merge", "choose-rows": "public.videos:changed"}
+    answers: dict[str, Answer | str] = {
+        "choose-way": "merge",
+        "choose-rows": "public.videos:changed",
+    }
     walk(session, answers)
     assert shop.content() == before
 
