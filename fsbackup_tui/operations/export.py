@@ -9,8 +9,8 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import Log, TableDone
 from fsbackup_tui.engines.postgres.connection import connect, plain_errors
-from fsbackup_tui.engines.postgres.health import prepare_session
 from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.live_rows import begin_reading
 from fsbackup_tui.engines.postgres.merge.catalogue import read_schema
 from fsbackup_tui.engines.postgres.merge.exporting import export_only_live
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, open_staging, read_set
@@ -55,8 +55,7 @@ async def run(request: ExportRequest, context: JobContext) -> dict[str, object]:
     with plain_errors(address):
         async with await connect(address, application_name=context.application_name) as live:
             check_server(request.target, await read_identity(live, address))
-            await prepare_session(live)
-            await live.execute("RESET enable_indexscan; RESET enable_bitmapscan")
+            await begin_reading(live)
             async with live.transaction():
                 staging = await open_staging(live, request.staging)
                 staged = (await read_set(live, staging, 0)).tables

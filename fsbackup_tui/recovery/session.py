@@ -551,7 +551,13 @@ class RecoverySession:
             return
         self.watch = None
         action = ACTIONS[placed.step.do]
-        if job.state == "ok":
+        found = action.finds and job.state == "failed" and bool(job.result)
+        if job.state == "ok" or found:
+            why = action.fails(job.result)
+            if why:
+                facts = action.learn(self.situation(watch.step), _answer_of(state), job.result)
+                self._append("failed", step=watch.step, job=job.id, reason=why, facts=dict(facts))
+                return
             situation = self.situation(watch.step)
             if state.undoing:
                 learn = action.undo_learn

@@ -210,6 +210,7 @@ ACTIONS = (
         request=_health,
         runs=lambda _: ("pg_amcheck's checks, counts by index, foreign keys; reading alone",),
         shows=_health_lines,
+        finds=True,
         learn=_learn_health,
     ),
     Action(
