@@ -77,8 +77,13 @@ def _frozen(incident: Incident) -> Iterator[str]:
         return
     yield "FROZEN: this is switched off. To switch it on again, in psql:"
     yield f"  {connect_command(incident.parameters)}"
-    for freeze in incident.freezes:
+    # What keeps everybody out of a database comes first: the rest is undone in there.
+    at = ""
+    for freeze in sorted(incident.freezes, key=lambda each: each.place == "live"):
         yield f"  -- {freeze.what}, since {format_time(freeze.since)}"
+        if freeze.place == "live" and freeze.database != at:
+            at = freeze.database
+            yield f"  \\connect {_quoted(at)}"
         for command in freeze.undo:
             yield f"  {command}"
     yield ""
