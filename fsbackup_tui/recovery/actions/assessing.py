@@ -29,11 +29,12 @@ RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
 def _look_at_damage(situation: Situation, _: Answer) -> Request:
     facts, incident = situation.facts, situation.incident
     right = incident.last_right
+    preferred = incident.parameters.get("preferred_point")
     return DamageRequest(
         part=situation.part,
         database=facts.database,
         target=facts.server,
-        point=facts.point,
+        point=facts.point or (preferred if isinstance(preferred, str) else ""),
         last_right="" if right is None else format_time(right),
     )
 
