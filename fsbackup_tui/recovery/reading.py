@@ -72,7 +72,7 @@ def glance_at(desk: Desk, journal: IncidentJournal) -> Glance | None:
         step = current.number if current is not None else ""
     except FsbackupError:
         step = "-"
-    freezes = [freeze.since for freeze in incident.freezes]
+    freezes = [freeze.since for freeze in incident.freezes if freeze.keeps_writes_off]
     return Glance(
         id=incident.id,
         opened=incident.opened,
