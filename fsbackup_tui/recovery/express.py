@@ -256,7 +256,7 @@ def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJo
 def _is_swapped(journal: IncidentJournal) -> bool:
     incident = journal.read()
     swapped = incident.parameters.get("swapped") if incident is not None else None
-    return isinstance(swapped, dict) and bool(swapped.get("kept_as"))
+    return isinstance(swapped, dict) and bool(swapped.get("kept_as") or swapped.get("schemas"))
 
 
 def prepare_rollback(session: RecoverySession, wait: Wait = wait_quietly) -> Card:
