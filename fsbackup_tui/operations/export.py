@@ -15,8 +15,9 @@ from fsbackup_tui.engines.postgres.merge.catalogue import read_schema
 from fsbackup_tui.engines.postgres.merge.exporting import export_only_live
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, open_staging, read_set
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.recovery_requests import ExportRequest
-from fsbackup_tui.operations.target import check_server, source_address
+from fsbackup_tui.operations.target import check_server
 from fsbackup_tui.repository.files import make_directory, sync_directory, writing
 
 EVIDENCE = "evidence"
@@ -44,13 +45,7 @@ async def run(request: ExportRequest, context: JobContext) -> dict[str, object]:
         )
     evidence = make_directory(context.incident / EVIDENCE)
     directory = make_directory(evidence / _ONLY_IN_LIVE)
-    address = await source_address(
-        context.loaded,
-        context.environment,
-        context.redactor,
-        request.part,
-        database=request.database,
-    )
+    address = await reading_address(context, request.part, request.database)
     written: list[dict[str, object]] = []
     with plain_errors(address):
         async with await connect(address, application_name=context.application_name) as live:
