@@ -10,7 +10,7 @@ import pytest
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.recovery.question import Answer
 from tests.support.shop import Shop, open_shop, spoil_page
-from tests.support.walking import declare_at, do, undo, walk
+from tests.support.walking import declare_at, do, read_journal, undo, walk
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -143,7 +143,7 @@ def test_a_corrupted_page_costs_only_what_nobody_can_read(shop: Shop) -> None:
     answers: dict[str, Answer | str] = {"preserve": "tables, salvage", "choose-way": "swap"}
     walk(session, answers)
     assert shop.content() == before
-    assert shop.count("visits") == visits
+    assert shop.count("visits") == visits, read_journal(session)
     preserved = session.read().facts.preserved
     assert preserved is not None
     assert {table.table: table.verdict for table in preserved.tables}["public.videos"] == "part"
