@@ -122,6 +122,11 @@ def attach_to(job: Job, context: CliContext, *, summary: Summary) -> int:
     return end_of_job(finished, context, summary=summary)
 
 
+def follow_job(job: Job, context: CliContext, interrupts: Interrupts) -> bool:
+    """Show a job until it has ended; False when it is left running before. JobLost."""
+    return _follow(job, context, interrupts, attached=False) is not None
+
+
 def end_of_job(finished: JobFinished, context: CliContext, *, summary: Summary) -> int:
     """Print a job's result, or raise JobError with its problem; returns the exit code.
 

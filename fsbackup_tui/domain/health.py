@@ -32,6 +32,7 @@ AnswerState = Literal[
     "no-repository",
     "not-readable",
     "unusable",
+    "incident",
 ]
 _ENVIRONMENTS = {"production": "PROD", "staging": "STAGING", "development": "DEV"}
 _SHORTEST_PIECE = 8

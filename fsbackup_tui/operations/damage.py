@@ -17,9 +17,9 @@ from fsbackup_tui.operations.damage_points import (
     weigh_candidates,
 )
 from fsbackup_tui.operations.damage_reading import LiveFound, has_rows, look_at_live
+from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.recovery_requests import DamageRequest
-from fsbackup_tui.operations.target import source_address
 
 _NAMED = 3
 
@@ -36,13 +36,7 @@ async def run(request: DamageRequest, context: JobContext) -> dict[str, object]:
     last_right = parse_time(request.last_right) if request.last_right else None
     known = await asyncio.to_thread(known_points, context, request.part, request.point, last_right)
     facts = None if known.chosen is None else known.chosen.facts
-    address = await source_address(
-        context.loaded,
-        context.environment,
-        context.redactor,
-        request.part,
-        database=request.database,
-    )
+    address = await reading_address(context, request.part, request.database)
     found = await look_at_live(request, context, address, facts)
     context.stage("schema")
     schema, notes = await _definitions(request, context, known, found)

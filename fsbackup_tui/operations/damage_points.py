@@ -105,10 +105,11 @@ def known_points(
         ]
         chosen, notes = _choose(context, catalogue, listed, source, wanted, last_right)
         runs = catalogue.runs()
-    parts = [
-        PointPart(point, _part(repository, point, source))
-        for point in candidates_of(listed, source, last_right)
-    ]
+    candidates = candidates_of(listed, source, last_right)
+    if wanted and chosen is not None and all(point.id != chosen.id for point in candidates):
+        # Who names a point wants to be able to choose it, however old it is.
+        candidates = (*candidates, chosen)
+    parts = [PointPart(point, _part(repository, point, source)) for point in candidates]
     measured = None if chosen is None else PointPart(chosen, _part(repository, chosen, source))
     if measured is not None and measured.facts is None:
         notes += (f"The manifest of {measured.summary.id} can't be read.",)

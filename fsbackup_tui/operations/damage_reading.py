@@ -7,7 +7,7 @@ nobody in, is a result.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -22,7 +22,6 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.events import Log, Progress, TableDone, Warned
 from fsbackup_tui.domain.point import PostgresFacts, TableFacts
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
-from fsbackup_tui.engines.postgres.health import prepare_session
 from fsbackup_tui.engines.postgres.health_checksums import check_checksums
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import read_extensions, read_migration_head
@@ -30,6 +29,7 @@ from fsbackup_tui.engines.postgres.inspect_tables import TableInspection, list_t
 from fsbackup_tui.engines.postgres.live_rows import (
     Counted,
     Counters,
+    begin_reading,
     count_rows,
     invalid_indexes,
     newest_by_index,
@@ -54,6 +54,7 @@ _ONE_TABLE_SECONDS = 60.0
 _ALL_TABLES_SECONDS = 180.0
 _A_LOOK_SECONDS = 5.0
 _LOCK_TIMEOUT_SECONDS = 5.0
+_BATCH_TABLES, _BATCH_BYTES = 100, 64 * 2**20
 _STAGED = "fsbackup_merge_"
 
 
@@ -148,8 +149,7 @@ async def _read(
     identity = await read_identity(connection, address)
     check_server(request.target, identity)
     context.report(Log(f"Live: {target_text(identity)}"))
-    found.health += [finding.what for finding in await prepare_session(connection)]
-    await connection.execute("RESET max_parallel_workers_per_gather")
+    found.health += [finding.what for finding in await begin_reading(connection)]
     exclusions = await with_managed(connection, _exclusions(request, context, facts))
     # Sizes need a moment's lock on each table, which shall not last as long as the counting.
     listed = await list_tables(connection, exclusions, exact_sizes=True)
@@ -164,18 +164,19 @@ async def _read(
         )
         counters, found.counters_since = await read_counters(connection)
         reading = _Reading(request, context, connection, counters)
-        live = {
-            (table.schema, table.name): await reading.look_at(table)
-            for table in sorted(tables, key=lambda table: table.bytes or 0)
-            if has_rows(table.kind)
-        }
+        seen = await reading.look_at([table for table in tables if has_rows(table.kind)])
+        live = {(table.schema, table.name): table for table in seen}
         found.tables = _side_by_side(facts, live)
         if facts is not None:
-            corrupt = {table.qualified for table in found.tables if table.corrupt}
+            spared = set(request.spare_tables)
+            unread = {table.qualified for table in found.tables if table.corrupt}
+            for table in tables:
+                if table.qualified in spared | unread:
+                    unread |= _names(table)
             found.sequences, notes = await read_gaps(
                 connection,
                 facts.sequences,
-                unread=corrupt | set(request.spare_tables),
+                unread=unread | spared,
                 seconds=_A_LOOK_SECONDS,
             )
             found.notes += notes
@@ -217,48 +218,102 @@ class _Reading:
     counters: Mapping[int, Counters]
     until: float = field(default_factory=lambda: time.monotonic() + _ALL_TABLES_SECONDS)
 
-    async def look_at(self, table: TableInspection) -> TableDamage:
-        """Return what live has of a table; what the point has of it is not known here."""
-        counted_by_server = self.counters.get(table.oid)
-        estimate = table.estimated_rows if counted_by_server is None else counted_by_server.estimate
-        spare = table.qualified in self.request.spare_tables
-        column = newest_column(table)
-        counted = Counted(None) if spare else await self._count(table, column)
-        newest = counted.newest
-        if column and not spare and not newest and counted.rows is None and not counted.note:
-            newest = await newest_by_index(self.connection, table, column, seconds=_A_LOOK_SECONDS)
+    async def look_at(self, tables: Sequence[TableInspection]) -> Iterable[TableDamage]:
+        """Return what live has of each table; what the point has of it is not known here."""
+        columns = {table.oid: newest_column(table) for table in tables}
+        read = [
+            table
+            for table in sorted(tables, key=lambda table: table.bytes or 0)
+            if not self._why_not_read(table)
+        ]
+        counted: dict[int, Counted] = {}
+        for batch in _batches(read):
+            counted |= await self._count([(table, columns[table.oid]) for table in batch])
+        newest = {oid: found.newest for oid, found in counted.items()}
+        for table in read:
+            column = columns[table.oid]
+            if column and counted.get(table.oid, Counted(None)) == Counted(None):
+                newest[table.oid] = await self._newest(table, column)
+        return [
+            self._damage(table, counted.get(table.oid), newest.get(table.oid, ""), columns)
+            for table in tables
+        ]
+
+    def _why_not_read(self, table: TableInspection) -> str:
+        if not _names(table).isdisjoint(self.request.spare_tables):
+            return "not read, so that no evidence is lost"
+        if not table.readable:
+            return "not counted: the role may not read it"
+        return "not counted: row security hides rows" if table.row_security else ""
+
+    async def _count(self, batch: Sequence[tuple[TableInspection, str]]) -> dict[int, Counted]:
+        seconds = min(_ONE_TABLE_SECONDS, self.until - time.monotonic())
+        if seconds <= 0:
+            return {}
+        names = batch[0][0].qualified + (f" and {len(batch) - 1} more" if len(batch) > 1 else "")
+        self.context.report(Progress(0, None, "tables", f"counting {names}"))
+        started = time.monotonic()
+        counted = await count_rows(self.connection, batch, seconds=seconds)
+        took = round((time.monotonic() - started) / len(batch), 3)
+        for table, _column in batch:
+            found = counted[table.oid]
+            if found.note:
+                self.context.report(Warned(f"{table.qualified}: {found.note}"))
+            else:
+                done = TableDone(table.qualified, found.rows, table.bytes, took)
+                self.context.report(done)
+        return counted
+
+    async def _newest(self, table: TableInspection, column: str) -> str:
+        if time.monotonic() > self.until + _ONE_TABLE_SECONDS:
+            return ""
+        return await newest_by_index(self.connection, table, column, seconds=_A_LOOK_SECONDS)
+
+    def _damage(
+        self,
+        table: TableInspection,
+        counted: Counted | None,
+        newest: str,
+        columns: Mapping[int, str],
+    ) -> TableDamage:
+        found = counted or Counted(None, note=self._why_not_read(table))
+        counters = self.counters.get(table.oid)
+        estimate = table.estimated_rows if counters is None else counters.estimate
         return TableDamage(
             table.schema,
             table.name,
             None,
-            counted.rows if counted.rows is not None else None if counted.corrupt else estimate,
-            counted=counted.rows is not None,
+            found.rows if found.rows is not None else None if found.corrupt else estimate,
+            counted=found.rows is not None,
             newest=newest,
-            newest_column=column if newest else "",
-            inserted=None if counted_by_server is None else counted_by_server.inserted,
-            updated=None if counted_by_server is None else counted_by_server.updated,
-            deleted=None if counted_by_server is None else counted_by_server.deleted,
+            newest_column=columns[table.oid] if newest else "",
+            inserted=None if counters is None else counters.inserted,
+            updated=None if counters is None else counters.updated,
+            deleted=None if counters is None else counters.deleted,
             live_bytes=table.bytes,
-            note="not read, so that no evidence is lost" if spare else counted.note,
-            corrupt=counted.corrupt,
+            note=found.note,
+            corrupt=found.corrupt,
         )
 
-    async def _count(self, table: TableInspection, column: str) -> Counted:
-        if not table.readable or table.row_security:
-            why = "the role may not read it" if not table.readable else "row security hides rows"
-            return Counted(None, note=f"not counted: {why}")
-        seconds = min(_ONE_TABLE_SECONDS, self.until - time.monotonic())
-        if seconds <= 0:
-            return Counted(None)
-        started = time.monotonic()
-        self.context.report(Progress(0, None, "tables", f"counting {table.qualified}"))
-        counted = await count_rows(self.connection, table, column, seconds=seconds)
-        took = round(time.monotonic() - started, 3)
-        if counted.note:
-            self.context.report(Warned(f"{table.qualified}: {counted.note}"))
-        else:
-            self.context.report(TableDone(table.qualified, counted.rows, table.bytes, took))
-        return counted
+
+def _names(table: TableInspection) -> set[str]:
+    """Return by which names a table is meant: its own, and that of what it is a partition of."""
+    root = table.partition_root
+    return {table.qualified} | ({f"{root[0]}.{root[1]}"} if root is not None else set())
+
+
+def _batches(tables: Iterable[TableInspection]) -> Iterator[list[TableInspection]]:
+    """Give small tables together, large ones by themselves."""
+    batch: list[TableInspection] = []
+    size = 0
+    for table in tables:
+        if batch and (len(batch) >= _BATCH_TABLES or size + (table.bytes or 0) > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(table)
+        size += table.bytes or 0
+    if batch:
+        yield batch
 
 
 def _side_by_side(

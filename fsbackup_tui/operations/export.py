@@ -9,14 +9,15 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import Log, TableDone
 from fsbackup_tui.engines.postgres.connection import connect, plain_errors
-from fsbackup_tui.engines.postgres.health import prepare_session
 from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.live_rows import begin_reading
 from fsbackup_tui.engines.postgres.merge.catalogue import read_schema
 from fsbackup_tui.engines.postgres.merge.exporting import export_only_live
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, open_staging, read_set
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.recovery_requests import ExportRequest
-from fsbackup_tui.operations.target import check_server, source_address
+from fsbackup_tui.operations.target import check_server
 from fsbackup_tui.repository.files import make_directory, sync_directory, writing
 
 EVIDENCE = "evidence"
@@ -44,19 +45,12 @@ async def run(request: ExportRequest, context: JobContext) -> dict[str, object]:
         )
     evidence = make_directory(context.incident / EVIDENCE)
     directory = make_directory(evidence / _ONLY_IN_LIVE)
-    address = await source_address(
-        context.loaded,
-        context.environment,
-        context.redactor,
-        request.part,
-        database=request.database,
-    )
+    address = await reading_address(context, request.part, request.database)
     written: list[dict[str, object]] = []
     with plain_errors(address):
         async with await connect(address, application_name=context.application_name) as live:
             check_server(request.target, await read_identity(live, address))
-            await prepare_session(live)
-            await live.execute("RESET enable_indexscan; RESET enable_bitmapscan")
+            await begin_reading(live)
             async with live.transaction():
                 staging = await open_staging(live, request.staging)
                 staged = (await read_set(live, staging, 0)).tables

@@ -61,15 +61,14 @@ class FreezeJournal:
         self._append("thawed", freeze, {"kept_in": kept_in, "why": why})
 
     def _append(self, kind: str, freeze: Freeze, more: dict[str, object]) -> None:
-        body = {
-            "what": freeze.what,
-            "grade": freeze.grade,
-            "place": freeze.place,
-            "database": freeze.database,
-            "oid": freeze.oid,
-            **more,
-        }
+        body = {**freeze_body(freeze), **more}
         self._journal.append(kind, body, self._author, epoch=self._epoch)
+
+
+def freeze_body(freeze: Freeze) -> dict[str, object]:
+    """Return what an entry says of which freeze it is about."""
+    names = ("what", "grade", "place", "database", "oid")
+    return {name: getattr(freeze, name) for name in names}
 
 
 def say_frozen_again(context: JobContext, live_oid: int) -> None:

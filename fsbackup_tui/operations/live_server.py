@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.errors import DatabaseMissing, UsageError
+from fsbackup_tui.domain.errors import (
+    DatabaseMissing,
+    FsbackupError,
+    PostgresError,
+    SecretUnavailable,
+    UsageError,
+)
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
@@ -98,6 +104,52 @@ async def find_live_server(request: RecoveryRequest, context: JobContext) -> Liv
     async with server.in_maintenance() as connection:
         check_target(request.target, await read_identity(connection, admin))
     return server
+
+
+async def reading_address(context: JobContext, part: str, database: str = "") -> DatabaseAddress:
+    """Return as whom live is read in an incident, be it frozen or not; ``database`` as ever.
+
+    It is the administrator where that is a superuser. One that is none may not read all that the
+    source's own role may: it stands in for it only while that role is kept out. Raises nothing for
+    a server that can't be reached: whoever uses the address is told.
+    """
+    arguments = (context.loaded, context.environment, context.redactor, part)
+    source = await source_address(*arguments, database=database)
+    try:
+        admin = await admin_address(*arguments)
+    except (SecretUnavailable, UsageError):
+        return source
+    # Where Prisma's migrations are, only the source's own URL tells.
+    as_admin = replace(admin.with_database(source.database), schema=source.schema)
+    if (admin.host, admin.port, admin.user) == (source.host, source.port, source.user):
+        return source
+    try:
+        if await _is_superuser(context, as_admin):
+            return as_admin
+    except DatabaseMissing:
+        return as_admin
+    except FsbackupError:
+        return source
+    return source if await _gets_in(context, source) else as_admin
+
+
+async def _is_superuser(context: JobContext, address: DatabaseAddress) -> bool:
+    with plain_errors(address):
+        async with await connect(address, application_name=context.application_name) as session:
+            rows = await fetch_all(
+                session,
+                "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user",
+            )
+    return bool(rows and rows[0][0])
+
+
+async def _gets_in(context: JobContext, address: DatabaseAddress) -> bool:
+    try:
+        session = await connect(address, application_name=context.application_name)
+    except PostgresError:
+        return False
+    await session.close()
+    return True
 
 
 async def database_oid(admin: Connection, name: str) -> int | None:

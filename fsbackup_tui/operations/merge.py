@@ -26,11 +26,6 @@ from fsbackup_tui.engines.postgres.merge.merging import (
     preview_undo,
     undo_merge,
 )
-from fsbackup_tui.engines.postgres.merge.migrations import (
-    Migration,
-    migrations_since,
-    resolving_commands,
-)
 from fsbackup_tui.engines.postgres.merge.planning import (
     COPY_SET,
     find_tables,
@@ -43,6 +38,7 @@ from fsbackup_tui.engines.postgres.merge.settling import analyze_tables
 from fsbackup_tui.engines.postgres.merge.staging import Staging, open_staging, read_sets
 from fsbackup_tui.engines.postgres.merge.stagings import abandon_staging, begin_staging
 from fsbackup_tui.engines.postgres.merge.tables import read_lost_tables
+from fsbackup_tui.engines.postgres.migrations import read_migrations, rolling_back
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.context import JobContext
@@ -106,15 +102,18 @@ async def _plan(
                 for table in plan.tables
             )
             plan = replace(plan, tables=tables)
-        migrations = await migrations_since(copy, live)
+        applied = await read_migrations(live, schema=target.server.source.schema)
+        before = await read_migrations(copy, schema=target.server.source.schema)
+        known = {*before.applied, *before.failed}
+        since = [name for name in (*applied.failed, *applied.applied[::-1]) if name not in known]
     plan = await with_samples(live, staging, plan)
     context.stage("propose")
     proposed = propose(plan, named)
     preview, problem = await _foretell(live, staging, proposed)
     commands: tuple[str, ...] = ()
-    if migrations and any(drift.lost for drift in plan.drift):
-        commands = tuple(line for m in migrations for line in resolving_commands(m))
-        plan = replace(plan, notes=(*plan.notes, _migration_note(migrations)))
+    if since and any(drift.lost for drift in plan.drift):
+        commands = tuple(line for name in since for line in rolling_back(applied, name))
+        plan = replace(plan, notes=(*plan.notes, _migration_note(since)))
     return {
         "plan": plain(plan),
         "proposed": plain(proposed),
@@ -134,12 +133,11 @@ async def _foretell(
         return None, f"{error.what} {error.fix}"
 
 
-def _migration_note(migrations: Sequence[Migration]) -> str:
-    names = ", ".join(migration.name for migration in migrations)
+def _migration_note(since: Sequence[str]) -> str:
     return (
-        f"migrations that live has and the copy has not: {names}. If one of them took away what "
-        "is made again, take it out of the code first (the next deploy would run it again), then "
-        "tell Prisma, by the commands for that one alone"
+        f"migrations that live has and the copy has not: {', '.join(since)}. If one of them took "
+        "away what is made again, take it out of the code first (the next deploy would run it "
+        "again), then tell Prisma, by the commands for that one alone"
     )
 
 
@@ -243,7 +241,7 @@ async def _source(
         return
     wanted = choose(await read_lost(target.live, staging), choices)
     name, oid = await _copy_of(target.live, staging)
-    context = target.context
+    context = target.server.context
     async with target.copy(name, oid) as (address, copy):
         client = await client_for_server(context, address, copy.info.server_version)
         with client_environment(
@@ -309,7 +307,7 @@ def _tell(context: JobContext, merged: Merged) -> None:
 
 async def _settle(target: MergeTarget, merged: Merged) -> None:
     """Let the planner know of the rows, and say which materialised views are behind."""
-    context = target.context
+    context = target.server.context
     tables = [effect.table for effect in merged.effects]
     tables += [each.table for each in merged.recreated if each.kind == "column"]
     for problem in await analyze_tables(target.live, tables):

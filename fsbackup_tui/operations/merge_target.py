@@ -9,54 +9,42 @@ from dataclasses import dataclass
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import DatabaseMissing, IdentityMismatch, SafetyRefusal
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.domain.point import ServerIdentity
-from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
+from fsbackup_tui.engines.postgres.connection import Connection, connect
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.live_server import LiveServer, find_live_server
 from fsbackup_tui.operations.recovery_requests import RecoveryRequest
-from fsbackup_tui.operations.target import (
-    admin_address,
-    check_target,
-    source_address,
-    target_text,
-)
+from fsbackup_tui.operations.target import server_text
+
+_CLEAN_UP_LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class MergeTarget:
-    """The server, and a session in the live database, with the rights of the maintenance role."""
+    """The server, and the administrator's session in the live database."""
 
-    context: JobContext
+    server: LiveServer
     admin: Connection
-    identity: ServerIdentity
-    address: DatabaseAddress
     live: Connection
     live_oid: int
 
     async def open_live(self) -> Connection:
-        """Open another session in live."""
+        """Open another session in live, to clean up: it does not wait for ever."""
         return await connect(
-            self.address,
-            application_name=self.context.application_name,
+            self.server.live(),
+            application_name=self.server.context.application_name,
             database_oid=self.live_oid,
-            lock_timeout_seconds=10,
+            lock_timeout_seconds=_CLEAN_UP_LOCK_SECONDS,
         )
 
     @asynccontextmanager
     async def copy(self, name: str, oid: int) -> AsyncIterator[tuple[DatabaseAddress, Connection]]:
         """Open the copy, which must be the very database of that OID."""
-        address = self.address.with_database(name)
         found = await _database(self.admin, name, oid, "the copy")
-        with plain_errors(address):
-            session = await connect(
-                address,
-                application_name=self.context.application_name,
-                database_oid=found,
-            )
-            async with session:
-                yield address, session
+        async with self.server.in_live(name, oid=found) as session:
+            yield self.server.live(name), session
 
 
 @asynccontextmanager
@@ -70,26 +58,16 @@ async def merge_target(
         SafetyRefusal: nobody is let into the database.
         LockHeld: a restore, a swap or another merge is under way.
     """
-    loaded, environment, redactor = context.loaded, context.environment, context.redactor
-    named = await source_address(
-        loaded, environment, redactor, request.part, database=request.database
-    )
-    admin_place = await admin_address(loaded, environment, redactor, request.part)
-    address = admin_place.with_database(named.database)
+    server = await find_live_server(request, context)
     async with AsyncExitStack() as stack:
-        stack.enter_context(plain_errors(admin_place))
-        admin = await connect(admin_place, application_name=context.application_name)
-        await stack.enter_async_context(admin)
-        identity = await read_identity(admin, admin_place)
-        check_target(request.target, identity)
-        context.report(Log(f"Target: {address.database}, {target_text(identity)}"))
+        admin = await stack.enter_async_context(server.in_maintenance())
+        identity = await read_identity(admin, server.admin)
+        context.report(Log(f"Target: {server.live_name} on {server_text(identity)}"))
         if alone:
             await stack.enter_async_context(restore_lock(admin, identity, context.application_name))
-        oid = await _database(admin, address.database, live_oid, "the live database")
-        stack.enter_context(plain_errors(address))
-        live = await connect(address, application_name=context.application_name, database_oid=oid)
-        await stack.enter_async_context(live)
-        yield MergeTarget(context, admin, identity, address, live, oid)
+        oid = await _database(admin, server.live_name, live_oid, "the live database")
+        live = await stack.enter_async_context(server.in_live(oid=oid))
+        yield MergeTarget(server, admin, live, oid)
 
 
 async def _database(admin: Connection, name: str, oid: int, what: str) -> int:
@@ -115,7 +93,7 @@ async def _database(admin: Connection, name: str, oid: int, what: str) -> int:
     if not opened:
         raise SafetyRefusal(
             f"NOBODY IS LET IN: {name} takes no sessions, not even ours. Nothing was done.",
-            why="It is frozen for everyone (ALLOW_CONNECTIONS false).",
-            fix="Undo that freeze; a table or a role can stay frozen while rows are merged.",
+            why="ALLOW_CONNECTIONS is false for it.",
+            fix=f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true; then start again.',
         )
     return int(found)

@@ -46,6 +46,7 @@ from fsbackup_tui.engines.postgres.trial_space import floor_bytes, tree_bytes, w
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.preserve_tables import TableKeeper
 from fsbackup_tui.operations.read_only import refuse_if_read_only
@@ -55,7 +56,6 @@ from fsbackup_tui.operations.target import (
     admin_address,
     check_target,
     postgres_source,
-    source_address,
     target_text,
 )
 from fsbackup_tui.operations.wording import size_text
@@ -130,9 +130,7 @@ async def run(request: PreserveRequest, context: JobContext) -> dict[str, object
     """
     refuse_if_read_only(context.loaded, "keeps no evidence")
     loaded, environment, redactor = context.loaded, context.environment, context.redactor
-    live = await source_address(
-        loaded, environment, redactor, request.part, database=request.database
-    )
+    live = await reading_address(context, request.part, request.database)
     admin = await admin_address(loaded, environment, redactor, request.part)
     ladder = _Ladder(request, context, live, admin)
     context.stage("look")

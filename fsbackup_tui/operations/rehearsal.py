@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import FsbackupError, UsageError
 from fsbackup_tui.domain.events import Warned, format_time
@@ -17,6 +19,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.recovery_requests import RehearsalRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.restore import restore_beside
+from fsbackup_tui.operations.status import find_point, job_liveness, site_catalogue, site_zone
 from fsbackup_tui.operations.target import admin_address, source_address
 
 
@@ -36,6 +39,7 @@ async def run(request: RehearsalRequest, context: JobContext) -> dict[str, objec
             f"NO SUCH DRILL: {request.scenario or 'none named'}.",
             why=f"There are: {', '.join(SCENARIOS)}.",
         )
+    point = request.point or _newest_good(request.part, context)
     live = await source_address(context.loaded, context.environment, context.redactor, request.part)
     admin_at = await admin_address(
         context.loaded, context.environment, context.redactor, request.part
@@ -54,13 +58,13 @@ async def run(request: RehearsalRequest, context: JobContext) -> dict[str, objec
         )
 
     await restore_beside(
-        RestoreBesideRequest(request.point, request.part, name, request.target),
+        RestoreBesideRequest(point, request.part, name, request.target),
         context,
         dress=dress,
     )
     context.stage("damage")
     try:
-        oid, damage = await _damage(request, context, admin_at, name)
+        oid, damage = await _damage(request, point, context, admin_at, name)
     except BaseException:
         await undisturbed(_take_back(context, admin_at, name))
         raise
@@ -72,8 +76,20 @@ def _is_of_a_role(item: str) -> bool:
     return parsed is not None and parsed[0] != ""
 
 
+def _newest_good(part: str, context: JobContext) -> str:
+    """Return the point that a real recovery would begin with; PointNotFound without any."""
+    loaded = context.loaded
+    with site_catalogue(loaded, os.environ) as (catalogue, repository, _error, _where):
+        catalogue.refresh(running=job_liveness(loaded, os.environ, repository))
+        return find_point(catalogue, "latest", zone=site_zone(loaded), part=part).id
+
+
 async def _damage(
-    request: RehearsalRequest, context: JobContext, admin_at: DatabaseAddress, name: str
+    request: RehearsalRequest,
+    point: str,
+    context: JobContext,
+    admin_at: DatabaseAddress,
+    name: str,
 ) -> tuple[int, str]:
     with plain_errors(admin_at):
         async with await connect(admin_at, application_name=context.application_name) as admin:
@@ -83,7 +99,7 @@ async def _damage(
             application_name=context.application_name,
             database_oid=database.oid,
         ) as copy:
-            seed = f"{request.point} {context.job}"
+            seed = f"{point} {context.job}"
             return database.oid, await damage_copy(copy, request.scenario, seed)
 
 

@@ -87,7 +87,10 @@ class DrillRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class LiveHealthRequest(Request):
-    """Look for damage in a source's live database; nothing is changed."""
+    """Look for damage in a source's live database; nothing is changed.
+
+    ``database`` names the copy that a drill plays on in its place.
+    """
 
     operation: ClassVar[str] = "verify-live"
     runner: ClassVar[str] = "fsbackup_tui.operations.live_health:run"
@@ -100,6 +103,7 @@ class LiveHealthRequest(Request):
         "last point",
     )
     source: str
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)

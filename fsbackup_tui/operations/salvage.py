@@ -61,6 +61,7 @@ from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
 from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SalvageRequest
@@ -70,7 +71,6 @@ from fsbackup_tui.operations.status import site_repository_or_none
 from fsbackup_tui.operations.target import (
     admin_address,
     check_target,
-    source_address,
     target_text,
 )
 from fsbackup_tui.operations.wording import size_text
@@ -128,9 +128,7 @@ async def run(request: SalvageRequest, context: JobContext) -> dict[str, object]
     refuse_if_read_only(context.loaded, "salvages nothing")
     context.stage("schema")
     loaded, environment, redactor = context.loaded, context.environment, context.redactor
-    live = await source_address(
-        loaded, environment, redactor, request.part, database=request.database
-    )
+    live = await reading_address(context, request.part, request.database)
     admin_at = await admin_address(loaded, environment, redactor, request.part)
     tag = context.job.rpartition("-")[2]
     beside = request.beside or kept_name(live.database, "restore", tag)

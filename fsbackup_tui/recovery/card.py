@@ -64,6 +64,7 @@ class Card:
     can_skip: bool
     can_open_again: bool
     ahead: str
+    undo_needs_look: bool = False
 
 
 def card_of(
@@ -111,6 +112,7 @@ def card_of(
         can_skip=not placed.is_behind and state.status != "unknown",
         can_open_again=state.status in ("done", "skipped") and step.kind != "act",
         ahead=_ahead(flow, placed),
+        undo_needs_look=undo_request is not None and action.changes and not looked,
     )
 
 

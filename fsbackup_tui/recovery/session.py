@@ -6,9 +6,9 @@ It may die at any moment: another one reads the same journal, and settles what n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from fsbackup_tui.domain.errors import (
@@ -24,6 +24,7 @@ from fsbackup_tui.domain.incident import Incident, StepState
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
+from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import request_document
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
@@ -39,8 +40,10 @@ from fsbackup_tui.recovery.question import Answer, check_answer
 from fsbackup_tui.recovery.rehearsing import with_rehearsal
 from fsbackup_tui.recovery.runbook import Runbook, Step
 from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds, problem_of
+from fsbackup_tui.recovery.written import Count
 from fsbackup_tui.repository.incidents import (
     IncidentJournal,
+    find_open,
     hold_repository,
     release_repository,
 )
@@ -51,13 +54,14 @@ _RESULT_KEPT = 4000
 
 @dataclass(frozen=True)
 class Reading:
-    """The incident at one moment, with its flow: what a face paints from."""
+    """The incident at one moment, with its flow: what a face paints from, times in ``zone``."""
 
     incident: Incident
     runbook: Runbook
     flow: Flow
     facts: IncidentFacts
     now: datetime
+    zone: tzinfo = UTC
 
 
 class RecoverySession:
@@ -71,6 +75,7 @@ class RecoverySession:
         self.epoch = incident.epoch if leads else 0
         self.watch: JobWatch | None = None
         self.look = Look()
+        self.count = Count()
         self._runbook: Runbook | None = None
         self._presence = Presence(
             journal.directory, desk.author, "leader" if self.epoch else "watcher"
@@ -99,7 +104,8 @@ class RecoverySession:
         now = self.desk.now()
         runbook = self._runbook_of(incident)
         known = conditions(self._situation(incident))
-        return Reading(incident, runbook, place_steps(runbook, incident, known, now), facts, now)
+        flow = place_steps(runbook, incident, known, now)
+        return Reading(incident, runbook, flow, facts, now, self.desk.zone)
 
     def situation(self, step: str = "") -> Situation:
         """Return what actions may know, about one step."""
@@ -115,6 +121,7 @@ class RecoverySession:
         if not self.leads:
             return
         self._take_look()
+        self._take_count()
         if watch is not None and watch.ended:
             self._finish(incident, watch)
 
@@ -251,6 +258,11 @@ class RecoverySession:
         self._require_lead()
         self.look.start(self)
 
+    def count_written(self) -> None:
+        """Count what was written since the swap; ``poll`` takes it, ``facts.written`` has it."""
+        self._require_lead()
+        self.count.start(self)
+
     def note(self, text: str) -> None:
         """Write down what somebody wants to be remembered; watchers may, too."""
         epoch = self.epoch if self.leads else None
@@ -268,6 +280,13 @@ class RecoverySession:
         find_runbook(name, self.desk.loaded)
         self._append("runbook", runbook=name)
         self._runbook = None
+
+    def narrow(self, tables: Iterable[str], where: str = "") -> None:
+        """Remember which tables it is about, and a condition on the rows of the one named."""
+        named = [name if "." in name else f"public.{name}" for name in tables]
+        self._append("set", name="tables", value=named)
+        if where:
+            self._append("set", name="where", value=where)
 
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
@@ -361,6 +380,25 @@ class RecoverySession:
         self._append("closed", why=why.strip())
         if self.desk.repository is not None:
             release_repository(self.desk.repository, self.journal)
+
+    def reopen(self, why: str) -> None:
+        """Lead an incident that was over, once more.
+
+        Raises:
+            SafetyRefusal: another one of the source is open, or somebody sits at this one.
+        """
+        incident = self._incident()
+        other = find_open(self.desk.state, source=incident.source, is_drill=incident.is_drill)
+        if other is not None:
+            raise SafetyRefusal(
+                f"INCIDENT OPEN ALREADY: {other.id}.",
+                why="Two incidents of one source would undo each other's work.",
+                fix=f"fsbackup recover --resume {other.id}",
+            )
+        self.take_over(why)
+        self._append("reopened", why=why)
+        if not incident.is_drill:
+            self._hold()
 
     def begin_job(self, request: Request) -> Job:
         """Begin a job of this incident, under this session's leadership."""
@@ -513,7 +551,13 @@ class RecoverySession:
             return
         self.watch = None
         action = ACTIONS[placed.step.do]
-        if job.state == "ok":
+        found = action.finds and job.state == "failed" and bool(job.result)
+        if job.state == "ok" or found:
+            why = action.fails(job.result)
+            if why:
+                facts = action.learn(self.situation(watch.step), _answer_of(state), job.result)
+                self._append("failed", step=watch.step, job=job.id, reason=why, facts=dict(facts))
+                return
             situation = self.situation(watch.step)
             if state.undoing:
                 learn = action.undo_learn
@@ -559,6 +603,11 @@ class RecoverySession:
                 self._append("undone", step=step, facts=dict(facts))
             else:
                 self._done(placed.step, facts, {"reason": "the server shows that it happened"})
+
+    def _take_count(self) -> None:
+        written = self.count.take()
+        if written is not None:
+            self._append("looked", facts={"written": plain(written)})
 
     def _done(self, step: Step, facts: Facts, more: Mapping[str, Any]) -> None:
         forgotten = dict.fromkeys(ACTIONS[step.do].forget)

@@ -18,6 +18,7 @@ from fsbackup_tui.tui.keys import Context, bindings
 from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.modes.inventory import InventoryScreen
 from fsbackup_tui.tui.modes.jobs import JobsScreen
+from fsbackup_tui.tui.modes.recover import RecoverScreen
 from fsbackup_tui.tui.modes.verify import VerifyScreen
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.site_watch import SiteWatch, first_overview
@@ -30,8 +31,8 @@ from fsbackup_tui.tui.theme import Palette, theme_files
 class Start:
     """What the application begins with.
 
-    ``open_site`` is called in a thread after the first paint; ``remember`` keeps the first
-    screen for the next start.
+    ``mode`` is where it begins, the inventory where it is empty. ``open_site`` is called in a
+    thread after the first paint; ``remember`` keeps the first screen for the next start.
     """
 
     look: Palette
@@ -43,6 +44,7 @@ class Start:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
     message: str = ""
+    mode: str = ""
 
 
 class FsbackupApp(TerminalApp, inherit_bindings=False):
@@ -52,6 +54,7 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         "inventory": InventoryScreen,
         "jobs": JobsScreen,
         "verify": VerifyScreen,
+        "recover": RecoverScreen,
     }
     DEFAULT_MODE: ClassVar[str] = "inventory"
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
@@ -67,6 +70,7 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         self.overview = first_overview(start.seen, start.now())
         self.last_problem: Problem | None = None
         self.told_when_ended: set[str] = set()
+        self._moved = False
         self.site_watch = SiteWatch(self)
 
     @property
@@ -85,12 +89,19 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         self.set_keymap(self.remapped)
         if self.start.message and isinstance(self.screen, FrameScreen):
             self.screen.say(self.start.message, "warn")
+        self._moved = bool(self.start.mode)
+        if self.start.mode:
+            self.call_later(self.action_mode, self.start.mode)
         self.call_after_refresh(self.site_watch.look)
 
     def set_overview(self, overview: Overview) -> None:
         """Take a new overview and let the screens of this mode show it."""
         before, self.overview = self.overview, overview
         self._tell_ended(before)
+        incident = overview.incident
+        if incident is not None and not incident.is_drill and not self._moved:
+            self.call_later(self.action_mode, "recover")
+        self._moved = self._moved or self.checked
         for screen in self.screen_stack:
             if isinstance(screen, FrameScreen) and screen.is_mounted:
                 screen.take_overview()
@@ -142,8 +153,15 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         if mode != self.current_mode:
             await self.switch_mode(mode)
             return
-        while len(self.screen_stack) > 1:
+        while len(self.screen_stack) > 1 and not getattr(self.screen, "IS_HOME", False):
             self.pop_screen()
+
+    async def recover_with(self, point: str) -> None:
+        """Go to Recover with a point that was chosen elsewhere."""
+        await self.action_mode("recover")
+        home = self.screen_stack[0]
+        if isinstance(home, RecoverScreen):
+            home.with_point(point)
 
     def action_help(self) -> None:
         """Show the keys of what has the keyboard, or put them away again."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.domain.glance import Glance
 from fsbackup_tui.domain.health import Answer
 from fsbackup_tui.domain.point import Manifest, PointSummary, SpareSummary
 from fsbackup_tui.domain.proof import Proof
@@ -20,6 +21,9 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.tui.buckets import Picture
+
+if TYPE_CHECKING:
+    from fsbackup_tui.recovery.desk import Desk
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]
 ORDERS: tuple[Order, ...] = ("newest", "oldest", "largest", "least trusted")
@@ -56,7 +60,8 @@ class Overview:
     ``verify-file``, ``inventory``), why it can't be done now; ``revision`` is another
     whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
     ``failed`` has those that were lost, too. ``wanted`` is, by plan, how far points are to be
-    verified; ``trial`` says in words where trial restores run.
+    verified; ``trial`` says in words where trial restores run. ``incident`` is the one that is
+    open.
     """
 
     site: str = ""
@@ -73,6 +78,7 @@ class Overview:
     failed: Mapping[str, Problem | None] = field(default_factory=dict)
     revision: int = 0
     blocked: Mapping[str, Problem] = field(default_factory=dict)
+    incident: Glance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +270,14 @@ class SiteData(Protocol):
 
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
+        ...
+
+    def desk(self) -> Desk:
+        """Return where recoveries are led from."""
+        ...
+
+    def glance(self) -> Glance | None:
+        """Return the open incident at a glance, as it is at this moment."""
         ...
 
     def close(self) -> None:

@@ -44,6 +44,7 @@ class Done(Message):
 class FrameScreen(Screen[None], inherit_bindings=False):
     """A screen in the frame; subclasses give the body, the keys at the bottom, the refresh.
 
+    ``IS_HOME``: the mode's key leads back to it, even where it is not the first of the mode.
     Blocking work goes through ``in_thread`` only. Timers run while the screen is visible.
     Textual calls the ``on_…`` methods of every class, the subclass's first: none calls super.
     """
@@ -59,6 +60,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("general",)
     FOOT: ClassVar[tuple[Shown, ...]] = ("back", "help", "quit")
     MODE: ClassVar[str] = ""
+    IS_HOME: ClassVar[bool] = False
     EVERY_SECONDS: ClassVar[float] = 0.0
 
     def __init__(self) -> None:
@@ -182,6 +184,10 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self._pointer = ()
         self._said_at = None if stays or not text else self.site_app.clock()
         self._paint_status()
+
+    def key_comes(self) -> None:
+        """Take note that a key was pressed, before anything takes it."""
+        self.forget_message()
 
     def forget_message(self) -> None:
         """Take away a message that has been there long enough to be read."""

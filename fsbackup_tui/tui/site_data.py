@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fsbackup_tui.config.load import LoadedConfig, load_config, site_environment
 from fsbackup_tui.config.model import SecretCommand
@@ -23,6 +23,7 @@ from fsbackup_tui.domain.errors import (
     RepositoryUnwritable,
     UsageError,
 )
+from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Hints
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.secret import Redactor
@@ -49,6 +50,7 @@ from fsbackup_tui.operations.status import (
 )
 from fsbackup_tui.operations.watch_only import no_plan, takes_no_backups
 from fsbackup_tui.repository.catalog import Catalogue
+from fsbackup_tui.repository.incidents import INCIDENTS
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.tui.alerts import failed_backups, has_failed, status_alerts
@@ -63,6 +65,10 @@ from fsbackup_tui.tui.data import (
 )
 from fsbackup_tui.tui.job_data import LiveWatch, job_row, jobs_order
 from fsbackup_tui.tui.proof_data import plan_picture, point_proof, trial_words, wanted_of
+
+if TYPE_CHECKING:
+    from fsbackup_tui.recovery.desk import Desk
+    from fsbackup_tui.recovery.reading import OpenIncidents
 
 _HINTS = Hints(back_up="b takes one", prove="3 proves it", create="Make one: fsbackup init")
 _SECRETS_SECONDS = 30.0
@@ -135,6 +141,8 @@ class LiveSite:
         self._guard = threading.Lock()
         self._reading: _Reading | None = None
         self._closed = False
+        self._incidents: OpenIncidents | None = None
+        self._incidents_guard = threading.Lock()
         self._stamp = _stamp_of(loaded.path)
         self._reloads = 0
         self._config_problem: Problem | None = None
@@ -152,10 +160,14 @@ class LiveSite:
         reap_lost(state)
         jobs = list_jobs(state, limit=_JOBS_LISTED)
         secrets = self._missing_secrets()
+        glance = self.glance()
+        answer = status.answer
+        if glance is not None and not glance.is_drill:
+            answer = incident_answer(glance, config.site, config.environment, self._now())
         return Overview(
             site=config.site,
             environment=config.environment,
-            answer=status.answer,
+            answer=answer,
             zone=status.zone,
             config=str(loaded.path),
             repository=str(config.repository),
@@ -170,6 +182,7 @@ class LiveSite:
             failed={job_row(job).label: job.problem for job in jobs if has_failed(job)},
             revision=status.revision + self._reloads,
             blocked=self._blocked(status, secrets),
+            incident=glance,
         )
 
     def _reload(self) -> None:
@@ -352,6 +365,23 @@ class LiveSite:
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
         cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
+
+    def desk(self) -> Desk:
+        """Return where recoveries are led from."""
+        from fsbackup_tui.recovery.desk import open_desk
+
+        return open_desk(self._loaded, self._environ, now=self._now)
+
+    def glance(self) -> Glance | None:
+        """Return the open incident at a glance."""
+        if not (self._state() / INCIDENTS).is_dir():
+            return None
+        from fsbackup_tui.recovery.reading import OpenIncidents, glance_at
+
+        with self._incidents_guard:
+            self._incidents = self._incidents or OpenIncidents()
+            journal = self._incidents.newest(self._state())
+            return glance_at(self.desk(), journal) if journal is not None else None
 
     def close(self) -> None:
         """Let go of the catalogue for good."""

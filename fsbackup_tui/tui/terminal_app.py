@@ -62,8 +62,9 @@ class TerminalApp(App[int], inherit_bindings=False):
         if isinstance(event, events.Resize):
             self._resized()
         if isinstance(event, events.Key):
-            if isinstance(self.screen, FrameScreen):
-                self.screen.forget_message()
+            # A key that nobody took comes back as a forwarded one.
+            if isinstance(self.screen, FrameScreen) and not event.is_forwarded:
+                self.screen.key_comes()
             if event.key.startswith("alt+") and event.character is None:
                 event = self._after_escape(event)
         await super().on_event(event)

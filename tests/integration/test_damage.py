@@ -80,7 +80,10 @@ def make_shop(server: ScratchServer, url: str, tmp_path: Path, **source: object)
     live = url.partition("?")[0].rpartition("/")[2]
     execute(url, *SHOP)
     execute(url, "ANALYZE")  # by another session: its own rows' counters come only after it
-    return Damaged(server, make_site(tmp_path / "site", url, source=source), live)
+    settings = {"clients": [str(server.bin_directory)]}
+    return Damaged(
+        server, make_site(tmp_path / "site", url, source=source, settings=settings), live
+    )
 
 
 def table(report: DamageReport, name: str) -> TableDamage:
@@ -223,6 +226,35 @@ async def test_a_spared_table_is_estimated_and_never_read(shop: Damaged) -> None
     assert any(note.startswith("Estimated") and "app.users" in note for note in report.notes)
 
 
+async def test_a_spared_partition_is_not_read_through_its_parent(shop: Damaged) -> None:
+    shop.damage(
+        "CREATE TABLE app.logs (id bigserial PRIMARY KEY, what text) PARTITION BY RANGE (id)",
+        "CREATE TABLE app.logs_1 PARTITION OF app.logs FOR VALUES FROM (1) TO (100)",
+        "CREATE TABLE app.logs_2 PARTITION OF app.logs FOR VALUES FROM (100) TO (1000)",
+        "INSERT INTO app.logs (what) SELECT 'x' FROM generate_series(1, 150)",
+    )
+    shop.back_up()
+    shop.damage("INSERT INTO app.logs (what) VALUES ('new')", "DELETE FROM app.logs WHERE id > 120")
+    scans = (
+        "SELECT sum(seq_scan + coalesce(idx_scan, 0)) FROM pg_stat_user_tables"
+        " WHERE relname = 'logs_2'"
+    )
+    deleted = "SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'logs_2'"
+    wait_until(lambda: query(shop.site.url, deleted) == [(31,)])
+    before = query(shop.site.url, scans)
+    by_itself = await shop.report(spare_tables=("app.logs_2",))
+    assert table(by_itself, "logs_1").counted
+    assert not table(by_itself, "logs_2").counted
+    assert [(gap.table, gap.given, gap.kept) for gap in by_itself.sequences] == [
+        ("app.logs", 1, None)
+    ]
+    assert by_itself.born_and_gone == 1
+    by_parent = await shop.report(spare_tables=("app.logs",))
+    assert not table(by_parent, "logs_1").counted
+    assert not table(by_parent, "logs_2").counted
+    assert query(shop.site.url, scans) == before
+
+
 async def test_what_would_take_too_long_is_estimated(
     shop: Damaged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +321,7 @@ async def test_a_point_taken_after_the_damage_is_doubted(shop: Damaged) -> None:
 async def test_the_spare_that_stands_ready_is_named(shop: Damaged) -> None:
     point = shop.back_up()
     done = shop.site.run("verify", point, "--level", "proven", "--keep-spare", "--json")
-    assert done.exit_code == 0, done.stderr
+    assert done.exit_code == 0, done.stdout
     (name, oid), *_ = query(
         shop.server.url(),
         "SELECT datname::text, oid::int8 FROM pg_database"

@@ -16,6 +16,8 @@ from fsbackup_tui.domain.events import Event
 from fsbackup_tui.domain.leftovers import Leftover, Leftovers
 from fsbackup_tui.engines.postgres.kept import KeptKind, kept_comment, kept_name
 from fsbackup_tui.engines.postgres.merge.staging import create_staging, staging_name
+from fsbackup_tui.engines.postgres.schema_marks import Mark, MarkKind, Memory
+from fsbackup_tui.engines.postgres.schema_side import create_beside
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import unfinished_comment
 from fsbackup_tui.engines.postgres.spare import spare_comment
@@ -24,6 +26,7 @@ from fsbackup_tui.operations.recovery_requests import DropLeftoverRequest, Lefto
 from fsbackup_tui.repository.evidence import find_evidence, new_evidence
 from fsbackup_tui.repository.incidents import Author, IncidentJournal, open_incident
 from fsbackup_tui.repository.layout import open_repository
+from fsbackup_tui.repository.lock import Holder, Lock
 from tests.support.contexts import context_of
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import session
@@ -251,9 +254,129 @@ async def test_a_live_database_that_is_closed_and_nobody_says_why(scene: Scene) 
     (item,) = found.items
     assert (item.kind, item.name) == ("fence", f"{scene.live} is closed")
     assert "no incident here says why" in item.what
-    assert any("Schemas of merges in live can't be seen" in note for note in found.notes)
+    assert any("Schemas that were left in live can't be seen" in note for note in found.notes)
     await scene.drop(item.name)
     assert query(scene.url, "SELECT 1") == [(1,)]
+
+
+async def test_a_freeze_is_undone_in_the_database_that_was_put_aside_with_it(scene: Scene) -> None:
+    kept = scene.leave("before")
+    for name in (scene.live, kept):
+        execute(
+            scene.server.url(name),
+            "CREATE TABLE t (n int)",
+            "ALTER TABLE t SET (autovacuum_enabled = off)",
+        )
+    journal = scene.incident()
+    what = "autovacuum of public.t"
+    frozen = {
+        "what": what,
+        "grade": "vacuum",
+        "place": "live",
+        "database": scene.live,
+        "undo": ["ALTER TABLE public.t RESET (autovacuum_enabled);"],
+    }
+    for oid, more in ((oid_of(scene.server, kept), {"kept_in": kept}), (1, {"kept_in": "gone"})):
+        journal.append("frozen", {**frozen, "oid": oid}, AUTHOR, epoch=1)
+        journal.append("thawed", {**frozen, "oid": oid, **more}, AUTHOR, epoch=1)
+    journal.append("frozen", {**frozen, "oid": oid_of(scene.server, scene.live)}, AUTHOR, epoch=1)
+    scene.close(journal)
+    fences = {name: item for name, item in (await scene.items()).items() if item.kind == "fence"}
+    live, aside, gone = (f"{journal.id}/{what}{end}" for end in ("", f" in {kept}", " in gone"))
+    assert set(fences) == {live, aside, gone}
+    assert fences[aside].what == f"still frozen in {kept}, which was put aside: {what}"
+
+    def off(database: str) -> bool:
+        options = query(
+            scene.server.url(database), "SELECT reloptions FROM pg_class WHERE relname = 't'"
+        )
+        return options != [(None,)]
+
+    await scene.drop(aside)
+    assert (off(kept), off(scene.live)) == (False, True)
+    assert set(await scene.items()) == {kept, live, gone}
+    await scene.drop(gone)
+    await scene.drop(live)
+    assert not off(scene.live)
+    assert set(await scene.items()) == {kept}
+
+
+async def test_a_kept_database_that_lets_nobody_in_can_be_opened(scene: Scene) -> None:
+    kept, evidence = scene.leave("before"), scene.leave("evidence")
+    other = scene.leave("after")
+    for name, how in (
+        (kept, "ALLOW_CONNECTIONS false"),
+        (evidence, "ALLOW_CONNECTIONS false"),
+        (other, "CONNECTION LIMIT 0"),
+    ):
+        execute(scene.server.url(), f'ALTER DATABASE "{name}" {how}')
+    items = await scene.items()
+    fences = {name: item for name, item in items.items() if item.kind == "fence"}
+    assert set(fences) == {f"{kept} is closed", f"{other} is closed"}
+    assert f"{kept} lets nobody in (ALLOW_CONNECTIONS false)" in fences[f"{kept} is closed"].what
+    for name in fences:
+        await scene.drop(name)
+    assert query(scene.server.url(kept), "SELECT 1") == [(1,)]
+    limits = "SELECT DISTINCT datconnlimit FROM pg_database WHERE datname = '" + other + "'"
+    assert query(scene.server.url(), limits) == [(-1,)]
+    assert {item.kind for item in (await scene.items()).values()} == {"before", "after", "evidence"}
+
+
+async def test_schemas_that_swaps_of_schemas_left_are_told_and_dropped(scene: Scene) -> None:
+    journal = scene.incident()
+    journal.append("intent", {"step": "swap", "job": JOB}, AUTHOR, epoch=1)
+    alive = "20261120T020000Z-schema-copy-cccc"
+    kinds: dict[str, tuple[MarkKind, str]] = {
+        "app__before_k3f9": ("before", JOB),
+        "app__after_k3f9": ("after", JOB),
+        "app__r_k3f9": ("restored", JOB),
+        "app__r_cccc": ("unfinished", alive),
+    }
+    async with session(scene.url) as live:
+        marks = {name: Mark(kind, "app", AT, job, Memory()) for name, (kind, job) in kinds.items()}
+        await create_beside(live, marks)
+    execute(
+        scene.url,
+        "CREATE SCHEMA app",
+        'CREATE TABLE "app__before_k3f9".t (n int PRIMARY KEY)',
+        "CREATE SCHEMA app__before_mine",
+    )
+    lock = Lock(scene.state / "jobs" / alive / "lock", what="the job")
+    (scene.state / "jobs" / alive).mkdir(parents=True)
+    with lock.acquire(1, Holder("ana", "db1", 1, alive, datetime.now(UTC))):
+        items = await scene.items()
+    names = {f"{scene.live}.{name}": name for name in kinds}
+    assert set(items) == set(names)
+    assert {item.kind for item in items.values()} == {"schema"}
+    before = items[f"{scene.live}.app__before_k3f9"]
+    assert before.what == f"the schema app of {scene.live} as it was before a swap"
+    assert (before.of, before.since) == (journal.id, datetime(2026, 11, 20, 2, tzinfo=UTC))
+    assert (before.size_bytes or 0) > 0
+    assert f"incident {journal.id} is open" in before.held_by
+    filling = items[f"{scene.live}.app__r_cccc"]
+    assert filling.held_by == f"the job {alive} is filling it"
+
+    # In its own incident a copy can be made again; what was live can't.
+    copy = f"{scene.live}.app__r_k3f9"
+    with pytest.raises(SafetyRefusal, match="is held"):
+        await scene.drop(before.name, incident=journal.directory)
+    assert (await scene.drop(copy, incident=journal.directory))["kind"] == "schema"
+    scene.close(journal)
+    with pytest.raises(SafetyRefusal, match="is not what it was"):
+        await scene.drop(before.name, oid=1)
+    execute(
+        scene.url,
+        "CREATE TABLE app.hangs_on (n int REFERENCES app__before_k3f9.t)",
+    )
+    with pytest.raises(SafetyRefusal, match="SCHEMA IN USE"):
+        await scene.drop(before.name)
+    execute(scene.url, "DROP TABLE app.hangs_on")
+    for name in set(names) - {copy}:
+        await scene.drop(name)
+    left = query(
+        scene.url, "SELECT nspname::text FROM pg_namespace WHERE nspname ~ '^app' ORDER BY 1"
+    )
+    assert left == [("app",), ("app__before_mine",)]
 
 
 async def test_evidence_is_removed_through_no_link(scene: Scene, tmp_path: Path) -> None:

@@ -13,18 +13,22 @@ from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.merge.staging import find_stagings
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
+from fsbackup_tui.jobs.job import load_job
 from fsbackup_tui.operations.merge_documents import choices_text, read_preview
 from fsbackup_tui.operations.recovery_requests import (
+    ExportRequest,
     MergePlanRequest,
     MergePreviewRequest,
     MergeRequest,
     MergeUndoRequest,
 )
+from fsbackup_tui.operations.request import Request
 from tests.support.merge_jobs import Recovery, changed, make_copy, make_recovery, planned
 from tests.support.merging import choice, contents, public
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import address_of, session
 from tests.support.swapping import oid_of
+from tests.support.watched_worker import MODULES
 
 SHOP = (
     "CREATE TABLE plans (code text PRIMARY KEY)",
@@ -387,6 +391,19 @@ def test_rows_without_a_key_come_back_only_if_chosen(shop: Recovery) -> None:
     assert all_of(shop) == damaged
 
 
+def test_rows_that_only_live_has_are_exported_with_a_key_or_without(shop: Recovery) -> None:
+    shop.incident = "1122-01"
+    (shop.site.directory / "1122-01").mkdir()
+    shop.damage("INSERT INTO visits VALUES (NULL, 'new')", "INSERT INTO plans VALUES ('big')")
+    found = shop.plan()
+    told = shop.result(ExportRequest("db", staging=found.staging))["tables"]
+    files = {each["table"]: (each["rows"], Path(each["file"]).read_text()) for each in told}
+    assert files == {
+        "public.plans": (1, "code\nbig\n"),
+        "public.visits": (1, "at,page\n,new\n"),
+    }
+
+
 def test_rows_without_a_key_that_came_or_went_since_are_not_guessed(shop: Recovery) -> None:
     shop.damage("DELETE FROM visits WHERE page IN ('page 1', 'page 2')")
     found = shop.plan()
@@ -582,3 +599,18 @@ def test_a_drills_copy_stands_in_for_live(shop: Recovery, make_database: MakeDat
     assert notes.missing == 8
     assert stagings(shop) == []
     assert query(shop.server.url(drill), "SELECT nspname FROM pg_namespace WHERE nspname ~ '^fsb'")
+
+
+def test_nothing_is_imported_in_mid_job(worked: Recovery) -> None:
+    worked.damage("DELETE FROM users", "DROP TABLE notes")
+    request: Request = worked.plan_request("users", "notes")
+    for step in range(2):
+        directory, process = worked.start(request, module="tests.support.watched_worker")
+        process.wait(timeout=120)
+        job = load_job(directory)
+        assert job.problem is None, job.problem
+        assert (directory / MODULES).read_text().split() == [], step
+        if not step:
+            found = planned(job.result)
+            chosen = changed(found.choices, public("notes"), recreate=True)
+            request = worked.merge_request(found.staging, chosen)

@@ -9,8 +9,8 @@ import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.recovery.question import Answer
-from tests.support.shop import Shop, open_shop
-from tests.support.walking import declare_at, do, undo, walk
+from tests.support.shop import Shop, open_shop, spoil_page
+from tests.support.walking import declare_at, do, read_journal, undo, walk
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -67,7 +67,10 @@ def test_a_bad_update_is_set_back(shop: Shop) -> None:
     before = shop.content()
     shop.execute("UPDATE videos SET title = 'oops'")
     session = declare_at(shop.site, "rows")
-    answers: dict[str, Answer | str] = {"choose-way": "merge", "choose-rows": "public.videos:changed"}
+    answers: dict[str, Answer | str] = {
+        "choose-way": "merge",
+        "choose-rows": "public.videos:changed",
+    }
     walk(session, answers)
     assert shop.content() == before
 
@@ -86,3 +89,76 @@ def test_a_frozen_application_comes_back_as_its_own_role(shop: Shop) -> None:
     assert shop.content() == before
     assert shop.works_for_the_application()
     session.close("recovered")
+
+
+def test_a_column_that_a_migration_dropped_comes_back_under_new_rows(shop: Shop) -> None:
+    shop.execute(
+        "ALTER TABLE users ADD COLUMN plan text NOT NULL DEFAULT 'free'",
+        "UPDATE users SET plan = 'paid' WHERE id % 3 = 0",
+        "ALTER TABLE users ALTER COLUMN plan DROP DEFAULT",
+    )
+    shop.back_up()
+    old = "(SELECT id, mail, plan FROM users WHERE id <= 300)"
+    before = shop.content([old])
+    shop.execute(
+        "ALTER TABLE users DROP COLUMN plan",
+        "INSERT INTO users (mail) SELECT 'new' || i FROM generate_series(1, 40) i",
+    )
+    session = declare_at(shop.site, "structure")
+    answers: dict[str, Answer | str] = {
+        "choose-way": "merge",
+        "fill-values": "public.users.plan=free",
+    }
+    walk(session, answers)
+    assert shop.content([old]) == before
+    plans = dict(shop.query("SELECT plan, count(*) FROM users GROUP BY 1"))
+    assert plans == {"free": 240, "paid": 100}
+    rows = shop.query(
+        "SELECT is_nullable FROM information_schema.columns"
+        " WHERE table_name = 'users' AND column_name = 'plan'"
+    )
+    assert rows == [("NO",)]
+    undo(session, "merge")
+    assert shop.count("users") == 340
+
+
+def test_what_was_truncated_with_all_that_refers_to_it_is_merged_back(shop: Shop) -> None:
+    shop.back_up()
+    before = shop.content()
+    shop.execute("TRUNCATE users CASCADE", "INSERT INTO users (mail) VALUES ('first@example.org')")
+    session = declare_at(shop.site, "rows")
+    walk(session, {"choose-way": "merge"})
+    assert shop.count("users") == before["users"][0] + 1
+    assert shop.content(["videos", "likes"]) == {name: before[name] for name in ("videos", "likes")}
+
+
+def test_a_corrupted_page_costs_only_what_nobody_can_read(shop: Shop) -> None:
+    shop.back_up()
+    before = shop.content()
+    # Rows younger than the point, which only the damaged database has.
+    shop.execute("INSERT INTO visits SELECT FROM generate_series(1, 500)")
+    visits = shop.count("visits")
+    spoil_page(shop, "videos", 2)
+    session = declare_at(shop.site, "errors")
+    answers: dict[str, Answer | str] = {"preserve": "tables, salvage", "choose-way": "swap"}
+    walk(session, answers)
+    assert shop.content() == before
+    assert shop.count("visits") == visits, read_journal(session)
+    preserved = session.read().facts.preserved
+    assert preserved is not None
+    assert {table.table: table.verdict for table in preserved.tables}["public.videos"] == "part"
+    session.close("recovered")
+
+
+def test_a_drill_plays_on_a_copy_and_leaves_nothing(shop: Shop) -> None:
+    shop.back_up()
+    before = shop.content(("users", "videos", "likes"))
+    there = shop.databases()
+    with shop.application() as client:
+        session = declare_at(shop.site, "rows", runbook="data-loss", is_drill=True)
+        walk(session, {"choose-way": "swap"})
+        session.close("practised")
+        assert client.errors == []
+    assert shop.content() == before
+    left = shop.databases() - there
+    assert all("drill" in name for name in left), left

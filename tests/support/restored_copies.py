@@ -166,7 +166,7 @@ def trouble_on(
         directory / "site",
         _as_role(server, live, role),
         source={"admin": {"url": server.url()}, **(source or {})},
-        settings=settings,
+        settings={"clients": [str(server.bin_directory)], **(settings or {})},
     )
     trouble = Trouble(server, site, live, copy, role)
     try:

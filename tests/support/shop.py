@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from tests.support.relation_files import RelationFile
 from tests.support.servers import execute, query
 from tests.support.sites import Site, make_site
 
@@ -172,3 +173,15 @@ def open_shop(
                 execute(server.url(), f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         with suppress(psycopg.Error):
             execute(server.url(), f"DROP ROLE IF EXISTS {role}")
+
+
+def spoil_page(shop: Shop, table: str, page: int) -> None:
+    """Write nonsense over the header of a table's page, as a broken disk would."""
+    file = RelationFile.of(shop.server, shop.url(), table)
+    shop.execute("CHECKPOINT")
+    shop.server.stop()
+    try:
+        assert file.pages() > page
+        file.spoil_header(page)
+    finally:
+        shop.server.start()

@@ -13,6 +13,7 @@ from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk, open_desk
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
+from fsbackup_tui.repository.incidents import JOURNAL
 from tests.support.sites import Site
 from tests.support.waiting import wait_until
 
@@ -95,3 +96,10 @@ def walk(
         answer = Answer(given) if isinstance(given, str) else given
         do(session, current.step.id, answer)
     raise AssertionError("it does not come to an end")
+
+
+def read_journal(session: RecoverySession) -> str:
+    """Return the incident's journal, for a test that failed."""
+    path = session.journal.directory / JOURNAL
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return "\n".join(line[:2000] for line in lines)

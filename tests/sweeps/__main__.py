@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.sweeps.clean import sweep_clean
 from tests.sweeps.damage import Damage, Way, draw
+from tests.sweeps.keys import KEYS_A_ROUND, sweep_keys
 from tests.sweeps.lane import open_lane
 from tests.sweeps.outcomes import Tally
 from tests.sweeps.sealed import sweep_sealed
@@ -31,6 +32,7 @@ class Plan:
     flips: int
     cuts: int
     clean: int
+    keys: int
     seed: str
     share: int = 0
     shares: int = 1
@@ -45,7 +47,8 @@ def main() -> int:
     started = time.monotonic()
     shares = min(os.cpu_count() or 1, 4)
     plans = [
-        Plan(plan.flips, plan.cuts, plan.clean, plan.seed, share, shares) for share in range(shares)
+        Plan(plan.flips, plan.cuts, plan.clean, plan.keys, plan.seed, share, shares)
+        for share in range(shares)
     ]
     with ProcessPoolExecutor(shares) as pool:
         results = list(pool.map(run_share, plans))
@@ -63,9 +66,10 @@ def _arguments() -> Plan:
     parser.add_argument("--flips", type=int, default=320, help="bits flipped, in either sweep")
     parser.add_argument("--cuts", type=int, default=220, help="files cut off, in either sweep")
     parser.add_argument("--clean", type=int, default=220, help="faultless databases")
+    parser.add_argument("--keys", type=int, default=20_000, help="random keys in Recover")
     parser.add_argument("--seed", default="1", help="another seed draws other rounds")
     given = parser.parse_args()
-    return Plan(given.flips, given.cuts, given.clean, given.seed)
+    return Plan(given.flips, given.cuts, given.clean, given.keys, given.seed)
 
 
 def run_share(plan: Plan) -> list[Tally]:
@@ -98,7 +102,8 @@ async def _run(plan: Plan, place: Path) -> list[Tally]:
     with open_lane(place / "eighteen", 18) as lane:
         rest = plan.mine(plan.clean) - half
         more = await sweep_clean(lane, [f"{seed}/{n + half}" for n in range(rest)])
-    return [*tallies, _together([clean, more])]
+    rounds = [f"{seed}/{n}" for n in range(plan.mine(-(-plan.keys // KEYS_A_ROUND)))]
+    return [*tallies, _together([clean, more]), await sweep_keys(place, rounds)]
 
 
 def _together(tallies: list[Tally] | tuple[Tally, ...]) -> Tally:

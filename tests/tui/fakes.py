@@ -5,23 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.errors import FsbackupError, Problem, UsageError
+from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Answer
 from fsbackup_tui.domain.point import (
     PointSummary,
 )
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.jobs.supervisor import find_job
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
+from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.reading import OpenIncidents, glance_at
 from fsbackup_tui.tui.app import FsbackupApp, Start
 from fsbackup_tui.tui.buckets import Picture, end_of, fill_buckets, usual_spacing, usual_unit
 from fsbackup_tui.tui.data import (
     Alert,
     JobRow,
     JobView,
+    JobWatch,
     Overview,
     PointDetails,
     PointProof,
@@ -30,6 +35,7 @@ from fsbackup_tui.tui.data import (
     StageView,
     TableView,
 )
+from fsbackup_tui.tui.job_data import LiveWatch
 from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.site_data import NoConfigFound
@@ -148,6 +154,8 @@ class FakeSite:
     gate: threading.Event | None = None
     closed: bool = False
     tables: int = 5
+    recovery: Desk | None = None
+    incidents: OpenIncidents = field(default_factory=OpenIncidents)
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -160,7 +168,10 @@ class FakeSite:
         if self.trouble is not None:
             raise self.trouble
         running = tuple(row.label for row in self.rows if row.state == "running")
-        return replace(self.state, running=running)
+        glance, answer = self.glance(), self.state.answer
+        if glance is not None and not glance.is_drill and self.recovery is not None:
+            answer = incident_answer(glance, "face-swap", "production", self.recovery.now())
+        return replace(self.state, running=running, incident=glance, answer=answer)
 
     def _matching(self, query: PointQuery) -> Sequence[PointSummary]:
         found: Sequence[PointSummary] = self.stored
@@ -216,8 +227,10 @@ class FakeSite:
         """Return the jobs."""
         return list(self.rows)
 
-    def watch(self, job: str) -> FakeWatch:
+    def watch(self, job: str) -> JobWatch:
         """Follow a job."""
+        if job not in self.views and self.recovery is not None:
+            return LiveWatch(find_job(self.recovery.state, job))
         return FakeWatch(self, job)
 
     def start(self, request: Request) -> JobRow:
@@ -232,6 +245,19 @@ class FakeSite:
         self.rows.insert(0, row)
         self.views[row.id] = view_of(row)
         return row
+
+    def desk(self) -> Desk:
+        """Return the desk, where the test gave one."""
+        if self.recovery is None:
+            raise UsageError("NO DESK: this test has none.")
+        return self.recovery
+
+    def glance(self) -> Glance | None:
+        """Return the open incident at a glance."""
+        if self.recovery is None:
+            return None
+        journal = self.incidents.newest(self.recovery.state)
+        return None if journal is None else glance_at(self.recovery, journal)
 
     def cancel(self, job: str) -> None:
         """Note the job and mark it as cancelled."""
@@ -274,6 +300,7 @@ def make_app(
     open_site: Callable[[], SiteData] | None = None,
     clock: Callable[[], float] | None = None,
     message: str = "",
+    now: Callable[[], datetime] = lambda: NOW,
 ) -> FsbackupApp:
     """Return the application on a site in memory, with the time standing still."""
     data = site or FakeSite()
@@ -284,7 +311,7 @@ def make_app(
             environ=environ or {"HOME": str(Path("/nonexistent"))},
             settings=settings or Settings(),
             seen=seen,
-            now=lambda: NOW,
+            now=now,
             clock=clock or Clock(),
             message=message,
         )

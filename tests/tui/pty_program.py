@@ -27,6 +27,16 @@ def main() -> int:
     from tests.tui.proofs import proven_site
 
     site = proven_site() if "proven" in sys.argv else FakeSite()
+    if "incident" in sys.argv:
+        from pathlib import Path
+
+        from tests.tui.recoveries import held_desk, jobs_held, led_to
+
+        place = Path(os.environ["HOME"]) / "site"
+        place.mkdir()
+        site.recovery = held_desk(place)
+        led_to(site.recovery, sys.argv[-1])
+        jobs_held(site.recovery).refuse = frozenset({"swap"})
     if "live" in sys.argv:
         running = site.rows[0]
 
@@ -47,6 +57,7 @@ def main() -> int:
         rows = tuple(site.stored)
         seen = LastSeen(NOW, "face-swap", "production", "", "Europe/Berlin", "", len(rows), rows)
     look, _ = choose_theme(os.environ, None, few_colours=few_colours(os.environ))
-    app = FsbackupApp(Start(look, lambda: site, dict(os.environ), seen=seen, now=lambda: NOW))
+    now = site.recovery.now if site.recovery is not None else lambda: NOW
+    app = FsbackupApp(Start(look, lambda: site, dict(os.environ), seen=seen, now=now))
     result = app.run(mouse=False)
     return result if isinstance(result, int) else app.return_code or 0

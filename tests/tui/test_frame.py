@@ -14,6 +14,7 @@ from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
 from tests.tui.fakes import Clock, FakeSite, make_app
 from tests.tui.proofs import proven_site
+from tests.tui.recoveries import held_desk, led_to, open_incident, recover_app
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -59,6 +60,45 @@ async def test_verify_looks_as_it_did(size: tuple[int, int]) -> None:
         await press(pilot, "escape", "p")
         await until_text(pilot, "61 m ago  PROVEN")
         compare("picture", size, text_lines(app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+async def test_recover_looks_as_it_did(size: tuple[int, int], tmp_path: Path) -> None:
+    for name, step, keys in (
+        ("recover", None, ("4",)),
+        ("declare", None, ("4", "enter", *"20 m ago")),
+        ("incident-choice", "choose-way", ()),
+        ("incident-swap", "swap", ()),
+        ("incident-typed", "swap", ("enter",)),
+        ("incident-steps", "restore", ("tab",)),
+        ("incident-closing", "", ()),
+    ):
+        place = tmp_path / name
+        place.mkdir()
+        desk = held_desk(place)
+        if step is not None:
+            led_to(desk, step)
+        app = recover_app(desk)
+        async with app.run_test(size=size) as pilot:
+            await until_text(pilot, "PROD face-swap")
+            if step:
+                await open_incident(pilot, step)
+            else:
+                await until_text(pilot, "1/8" if step is None else "All steps are behind")
+            await press(pilot, *keys)
+            await until_text(pilot, _THERE[name])
+            compare(name, size, text_lines(app))
+
+
+_THERE = {
+    "recover": "> Declare an incident",
+    "declare": "UTC, 20 m ago",
+    "incident-choice": "Which way?",
+    "incident-swap": "looked 0 s ago",
+    "incident-typed": "Type shop",
+    "incident-steps": "> 4.1 Restore beside",
+    "incident-closing": "fsbackup leftovers",
+}
 
 
 def compare(name: str, size: tuple[int, int], lines: list[str]) -> None:

@@ -198,6 +198,11 @@ def test_copy_falls_back_where_tmux_is_not_there(
 def test_farewell_names_what_runs_on() -> None:
     assert farewell(()) == "You left. Nothing is running. Back: fsbackup"
     assert farewell(("backup b7",)) == "You left. Backup b7 runs on. Back: fsbackup"
+    frozen = farewell(("restore r7",), frozen="WRITES FROZEN 9 m", incident=True)
+    words = "You left. WRITES STAY FROZEN (9 m). Restore r7 runs on. Back: fsbackup recover"
+    assert frozen == words
+    words = "You left. The incident is open. Nothing is running. Back: fsbackup recover"
+    assert farewell((), incident=True) == words
     assert farewell(("backup b7", "verify c8"), "shop") == (
         "You left. Backup b7, verify c8 run on. Back: fsbackup --site shop"
     )

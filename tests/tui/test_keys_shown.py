@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from textual.pilot import Pilot
@@ -15,6 +17,7 @@ from fsbackup_tui.tui.keys import keys_of
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
 from tests.tui.fakes import ALERTS, OVERVIEW, FakeSite, make_app, without_config
 from tests.tui.proofs import proven_site, verifying
+from tests.tui.recoveries import held_desk, led_to, recover_app
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 MISSING = Problem("repository-missing", "REPOSITORY NOT MOUNTED: /b.", "Empty.", "mount it")
@@ -47,6 +50,18 @@ def running() -> FsbackupApp:
     return make_app(site)
 
 
+def recovering(step: str | None) -> Callable[[], FsbackupApp]:
+    """Return what makes an application whose incident was led to a step; None: there is none."""
+
+    def make() -> FsbackupApp:
+        desk = held_desk(Path(mkdtemp(prefix="fsbackup-keys-")))
+        if step is not None:
+            led_to(desk, step)
+        return recover_app(desk)
+
+    return make
+
+
 # How one gets there: the site, the keys, and what then stands on the screen.
 STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "inventory": (full, (), "1/8"),
@@ -75,6 +90,20 @@ STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "verify without config": (unconfigured, ("3",), "fsbackup init"),
     "jobs without config": (unconfigured, ("2",), "fsbackup init"),
     "no repository": (unmounted, (), "mount it"),
+    "recover": (recovering(None), ("4",), "> Declare an incident"),
+    "recover without config": (unconfigured, ("4",), "fsbackup init"),
+    "declare": (recovering(None), ("4", "enter"), "last right?"),
+    "what is seen": (recovering(None), ("4", "enter", "enter"), "> 4  don't know"),
+    "text question": (recovering("name-tables"), (), "Which tables"),
+    "text asked for": (recovering("name-tables"), ("enter",), "Enter alone"),
+    "step": (recovering("vacuum-off"), (), "looked 0 s"),
+    "choice": (recovering("choose-freeze"), (), "Who is to be kept"),
+    "message": (recovering("tell-first"), (), "Send this"),
+    "swap": (recovering("swap"), (), "looked 0 s"),
+    "typed name": (recovering("swap"), ("enter",), "Type shop"),
+    "closing": (recovering(""), (), "All steps are behind"),
+    "steps": (recovering("damage"), ("tab",), "3.1 Look at the damage"),
+    "hand-over": (recovering("damage"), ("H",), "STEPS"),
 }
 TYPED = {"Enter": "enter", "Esc": "escape", "Up Down": "down"}
 

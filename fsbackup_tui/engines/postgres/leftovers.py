@@ -127,19 +127,28 @@ def _not_dropped(name: str, error: psycopg.Error) -> Exception:
     return PostgresError(what, why=why, fix="Mend what the server names, then drop it again.")
 
 
-async def closed_to(admin: Connection, database: str) -> str:
-    """Return in which way a database is closed to everybody, as SQL; empty where it is open."""
+async def closed_databases(admin: Connection, names: Sequence[str]) -> dict[str, str]:
+    """Return those of the databases that are closed to everybody, with the SQL that closed them."""
     rows = await fetch_all(
         admin,
-        "SELECT datallowconn, datconnlimit FROM pg_catalog.pg_database WHERE datname = %s",
-        [database],
+        "SELECT datname::text, CASE WHEN datallowconn THEN 'CONNECTION LIMIT 0'"
+        " ELSE 'ALLOW_CONNECTIONS false' END FROM pg_catalog.pg_database"
+        " WHERE datname = ANY (%s) AND (NOT datallowconn OR datconnlimit = 0)",
+        [list(names)],
     )
-    if not rows:
-        return ""
-    allows, limit = rows[0]
-    if not allows:
-        return "ALLOW_CONNECTIONS false"
-    return "CONNECTION LIMIT 0" if limit == 0 else ""
+    return dict(rows)
+
+
+async def schema_bytes(live: Connection, oids: Sequence[int]) -> dict[int, int]:
+    """Return what the tables of each of these schemas take, with their indexes."""
+    rows = await fetch_all(
+        live,
+        "SELECT relnamespace::int8, pg_catalog.sum(pg_catalog.pg_total_relation_size(oid))::int8"
+        " FROM pg_catalog.pg_class WHERE relnamespace::int8 = ANY (%s) AND relkind IN ('r', 'm')"
+        " GROUP BY 1",
+        [list(oids)],
+    )
+    return dict(rows)
 
 
 async def staged_since(live: Connection, schema: str) -> datetime | None:

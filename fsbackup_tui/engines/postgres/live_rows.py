@@ -9,17 +9,24 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from fsbackup_tui.domain.damage import SequenceGap
 from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.domain.live_health import HealthFinding
 from fsbackup_tui.domain.point import SequenceFacts
 from fsbackup_tui.engines.postgres.compare_objects import OWNED_SEQUENCES
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.fingerprint import rows_of
-from fsbackup_tui.engines.postgres.health import lost_while, means_damage, words_of
+from fsbackup_tui.engines.postgres.health import (
+    lost_while,
+    means_damage,
+    prepare_session,
+    words_of,
+)
 from fsbackup_tui.engines.postgres.inspect_objects import (
     fetch_all,
     list_sequences,
@@ -27,6 +34,8 @@ from fsbackup_tui.engines.postgres.inspect_objects import (
 )
 from fsbackup_tui.engines.postgres.inspect_tables import TableInspection
 
+_NAMED = 3
+_INDEX_WAYS = ("indexscan", "indexonlyscan", "bitmapscan")
 _TIMESTAMPTZ, _TIMES = 1184, frozenset({1082, 1114, 1184})
 # Without underscores, the best first.
 _NAMES = (
@@ -57,6 +66,18 @@ class Counted:
     newest: str = ""
     note: str = ""
     corrupt: bool = False
+
+
+async def begin_reading(connection: Connection) -> tuple[HealthFinding, ...]:
+    """Make the session one that only reads and mends nothing; in haste, and the catalogue too.
+
+    Raises:
+        SafetyRefusal: the server would mend by reading, and the role may not switch that off.
+    """
+    findings = await prepare_session(connection)
+    reset = [*(f"enable_{way}" for way in _INDEX_WAYS), "max_parallel_workers_per_gather"]
+    await connection.execute("; ".join(f"RESET {name}" for name in reset).encode())
+    return findings
 
 
 async def read_counters(connection: Connection) -> tuple[dict[int, Counters], datetime | None]:
@@ -94,32 +115,51 @@ def newest_column(table: TableInspection) -> str:
 
 
 async def count_rows(
-    connection: Connection, table: TableInspection, column: str, *, seconds: float
-) -> Counted:
-    """Count a table's own rows and find the newest one's time, in one pass over its pages.
+    connection: Connection, tables: Sequence[tuple[TableInspection, str]], *, seconds: float
+) -> dict[int, Counted]:
+    """Count tables' own rows, and find the newest one's time by a column, in one pass over each.
 
-    Runs in a savepoint that is rolled back, so that no lock outlasts it.
+    One statement counts them all, so that a far server is not asked thousands of times; where it
+    fails, the half that is not to blame is counted again. By OID. Runs in a savepoint that is
+    rolled back, so that no lock outlasts it.
 
     Raises:
         PostgresError: the session was lost; a damaged page can crash a server.
     """
+    if not tables:
+        return {}
+    statement = sql.SQL(" UNION ALL ").join(_counting(table, column) for table, column in tables)
+    try:
+        rows = await _rows(connection, statement, seconds)
+    except psycopg.Error as error:
+        if connection.broken:
+            names = ", ".join(table.qualified for table, _column in tables[:_NAMED])
+            raise lost_while(f"while counting {names}", error) from error
+        if len(tables) == 1:
+            return {tables[0][0].oid: _not_counted(error)}
+        half = len(tables) // 2
+        first = await count_rows(connection, tables[:half], seconds=seconds)
+        return first | await count_rows(connection, tables[half:], seconds=seconds)
+    return {oid: Counted(count, _moment(newest)) for oid, count, newest in rows}
+
+
+def _counting(table: TableInspection, column: str) -> sql.Composed:
     newest = (
         sql.SQL("pg_catalog.max({})::pg_catalog.text").format(sql.Identifier("r", column))
         if column
-        else sql.SQL("NULL")
+        else sql.SQL("NULL::pg_catalog.text")
     )
-    statement = sql.SQL("SELECT pg_catalog.count(*), {} {}").format(newest, rows_of(table))
-    try:
-        row = await _one_row(connection, statement, seconds)
-    except psycopg.Error as error:
-        if connection.broken:
-            raise lost_while(f"while counting {table.qualified}", error) from error
-        if isinstance(error, psycopg.errors.QueryCanceled):
-            return Counted(None)
-        corrupt = means_damage(error)
-        words = "it can't be read" if corrupt else "not counted"
-        return Counted(None, note=f"{words}: {words_of(error)}", corrupt=corrupt)
-    return Counted(int(str(row[0])), _moment(row[1]))
+    return sql.SQL("SELECT {}::pg_catalog.int8, pg_catalog.count(*), {} {}").format(
+        sql.Literal(table.oid), newest, rows_of(table)
+    )
+
+
+def _not_counted(error: psycopg.Error) -> Counted:
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return Counted(None)
+    corrupt = means_damage(error)
+    words = "it can't be read" if corrupt else "not counted"
+    return Counted(None, note=f"{words}: {words_of(error)}", corrupt=corrupt)
 
 
 async def newest_by_index(
@@ -140,7 +180,7 @@ async def newest_by_index(
         sql.Identifier("r", column), sql.Identifier(table.schema, table.name)
     )
     try:
-        row = await _one_row(connection, statement, seconds, by_index=True)
+        row = await _one_row(connection, statement, seconds)
     except psycopg.Error as error:
         if connection.broken:
             raise lost_while(f"while looking at {table.qualified}", error) from error
@@ -149,17 +189,21 @@ async def newest_by_index(
 
 
 async def _one_row(
+    connection: Connection, statement: sql.Composed, seconds: float
+) -> tuple[Any, ...]:
+    rows = await _rows(connection, statement, seconds, by_index=True)
+    return rows[0] if rows else (None,)
+
+
+async def _rows(
     connection: Connection, statement: sql.Composed, seconds: float, *, by_index: bool = False
-) -> tuple[object, ...]:
+) -> list[tuple[Any, ...]]:
+    settings = [f"statement_timeout = {max(1, round(seconds * 1000))}"]
+    # A count must see the table itself, not an index that may disagree with it.
+    settings += [] if by_index else [f"enable_{way} = off" for way in _INDEX_WAYS]
     async with connection.transaction(force_rollback=True):
-        await connection.execute(
-            "SELECT pg_catalog.set_config('statement_timeout', %s, true)",
-            [f"{max(1, round(seconds * 1000))}ms"],
-        )
-        if by_index:
-            await connection.execute("SET LOCAL enable_indexscan = on")
-        row = await (await connection.execute(statement)).fetchone()
-    return row or (None,)
+        await connection.execute("; ".join(f"SET LOCAL {item}" for item in settings).encode())
+        return await (await connection.execute(statement)).fetchall()
 
 
 def _moment(value: object) -> str:
@@ -223,7 +267,7 @@ async def _kept(
         sql.Literal(first),
     )
     try:
-        row = await _one_row(connection, statement, seconds, by_index=True)
+        row = await _one_row(connection, statement, seconds)
     except psycopg.Error as error:
         if connection.broken:
             raise lost_while(f"while looking at {table_schema}.{table}", error) from error

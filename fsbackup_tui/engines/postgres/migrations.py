@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -55,3 +56,18 @@ async def read_migrations(connection: Connection, *, schema: str | None) -> Migr
     # One that failed, was mended and run again has a row of either kind.
     failed = tuple(name for name in failed if name not in applied)
     return Migrations(f"{rows[0][0]}.{TABLE}", applied, failed)
+
+
+def rolling_back(found: Migrations, name: str) -> tuple[str, ...]:
+    """Return the commands that let Prisma count a migration as rolled back.
+
+    ``migrate resolve --rolled-back`` refuses one that went through (P3012: "not in a failed
+    state"), so that it is made to look failed first: what it would write is a date beside it.
+    """
+    resolve = shlex.join(("npx", "prisma", "migrate", "resolve", "--rolled-back", name))
+    if name in found.failed:
+        return (resolve,)
+    failed = sql.SQL(
+        "UPDATE {} SET finished_at = NULL WHERE migration_name = {} AND rolled_back_at IS NULL"
+    ).format(sql.Identifier(found.table.removesuffix(f".{TABLE}"), TABLE), sql.Literal(name))
+    return f'psql "$DATABASE_URL" -c {shlex.quote(failed.as_string(None))}', resolve

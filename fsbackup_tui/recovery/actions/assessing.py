@@ -17,22 +17,24 @@ from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.words import bounded, candidate_line, moment, table_line
 from fsbackup_tui.recovery.question import Answer, Option, Question
 
-RUNBOOK_OF_WAY = {
-    "merge": "partial-loss",
-    "swap": "data-loss",
-    "schema swap": "data-loss",
-    "salvage": "corruption",
+RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
+    "merge": ("partial-loss",),
+    "swap": ("data-loss", "corruption"),
+    "schema swap": ("data-loss",),
+    "salvage": ("corruption",),
 }
+"""Which of the shipped runbooks lead along a way; the first one is switched to."""
 
 
 def _look_at_damage(situation: Situation, _: Answer) -> Request:
     facts, incident = situation.facts, situation.incident
     right = incident.last_right
+    preferred = incident.parameters.get("preferred_point")
     return DamageRequest(
         part=situation.part,
         database=facts.database,
         target=facts.server,
-        point=facts.point,
+        point=facts.point or (preferred if isinstance(preferred, str) else ""),
         last_right="" if right is None else format_time(right),
     )
 
@@ -144,7 +146,7 @@ def _ways(situation: Situation) -> Question:
             way.way,
             _way_label(way),
             tuple(text for text in (way.why, f"Way back: {way.way_back}") if text),
-            impossible="" if way.possible else way.why,
+            impossible=_impossible(situation, way),
             doubt=way.doubt,
             recommended=way.recommended,
         )
@@ -152,6 +154,12 @@ def _ways(situation: Situation) -> Question:
     )
     default = next((option.key for option in options if option.recommended), "")
     return Question("Which way?", options, default=default)
+
+
+def _impossible(situation: Situation, way: WayEstimate) -> str:
+    if way.way == "salvage" and situation.facts.salvaged is None:
+        return "Nothing was saved yet: that is a step of the runbook corruption."
+    return "" if way.possible else way.why
 
 
 def _way_label(way: WayEstimate) -> str:
@@ -166,16 +174,19 @@ def _way_label(way: WayEstimate) -> str:
     return f"{way.way}: {lost}{minutes}; {way.downtime}{took}"
 
 
-def _chosen_way(_s: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
-    return {
-        "way": answer.value,
-        "way_reason": answer.reason,
-        "runbook": RUNBOOK_OF_WAY.get(answer.value, ""),
-    }
+def _chosen_way(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    leads, now = RUNBOOKS_OF_WAY.get(answer.value, ()), situation.incident.runbook
+    facts: dict[str, Any] = {"way": answer.value, "way_reason": answer.reason}
+    shipped = any(now in names for names in RUNBOOKS_OF_WAY.values())
+    facts["runbook"] = leads[0] if leads and shipped and now not in leads else ""
+    salvaged = situation.facts.salvaged
+    if answer.value == "salvage" and salvaged is not None:
+        facts |= {"copy": salvaged.database, "copy_oid": salvaged.database_oid}
+    return facts
 
 
 def _health(situation: Situation, _: Answer) -> Request:
-    return LiveHealthRequest(situation.part)
+    return LiveHealthRequest(situation.part, database=situation.facts.database)
 
 
 def _learn_health(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
@@ -209,6 +220,7 @@ ACTIONS = (
         request=_health,
         runs=lambda _: ("pg_amcheck's checks, counts by index, foreign keys; reading alone",),
         shows=_health_lines,
+        finds=True,
         learn=_learn_health,
     ),
     Action(

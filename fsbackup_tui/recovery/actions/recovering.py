@@ -84,6 +84,14 @@ def _checked(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return learnt
 
 
+def _differs(result: Mapping[str, Any]) -> str:
+    if result.get("verdict") != "different":
+        return ""
+    found = result.get("differences")
+    count = len(found) if isinstance(found, list) else 0
+    return f"THE COPY DIFFERS from its point in {count} things. Choose another point."
+
+
 def check_lines(situation: Situation) -> tuple[str, ...]:
     """Return what the proof of the side database said."""
     check = situation.facts.copy_check
@@ -293,6 +301,7 @@ ACTIONS = (
         runs=lambda _: ("counts and content of every table against the manifest; your queries",),
         shows=check_lines,
         learn=_checked,
+        fails=_differs,
     ),
     Action(
         "swap",

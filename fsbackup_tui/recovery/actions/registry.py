@@ -26,6 +26,8 @@ ACTIONS: Mapping[str, Action] = {
 
 
 def _needs_restore(situation: Situation) -> bool | None:
+    if situation.facts.way == "salvage":
+        return False
     if not situation.facts.point:
         return None
     return not situation.incident.parameters.get("copy_is_spare")

@@ -22,7 +22,7 @@ class InventoryScreen(PointsScreen):
     BINDINGS: ClassVar[list[BindingType]] = bindings("inventory")
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("inventory", "list", "general")
     FOOT: ClassVar[tuple[Shown, ...]] = (
-        "open", "back-up", "verify", "filter", "sort", "copy", "help", "quit",
+        "open", "recover-point", "back-up", "verify", "filter", "sort", "copy", "help", "quit",
     )  # fmt: skip
     MODE: ClassVar[str] = "inventory"
 
@@ -65,6 +65,14 @@ class InventoryScreen(PointsScreen):
         point = self.table.current()
         if point is not None:
             self.app.push_screen(PointScreen(point))
+
+    async def action_recover(self) -> None:
+        """Recover with the point under the cursor chosen."""
+        point = self.table.current()
+        if point is None:
+            self.say("Recover: there is no point under the cursor", "warn")
+            return
+        await self.site_app.recover_with(point.id)
 
     def action_copy(self) -> None:
         """Copy the restore commands of the point under the cursor."""

@@ -23,7 +23,7 @@ class PointScreen(FrameScreen):
     BINDINGS: ClassVar[list[BindingType]] = bindings("point")
     CONTEXTS: ClassVar[tuple[Context, ...]] = ("point", "text", "general")
     FOOT: ClassVar[tuple[Shown, ...]] = (
-        "back", "point-verify", "point-copy", "point-show", "help", "quit",
+        "back", "point-recover", "point-verify", "point-copy", "point-show", "help", "quit",
     )  # fmt: skip
     MODE: ClassVar[str] = "inventory"
 
@@ -92,6 +92,10 @@ class PointScreen(FrameScreen):
     def action_verify(self) -> None:
         """Ask how far to verify the point."""
         ask_verify(self, self._point)
+
+    async def action_recover(self) -> None:
+        """Recover with this point chosen."""
+        await self.site_app.recover_with(self._point.id)
 
     def action_copy(self) -> None:
         """Copy fsbackup's own restore commands."""

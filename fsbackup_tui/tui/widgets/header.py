@@ -15,6 +15,7 @@ MODES: tuple[tuple[str, str, str], ...] = (
     ("inventory", "inventory", "Inventory"),
     ("jobs", "jobs", "Jobs"),
     ("verify", "verification", "Verify"),
+    ("recover", "recover", "Recover"),
 )
 _TONES: Mapping[Tone, Role] = {"good": "good", "warn": "warn", "bad": "bad", "checking": "muted"}
 

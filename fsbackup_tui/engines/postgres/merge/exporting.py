@@ -14,11 +14,13 @@ from fsbackup_tui.engines.postgres.health import words_of
 from fsbackup_tui.engines.postgres.merge.catalogue import Schema
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, Staging
 from fsbackup_tui.engines.postgres.merge.work import (
+    COMMA,
     ONLY_IN_LIVE,
     key_operators,
     match,
     names,
     numbered,
+    rows_of,
 )
 
 
@@ -40,12 +42,15 @@ async def export_only_live(
             fix="Stage the differences again.",
         )
     keys = numbered("k", len(staged.key))
-    query = sql.SQL(
-        "SELECT r.* FROM {} AS d JOIN {} ON {} WHERE d.class = {} ORDER BY d.id"
-    ).format(
+    query = sql.SQL("SELECT {} FROM {} AS d JOIN {} ON {} WHERE d.class = {} ORDER BY d.id").format(
+        COMMA.join(names([column.name for column in table.columns], "r")),
         staging.relation(staged.rows),
-        table.from_clause("r"),
-        match(key_operators(table, staged.key), names(keys, "d"), names(staged.key, "r")),
+        rows_of(table, "r", staged.key, staged.columns, staged.raw, whole_rows=staged.whole_rows),
+        match(
+            key_operators(table, staged.key, whole_rows=staged.whole_rows),
+            names(keys, "d"),
+            names(staged.key, "r"),
+        ),
         sql.Literal(ONLY_IN_LIVE),
     )
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, HEADER)").format(query)

@@ -130,8 +130,9 @@ async def _everything(
             why=f"Set {found.applied_by} takes it back.",
             fix=f"To have it again, undo set {found.applied_by}.",
         )
-    before = await read_set(live, staging, found.undoes or COPY_SET)
-    if kept_recreating(before.recreated):
+    # Its rows may be lost, as a crash of the server empties the copy's.
+    before = [each for each in await read_sets(live, staging) if each.number == found.undoes]
+    if any(kept_recreating(each.recreated) for each in before):
         raise SafetyRefusal(
             "NOT DONE AGAIN: the undo took definitions away that the merge had made again.",
             why="Their content lies in the staging schema, but is not put back from there.",

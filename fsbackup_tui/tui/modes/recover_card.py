@@ -1,0 +1,158 @@
+"""One step as lines: what is the matter, who would be hurt, what it does, what it asks. Plain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import tzinfo
+from typing import TYPE_CHECKING
+
+from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.tui.lines import Line, Role, line, spread, wrap
+from fsbackup_tui.tui.modes.recover_lines import LABEL_CELLS, labelled, running_lines, texts
+from fsbackup_tui.tui.problems import problem_lines
+
+if TYPE_CHECKING:
+    from fsbackup_tui.recovery.card import Card
+    from fsbackup_tui.recovery.question import Option, Question
+    from fsbackup_tui.tui.recover_data import View
+
+STOPPED = "STOPPED: this is not the database the point came from."
+
+
+def card_lines(
+    view: View, card: Card, chosen: Collection[str], width: int, zone: tzinfo, *, logged: int = 3
+) -> list[Line]:
+    """Return the whole step, the most urgent first; ``chosen`` are the options that are marked."""
+    evidence = list(_evidence(card, width))
+    # Of what can hurt, what it costs comes before how it is done.
+    first, last = (evidence, []) if card.typed else ([], evidence)
+    return [
+        *_title(card, width),
+        *_matters(view, card, width, zone, logged),
+        *_target(view, card, width),
+        *_watched(view, card, width),
+        *first,
+        *labelled("Why", card.why, width),
+        *_doing(card, width),
+        *(_question(card.question, chosen, width) if card.question is not None else ()),
+        *last,
+    ]
+
+
+def _title(card: Card, width: int) -> Iterator[Line]:
+    words = card.kind if card.status == "to do" else f"{card.status}; {card.kind}"
+    roles: dict[str, Role] = {"done": "good", "FAILED": "bad", "under way": "accent"}
+    role = roles.get(card.status, "bad" if card.typed else "muted")
+    title = line(" ", (f"{card.number} {card.title}", "heading"))
+    yield spread(title, line((f"{words} ", role)), width)
+
+
+def _matters(view: View, card: Card, width: int, zone: tzinfo, logged: int) -> Iterator[Line]:
+    """Yield what is the matter with the step now; nothing where it simply can be done."""
+    now, running = view.reading.now, view.running
+    if running is not None and running.step == card.id and not running.over:
+        yield from running_lines(running, width, logged=logged)
+    if card.stopped:
+        yield from texts([STOPPED], width, "bad")
+        yield from texts([f"      {text}" for text in card.stopped.splitlines()], width)
+        words = f"New server on purpose? Enter, then type {card.target_word}. Else leave it."
+        yield from labelled("Next", words, width)
+    if view.unsure is not None and card.status == "under way":
+        yield from problem_lines(view.unsure, width, now=now, zone=zone)
+        yield from labelled("Next", "Enter answers.", width)
+    elif view.failure is not None and card.status == "FAILED":
+        yield from problem_lines(view.failure, width, now=now, zone=zone)
+        yield from labelled("", "Nothing that was done before is undone. Enter tries again.", width)
+    elif card.trouble:
+        yield from texts(card.trouble, width, "warn")
+    if card.waits:
+        yield from labelled("NOT YET", f"First: {', '.join(card.waits)}.", width, "warn")
+    yield from _looking(view, card, width, zone)
+
+
+def _looking(view: View, card: Card, width: int, zone: tzinfo) -> Iterator[Line]:
+    if not card.needs_look and card.status != "under way":
+        return
+    if view.is_looking:
+        server = view.reading.facts.server
+        host = server.host if server is not None else "the server"
+        yield line(" ", (f"looking at {host}…", "accent"))
+    elif view.look_problem is not None:
+        problem = view.look_problem
+        shown = Problem(problem.kind, problem.what, problem.why, problem.fix or "Enter looks again")
+        yield from problem_lines(shown, width, now=view.reading.now, zone=zone)
+
+
+def _target(view: View, card: Card, width: int) -> Iterator[Line]:
+    if view.is_looking and card.needs_look:
+        return
+    for index, text in enumerate(card.target):
+        label = "Target" if index == 0 else ""
+        role: Role = "heading" if index == 0 else "text"
+        yield from labelled(label, text, width, role)
+
+
+def _doing(card: Card, width: int) -> Iterator[Line]:
+    room = max(8, width - LABEL_CELLS - 2)
+    for index, text in enumerate(card.runs):
+        for number, row in enumerate(wrap(text, room, indent="  ")):
+            label = "Runs" if index == number == 0 else ""
+            yield from labelled(label, row, width)
+    if card.changes and card.changes != "nothing":
+        yield from labelled("Changes", card.changes, width)
+    if card.undo:
+        yield from labelled("Undo", card.undo, width)
+    if card.took:
+        yield from labelled("Took", card.took, width)
+    if card.by_hand and card.status != "done":
+        yield line()
+        yield from texts([card.by_hand], width, "accent")
+
+
+def _question(question: Question, chosen: Collection[str], width: int) -> Iterator[Line]:
+    yield line()
+    yield from texts([question.text], width, "heading")
+    for number, option in enumerate(question.options, 1):
+        yield from _option(question, option, number, option.key in chosen, width)
+    if question.hint:
+        yield from texts([question.hint], width, "muted")
+
+
+def _option(
+    question: Question, option: Option, number: int, marked: bool, width: int
+) -> Iterator[Line]:
+    digit = str(number) if number <= 9 else " "
+    mark = ("[x]" if marked else "[ ]") if question.several else " > " if marked else "   "
+    remarks = ["recommended"] if option.recommended else []
+    remarks += ["needs a reason"] if option.doubt else []
+    remarks += ["NOT POSSIBLE"] if option.impossible else []
+    remark = f"  ({', '.join(remarks)})" if remarks else ""
+    role: Role = "muted" if option.impossible else "heading" if marked else "text"
+    rows = wrap(option.label + remark, max(8, width - 8))
+    for index, row in enumerate(rows):
+        head = f"{mark} {digit} " if index == 0 else " " * 6
+        yield line(" ", (head, "key"), (row, role))
+    for text in (*option.detail, option.doubt, option.impossible):
+        for row in wrap(text, max(8, width - 11)) if text else ():
+            yield line("         ", (row, "muted"))
+
+
+def _evidence(card: Card, width: int) -> Iterator[Line]:
+    if card.shows:
+        if not card.typed:
+            yield line()
+        yield from texts(card.shows, width)
+
+
+def _watched(view: View, card: Card, width: int) -> Iterator[Line]:
+    """Yield whether those who look on have agreed to what can hurt."""
+    if not card.typed or not card.can_run:
+        return
+    said = view.reading.incident.go.get(card.id)
+    if said:
+        yield from labelled("Go", f"{said} says go.", width, "good")
+    elif view.leads and view.watchers:
+        names = ", ".join(view.watchers)
+        yield from labelled("Go", f"{names} watches and has not said go (G) yet.", width, "warn")
+    elif not view.leads:
+        yield from labelled("Go", "G says go, if you agree.", width, "accent")
