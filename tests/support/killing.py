@@ -325,7 +325,9 @@ def production(shop: Shop) -> Mapping[str, tuple[str, ...]]:
     return {
         name: tuple(
             str(row)
-            for (row,) in shop.query(f"SELECT t::text FROM {name} AS t ORDER BY t::text COLLATE \"C\"")
+            for (row,) in shop.query(
+                f'SELECT t::text FROM {name} AS t ORDER BY t::text COLLATE "C"'
+            )
         )
         for (name,) in names
     }
