@@ -25,7 +25,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         type=waiting_seconds,
         default=0.0,
         metavar="SECONDS",
-        help="wait this long for another run of the same plan (default: not at all)",
+        help="wait this long for another run of the same plan (default: not at all), and for a "
+        "restore, swap or merge on its server (default: an hour)",
     )
     parser.set_defaults(run=run)
 
@@ -79,6 +80,8 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     if result.get("suspect"):
         lines.extend(f"  SUSPECT: {reason}" for reason in result["suspect"])
         lines.append(f"  If that is right: fsbackup clear {result['point']} --reason TEXT")
+    if result.get("in_incident"):
+        lines.append(f"  IN INCIDENT {result['in_incident']}: it is not 'latest' until cleared")
     for name, stage in result["stages"].items():
         if (problem := stage["problem"]) is not None:
             lines.append(f"{name}: {problem['what']}")

@@ -78,6 +78,18 @@ def run_request(request: Request, context: CliContext, *, summary: Summary) -> i
     Raises JobError with the job's own problem when it fails, JobLost when its worker vanishes,
     Interrupted when it is left running.
     """
+    return end_of_job(_run(request, context), context, summary=summary)
+
+
+def result_of(request: Request, context: CliContext) -> Mapping[str, Any]:
+    """Start a job for the request, follow it, and return its result; raises as run_request."""
+    finished = _run(request, context)
+    if finished.outcome == "ok":
+        return finished.result
+    raise JobError(finished.problem or Problem("failed", f"JOB {finished.outcome.upper()}."))
+
+
+def _run(request: Request, context: CliContext) -> JobFinished:
     from fsbackup_tui.jobs.supervisor import operator_name, start_job
 
     interrupts = Interrupts()
@@ -95,7 +107,7 @@ def run_request(request: Request, context: CliContext, *, summary: Summary) -> i
             f"LEFT RUNNING: {job.id} goes on without this terminal.",
             fix=f"Back to it: fsbackup attach {job.id}",
         )
-    return end_of_job(finished, context, summary=summary)
+    return finished
 
 
 def attach_to(job: Job, context: CliContext, *, summary: Summary) -> int:
@@ -108,6 +120,11 @@ def attach_to(job: Job, context: CliContext, *, summary: Summary) -> int:
             context.tell(f"Detached. {job.id} runs on. Back: fsbackup attach {job.id}")
         return 0
     return end_of_job(finished, context, summary=summary)
+
+
+def follow_job(job: Job, context: CliContext, interrupts: Interrupts) -> bool:
+    """Show a job until it has ended; False when it is left running before. JobLost."""
+    return _follow(job, context, interrupts, attached=False) is not None
 
 
 def end_of_job(finished: JobFinished, context: CliContext, *, summary: Summary) -> int:

@@ -117,11 +117,12 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
 
 
 def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
-    """Record why a suspect point is right as it is; it counts as good from then on."""
+    """Record why a doubtful point is right as it is; it counts as good from then on."""
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.jobs.supervisor import operator_name
     from fsbackup_tui.operations.read_only import refuse_if_read_only
+    from fsbackup_tui.operations.wording import in_incident_words
     from fsbackup_tui.repository.records import write_record
 
     reason = arguments.reason.strip()
@@ -133,24 +134,30 @@ def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
     refuse_if_read_only(context.load(), "clears no point")
     point = find_point(context, arguments.point, any_trust=True)
     document = {"ok": True, "point": point.id, "cleared": list(point.suspect), "reason": reason}
-    if point.suspect:
+    if point.doubtful:
         write_record(
             context.repository(),
             point.id,
             "cleared",
-            {"reason": reason, "suspect": list(point.suspect)},
+            {
+                "reason": reason,
+                "suspect": list(point.suspect),
+                "in_incident": point.in_incident or None,
+            },
             now=context.now(),
             job="-",
             operator=operator_name(context.environ),
         )
 
     def human() -> None:
-        if not point.suspect:
+        if not point.doubtful:
             context.say(f"{point.id} is not suspect; there was nothing to clear.")
             return
         context.say_text(f"{point.id} is cleared: {reason}", later="  ")
         for text in point.suspect:
             context.say_text(text, first="  was suspect: ")
+        if point.in_incident:
+            context.say_text(in_incident_words(point.in_incident), first="  ")
 
     context.emit(document, human)
     return 0

@@ -99,7 +99,7 @@ def _wait_for_end(follower: Any) -> str:
 
 def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
     """Return how a job ended, in the words in which its own command says it."""
-    from fsbackup_tui.cli import adopt, backup, drill, health_text, restore, verify
+    from fsbackup_tui.cli import adopt, backup, drill, health_text, leftovers, restore, verify
 
     summaries = {
         "adopt": adopt.summary,
@@ -109,6 +109,7 @@ def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
         "verify-due": verify.due_summary,
         "verify-live": health_text.health_lines,
         "restore": restore.summary,
+        "drop-leftover": leftovers.summary,
     }
     head = f"{job.id}: {'ok' if result.get('ok') else 'failed'}"
     try:

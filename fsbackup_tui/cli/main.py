@@ -15,10 +15,14 @@ from fsbackup_tui.cli import (
     demo,
     doctor,
     drill,
+    incidents,
     init,
     inventory,
     jobs,
+    leftovers,
+    recover,
     restore,
+    rollback,
     tui,
     verify,
 )
@@ -28,7 +32,22 @@ from fsbackup_tui.cli.parser import Parser
 from fsbackup_tui.cli.streams import prepare_streams, write_output
 from fsbackup_tui.domain.errors import FsbackupError, OutputLost
 
-FAMILIES = (demo, init, doctor, backup, inventory, verify, drill, restore, adopt, jobs)
+FAMILIES = (
+    demo,
+    init,
+    doctor,
+    backup,
+    inventory,
+    verify,
+    drill,
+    recover,
+    incidents,
+    restore,
+    rollback,
+    leftovers,
+    adopt,
+    jobs,
+)
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
 _EPILOG = """\
 Without a command, fsbackup opens the terminal application.

@@ -22,6 +22,7 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
+    IN_INCIDENT,
     UNKNOWN,
     accepted_words,
     age_text,
@@ -29,6 +30,7 @@ from fsbackup_tui.operations.wording import (
     cell_width,
     count_text,
     duration_text,
+    in_incident_words,
     level_word,
     pad_text,
     plain_text,
@@ -48,16 +50,17 @@ _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after 
 def trust_word(point: PointSummary) -> str:
     """Return the words for what a point is worth, bad news first and in capitals.
 
-    What a suspect point was shown to be stands beside that: neither takes the other back.
+    What a doubtful point was shown to be stands beside that: neither takes the other back.
     """
     if point.running:
         return "running"
-    if point.suspect and point.trust is Trust.UNVERIFIED:
-        return "SUSPECT"
+    doubt = "SUSPECT" if point.suspect else IN_INCIDENT if point.in_incident else ""
+    if doubt and point.trust is Trust.UNVERIFIED:
+        return doubt
     word = point.trust.word
     if point.foreign or word in {"damaged", "incomplete", "proven"}:
         word = word.upper()
-    return f"SUSPECT {word}" if point.suspect else word
+    return f"{doubt} {word}".lstrip()
 
 
 def change_text(change: float | None) -> str:
@@ -100,7 +103,8 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
 
 def _notes(point: PointSummary) -> list[str]:
     foreign = [f"foreign: {point.reason}"] if point.foreign else []
-    notes = [*foreign, *point.suspect, *point.problems]
+    incident = [in_incident_words(point.in_incident)] if point.in_incident else []
+    notes = [*foreign, *point.suspect, *incident, *point.problems]
     more = len(notes) - _NOTES_SHOWN
     return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
 
@@ -134,6 +138,8 @@ def show_lines(
     yield _fact("lies in", str(directory))
     for reason in point.suspect:
         yield from _wrapped("SUSPECT", reason)
+    if point.in_incident:
+        yield from _wrapped(IN_INCIDENT, in_incident_words(point.in_incident))
     for problem in point.problems:
         yield from _wrapped("PROBLEM", problem)
     yield ""
@@ -154,7 +160,7 @@ def show_lines(
 
 def _trust_lines(point: PointSummary, now: datetime, zone: tzinfo) -> Iterator[str]:
     yield f"Trust: {trust_word(point)}"
-    if point.suspect and point.trust >= Trust.RESTORED:
+    if point.doubtful and point.trust >= Trust.RESTORED:
         yield from wrap_text(_PROVEN_IS_NOT_GOOD, first="  ")
     for level, check in point.levels.items():
         word = level_word(check.ok)
@@ -290,6 +296,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "running": point.running,
         "trust": point.trust.word,
         "suspect": list(point.suspect),
+        "in_incident": point.in_incident or None,
         "bytes": point.bytes,
         "rows": point.rows,
         "rows_change": point.rows_change,

@@ -40,7 +40,7 @@ def progress_lines(feed: JobFeed, job: str, *, now: datetime, width: int) -> lis
     if feed.progress is None and eta_text(feed):
         lines.append(eta_text(feed))
     if feed.progress is not None:
-        lines.append("  ".join(_figures(feed)))
+        lines.append("  ".join(figures(feed)))
         if feed.progress.detail:
             lines.append(plain_text(feed.progress.detail))
         lines.extend(f"  {plain_text(name)}" for name in feed.progress.active[:_ACTIVE_SHOWN])
@@ -50,22 +50,23 @@ def progress_lines(feed: JobFeed, job: str, *, now: datetime, width: int) -> lis
     return [shorten(line, width) for line in lines]
 
 
-def _figures(feed: JobFeed) -> list[str]:
+def figures(feed: JobFeed) -> list[str]:
+    """Return how far the stage is: bar, amounts, rate, ETA; nothing before it is known."""
     progress = feed.progress
     if progress is None:
         return []
-    figures: list[str] = []
+    found: list[str] = []
     if feed.fraction is not None:
-        figures.append(f"{bar_text(feed.fraction)} {int(feed.fraction * 100)} %")
+        found.append(f"{bar_text(feed.fraction)} {int(feed.fraction * 100)} %")
     done = amount_text(progress.done, progress.unit)
     if progress.total is None:
-        figures.append(done)
+        found.append(done)
     else:
-        figures.append(f"{done} of {amount_text(progress.total, progress.unit)}")
+        found.append(f"{done} of {amount_text(progress.total, progress.unit)}")
     if feed.rate is not None:
-        figures.append(f"{amount_text(feed.rate, progress.unit)}/s")
+        found.append(f"{amount_text(feed.rate, progress.unit)}/s")
     eta = eta_text(feed)
-    return [*figures, eta] if eta else figures
+    return [*found, eta] if eta else found
 
 
 def eta_text(feed: JobFeed) -> str:

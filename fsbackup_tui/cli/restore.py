@@ -1,4 +1,4 @@
-"""``fsbackup restore POINT --beside NAME``: restore into a new database."""
+"""``fsbackup restore POINT``: into a new database, in live's place, or some tables' rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
-        "restore", parents=parents, help="restore a point into a new database"
+        "restore", parents=parents, help="restore a point: beside, in live's place, or some tables"
     )
     parser.add_argument(
         "point",
@@ -28,11 +28,28 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         metavar="P",
         help="the source's name; needed if there are several (of a file: whose server it goes to)",
     )
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument(
         "--beside",
         metavar="NAME",
-        required=True,
         help="the new database to make on the live server; the live one is not touched",
+    )
+    how.add_argument(
+        "--swap",
+        action="store_true",
+        help="restore it, prove it, and swap it in; the former database is kept",
+    )
+    how.add_argument(
+        "--tables", metavar="T,…", help="put rows of these tables back that live has lost"
+    )
+    parser.add_argument(
+        "--where", metavar="SQL", help="with one table: only the rows of the point that meet this"
+    )
+    parser.add_argument(
+        "--confirm", metavar="NAME", help="the live database's name: the answer for scripts"
+    )
+    parser.add_argument(
+        "--reason", metavar="TEXT", help="why a point that is in doubt is taken all the same"
     )
     parser.add_argument(
         "--jobs", type=positive_count, metavar="N", help="parallel sessions (default: auto)"
@@ -47,6 +64,39 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Show the target, start the restore and follow it; returns the exit code of design §9."""
+    if arguments.beside is None:
+        return _into_live(arguments, context)
+    for option in ("where", "confirm", "reason"):
+        if getattr(arguments, option) is not None:
+            from fsbackup_tui.domain.errors import UsageError
+
+            raise UsageError(f"NOT TOGETHER: --beside and --{option}.")
+    return _beside(arguments, context)
+
+
+def _into_live(arguments: argparse.Namespace, context: CliContext) -> int:
+    from fsbackup_tui.cli.express import run_express
+    from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.target import postgres_source
+
+    given = "--swap" if arguments.swap else "--tables"
+    if arguments.jobs is not None or arguments.schema_point is not None:
+        raise UsageError(f"NOT TOGETHER: {given} with --jobs or --schema-point.")
+    names = [name.strip() for name in (arguments.tables or "").split(",") if name.strip()]
+    if arguments.tables is not None and not names:
+        raise UsageError("WHICH TABLES?", fix="Name them: --tables videos,users")
+    if arguments.where is not None and len(names) != 1:
+        raise UsageError("ONE TABLE, PLEASE: --where is a condition on the rows of one table.")
+    if arguments.part is not None:
+        postgres_source(context.load(), arguments.part)
+    any_trust = arguments.reason is not None
+    found = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
+    part = arguments.part or _only_database_part(found)
+    return run_express(arguments, context, part, found.id)
+
+
+def _beside(arguments: argparse.Namespace, context: CliContext) -> int:
     import asyncio
 
     from fsbackup_tui.cli.follow import run_request

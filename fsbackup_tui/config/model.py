@@ -171,7 +171,10 @@ class AcceptedBlocker(Settings):
 
 
 class PostgresSource(Settings):
-    """A PostgreSQL database to capture."""
+    """A PostgreSQL database to capture.
+
+    ``data_directory`` is where its server's files lie on this machine, for when it is stopped.
+    """
 
     kind: Literal["postgres"]
     url: SecretDescription
@@ -190,6 +193,8 @@ class PostgresSource(Settings):
     max_rate: Size | None = None
     suspect_fall: Share = 0.3
     poolers: tuple[SecretDescription, ...] = ()
+    standbys: tuple[SecretDescription, ...] = ()
+    data_directory: Path | None = None
     accept_blocked: tuple[AcceptedBlocker, ...] = ()
 
 
@@ -322,12 +327,14 @@ class Recovery(Settings):
     ``app_role`` is whom the application connects as (default: the user of the source's URL);
     ``runbooks`` replaces shipped ones, or adds more, by file; ``affected_users`` is SQL that
     tells, in a copy, whom a loss concerns; ``watch`` is how long one looks on after the start.
+    ``evidence`` is where copies of what is damaged go (default: the incident's own directory).
     """
 
     app_role: str | None = None
     runbooks: dict[str, Path] = Field(default_factory=dict)
     steps: tuple[AddedStep, ...] = ()
     affected_users: Statement | None = None
+    evidence: Path | None = None
     watch: Duration = timedelta(minutes=15)
 
 

@@ -23,6 +23,7 @@ class CopyCheck:
     """The verdict: ``proven`` when all is equal, ``restored`` when something could not be tried.
 
     ``differences`` are all findings that are not equal; ``rows`` is how many rows were compared.
+    ``role`` is whom the copy was tried as; ``notes`` are neither failures nor left untried.
     """
 
     copy: str
@@ -35,3 +36,4 @@ class CopyCheck:
     differences: tuple[CopyFinding, ...] = ()
     deferred: tuple[str, ...] = ()
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()

@@ -29,6 +29,8 @@ class TableDamage:
 
     ``counted``: live's rows were counted, else it is the server's estimate. ``deleted`` and
     ``inserted`` are the server's own counters (n_tup_del, n_tup_ins), since ``counters_since``.
+    ``missing``: the point has it and live does not, whether or not its rows are known;
+    ``corrupt``: live has it, but what is on the disk can't be right, as ``note`` says.
     """
 
     schema: str
@@ -44,6 +46,8 @@ class TableDamage:
     live_bytes: int | None = None
     point_bytes: int | None = None
     note: str = ""
+    missing: bool = False
+    corrupt: bool = False
 
     @property
     def qualified(self) -> str:
@@ -53,7 +57,15 @@ class TableDamage:
     @property
     def is_gone(self) -> bool:
         """Whether the point has it and live does not."""
-        return self.point_rows is not None and self.live_rows is None and not self.note
+        unread = self.point_rows is not None and self.live_rows is None and not self.note
+        return self.missing or unread
+
+    @property
+    def rows_lost(self) -> int:
+        """How many rows live has fewer than the point, as far as both are known."""
+        if self.point_rows is None or (self.live_rows is None and not self.is_gone):
+            return 0
+        return max(0, self.point_rows - (self.live_rows or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class DamageReport:
-    """The whole read-only comparison. ``born_and_gone`` rows are in neither: at most so many."""
+    """The whole read-only comparison. ``born_and_gone`` rows are in neither: at most so many.
+
+    ``live`` tells whether the database is there and could be read; ``corrupt``, whether the
+    server itself found something on its disk that can't be right.
+    """
 
     at: datetime
     point: str
@@ -117,20 +133,11 @@ class DamageReport:
     migration_head_live: str = ""
     migration_head_point: str = ""
     notes: tuple[str, ...] = ()
+    live: Literal["there", "gone", "unreadable"] = "there"
+    corrupt: bool = False
 
     @property
     def worst(self) -> tuple[TableDamage, ...]:
         """The tables that lost rows or are gone, the greatest loss first."""
-        hurt = [
-            table
-            for table in self.tables
-            if table.is_gone
-            or (
-                table.point_rows is not None
-                and table.live_rows is not None
-                and table.live_rows < table.point_rows
-            )
-        ]
-        return tuple(
-            sorted(hurt, key=lambda table: (table.live_rows or 0) - (table.point_rows or 0))
-        )
+        hurt = [table for table in self.tables if table.is_gone or table.rows_lost]
+        return tuple(sorted(hurt, key=lambda table: -table.rows_lost))

@@ -150,7 +150,9 @@ def _answer(state: InventoryState, *, brief: bool = False) -> _Found:
     if not finished:
         return _no_points(state, running=any(point.running for point in state.newest))
     good = [point for point in finished if _is_usable(point)]
-    newest = next((point for point in finished if not _is_unfinished(point)), finished[0])
+    # What was taken in an incident is no news about the data either: it was damaged then.
+    telling = [point for point in finished if not _is_unfinished(point) and not point.in_incident]
+    newest = next(iter(telling), finished[0])
     proven = next((point for point in good if point.trust is Trust.PROVEN), None)
     if newest.suspect or newest.trust is Trust.DAMAGED:
         return _bad_newest(state, newest, proven or best_point(good), brief=brief)
@@ -170,7 +172,7 @@ def best_point(points: Sequence[PointSummary]) -> PointSummary | None:
 
 
 def _is_usable(point: PointSummary) -> bool:
-    return point.whole and point.trust > Trust.INCOMPLETE and not point.suspect
+    return point.whole and point.trust > Trust.INCOMPLETE and not point.doubtful
 
 
 def _is_unfinished(point: PointSummary) -> bool:
@@ -222,6 +224,7 @@ def _no_usable(points: Sequence[PointSummary]) -> _Found:
         (sum(point.trust is Trust.DAMAGED for point in points), "damaged"),
         (sum(point.trust is Trust.INCOMPLETE for point in points), "incomplete"),
         (sum(bool(point.suspect) for point in points), "suspect"),
+        (sum(bool(point.in_incident) for point in points), "taken in an incident"),
     )
     told = ", ".join(f"{count} {word}" for count, word in counts if count)
     return "no-usable-point", "bad", ["NO USABLE POINT", f". {told}" if told else ""]

@@ -105,6 +105,7 @@ class StepState:
     request: Mapping[str, Any] = field(default_factory=dict)
     began: datetime | None = None
     undoing: bool = False
+    answer: Mapping[str, Any] = field(default_factory=dict)
     commands: tuple[str, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
@@ -124,11 +125,32 @@ class StepState:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Something that is kept from writing, since when, and the stock commands that undo it."""
+    """Something that is kept from writing, since when, and the stock commands that undo it.
+
+    They run in the database of that ``oid`` where ``place`` is ``live`` (it was called
+    ``database`` then), else in the maintenance database, and mean what is called ``database``.
+    ``kept_in`` names the database that has it still and is live no more: a swap put it aside.
+    """
 
     what: str
     since: datetime
     undo: tuple[str, ...] = ()
+    grade: str = ""
+    cost: str = ""
+    place: str = ""
+    database: str = ""
+    oid: int = 0
+    kept_in: str = ""
+
+    @property
+    def keeps_writes_off(self) -> bool:
+        """Whether somebody can't write because of it: autovacuum alone is nobody's writing."""
+        return self.grade != "vacuum"
+
+    def is_same(self, other: Freeze) -> bool:
+        """Whether both are the same thing; a table of another database is another one."""
+        apart = "live" in (self.place, other.place) and 0 not in (self.oid, other.oid)
+        return self.what == other.what and not (apart and self.oid != other.oid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +179,8 @@ class Incident:
     ``last_right`` None: nobody knows yet when it was last right. ``parameters`` flow from step
     to step: the chosen point, the side database, the measured loss. ``go`` has for each step
     that was agreed to by somebody who watches, who that was.
+    ``kept_freezes`` are left on in databases that are live no more; they count again when one
+    of these is swapped back.
     """
 
     id: str
@@ -172,6 +196,7 @@ class Incident:
     steps: Mapping[str, StepState] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     freezes: tuple[Freeze, ...] = ()
+    kept_freezes: tuple[Freeze, ...] = ()
     notes: tuple[Note, ...] = ()
     take_over: TakeOver | None = None
     go: Mapping[str, str] = field(default_factory=dict)
@@ -194,10 +219,9 @@ class Incident:
         return (self.closed or now) - self.opened
 
     def frozen_for(self, now: datetime) -> timedelta | None:
-        """Return how long writes have been kept off, or None where nothing is frozen."""
-        if not self.freezes:
-            return None
-        return now - min(freeze.since for freeze in self.freezes)
+        """Return how long writes have been kept off, or None where nobody is kept from any."""
+        since = [freeze.since for freeze in self.freezes if freeze.keeps_writes_off]
+        return now - min(since) if since else None
 
     def is_after_damage(self, created: datetime) -> bool | None:
         """Whether a point of that time was taken after it was last right; None: not known."""
@@ -263,13 +287,9 @@ def _after(incident: Incident, entry: Entry) -> Incident:
             note = Note(entry.at, entry.operator, str(body.get("text", "")))
             return replace(incident, notes=(*incident.notes, note))
         case "frozen":
-            what = str(body.get("what", ""))
-            undo = body.get("undo")
-            commands = tuple(map(str, undo)) if isinstance(undo, list | tuple) else ()
-            freeze = Freeze(what, _since(incident, what, entry), commands)
-            return replace(incident, freezes=(*_others(incident, what), freeze))
+            return _frozen(incident, entry)
         case "thawed":
-            return replace(incident, freezes=_others(incident, str(body.get("what", ""))))
+            return _thawed(incident, entry)
         case "closed":
             return replace(incident, closed=entry.at, closed_why=str(body.get("why", "")))
         case "reopened":
@@ -287,6 +307,7 @@ def _after_step(incident: Incident, entry: Entry) -> Incident:
     before = incident.steps.get(name) or StepState("open", entry.at, "")
     begins = entry.kind == "intent"
     result, commands = body.get("result"), body.get("commands")
+    answer = body.get("answer")
     request, facts = body.get("request"), body.get("facts")
     state = StepState(
         status=status,
@@ -298,6 +319,7 @@ def _after_step(incident: Incident, entry: Entry) -> Incident:
         began=entry.at if begins else before.began,
         undoing=status == "unknown"
         and (body.get("undoing") is True or (not begins and before.undoing)),
+        answer=answer if isinstance(answer, Mapping) else {} if begins else before.answer,
         commands=tuple(map(str, commands)) if isinstance(commands, list) else before.commands,
         result=result if isinstance(result, Mapping) else {},
         reason=str(body.get("reason", "")),
@@ -322,13 +344,48 @@ _STATUS_OF: Mapping[str, StepStatus] = {
 """
 
 
-def _others(incident: Incident, what: str) -> tuple[Freeze, ...]:
-    return tuple(freeze for freeze in incident.freezes if freeze.what != what)
+def _frozen(incident: Incident, entry: Entry) -> Incident:
+    freeze = _freeze(entry)
+    # A freeze that is written again (its commands changed) still began when it began.
+    before = (*incident.freezes, *incident.kept_freezes)
+    since = next((other.since for other in before if other.is_same(freeze)), entry.at)
+    freeze = replace(freeze, since=since)
+    return replace(
+        incident,
+        freezes=(*_others(incident.freezes, freeze), freeze),
+        kept_freezes=_others(incident.kept_freezes, freeze),
+    )
 
 
-def _since(incident: Incident, what: str, entry: Entry) -> datetime:
-    """A freeze that is written again (its commands changed) still began when it began."""
-    return next((freeze.since for freeze in incident.freezes if freeze.what == what), entry.at)
+def _thawed(incident: Incident, entry: Entry) -> Incident:
+    """Let go of a freeze; one that says where it is kept is remembered apart."""
+    freeze = _freeze(entry)
+    kept = _others(incident.kept_freezes, freeze)
+    if freeze.kept_in:
+        found = next((other for other in incident.freezes if other.is_same(freeze)), None)
+        if found is not None:
+            kept = (*kept, replace(found, kept_in=freeze.kept_in))
+    return replace(incident, freezes=_others(incident.freezes, freeze), kept_freezes=kept)
+
+
+def _freeze(entry: Entry) -> Freeze:
+    body = entry.body
+    undo, oid = body.get("undo"), body.get("oid")
+    texts = {name: str(body.get(name) or "") for name in _FREEZE_TEXTS}
+    return Freeze(
+        what=texts.pop("what"),
+        since=entry.at,
+        undo=tuple(map(str, undo)) if isinstance(undo, list | tuple) else (),
+        oid=oid if isinstance(oid, int) else 0,
+        **texts,
+    )
+
+
+_FREEZE_TEXTS = ("what", "grade", "cost", "place", "database", "kept_in")
+
+
+def _others(freezes: tuple[Freeze, ...], freeze: Freeze) -> tuple[Freeze, ...]:
+    return tuple(other for other in freezes if not other.is_same(freeze))
 
 
 def _moment(value: object) -> datetime | None:

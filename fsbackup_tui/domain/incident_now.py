@@ -12,6 +12,7 @@ from typing import Any
 
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.incident import SEEN_TEXTS, Incident, StepState
+from fsbackup_tui.domain.kept_name import kept_name
 
 _END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
 _LIST_DATABASES = " -c 'SELECT oid, datname FROM pg_database'"
@@ -76,8 +77,13 @@ def _frozen(incident: Incident) -> Iterator[str]:
         return
     yield "FROZEN: this is switched off. To switch it on again, in psql:"
     yield f"  {connect_command(incident.parameters)}"
-    for freeze in incident.freezes:
+    # What keeps everybody out of a database comes first: the rest is undone in there.
+    at = ""
+    for freeze in sorted(incident.freezes, key=lambda each: each.place == "live"):
         yield f"  -- {freeze.what}, since {format_time(freeze.since)}"
+        if freeze.place == "live" and freeze.database != at:
+            at = freeze.database
+            yield f"  \\connect {_quoted(at)}"
         for command in freeze.undo:
             yield f"  {command}"
     yield ""
@@ -87,7 +93,9 @@ def _databases(incident: Incident) -> Iterator[str]:
     parameters = incident.parameters
     swapped = parameters.get("swapped")
     copy = parameters.get("copy")
-    if isinstance(swapped, Mapping):
+    if isinstance(swapped, Mapping) and isinstance(swapped.get("schemas"), list):
+        yield from _schemas(incident, swapped["schemas"])
+    elif isinstance(swapped, Mapping):
         live, kept = swapped.get("database"), swapped.get("kept_as")
         yield f"SWAPPED   {live} is the restored copy (OID {swapped.get('database_oid')})."
         if kept:
@@ -95,7 +103,8 @@ def _databases(incident: Incident) -> Iterator[str]:
             yield "To go back by hand (ends all sessions of both; nothing is lost, the newer one"
             yield "is kept as well):"
             yield f"  {connect_command(parameters)}"
-            yield from (f"  {line}" for line in swap_sql(str(live), str(kept), f"{live}__after"))
+            after = kept_name(str(live), "after", _tag(incident))
+            yield from (f"  {line}" for line in swap_sql(str(live), str(kept), after))
         yield ""
     elif isinstance(copy, str) and copy:
         yield f"RESTORED  {copy} is a restored copy, beside the live database. It is used by"
@@ -104,7 +113,7 @@ def _databases(incident: Incident) -> Iterator[str]:
         if isinstance(name, str) and name:
             yield "To let it take the live database's place by hand:"
             yield f"  {connect_command(parameters)}"
-            before = f"{name}__before_{incident.id}"
+            before = kept_name(name, "before", _tag(incident))
             yield from (f"  {line}" for line in swap_sql(name, copy, before))
         yield ""
     merged = parameters.get("merged")
@@ -112,6 +121,31 @@ def _databases(incident: Incident) -> Iterator[str]:
         yield f"MERGED    rows were put back; what undoes it lies in schema {merged.get('staging')}"
         yield f"          of the live database (set {merged.get('set_number')})."
         yield ""
+
+
+def _schemas(incident: Incident, schemas: list[Any]) -> Iterator[str]:
+    pairs = [
+        (str(each.get("schema")), str(each.get("kept_as")))
+        for each in schemas
+        if isinstance(each, Mapping) and each.get("kept_as")
+    ]
+    names = ", ".join(schema for schema, _ in pairs)
+    yield f"SWAPPED   schemas: {names}. The former ones are whole."
+    yield "To go back by hand (views, keys and policies of OTHER schemas that were pointed to the"
+    yield "restored ones are not pointed back by this; fsbackup rollback does that):"
+    yield f"  {connect_command(incident.parameters)}"
+    yield f"  \\connect {_quoted(str(incident.parameters.get('live_name') or ''))}"
+    yield "  BEGIN;"
+    for schema, kept in pairs:
+        newer = kept_name(schema, "after", _tag(incident))
+        yield f"  ALTER SCHEMA {_quoted(schema)} RENAME TO {_quoted(newer)};"
+        yield f"  ALTER SCHEMA {_quoted(kept)} RENAME TO {_quoted(schema)};"
+    yield "  COMMIT;"
+    yield ""
+
+
+def _tag(incident: Incident) -> str:
+    return incident.id.replace("-", "_")
 
 
 def swap_sql(live: str, coming: str, kept_as: str) -> tuple[str, ...]:
@@ -156,9 +190,21 @@ def _how_to_look(incident: Incident, step: StepState) -> Iterator[str]:
             f"It is done if {arguments.get('kept_as')} has OID {arguments.get('live_oid')};"
             f" not done if {arguments.get('copy')} still has OID {arguments.get('copy_oid')}."
         )
+        yield from _back_by_hand(incident, arguments)
     elif operation == "restore":
         yield connect_command(incident.parameters) + _LIST_DATABASES
         yield f"It is done if {arguments.get('beside')} exists: unfinished copies have other names."
+
+
+def _back_by_hand(incident: Incident, arguments: Mapping[str, Any]) -> Iterator[str]:
+    name, kept = incident.parameters.get("live_name"), arguments.get("kept_as")
+    if not (isinstance(name, str) and name and kept and arguments.get("live_oid")):
+        return
+    kind = "before" if arguments.get("back") is True else "after"
+    yield "If it is done, to go back by hand:"
+    yield f"  {connect_command(incident.parameters)}"
+    newer = kept_name(name, kind, f"{_tag(incident)}_by_hand")
+    yield from (f"  {line}" for line in swap_sql(name, str(kept), newer))
 
 
 def _done(incident: Incident) -> Iterator[str]:

@@ -7,6 +7,10 @@ LONGEST_NAME_BYTES = 63
 
 def kept_name(database: str, kind: str, tag: str) -> str:
     """Return ``NAME__before_TAG``; the database's own name is shortened to fit, the rest never."""
-    suffix = f"__{kind}_{tag}"
+    return shortened(database, f"__{kind}_{tag}")
+
+
+def shortened(name: str, suffix: str) -> str:
+    """Return name and suffix; the name is cut to fit PostgreSQL's limit, the suffix never."""
     room = LONGEST_NAME_BYTES - len(suffix.encode())
-    return database.encode()[:room].decode("utf-8", "ignore") + suffix
+    return name.encode()[:room].decode("utf-8", "ignore") + suffix

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 LeftoverKind = Literal[
-    "before", "after", "restore", "unfinished", "staging", "fence", "evidence", "drill"
+    "before", "after", "restore", "unfinished", "staging", "schema", "fence", "evidence", "drill"
 ]
 
 

@@ -7,7 +7,7 @@ a row that could only be put back by guessing stays out, with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +17,9 @@ RowClass = Literal["missing", "changed", "only in live"]
 Action = Literal["no action", "restrict", "cascade", "set null", "set default"]
 Reason = Literal["moved", "clash", "no parent", "has children", "unrelated"]
 Narrowing = Literal["with parents", "needed"]
-DriftKind = Literal["table", "column", "type", "key"]
+DriftKind = Literal[
+    "table", "view", "column", "type", "key", "index", "constraint", "trigger", "policy"
+]
 
 _REASONS: Mapping[Reason, str] = {
     "moved": "changed in live since it was looked at",
@@ -50,8 +52,14 @@ class ForeignKey:
 class Drift:
     """One difference between the definitions of the copy and of live.
 
-    ``column`` None: it is about the whole table. ``copy`` and ``live`` are the definitions, None
-    where there is none. ``needs_value``: a row can only be put back with a value for the column.
+    ``column`` names the column, index, constraint, trigger or policy; None: it is about the whole
+    table. ``copy`` and ``live`` are the definitions, None where there is none. ``needs_value``: of
+    a column that the copy lacks, that a row can only be put back with a value for it; of one that
+    live lost, that the ``rows_since`` (rows that the copy has not) can't do without one.
+
+    What live lost can be made again, but for an ``obstacle``; ``rows`` of live (of a table: of the
+    copy) have a value for it. ``comes_along`` is made with it; ``left`` used it, went with it, and
+    has to be chosen for itself or is left to a person.
     """
 
     kind: DriftKind
@@ -60,6 +68,38 @@ class Drift:
     copy: str | None
     live: str | None
     needs_value: bool = False
+    default: str | None = None
+    rows: int | None = None
+    rows_since: int | None = None
+    comes_along: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    obstacle: str = ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the copy has it and live has it no more."""
+        return self.copy is not None and self.live is None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleValue:
+    """A column of a row that differs, as text that may be cut short; None: NULL, or no such row."""
+
+    column: str
+    in_copy: str | None
+    in_live: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One row that differs: its key, and some of its values; of a changed one those that differ.
+
+    The key is empty in a table without one.
+    """
+
+    row_class: RowClass
+    key: tuple[str, ...]
+    values: tuple[SampleValue, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +107,9 @@ class TableDifference:
     """What the diff by key found in one table; ``equal`` tables have nothing staged.
 
     ``columns`` are those compared: in both, and not computed by live. ``changed_columns`` has
-    for each column in how many changed rows it differs.
+    for each column in how many changed rows it differs. ``filtered``: so many of the missing and
+    changed rows meet the condition that was given; None: there was none. ``whole_rows``: there is
+    no key, so rows are told apart by all they hold, and none counts as changed.
     """
 
     table: TableName
@@ -80,6 +122,9 @@ class TableDifference:
     only_in_live: int = 0
     changed_columns: Mapping[str, int] = field(default_factory=dict)
     triggers: tuple[str, ...] = ()
+    filtered: int | None = None
+    sample: tuple[SampleRow, ...] = ()
+    whole_rows: bool = False
 
     @property
     def equal(self) -> bool:
@@ -127,6 +172,11 @@ class TableChoice:
     empty: changed rows stay. ``narrow`` leaves of both only rows that refer to a row that is put
     back itself (*with parents*), or that such a row needs (*needed*); rows deleted on purpose stay
     deleted then. ``values`` are for columns that the copy lacks, as text (None: NULL).
+
+    ``recreate`` makes a table or view again that live lost; ``columns`` are lost ones to be made
+    again, filled by key; rows that the copy has not get there what ``values`` says, or the
+    column's own default where ``by_default`` names it, else NULL. ``objects`` are lost indexes,
+    constraints, triggers and policies to be made again.
     """
 
     table: TableName
@@ -135,6 +185,10 @@ class TableChoice:
     delete_only_in_live: bool = False
     narrow: tuple[Narrowing, ...] = ()
     values: Mapping[str, str | None] = field(default_factory=dict)
+    recreate: bool = False
+    columns: tuple[str, ...] = ()
+    by_default: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
 
 
 ALL_COLUMNS = ("*",)
@@ -171,11 +225,31 @@ class TableEffect:
 
 
 @dataclass(frozen=True, slots=True)
+class Recreated:
+    """What is made again, or by an undo taken away again; ``name`` as in ``Drift.column``.
+
+    ``filled`` rows have the copy's value; ``rows_since`` are not in the copy. ``lacking`` is what
+    could not be made with it, and why.
+    """
+
+    kind: DriftKind
+    table: TableName
+    name: str | None
+    filled: int = 0
+    rows_since: int = 0
+    lacking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MergePreview:
-    """What a choice comes to at this moment: what is done, and what stays out."""
+    """What a choice comes to at this moment: what is done, and what stays out.
+
+    ``recreated`` is made again, or by an undo taken away.
+    """
 
     effects: tuple[TableEffect, ...]
     left_out: tuple[LeftOut, ...]
+    recreated: tuple[Recreated, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -206,6 +280,7 @@ class Merged:
 
     ``sequences`` has for each sequence moved forward its new position. ``stale`` are the
     materialised views over the changed tables: they show the former rows until refreshed.
+    ``recreated`` was made again, ``removed`` taken away again by an undo, its content kept.
     """
 
     set_number: int
@@ -215,6 +290,8 @@ class Merged:
     triggers_off: tuple[str, ...]
     stale: tuple[TableName, ...]
     locked_seconds: float
+    recreated: tuple[Recreated, ...] = ()
+    removed: tuple[Recreated, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,99 +300,3 @@ class Proposed:
 
     choice: TableChoice
     reasons: tuple[str, ...]
-
-
-def propose(plan: MergePlan, named: Iterable[TableName] = ()) -> tuple[Proposed, ...]:
-    """Return what to put back, starting from the tables a person names; from all without any.
-
-    Added to these: children whose rows were lost with a missing parent, the columns that an
-    action of a foreign key emptied, and parents that the named rows need. What is added is narrowed
-    to rows that have to do with what is put back; rows deleted on purpose stay deleted.
-    """
-    missing = [table.table for table in plan.tables if table.missing]
-    names = set(named)
-    start = [table for table in missing if not names or table in names]
-    chosen = {table: _Suggestion(named=True, missing=True) for table in start}
-    queue = list(chosen)
-    while queue:
-        table = queue.pop()
-        for link in plan.links:
-            queue += _follow(table, link, chosen)
-    return tuple(
-        Proposed(suggestion.choice(table), tuple(suggestion.reasons) or ("rows are missing",))
-        for table, suggestion in sorted(chosen.items())
-    )
-
-
-@dataclass(slots=True)
-class _Suggestion:
-    """What is known so far of a table's part; it only ever grows."""
-
-    named: bool = False
-    missing: bool = False
-    needed: bool = False
-    went_along: bool = False
-    columns: set[str] = field(default_factory=set)
-    reasons: list[str] = field(default_factory=list)
-
-    def state(self) -> tuple[bool, bool, bool, int]:
-        return self.missing, self.needed, self.went_along, len(self.columns)
-
-    @property
-    def spreads(self) -> bool:
-        """Whether rows that refer to its missing ones are part of the damage, too."""
-        return self.named or (self.went_along and self.missing)
-
-    @property
-    def wants(self) -> bool:
-        """Whether the parents of its rows are wanted, too.
-
-        Not those of rows that went along: one whose other parent is missing as well may have
-        been deleted with that one, on purpose. It stays out, and is listed.
-        """
-        return self.missing and (self.named or self.needed)
-
-    def choice(self, table: TableName) -> TableChoice:
-        narrow: tuple[Narrowing, ...] = ()
-        if not self.named:
-            narrow += ("with parents",) if self.went_along else ()
-            narrow += ("needed",) if self.needed else ()
-        return TableChoice(
-            table, missing=self.missing, overwrite=tuple(sorted(self.columns)), narrow=narrow
-        )
-
-
-def _follow(
-    table: TableName, link: LinkDifference, chosen: dict[TableName, _Suggestion]
-) -> list[TableName]:
-    """Add what one link makes necessary beside ``table``; return the tables that it concerns."""
-    key, here = link.key, chosen[table]
-    changed: list[TableName] = []
-    went = link.lost_with_parent and key.takes_along
-    if key.parent == table and here.spreads and (went or link.unlinked):
-        child = chosen.setdefault(key.table, _Suggestion())
-        before = child.state()
-        child.went_along = True
-        if went:
-            child.missing = True
-            _say(child, f"{link.lost_with_parent} rows went with {_name(key.parent)} ({key.name})")
-        if link.unlinked:
-            child.columns.update(key.columns)
-            _say(child, f"{link.unlinked} rows lost their {_name(key.parent)} ({key.name})")
-        changed += [key.table] if child.state() != before else []
-    if key.table == table and here.wants and link.lost_with_parent and key.parent != table:
-        parent = chosen.setdefault(key.parent, _Suggestion())
-        before = parent.state()
-        parent.missing = parent.needed = True
-        _say(parent, f"{link.lost_with_parent} rows of {_name(key.table)} need it ({key.name})")
-        changed += [key.parent] if parent.state() != before else []
-    return changed
-
-
-def _say(suggestion: _Suggestion, reason: str) -> None:
-    if reason not in suggestion.reasons:
-        suggestion.reasons.append(reason)
-
-
-def _name(table: TableName) -> str:
-    return f"{table[0]}.{table[1]}"

@@ -240,7 +240,10 @@ class PartManifest:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What ``manifest.json`` holds: the point, whole."""
+    """What ``manifest.json`` holds: the point, whole.
+
+    ``in_incident`` is the incident that was open when it was taken: what it holds may be damaged.
+    """
 
     id: str
     sequence: int
@@ -256,6 +259,7 @@ class Manifest:
     parts: tuple[PartManifest, ...]
     job: str
     format: int = MANIFEST_FORMAT
+    in_incident: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -321,7 +325,8 @@ class PointSummary:
     repository until it is adopted; empty for all others. ``runs`` are the newest
     verifications and drills as they went. ``blocked`` is what could not be tried and nobody
     accepted, ``accepted`` what could not and somebody did. ``spares`` stand, as far as the
-    records know.
+    records know. ``in_incident`` is the incident that was open when it was taken, until a person
+    clears the point.
     """
 
     id: str
@@ -346,6 +351,12 @@ class PointSummary:
     foreign: str = ""
     runs: tuple[MeasuredRun, ...] = ()
     spares: tuple[SpareSummary, ...] = ()
+    in_incident: str = ""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether what it holds may be damaged, however well it was kept: a person must say."""
+        return bool(self.suspect or self.in_incident)
 
     @property
     def calmly_blocked(self) -> bool:

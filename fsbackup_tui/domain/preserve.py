@@ -24,7 +24,11 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class TableVerdict:
-    """What could be read of one table: rows read, blocks that could not be, and the first error."""
+    """What could be read of one table: rows read, blocks that could not be, and the first error.
+
+    ``lost_rows`` are those that an index, or else the server's estimate, knows of beyond them;
+    None where nothing can tell. ``notes`` are single rows and blocks worth a look.
+    """
 
     table: str
     verdict: Verdict
@@ -32,11 +36,13 @@ class TableVerdict:
     bad_blocks: tuple[int, ...] = ()
     file: str = ""
     why: str = ""
+    lost_rows: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Preserved:
-    """How far the ladder was climbed."""
+    """How far the ladder was climbed; ``directory`` holds what was kept on this machine."""
 
     rungs: tuple[Rung, ...]
     tables: tuple[TableVerdict, ...] = ()
@@ -45,10 +51,14 @@ class Preserved:
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """A new database with what could be read; ``lost_rows`` where it can be told."""
+    """A new database with what could be read; ``lost_rows`` where it can be told.
+
+    ``objects_failed`` are indexes, constraints and others that it lacks, or has in another way.
+    """
 
     database: str
     database_oid: int
     tables: tuple[TableVerdict, ...]
     objects_failed: tuple[str, ...] = ()
     lost_rows: int | None = None
+    notes: tuple[str, ...] = ()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from fsbackup_tui.domain.point import ServerIdentity
 
-DatabaseKind = Literal["live", "before", "after", "restore", "spare", "unfinished", "other"]
+DatabaseKind = Literal[
+    "live",
+    "before",
+    "after",
+    "restore",
+    "evidence",
+    "drill",
+    "spare",
+    "unfinished",
+    "other",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +82,29 @@ class Standing:
         """Return the database of that name, and of that OID where one is given."""
         every = (*((self.live,) if self.live else ()), *self.databases)
         return next((db for db in every if db.name == name and oid in (0, db.oid)), None)
+
+
+_WORDS: Mapping[str, str] = {
+    "prod": "production",
+    "production": "production",
+    "staging": "staging",
+    "stage": "staging",
+    "test": "test",
+    "dev": "development",
+}
+_GRAVEST = ("production", "staging", "test", "development")
+
+
+def environment_named(host: str, database: str) -> tuple[str, str]:
+    """Return the environment that host and database are named after, and by which word of which.
+
+    Both empty where no word tells it; the gravest, where several do. A socket's directory is no
+    name.
+    """
+    found: dict[str, str] = {}
+    for what, name in (("host", "" if host.startswith("/") else host), ("database", database)):
+        for word in re.split(r"[\W\d_]+", name.lower()):
+            if word in _WORDS:
+                found.setdefault(_WORDS[word], f"the word {word} in the {what}'s name, {name}")
+    gravest = next((name for name in _GRAVEST if name in found), "")
+    return gravest, found.get(gravest, "")

@@ -39,7 +39,7 @@ from fsbackup_tui.jobs.layout import (
     output_tail,
     replace_json,
 )
-from fsbackup_tui.repository.files import free_bytes
+from fsbackup_tui.repository.files import free_bytes, make_state_directory
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
@@ -135,8 +135,8 @@ def make_job_directory(
         make_private_directory(directory.parent)
         if free_bytes(directory.parent) < _LEAST_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        directory.mkdir(mode=0o700)
-        (directory / CONTROL).mkdir(mode=0o700)
+        make_state_directory(directory, exist_ok=False)
+        make_state_directory(directory / CONTROL, exist_ok=False)
         for name in (LOCK, OUTPUT):
             os.close(open_private(directory / name, os.O_WRONLY))
         replace_json(directory / REQUEST, job_request.document(), sync=True)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import format_time, parse_time
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import parse_request, request_document
+from fsbackup_tui.repository.files import FILE_MODE, make_state_directory, state_file_mode
 
 REQUEST_FORMAT = 1
 REQUEST = "request.json"
@@ -94,12 +96,18 @@ def make_private_directory(path: Path) -> None:
     """Make a directory for its owner alone, and its parents; an existing one is left as it is."""
     for directory in (*reversed(path.parents), path):
         if not directory.exists():
-            directory.mkdir(mode=0o700, exist_ok=True)
+            make_state_directory(directory)
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a file, made 0600 if it is new; returns the descriptor (not inherited)."""
-    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Open a file, made 0600 (or its group's) if it is new; the descriptor is not inherited."""
+    mode = state_file_mode(path)
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, mode)
+    if mode != FILE_MODE:
+        # The umask would take from the group what was given to it on purpose.
+        with suppress(OSError):
+            os.fchmod(descriptor, mode)
+    return descriptor
 
 
 def replace_json(path: Path, document: Mapping[str, object], *, sync: bool) -> None:

@@ -14,8 +14,8 @@ LEADER = "leader.json"
 def check_leader(request: JobRequest, state: Path) -> None:
     """Refuse a request whose incident is led by somebody else by now (StaleLeader).
 
-    A request that names no incident passes. The worker asks at its start and before each stage,
-    since a take-over may come at any moment.
+    A request that names no incident passes, and so does a job that the new leader took along.
+    The worker asks at its start and before each stage: a take-over may come at any moment.
     """
     if request.incident is None:
         return
@@ -28,6 +28,9 @@ def check_leader(request: JobRequest, state: Path) -> None:
             why=f"Its {LEADER} is missing or can't be read.",
             fix=f"fsbackup recover --resume {request.incident}",
         )
+    adopts = leader.get("adopts")
+    if isinstance(adopts, list) and request.job in adopts:
+        return
     if request.epoch is None or leader.get("epoch") != request.epoch:
         raise StaleLeader(
             f"NOT DONE: incident {request.incident} has another leader now.",

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from fsbackup_tui import __version__
+from fsbackup_tui.config.model import PostgresSource
 from fsbackup_tui.domain.errors import PointDamaged, UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
@@ -16,10 +17,12 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.capture import CaptureRun, hashing_progress
 from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.recovery_wait import RESTORE_WAIT_SECONDS, wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
+from fsbackup_tui.repository.incidents import IncidentJournal
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
@@ -39,12 +42,20 @@ async def back_up(
     """Capture the plan's sources as one point; returns its manifest and its trust.
 
     A part that fails takes the run with it: what is whole by then stays as an incomplete point,
-    everything else is taken back.
+    everything else is taken back. A restore, swap or merge that runs is waited for before it is
+    begun; a point that is taken while an incident is open says so.
     """
     sources = request.sources or context.loaded.config.plans[request.plan].sources
     missing = [name for name in sources if name not in context.loaded.config.sources]
     if missing:
         raise UsageError(f"NO SUCH SOURCE: {', '.join(missing)}.")
+    databases = [
+        name for name in sources if isinstance(context.loaded.config.sources[name], PostgresSource)
+    ]
+    for name in databases:
+        await wait_for_restores(context, name, request.wait_seconds or RESTORE_WAIT_SECONDS)
+    own = recovered_incident(context)
+    in_incident = open_incident(repository, but=own)
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
@@ -65,13 +76,40 @@ async def back_up(
     try:
         for name in sources:
             await _capture(writer, name, request, context, repository, last_good[name], phases)
-        manifest = await asyncio.to_thread(writer.finish, phases, now=context.now())
+        # One that was declared meanwhile is about what was true then already.
+        in_incident = in_incident or open_incident(repository, but=own)
+        if in_incident is not None:
+            context.report(Warned(f"IN INCIDENT {in_incident}: what it holds may be damaged."))
+        manifest = await asyncio.to_thread(
+            writer.finish, phases, now=context.now(), in_incident=in_incident
+        )
     except BaseException:
         if kept := writer.abandon():
             context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
     _record_seal(manifest, context, repository, phases.get("seal", 0.0))
     return manifest, Trust.SEALED
+
+
+def open_incident(repository: Repository, *, but: str | None = None) -> str | None:
+    """Return the incident of this site that is open, on whatever host, or None."""
+    holds = [hold.stem for hold in repository.holds_open()]
+    return next((incident for incident in holds if incident != but), None)
+
+
+def recovered_incident(context: JobContext) -> str | None:
+    """Return the incident that this very job belongs to, once it brought live back.
+
+    What its own backup takes then is the recovered database: nothing speaks against it.
+    """
+    if context.incident is None:
+        return None
+    journal = IncidentJournal(context.incident)
+    incident = journal.read()
+    if incident is None or incident.is_drill:
+        return None
+    done = incident.parameters.get("swapped") or incident.parameters.get("merged")
+    return incident.id if done else None
 
 
 async def _capture(
@@ -109,7 +147,7 @@ async def _capture(
 def last_good_parts(
     context: JobContext, repository: Repository, sources: Sequence[str]
 ) -> dict[str, PartManifest | None]:
-    """Return each source's part in the newest point that is whole, sound and not suspect."""
+    """Return each source's part in the newest point that is whole, sound and not doubtful."""
     found: dict[str, PartManifest | None] = dict.fromkeys(sources)
     with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         candidates = sorted(catalogue.points(), key=capture_order, reverse=True)
@@ -127,7 +165,7 @@ def is_good(point: PointSummary, source: str) -> bool:
     return (
         point.whole
         and point.trust > Trust.INCOMPLETE
-        and not point.suspect
+        and not point.doubtful
         and not is_adopted(point)
         and any(part.source == source for part in point.parts)
     )

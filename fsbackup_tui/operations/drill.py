@@ -132,7 +132,7 @@ def choose_point(
     if not fit:
         raise PointNotFound(
             "NOTHING TO DRILL: no point holds a database that can be restored.",
-            why="Points that are damaged, incomplete or suspect are left out.",
+            why="What is damaged, incomplete, suspect or taken in an incident is left out.",
             fix="fsbackup list shows what there is; name one: fsbackup drill POINT",
         )
     older = fit[:-1]

@@ -36,7 +36,8 @@ from fsbackup_tui.operations.guard import guarded
 class Filling:
     """The side database that is filled, and with what.
 
-    ``deferred`` tells which of an archive's entries are left out.
+    ``deferred`` tells which of an archive's entries are left out. ``schemas`` are those that it
+    goes into, where the database is not the copy's own.
     """
 
     context: JobContext
@@ -45,6 +46,7 @@ class Filling:
     database_oid: int
     jobs: int
     deferred: Callable[[Sequence[TocEntry]], list[TocEntry]] = deferred_entries
+    schemas: tuple[str, ...] = ()
 
     async def connect(self) -> Connection:
         """Open a session in the side database; refused if it is not that very one any more."""
@@ -96,6 +98,49 @@ async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = N
             if dump.facts.format == "plain":
                 return await _from_plain(filling, dump, environment, connection)
             return await _from_archive(filling, dump, environment, connection)
+
+
+async def account_again(filling: Filling, dump: Dump) -> Accounting:
+    """Look in a copy that was filled before for what the dump defines, and for its schema digest.
+
+    Rows, sequences and large objects are not looked at: a comparison reads all of them.
+    """
+    context = filling.context
+    with ExitStack() as stack:
+        environment = stack.enter_context(
+            client_environment(
+                filling.address,
+                directory=context.work,
+                application_name=context.application_name,
+            )
+        )
+        async with await filling.connect() as connection:
+            if dump.facts.format == "plain":
+                scan = await scan_for_restore(dump.path, report=context.report)
+                entries: Sequence[TocEntry] = scan.entries
+            else:
+                _text, entries = await list_archive(filling.client, dump.path)
+            reason = await _owners_not_given(connection, entries)
+            run = RestoreRun(
+                0,
+                (),
+                (),
+                0.0,
+                no_owner=bool(reason),
+                no_owner_reason=reason,
+                deferred=tuple(filling.deferred(entries)),
+            )
+            structure = [entry for entry in entries if not entry.holds_data]
+            return await _account(
+                filling, structure, run, dump, environment, connection, {}, listed=len(entries)
+            )
+
+
+async def _owners_not_given(connection: Connection, entries: Sequence[TocEntry]) -> str:
+    missing, closed = await unreachable_roles(
+        connection, {entry.owner for entry in entries if entry.owner}
+    )
+    return _no_owner_reason(missing, closed)
 
 
 async def _from_plain(
@@ -183,10 +228,7 @@ async def _load(
     data_only: bool = False,
 ) -> RestoreRun:
     context = filling.context
-    missing, closed = await unreachable_roles(
-        connection, {entry.owner for entry in entries if entry.owner}
-    )
-    reason = _no_owner_reason(missing, closed)
+    reason = await _owners_not_given(connection, entries)
     if reason:
         context.report(Log(reason))
     progress = TransferProgress(
@@ -267,6 +309,7 @@ async def _account(
         archive_rows=rows,
         report=filling.context.report,
         redactor=filling.context.redactor,
+        schemas=filling.schemas,
     )
     captured, found = dump.facts.toc_entries, len(entries) if listed is None else listed
     if found < captured:

@@ -19,6 +19,7 @@ from fsbackup_tui.domain.point import session_name
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.leftover_sessions import EndedSessions, end_sessions_named
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.recovery_requests import RecoveryRequest, SwapRequest
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest, LiveHealthRequest, RestoreBesideRequest
 from fsbackup_tui.operations.target import admin_address, source_address
@@ -36,7 +37,7 @@ def postgres_sources(request: Request, context: JobContext) -> frozenset[str]:
         case BackupRequest():
             plan = config.plans.get(request.plan)
             names = request.sources or (plan.sources if plan is not None else ())
-        case RestoreBesideRequest():
+        case RestoreBesideRequest() | RecoveryRequest() | SwapRequest():
             names = (request.part,)
         case LiveHealthRequest():
             names = (request.source,)

@@ -49,6 +49,7 @@ from fsbackup_tui.operations.backup import last_good_parts
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.live_look import LiveLook, SnapshotTooOld
+from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.requests import LiveHealthRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.operations.target import (
@@ -67,9 +68,16 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
     """
     started = time.monotonic()
     source = postgres_source(context.loaded, request.source)
-    address = await source_address(
-        context.loaded, context.environment, context.redactor, request.source
+    address = as_source = await source_address(
+        context.loaded,
+        context.environment,
+        context.redactor,
+        request.source,
+        database=request.database,
     )
+    if context.incident is not None:
+        # Live may be frozen, and the source's own role kept out of it.
+        address = await reading_address(context, request.source, request.database)
     name = context.application_name
     lock_timeout = source.lock_timeout.total_seconds()
     with plain_errors(address):
@@ -82,6 +90,7 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
         ):
             settings = await prepare_session(connection)
             exclusions = await with_managed(connection, source_exclusions(source))
+            identity = await read_identity(connection, address)
             backed_up = await list_tables(connection, exclusions, exact_sizes=False)
             look = LiveLook(
                 context=context,
@@ -89,7 +98,8 @@ async def run(request: LiveHealthRequest, context: JobContext) -> dict[str, obje
                 source=source,
                 connection=connection,
                 monitor=monitor,
-                identity=await read_identity(connection, address),
+                identity=identity,
+                asks_as=identity.role if address == as_source else as_source.user or "",
                 tables=await list_tables_to_check(connection),
                 backed_up=frozenset(table.oid for table in backed_up),
                 amcheck=await find_amcheck(connection),
@@ -211,7 +221,7 @@ async def _ask_integrity(look: LiveLook) -> None:
     ]
     if not queries:
         return
-    search_path = database_search_path(await read_settings(look.connection), look.identity.role)
+    search_path = database_search_path(await read_settings(look.connection), look.asks_as)
     for query in queries:
         try:
             answer = await guarded(

@@ -41,6 +41,7 @@ class SnapshotTooOld(Exception):
 class LiveLook:
     """One look at a live database; ``backed_up`` are the OIDs of the tables that a backup holds.
 
+    ``asks_as`` is whose search_path the site's own queries are asked with.
     ``health`` and ``seconds`` are by OID, ``captured`` (rows in the last good point) by name.
     ``refused`` are checks that the server would not do: of no meaning for the table's health.
     """
@@ -51,6 +52,7 @@ class LiveLook:
     connection: Connection
     monitor: Connection
     identity: ServerIdentity
+    asks_as: str
     tables: tuple[TableToCheck, ...]
     backed_up: frozenset[int]
     amcheck: Amcheck

@@ -27,13 +27,12 @@ from fsbackup_tui.domain.proof import (
 )
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.archive import list_archive
-from fsbackup_tui.engines.postgres.comparison import compare_database, unproven_reason
+from fsbackup_tui.engines.postgres.comparison import unproven_reason
 from fsbackup_tui.engines.postgres.connection import plain_errors
-from fsbackup_tui.engines.postgres.integrity import check_integrity, queries_about
 from fsbackup_tui.engines.postgres.lacks import lack_in
 from fsbackup_tui.engines.postgres.outside import trial_deferred_entries
-from fsbackup_tui.engines.postgres.soundness import check_soundness
 from fsbackup_tui.engines.postgres.toc import TocEntry
+from fsbackup_tui.operations.comparing import check_by_site, check_sound, compare_rows
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import (
     NO_ENTRIES,
@@ -48,7 +47,6 @@ from fsbackup_tui.operations.scratch_place import (
     prepare_roles,
     sort_losses,
 )
-from fsbackup_tui.operations.site_command import check_by_command
 from fsbackup_tui.operations.spare import SpareKeeper, trial_place
 from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.timing import RESTORE, Timing, part_work
@@ -250,45 +248,16 @@ async def _compare(
     facts, context = trial.facts, trial.context
     context.stage("proven")
     trial.enter("compare")
-    tables, compared = await compare_database(
-        filling.connect,
-        facts,
-        sessions=place.jobs,
-        schema_sha256=_comparable_schema(trial, accounting),
-        report=context.report,
-    )
+    compared = await compare_rows(filling, facts, accounting, sessions=place.jobs)
     trial.enter("checks")
-    async with await filling.connect() as connection:
-        sound, notes = await check_soundness(connection, facts, context.report)
-        trial.notes.extend(notes)
-        queries = await check_integrity(
-            connection,
-            facts,
-            queries_about(context.loaded.config.integrity, trial.part.source),
-        )
+    sound = await check_sound(filling, facts, trial.part.source)
+    trial.notes.extend((*compared.notes, *sound.notes))
     if trial.keeper is None or context.loaded.config.commands.verify_integrity is None:
-        commands = await _command(trial, filling)
+        commands = await check_by_site(filling, facts)
     else:
         async with trial.keeper.watching(place, filling):
-            commands = await _command(trial, filling)
-    return tables, (*compared, *sound, *queries, *commands)
-
-
-def _comparable_schema(trial: _Trial, accounting: Accounting) -> str | None:
-    """Return the copy's schema digest, or None where it can't be as at capture."""
-    if any(note.startswith("Owners were not restored") for note in accounting.notes):
-        trial.note("the schema digest is not compared: owners and grants can't be had there")
-        return None
-    return accounting.schema_sha256
-
-
-async def _command(trial: _Trial, filling: Filling) -> list[ProofCheck]:
-    """Run the site's own check against the copy, its URL in the environment."""
-    argv = trial.context.loaded.config.commands.verify_integrity
-    if argv is None:
-        return []
-    database = trial.facts.identity.database
-    return [await check_by_command(trial.context, argv, filling.address, live_database=database)]
+            commands = await check_by_site(filling, facts)
+    return compared.tables, (*compared.checks, *sound.checks, *commands)
 
 
 def _globals_path(trial: _Trial) -> Path | None:

@@ -53,6 +53,7 @@ class DamageRequest(RecoveryRequest):
 
     Returns ``domain/damage.py:DamageReport``. ``last_right`` as ISO text, empty: unknown.
     ``spare_tables`` (schema.name) are estimated and not read, so that no evidence is pruned.
+    ``copy`` is a restored copy of the point: the definitions are compared with its own then.
     """
 
     operation: ClassVar[str] = "damage"
@@ -61,13 +62,16 @@ class DamageRequest(RecoveryRequest):
     point: str = ""
     last_right: str = ""
     spare_tables: tuple[str, ...] = ()
+    copy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FreezeRequest(RecoveryRequest):
     """Keep writes off, graded; each measure and its undo is in the incident before it is taken.
 
-    Returns ``{"measures": [{"grade", "what", "cost", "place", "undo"}], "still_writing": [...]}``.
+    Returns ``{"measures": [{"grade", "what", "cost", "place", "undo", "database"}],
+    "still_writing": [ClientSession], "missed": [{"name", "what", "why", "fix"}],
+    "ended": [ClientSession], "not_ended": [{"pid", "why"}]}``.
     ``names`` are the tables (schema.name) or the roles it is about.
     """
 
@@ -81,10 +85,14 @@ class FreezeRequest(RecoveryRequest):
 
 @dataclass(frozen=True, slots=True)
 class ThawRequest(RecoveryRequest):
-    """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``."""
+    """Undo what is frozen, all or what is named; ``{"thawed": [...], "left": [...]}``.
+
+    ``thawed`` are names, ``left`` ``{"what", "why", "fix"}``; ``notes`` tells what stays as it is
+    in a database that a swap put aside.
+    """
 
     operation: ClassVar[str] = "thaw"
-    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_thaw"
+    runner: ClassVar[str] = "fsbackup_tui.operations.thaw:run"
     stages: ClassVar[tuple[str, ...]] = ("thaw",)
     what: tuple[str, ...] = ()
 
@@ -94,7 +102,7 @@ class EndSessionsRequest(RecoveryRequest):
     """End client sessions in the database: those named, or all; ``{"ended": [], "left": []}``."""
 
     operation: ClassVar[str] = "end-sessions"
-    runner: ClassVar[str] = "fsbackup_tui.operations.freeze:run_end_sessions"
+    runner: ClassVar[str] = "fsbackup_tui.operations.end_sessions:run"
     stages: ClassVar[tuple[str, ...]] = ("end",)
     pids: tuple[int, ...] = ()
 
@@ -103,8 +111,8 @@ class EndSessionsRequest(RecoveryRequest):
 class CommandRequest(RecoveryRequest):
     """Run one of the site's own commands; ``{"exit_status", "seconds", "printed"}``.
 
-    ``message`` is given to ``notify_people`` on its standard input; ``step:ID`` runs the command
-    of a step that the configuration adds.
+    ``message`` is given to ``notify_people`` on its standard input. ``command`` is a SiteCommand,
+    or the id of a step that the site added. ``skipped`` tells why it was not run: a drill.
     """
 
     operation: ClassVar[str] = "command"
@@ -115,16 +123,34 @@ class CommandRequest(RecoveryRequest):
 
 
 @dataclass(frozen=True, slots=True)
+class MigrationRequest(RecoveryRequest):
+    """Read which of Prisma's migrations the database has; nothing is changed.
+
+    Returns ``{"table", "head", "applied", "failed", "expected", "pending", "unknown",
+    "commands": [{"command", "when"}]}``: names, oldest first. ``expected`` is the newest in the
+    worktree, empty where that is not known; ``pending`` are there and not in the database,
+    ``unknown`` the other way round.
+    """
+
+    operation: ClassVar[str] = "migration"
+    runner: ClassVar[str] = "fsbackup_tui.operations.migration:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
+
+
+@dataclass(frozen=True, slots=True)
 class PreserveRequest(RecoveryRequest):
     """Keep what is there now, rung by rung of ops.md i; a failing rung never blocks the next.
 
-    Returns ``domain/preserve.py:Preserved``. ``rungs`` empty: all that can be done here.
+    Returns ``domain/preserve.py:Preserved``. ``rungs`` empty: all that can be done here. They are
+    climbed in the ladder's order, byte copies before anything is read; of the tables those that
+    are ``damaged`` (schema.name) come last.
     """
 
     operation: ClassVar[str] = "preserve"
     runner: ClassVar[str] = "fsbackup_tui.operations.preserve:run"
     stages: ClassVar[tuple[str, ...]] = ("look", "files", "tables", "salvage")
     rungs: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +170,8 @@ class SalvageRequest(RecoveryRequest):
 class CheckCopyRequest(RecoveryRequest):
     """Prove a restored copy against its point, by the site's checks, and as the app's role.
 
-    Returns ``domain/copy_check.py:CopyCheck``.
+    Returns ``domain/copy_check.py:CopyCheck``. ``schema_point`` is what a point of rows alone was
+    loaded into.
     """
 
     operation: ClassVar[str] = "check-copy"
@@ -153,6 +180,7 @@ class CheckCopyRequest(RecoveryRequest):
     point: str = ""
     copy: str = ""
     copy_oid: int = 0
+    schema_point: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +224,11 @@ class MergePlanRequest(RecoveryRequest):
     """Find by key what differs between the restored copy and live; stage it in live.
 
     Returns ``{"staging", "plan": domain/merge.py:MergePlan, "proposed": [Proposed],
-    "preview": MergePreview of what is proposed}``. ``named`` are the tables a person named,
-    ``where`` a condition on the copy's rows of the one table named.
+    "preview": MergePreview of what is proposed, "problem", "resolve": [commands]}``. ``preview`` is
+    None where what is proposed can't be foretold yet, and ``problem`` says why. ``resolve`` are the
+    commands for the migrations' own history, should something that live lost be made again.
+    ``named`` are the tables a person named, ``where`` a condition on the copy's rows of the one
+    that was named. ``live_oid`` 0 is not checked, here and in what follows.
     """
 
     operation: ClassVar[str] = "merge-plan"
@@ -207,6 +238,7 @@ class MergePlanRequest(RecoveryRequest):
     copy_oid: int = 0
     named: tuple[str, ...] = ()
     where: str = ""
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +253,7 @@ class MergePreviewRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("preview",)
     staging: str = ""
     choices: str = "[]"
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +269,15 @@ class MergeRequest(RecoveryRequest):
     staging: str = ""
     choices: str = "[]"
     expected: str = "{}"
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MergeUndoRequest(RecoveryRequest):
-    """Undo a merge; ``{"merged": Merged, "left": [LeftOut]}``. ``preview_only`` changes nothing."""
+    """Undo a merge; ``{"merged": Merged, "left": [LeftOut], "preview": MergePreview}``.
+
+    ``preview_only`` changes nothing, and ``merged`` is None.
+    """
 
     operation: ClassVar[str] = "merge-undo"
     runner: ClassVar[str] = "fsbackup_tui.operations.merge:run_undo"
@@ -249,6 +286,7 @@ class MergeUndoRequest(RecoveryRequest):
     set_number: int = 0
     including_moved: bool = False
     preview_only: bool = False
+    live_oid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,12 +347,50 @@ class RehearsalRequest(RecoveryRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class MigrationRequest(RecoveryRequest):
-    """PLACEHOLDER until branch freeze."""
+class SchemaCopyRequest(RecoveryRequest):
+    """Bring schemas of the restored side database beside the live ones, proven, not yet used.
 
-    operation: ClassVar[str] = "migration"
-    runner: ClassVar[str] = "fsbackup_tui.operations.migration:run"
-    stages: ClassVar[tuple[str, ...]] = ("look",)
+    ``point`` is what they are proven against; without it, what the copy holds. ``schemas`` empty:
+    all of the application's. Returns ``{"tag", "schemas": [{"schema", "beside", "oid",
+    "live_oid"}], "entries", "tables", "repoints": [...], "notes": [...]}``.
+    """
+
+    operation: ClassVar[str] = "schema-copy"
+    runner: ClassVar[str] = "fsbackup_tui.operations.schema_copy:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "dump", "restore", "prove", "settle")
+    copy: str = ""
+    copy_oid: int = 0
+    schemas: tuple[str, ...] = ()
+    tag: str = ""
+    point: str = ""
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaSwapRequest(RecoveryRequest):
+    """Give live schemas' names to the copies beside them; ``SCHEMA__before_TAG`` is kept.
+
+    ``live_oids`` and ``copy_oids`` are those of ``schemas``, in their order (0: there is no live
+    one). ``back`` undoes it: what was kept comes back, and ``SCHEMA__after_TAG`` is kept then;
+    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``end_sessions`` afterwards; None:
+    only where columns have types of the schema's own, which statements prepared before refuse to
+    return until their session ends. ``preview`` changes nothing.
+    Returns ``{"schemas": [{"schema", "oid", "kept_as", "kept_oid"}], "closed_seconds",
+    "attempts", "sessions_ended", "repointed", "unchecked", "grants", "notified", "notes"}``.
+    """
+
+    operation: ClassVar[str] = "schema-swap"
+    runner: ClassVar[str] = "fsbackup_tui.operations.schema_swap:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "swap", "settle")
+    schemas: tuple[str, ...] = ()
+    live_oids: tuple[int, ...] = ()
+    copy_oids: tuple[int, ...] = ()
+    tag: str = ""
+    back: bool = False
+    end_blockers: bool = False
+    end_sessions: bool | None = None
+    patience_seconds: float = 30.0
+    preview: bool = False
 
 
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (
@@ -324,6 +400,7 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     ThawRequest,
     EndSessionsRequest,
     CommandRequest,
+    MigrationRequest,
     PreserveRequest,
     SalvageRequest,
     CheckCopyRequest,
@@ -338,4 +415,6 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     LeftoversRequest,
     DropLeftoverRequest,
     RehearsalRequest,
+    SchemaCopyRequest,
+    SchemaSwapRequest,
 )

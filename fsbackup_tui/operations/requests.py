@@ -23,7 +23,11 @@ DrillChoice = Literal["newest", "random", "named"]
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest(Request):
-    """Run a plan now; ``sources`` narrows it, ``wait_seconds`` is for the plan's lock."""
+    """Run a plan now; ``sources`` narrows it.
+
+    ``wait_seconds`` is for the plan's lock, and for a restore that runs on the server: 0 waits
+    for no other run, and an hour for a restore.
+    """
 
     operation: ClassVar[str] = "backup"
     runner: ClassVar[str] = "fsbackup_tui.operations.run_plan:run"
@@ -83,7 +87,10 @@ class DrillRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class LiveHealthRequest(Request):
-    """Look for damage in a source's live database; nothing is changed."""
+    """Look for damage in a source's live database; nothing is changed.
+
+    ``database`` names the copy that a drill plays on in its place.
+    """
 
     operation: ClassVar[str] = "verify-live"
     runner: ClassVar[str] = "fsbackup_tui.operations.live_health:run"
@@ -96,6 +103,7 @@ class LiveHealthRequest(Request):
         "last point",
     )
     source: str
+    database: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.errors import (
-    DiskFull,
-    FsbackupError,
-    RestoreIncomplete,
-    SafetyRefusal,
-    ServerUnreachable,
-    UsageError,
-)
+from fsbackup_tui.domain.errors import DiskFull, FsbackupError, RestoreIncomplete, UsageError
 from fsbackup_tui.domain.events import Log, Warned
-from fsbackup_tui.domain.point import PartManifest
+from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.guards import (
@@ -31,23 +23,12 @@ from fsbackup_tui.engines.postgres.guards import (
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.replay import (
     CreatedDatabase,
+    Properties,
     check_name,
-    create_database,
     finish_database,
-    unfinished_name,
 )
-from fsbackup_tui.engines.postgres.side import (
-    database_exists,
-    drop_unfinished,
-    name_unfinished,
-    newborn_name,
-    restore_lock,
-    sweep_newborn,
-    sweep_unfinished,
-    unfinished_comment,
-)
+from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
-from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.clients import client_for_restore, client_major
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import (
@@ -61,9 +42,11 @@ from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.restore_from import RestoreSource, check_seals, in_use, open_source
-from fsbackup_tui.operations.status import job_liveness
+from fsbackup_tui.operations.side_database import SideDatabase
 from fsbackup_tui.operations.target import admin_address, check_target, target_text
 from fsbackup_tui.repository.reader import PointReader
+
+Dress = Callable[[PostgresFacts], PostgresFacts | Properties]
 
 _SPACE_SHARE = 1.3
 _FLOOR_SHARE = 0.02
@@ -77,17 +60,25 @@ class _Restore:
     request: RestoreBesideRequest
     context: JobContext
     source: RestoreSource
+    dress: Dress
     notes: list[str] = field(default_factory=list)
-    keeps_copy: bool = False
     copy_oid: int = 0
 
 
 async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, object]:
+    """Restore as ``restore_beside`` does, and give the copy what was captured with it."""
+    return await restore_beside(request, context, dress=lambda facts: facts)
+
+
+async def restore_beside(
+    request: RestoreBesideRequest, context: JobContext, *, dress: Dress
+) -> dict[str, object]:
     """Restore a part, or a backup file, into the new database ``beside`` (design §9).
 
     The copy has another name, and nobody else may connect to it, until every entry of the
     archive is accounted for. Where it fails or is cancelled before that, it is dropped; where
-    entries are lost it is kept under its unfinished name, for a person to look at.
+    entries are lost it is kept under its unfinished name, for a person to look at. ``dress``
+    says what it gets of its own (grants, settings, comment) together with its name.
 
     Raises:
         PointDamaged: what would be used does not match its seal, or is no whole backup file;
@@ -99,7 +90,7 @@ async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, o
     check_name(request.beside)
     context.stage("check")
     source = await open_source(request, context)
-    restore = _Restore(request, context, source, [*source.notes])
+    restore = _Restore(request, context, source, dress, [*source.notes])
     async with in_use(source, context):
         await check_seals(source, context)
         address = await admin_address(
@@ -125,7 +116,16 @@ async def _restore_beside(
     _check_space(restore, data_directory)
     async with restore_lock(admin, identity, context.application_name):
         context.stage("create")
-        async with _unfinished_database(restore, address, admin) as created:
+        side = SideDatabase(
+            context,
+            address,
+            admin,
+            request.beside,
+            restore.source.created_from,
+            restore.source.repository,
+            restore.notes,
+        )
+        async with side.unfinished() as created:
             restore.copy_oid = created.oid
             context.stage("restore")
             filling = Filling(
@@ -140,7 +140,7 @@ async def _restore_beside(
             )
             restore.source.check_unchanged()
             context.stage("finish")
-            await _finish(restore, admin, filling, created, accounting)
+            await _finish(restore, side, filling, created, accounting)
     return accounting
 
 
@@ -182,99 +182,6 @@ def _space_guards(
     ]
 
 
-@asynccontextmanager
-async def _unfinished_database(
-    restore: _Restore, address: DatabaseAddress, admin: Connection
-) -> AsyncIterator[CreatedDatabase]:
-    """Make the side database under its unfinished name; drop it when the block fails.
-
-    ``keeps_copy`` is the exception: then a person may want to look at what is there.
-    """
-    context, request = restore.context, restore.request
-    await _refuse_taken(admin, request.beside)
-    created = await _make_copy(restore, address, admin, unfinished_name(request.beside))
-    for note in created.notes:
-        restore.notes.append(note)
-        context.report(Warned(note))
-    try:
-        yield created
-    except BaseException as error:
-        if not restore.keeps_copy:
-            # A cancel that comes now must not leave half a database behind.
-            await undisturbed(_take_back(restore, address, admin, created, error))
-        raise
-
-
-async def _make_copy(
-    restore: _Restore, address: DatabaseAddress, admin: Connection, name: str
-) -> CreatedDatabase:
-    """Make the side database, after dropping what a dead job left; a cancel leaves nothing."""
-    context = restore.context
-    alive = job_liveness(context.loaded, os.environ, restore.source.repository)
-    dead_jobs = await sweep_newborn(admin, alive)
-    if (dead_job := await sweep_unfinished(admin, name, alive)) is not None:
-        dead_jobs.append(dead_job)
-    for job in dead_jobs:
-        context.report(Log(f"Dropped the unfinished copy that the dead job {job} had left."))
-
-    async def drop() -> None:
-        try:
-            with plain_errors(address):
-                await sweep_newborn(admin, lambda job: job != context.job)
-                with suppress(SafetyRefusal):
-                    await sweep_unfinished(admin, name, lambda job: job != context.job)
-        except FsbackupError as problem:
-            # The next restore into this server sweeps it away.
-            context.report(Warned(problem.what))
-
-    try:
-        newborn = await create_database(
-            admin,
-            newborn_name(context.job),
-            restore.source.created_from,
-            comment=unfinished_comment(context.job),
-        )
-        return await name_unfinished(admin, newborn, name)
-    except BaseException:
-        if not admin.closed:
-            await undisturbed(drop())
-        raise
-
-
-async def _take_back(
-    restore: _Restore,
-    address: DatabaseAddress,
-    admin: Connection,
-    created: CreatedDatabase,
-    error: BaseException,
-) -> None:
-    """Drop the side database; where that fails, say so with what made the restore fail."""
-    try:
-        with plain_errors(address):
-            if not admin.closed:
-                with suppress(ServerUnreachable), plain_errors(address):
-                    await drop_unfinished(admin, created.name, created.oid)
-                    return
-            # The session was lost; its server may well be there.
-            name = restore.context.application_name
-            async with await connect(address, application_name=name) as another:
-                await drop_unfinished(another, created.name, created.oid)
-    except FsbackupError as problem:
-        left = f"LEFT OVER: {created.name}. The next restore of that name drops it first."
-        restore.context.report(Warned(f"{left} {problem.what}"))
-        if isinstance(error, FsbackupError):
-            error.fix = f"{error.fix}\n{left}".strip()
-
-
-async def _refuse_taken(admin: Connection, name: str) -> None:
-    if await database_exists(admin, name):
-        raise SafetyRefusal(
-            f"NAME TAKEN: a database {name} exists already. Nothing was done.",
-            why="A restore never writes into a database that is there.",
-            fix="Choose another name with --beside.",
-        )
-
-
 async def _fill(restore: _Restore, filling: Filling) -> Accounting:
     schema: Dump | None = None
     source = restore.source
@@ -291,7 +198,7 @@ def _dump_of(part: PartManifest, reader: PointReader) -> Dump:
 
 async def _finish(
     restore: _Restore,
-    admin: Connection,
+    side: SideDatabase,
     filling: Filling,
     created: CreatedDatabase,
     accounting: Accounting,
@@ -300,29 +207,20 @@ async def _finish(
 
     What is not whole, and what is whole but can't be named, is kept under its unfinished name.
     """
-    with _keeping_copy(restore, RestoreIncomplete):
+    with side.keeping_copy(RestoreIncomplete):
         accounting.require_whole(created.name)
     if not any(accounting.counts().values()):
         restore.notes.append(NO_ENTRIES)
     problems = await vacuum_analyze(
         filling.connect, jobs=filling.jobs, report=restore.context.report
     )
-    with _keeping_copy(restore, FsbackupError):
+    with side.keeping_copy(FsbackupError):
         replayed = await finish_database(
-            admin, created.name, restore.request.beside, restore.source.created_from
+            side.admin, created.name, side.name, restore.dress(restore.source.created_from)
         )
     for note in (*accounting.notes, *problems, *replayed):
         restore.notes.append(note)
         restore.context.report(Warned(note))
-
-
-@contextmanager
-def _keeping_copy(restore: _Restore, kind: type[FsbackupError]) -> Iterator[None]:
-    try:
-        yield
-    except kind:
-        restore.keeps_copy = True
-        raise
 
 
 def _document(restore: _Restore, accounting: Accounting, seconds: float) -> dict[str, object]:

@@ -7,13 +7,13 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from fsbackup_tui.domain.errors import PointDamaged, SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.foreign_trial import ForeignPoint, foreign_file, point_to_restore
-from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
@@ -54,8 +54,19 @@ class RestoreSource:
         return (reader for reader in readers if isinstance(reader, ForeignPoint))
 
 
-async def open_source(request: RestoreBesideRequest, context: JobContext) -> RestoreSource:
-    """Find what a restore is asked to read; a backup file is read to its end."""
+class _Asked(Protocol):
+    """What a request says of where to read; ``schema_point`` is for a part of rows alone."""
+
+    @property
+    def point(self) -> str: ...
+    @property
+    def part(self) -> str: ...
+    @property
+    def schema_point(self) -> str | None: ...
+
+
+async def open_source(request: _Asked, context: JobContext) -> RestoreSource:
+    """Find what a restore, or a check, is asked to read; a backup file is read to its end."""
     repository: Repository | None = None
     reader: PointReader
     if (file := foreign_file(request.point, context)) is not None:
@@ -72,9 +83,7 @@ async def open_source(request: RestoreBesideRequest, context: JobContext) -> Res
     return RestoreSource(repository, reader, part, part.postgres, schema)
 
 
-async def _schema_part(
-    request: RestoreBesideRequest, context: JobContext
-) -> tuple[PartManifest, PointReader]:
+async def _schema_part(request: _Asked, context: JobContext) -> tuple[PartManifest, PointReader]:
     if request.schema_point is None:
         raise SafetyRefusal(
             f"NO SCHEMA NAMED: {request.point} holds data alone. Nothing was created.",

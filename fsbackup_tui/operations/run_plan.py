@@ -145,6 +145,7 @@ def _document(plan_run: PlanRun, seconds: float) -> dict[str, object]:
         "bytes": manifest.bytes,
         "trust": plan_run.trust.word,
         "suspect": list(manifest.suspect),
+        "in_incident": manifest.in_incident,
         "warnings": [warning for part in manifest.parts for warning in part.warnings],
         "stages": plan_run.stages,
         "blocked": plan_run.verified["blocked"] if plan_run.verified else [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,27 +16,27 @@ from fsbackup_tui.engines.postgres.guards import free_bytes
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.side import drop_unfinished, restore_lock
 from fsbackup_tui.engines.postgres.spare import (
-    Counters,
     Standing,
     Written,
-    changed_since,
     close_off,
     fence,
     find_standing,
     make_ready,
     maximum_wal_bytes,
-    parse_counters,
     read_written,
     settled_counters,
     spare_comment,
     spare_name,
 )
+from fsbackup_tui.engines.postgres.table_counters import TableCounters, read_table_counters
 from fsbackup_tui.engines.postgres.trial_space import floor_bytes, needed_bytes
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Filling
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.scratch_place import ScratchPlace, scratch_place
+from fsbackup_tui.operations.swap_counters import TABLES
+from fsbackup_tui.operations.swap_spare import why_not_as_proven
 from fsbackup_tui.operations.trial_database import TrialDatabase
 from fsbackup_tui.operations.wording import size_text
 from fsbackup_tui.repository.layout import Repository
@@ -157,21 +157,29 @@ class SpareKeeper:
                 ready = make_ready(filling.connect, jobs=place.jobs, report=self.context.report)
                 for note in await guarded(ready, *place.space_guards()):
                     self.context.report(Warned(f"Spare: {note}"))
+                tables = await self._table_counters(database, filling)
                 await close_off(database.admin, database.name)
                 counters = await settled_counters(database.admin, database.created.oid)
                 deferred = tuple(entry.label for entry in accounting.deferred)
-                await undisturbed(self._stand(place, database, counters, deferred))
+                document = {**counters.document(), TABLES: tables.text()}
+                await undisturbed(self._stand(place, database, document, deferred))
         except FsbackupError as error:
             if self.spare is None:
                 self.refuse(error)
             else:
                 self.context.report(Warned(f"LEFT OVER: a former spare. {error.what} {error.why}"))
 
+    async def _table_counters(self, database: TrialDatabase, filling: Filling) -> TableCounters:
+        """Return what was written to each table so far: once it is live, all else came since."""
+        await settled_counters(database.admin, database.created.oid)
+        async with await filling.connect() as copy:
+            return await read_table_counters(copy, format_time(self.context.now()))
+
     async def _stand(
         self,
         place: ScratchPlace,
         database: TrialDatabase,
-        counters: Counters,
+        counters: Mapping[str, object],
         deferred: tuple[str, ...],
     ) -> None:
         """Record the spare, let it stand, drop what it replaces.
@@ -190,7 +198,7 @@ class SpareKeeper:
             server=f"{place.address.host or 'localhost'}:{place.address.port}",
             system_identifier=place.identity.system_identifier,
             proven_at=now,
-            counters=counters.document(),
+            counters=counters,
             deferred=deferred,
         )
         async with restore_lock(admin, place.identity, context.application_name):
@@ -302,20 +310,26 @@ def keepers_of(
 ) -> dict[str, SpareKeeper]:
     """Return who keeps the spare of each whole database among a point's parts.
 
-    Of a suspect point none is kept: what stands is worth more.
+    Of a doubtful point none is kept: what stands is worth more.
     """
     records = read_records(repository, reader.id)
-    suspect = judge(parts, records, whole=reader.manifest is not None).suspect
+    standing = judge(parts, records, whole=reader.manifest is not None)
+    manifest = reader.manifest
+    incident = None if manifest is None or standing.cleared else manifest.in_incident
     keepers = {}
     for part in parts:
         if part.postgres is None or part.postgres.scope != "full":
             continue
         keeper = SpareKeeper(context, repository, reader.id, part, part.postgres)
-        if suspect:
+        if standing.suspect or incident:
             keeper.refuse(
                 SpareNotKept(
-                    f"SUSPECT: {suspect[0]}.",
-                    why="A suspect point never replaces a spare.",
+                    f"SUSPECT: {standing.suspect[0]}."
+                    if standing.suspect
+                    else f"IN INCIDENT: it was taken in {incident}.",
+                    why="A suspect point never replaces a spare."
+                    if standing.suspect
+                    else "What may be damaged never replaces a spare.",
                     fix=f"If it is right as it is: fsbackup clear {reader.id}",
                 )
             )
@@ -353,12 +367,7 @@ async def check_spare(admin: Connection, spare: Spare) -> Standing:
             that can't be told (a crash resets the statistics).
         PostgresError: its counters do not come to rest (PostgreSQL 14).
     """
-    try:
-        proven = parse_counters(spare.counters)
-    except (KeyError, TypeError, ValueError):
-        reason = "its record does not tell its counters"
-    else:
-        reason = await changed_since(admin, spare.oid, spare.comment, proven)
+    reason = await why_not_as_proven(admin, spare)
     if reason:
         raise SafetyRefusal(
             f"SPARE NOT USED: {spare.name} is not as it was proven.",

@@ -185,7 +185,7 @@ def _proven_before(catalogue: Catalogue, newest: Sequence[PointSummary]) -> Iter
 
 
 def _may_be_restored(point: PointSummary) -> bool:
-    return point.trust is Trust.PROVEN and point.holds_data and point.whole and not point.suspect
+    return point.trust is Trust.PROVEN and point.holds_data and point.whole and not point.doubtful
 
 
 def durations(points: Sequence[PointSummary], runs: Sequence[MeasuredRun]) -> tuple[str, str]:
@@ -290,7 +290,7 @@ def find_point(
 def last_good_part(
     catalogue: Catalogue, repository: Repository, source: str
 ) -> PartManifest | None:
-    """Return a source's part in the newest point that is whole, sound and not suspect.
+    """Return a source's part in the newest point that is whole, sound and not doubtful.
 
     What a new part is compared with, and where its weights come from; None for none.
     """
@@ -309,7 +309,7 @@ def usable_for_comparison(point: PointSummary, source: str) -> bool:
     """Whether a point holds a part of the source that a new one may be measured by."""
     return (
         point.whole
-        and not point.suspect
+        and not point.doubtful
         and any(part.source == source and part.trust > Trust.INCOMPLETE for part in point.parts)
     )
 
@@ -362,6 +362,14 @@ def open_site_repository(loaded: LoadedConfig, environ: Mapping[str, str]) -> Re
     config = loaded.config
     state = state_directory(loaded, environ)
     return open_repository(config.repository, site=config.site, state=state)
+
+
+def site_repository_or_none(loaded: LoadedConfig, environ: Mapping[str, str]) -> Repository | None:
+    """Return the site's repository, or None: what is done without it goes on."""
+    try:
+        return open_site_repository(loaded, environ)
+    except RepositoryError:
+        return None
 
 
 def _state_of(

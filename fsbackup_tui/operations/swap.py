@@ -6,35 +6,58 @@ was frozen stays frozen: rights to connect are copied from live as they are, and
 
 from __future__ import annotations
 
+import asyncio
+import os
 from dataclasses import dataclass, field
 
+from fsbackup_tui.config.model import SecretDescription
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
-from fsbackup_tui.domain.errors import FsbackupError, IdentityMismatch, SafetyRefusal
+from fsbackup_tui.domain.errors import FsbackupError, PostgresError, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Warned, format_time
+from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
+from fsbackup_tui.engines.postgres.dress import dress_like
 from fsbackup_tui.engines.postgres.inspect import read_identity
-from fsbackup_tui.engines.postgres.inspect_objects import (
-    fetch_all,
-    read_properties,
-    read_settings,
-)
+from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.kept import KeptKind, kept_comment
-from fsbackup_tui.engines.postgres.pooler import paused
-from fsbackup_tui.engines.postgres.replay import Properties, replay_properties
+from fsbackup_tui.engines.postgres.pooler import paused, pooled_databases
 from fsbackup_tui.engines.postgres.side import restore_lock
+from fsbackup_tui.engines.postgres.slots import (
+    LogicalSlot,
+    find_slots,
+    follow_up,
+    subscription_follow_up,
+)
+from fsbackup_tui.engines.postgres.standbys import StandbyEnded, end_sessions_on_standby
 from fsbackup_tui.engines.postgres.swap import (
     Database,
     Obstacles,
     Swap,
     Swapped,
     find_obstacles,
+    not_what_it_was,
     standing,
     swap_databases,
 )
+from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.freezes import say_frozen_again
+from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
+from fsbackup_tui.operations.status import open_site_repository
+from fsbackup_tui.operations.swap_counters import (
+    counters_after,
+    counters_before,
+    counters_of_spare,
+)
+from fsbackup_tui.operations.swap_spare import (
+    captured_comment,
+    record_swapped_in,
+    refuse_used,
+    spare_of,
+)
 from fsbackup_tui.operations.target import (
     admin_address,
     check_target,
@@ -42,188 +65,324 @@ from fsbackup_tui.operations.target import (
     source_address,
     target_text,
 )
+from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.spares import Spare
 
 _PAUSE_SECONDS = 10.0
+_STANDBY_SECONDS = 15.0
+_OUR_MARK = "fsbackup: "
 
 
 @dataclass
 class _Swapping:
-    """One swap while it goes on."""
+    """One swap while it goes on; ``repository`` is None where there is none to be had."""
 
     request: SwapRequest
     context: JobContext
     admin: DatabaseAddress
     live: str
+    repository: Repository | None
     notes: list[str] = field(default_factory=list)
     paused: tuple[str, ...] = ()
+    standbys: list[dict[str, object]] = field(default_factory=list)
+    counters: TableCounters | None = None
 
     async def open_admin(self) -> Connection:
         """Open a session in the maintenance database."""
         return await connect(self.admin, application_name=self.context.application_name)
 
+    def warn(self, text: str) -> None:
+        """Keep a remark for the result, and tell it now."""
+        self.notes.append(text)
+        self.context.report(Warned(text))
+
 
 async def run(request: SwapRequest, context: JobContext) -> dict[str, object]:
     """Swap, and return which database has which name now; done already is done, too.
 
+    The result's ``counters`` are for WrittenSinceRequest; ``slots`` are logical slots that stayed
+    with the kept database, ``follow_up`` what to run for them, line by line.
+
     Raises:
         IdentityMismatch: the server, or one of the databases, is not the one that was seen.
-        SafetyRefusal: something would keep the swap waiting; nothing was changed.
+        SafetyRefusal: something would keep the swap waiting, or somebody used the spare; nothing
+            was changed.
         RightsMissing, PostgresError: the server refuses; nothing was changed.
     """
     refuse_if_read_only(context.loaded, "swaps nothing")
     context.stage("check")
     loaded, environment, redactor = context.loaded, context.environment, context.redactor
-    live = await source_address(loaded, environment, redactor, request.part)
+    live = await source_address(
+        loaded, environment, redactor, request.part, database=request.database
+    )
     address = await admin_address(loaded, environment, redactor, request.part)
-    swapping = _Swapping(request, context, address, live.database)
+    swapping = _Swapping(request, context, address, live.database, _repository(context))
     with plain_errors(address):
         admin = await swapping.open_admin()
         async with admin:
             identity = await read_identity(admin, address)
             check_target(request.target, identity)
             context.report(Log(f"Target: {target_text(identity)}"))
-            swap = await _planned(swapping, admin)
             # The same lock as every restore into this server: neither meets the other half-way.
             async with restore_lock(admin, identity, context.application_name):
-                if await standing(admin, swap) == "after":
-                    context.report(Log("It is done already: the databases have their new names."))
-                    return _document(
-                        swapping, swap, None, await find_obstacles(admin, swap.leaving)
-                    )
-                return await _swap(swapping, swap, admin)
+                return await _swap_or_find_done(swapping, admin, identity)
 
 
-async def _planned(swapping: _Swapping, admin: Connection) -> Swap:
-    """Return the swap that is asked for, from what is live now."""
-    request, context = swapping.request, swapping.context
-    live = Database(swapping.live, request.live_oid)
-    coming = Database(request.copy, request.copy_oid)
-    properties = await _properties_by_oid(admin, live)
-    at = format_time(context.now())
-    kind: KeptKind = "after" if request.back else "before"
-    return Swap(
-        leaving=live,
-        coming=coming,
-        kept_as=request.kept_as,
-        leaving_comment=kept_comment(kind, live.name, at, context.job),
-        coming_comment=None if properties is None else properties[0].comment,
-        opened=True if properties is None else properties[1],
-    )
-
-
-async def _properties_by_oid(admin: Connection, live: Database) -> tuple[Properties, bool] | None:
-    """Return what live has of its own, and whether it lets sessions in; None where it moved."""
-    rows = await fetch_all(
-        admin,
-        "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s AND oid::int8 = %s",
-        [live.name, live.oid],
-    )
-    if not rows:
+def _repository(context: JobContext) -> Repository | None:
+    """Return the site's repository; a swap goes on without one, it only knows of no spare."""
+    try:
+        return open_site_repository(context.loaded, os.environ)
+    except FsbackupError as error:
+        context.report(Warned(f"Whether the copy is a spare is not known: {error.what}"))
         return None
-    found = await read_properties(admin, live.name)
-    settings = await read_settings(admin, live.name)
-    properties = Properties(
-        found.owner, found.comment, found.connection_limit, settings, found.grants
-    )
-    return properties, bool(rows[0][0])
 
 
-async def _swap(swapping: _Swapping, swap: Swap, admin: Connection) -> dict[str, object]:
-    context = swapping.context
-    if await standing(admin, swap) == "neither":
-        raise IdentityMismatch(
-            f"NOT SWAPPED: {swap.leaving.name} or {swap.coming.name} is not what it was.",
-            why="One of them was renamed, dropped or made anew since it was looked at.",
-            fix="Look at the server's databases (psql -l), then start again.",
-        )
-    found = await find_obstacles(admin, swap.leaving)
-    if found.forbids:
-        raise _would_wait(swap, found)
+async def _swap_or_find_done(
+    swapping: _Swapping, admin: Connection, identity: ServerIdentity
+) -> dict[str, object]:
+    request, context = swapping.request, swapping.context
+    leaving = Database(swapping.live, request.live_oid)
+    coming = Database(request.copy, request.copy_oid)
+    swap = Swap(leaving, coming, request.kept_as, None, None)
+    swapped: Swapped | None = None
+    stands = await standing(admin, swap)
+    if stands == "neither":
+        raise await not_what_it_was(admin, swap)
+    if stands == "after":
+        context.report(Log("It is done already: the databases have their new names."))
+    else:
+        swap, swapped = await _swap(swapping, admin, leaving, coming)
+    context.stage("settle")
+    await _settle(swapping, swap, identity)
+    return await _document(swapping, swap, swapped, admin)
+
+
+async def _swap(
+    swapping: _Swapping, admin: Connection, leaving: Database, coming: Database
+) -> tuple[Swap, Swapped]:
+    context, repository = swapping.context, swapping.repository
+    await _refuse_obstacles(admin, leaving, coming)
+    spare = None
+    if repository is not None:
+        spare = await spare_of(admin, repository, swapping.request.part, coming)
+    if spare is not None and (remark := await refuse_used(admin, spare, context)):
+        swapping.notes.append(remark)
     context.stage("prepare")
-    await _dress_as_live(swapping, swap, admin)
-    poolers = await _poolers(swapping)
+    swap = await _planned(swapping, admin, leaving, coming, spare)
+    if swap.replaces:
+        for problem in await dress_like(admin, coming.name, leaving.name):
+            swapping.warn(f"{coming.name} is not like {leaving.name}: {problem}")
+    poolers = await _poolers_that_answer(swapping, leaving.name)
+    swapping.counters = (
+        await counters_before(context, admin, swapping.admin, coming)
+        if spare is None
+        else counters_of_spare(context, spare)
+    )
     context.stage("swap")
-    async with paused(poolers, swap.leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
+    async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
         swapping.paused = names
         swapped = await swap_databases(swapping.open_admin, swap)
+    former = f" The former one is {swap.kept_as}." if swap.replaces else ""
     context.report(
         Log(
-            f"{swap.leaving.name} is the copy now; closed for {swapped.closed_seconds:.2f} s, "
-            f"{swapped.sessions_ended} sessions ended. The former one is {swap.kept_as}."
+            f"{leaving.name} is the copy now; closed for {swapped.closed_seconds:.2f} s, "
+            f"{swapped.sessions_ended} sessions ended.{former}"
         )
     )
-    context.stage("settle")
-    return _document(swapping, swap, swapped, found)
+    say_frozen_again(context, swap.coming.oid)
+    return swap, swapped
 
 
-def _would_wait(swap: Swap, found: Obstacles) -> SafetyRefusal:
-    name = swap.leaving.name
+async def _refuse_obstacles(admin: Connection, leaving: Database, coming: Database) -> None:
+    for database in (leaving, coming):
+        found = await find_obstacles(admin, database)
+        if found.forbids:
+            raise _would_wait(leaving.name, database.name, found)
+
+
+def _would_wait(live: str, name: str, found: Obstacles) -> SafetyRefusal:
+    what = f"NOT SWAPPED. Nothing changed: {live} is as it was."
     if found.prepared:
         return SafetyRefusal(
-            f"NOT SWAPPED. Nothing changed: {name} is as it was.",
-            why=f"prepared transaction {found.prepared[0]} holds it open.",
+            what,
+            why=f"prepared transaction {found.prepared[0]} holds {name} open.",
             fix="Ask its owner: COMMIT PREPARED or ROLLBACK PREPARED; then swap again.",
         )
     return SafetyRefusal(
-        f"NOT SWAPPED. Nothing changed: {name} is as it was.",
-        why=f"This role may not end {'; '.join(found.closed_sessions[:3])}.",
+        what,
+        why=f"This role may not end {'; '.join(found.closed_sessions[:3])}, in {name}.",
         fix="End them as their owner or a superuser, then swap again.",
     )
 
 
-async def _dress_as_live(swapping: _Swapping, swap: Swap, admin: Connection) -> None:
-    """Give the copy live's settings, grants and limit, so that the application finds its own."""
-    found = await _properties_by_oid(admin, swap.leaving)
-    if found is None:
-        return
-    async with admin.transaction():
-        problems = await replay_properties(admin, swap.coming.name, found[0])
-    for problem in problems:
-        text = f"{swap.coming.name} is not like {swap.leaving.name}: {problem}"
-        swapping.notes.append(text)
-        swapping.context.report(Warned(text))
+async def _planned(
+    swapping: _Swapping,
+    admin: Connection,
+    leaving: Database,
+    coming: Database,
+    spare: Spare | None,
+) -> Swap:
+    """Return the swap with what both databases are to bear afterwards, from what is live now."""
+    request, context = swapping.request, swapping.context
+    comment, is_open = await _comment(admin, coming.name), True
+    if leaving.oid:
+        comment = await _comment(admin, leaving.name)
+        is_open = await _is_open(admin, leaving.name)
+    elif spare is not None and swapping.repository is not None:
+        comment = captured_comment(swapping.repository, spare)
+    elif comment is not None and comment.startswith(_OUR_MARK):
+        comment = None
+    kind: KeptKind = "after" if request.back else "before"
+    at = format_time(context.now())
+    return Swap(
+        leaving,
+        coming,
+        request.kept_as,
+        leaving_comment=kept_comment(kind, leaving.name, at, context.job),
+        coming_comment=comment,
+        opened=is_open,
+    )
 
 
-async def _poolers(swapping: _Swapping) -> list[DatabaseAddress]:
-    context = swapping.context
-    source = postgres_source(context.loaded, swapping.request.part)
-    addresses: list[DatabaseAddress] = []
-    for number, description in enumerate(source.poolers):
-        where = context.loaded.place("sources", swapping.request.part, "poolers", number)
+async def _comment(admin: Connection, name: str) -> str | None:
+    rows = await fetch_all(
+        admin,
+        "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database"
+        " WHERE datname = %s",
+        [name],
+    )
+    return None if not rows or rows[0][0] is None else str(rows[0][0])
+
+
+async def _is_open(admin: Connection, name: str) -> bool:
+    rows = await fetch_all(
+        admin, "SELECT datallowconn FROM pg_catalog.pg_database WHERE datname = %s", [name]
+    )
+    return bool(rows[0][0])
+
+
+async def _poolers_that_answer(swapping: _Swapping, database: str) -> list[DatabaseAddress]:
+    """Return the poolers to pause; one that is down lets nobody through, and keeps nobody."""
+    answering = []
+    for text, address in await _addresses(swapping, "poolers"):
         try:
-            secret = await read_secret(
-                description,
-                context.environment,
-                context.redactor,
-                what="pooler's address",
-                where=where,
-            )
-            address = parse_database_url(secret.reveal())
+            await pooled_databases(address, database)
+        except PostgresError as error:
+            swapping.warn(f"The pooler {text} is not paused: {error.what}")
+        else:
+            answering.append(address)
+    return answering
+
+
+async def _addresses(swapping: _Swapping, what: str) -> list[tuple[str, DatabaseAddress]]:
+    """Return the source's poolers or standbys; one that can't be read is told and left out."""
+    source = postgres_source(swapping.context.loaded, swapping.request.part)
+    described = source.poolers if what == "poolers" else source.standbys
+    found = []
+    for number, description in enumerate(described):
+        try:
+            address = await _address(swapping, what, number, description)
         except FsbackupError as error:
-            text = f"A pooler is not paused: {error.what}"
-            swapping.notes.append(text)
-            context.report(Warned(text))
+            swapping.warn(f"One of the {what} is left alone: {error.what}")
             continue
-        if address.password is not None:
-            context.redactor.add(address.password)
-        addresses.append(address)
-    return addresses
+        found.append((address.display(), address))
+    return found
 
 
-def _document(
-    swapping: _Swapping, swap: Swap, swapped: Swapped | None, found: Obstacles
+async def _address(
+    swapping: _Swapping, what: str, number: int, description: SecretDescription
+) -> DatabaseAddress:
+    context = swapping.context
+    secret = await read_secret(
+        description,
+        context.environment,
+        context.redactor,
+        what="pooler's address" if what == "poolers" else "standby's address",
+        where=context.loaded.place("sources", swapping.request.part, what, number),
+    )
+    address = parse_database_url(secret.reveal())
+    if address.password is not None:
+        context.redactor.add(address.password)
+    return address
+
+
+async def _settle(swapping: _Swapping, swap: Swap, identity: ServerIdentity) -> None:
+    """Do what remains once the names are swapped; nothing of it undoes the swap."""
+    context, part = swapping.context, swapping.request.part
+    if swapping.repository is not None:
+        record_swapped_in(
+            context, swapping.repository, part, swap.coming.oid, identity.system_identifier
+        )
+    if swapping.counters is None:
+        live = Database(swap.leaving.name, swap.coming.oid)
+        swapping.counters = await counters_after(context, swapping.admin, live, swapping.notes)
+    if swap.replaces:
+        kept = Database(swap.kept_as, swap.leaving.oid)
+        maintenance = postgres_source(context.loaded, part).admin.maintenance_database
+        standbys = await _addresses(swapping, "standbys")
+        ended = await asyncio.gather(
+            *(
+                _end_on_standby(swapping, address.with_database(maintenance), kept, identity)
+                for _text, address in standbys
+            )
+        )
+        for (text, _address), outcome in zip(standbys, ended, strict=True):
+            swapping.standbys.append({"standby": text, **plain(outcome)})
+            if outcome.note:
+                swapping.warn(f"Standby {text}: {outcome.note}")
+
+
+async def _end_on_standby(
+    swapping: _Swapping, address: DatabaseAddress, kept: Database, primary: ServerIdentity
+) -> StandbyEnded:
+    try:
+        with plain_errors(address):
+            connection = await connect(address, application_name=swapping.context.application_name)
+            async with connection:
+                found = await read_identity(connection, address)
+                if found.system_identifier != primary.system_identifier:
+                    note = "it belongs to another server: nobody was ended there"
+                    return StandbyEnded(0, 0, False, note)
+                return await end_sessions_on_standby(
+                    connection, kept, limit_seconds=_STANDBY_SECONDS
+                )
+    except FsbackupError as error:
+        return StandbyEnded(0, 0, False, f"{error.what} Its sessions may still read {kept.name}.")
+
+
+async def _document(
+    swapping: _Swapping, swap: Swap, swapped: Swapped | None, admin: Connection
 ) -> dict[str, object]:
+    name, kept = swap.leaving.name, swap.kept_as
+    slots: tuple[LogicalSlot, ...] = ()
+    subscriptions: tuple[str, ...] = ()
+    if swap.replaces:
+        slots = await find_slots(admin, kept)
+        subscriptions = (
+            await find_obstacles(admin, Database(kept, swap.leaving.oid))
+        ).subscriptions
+    lines = [line for slot in slots for line in follow_up(slot, name, kept)]
+    for slot in slots:
+        held = (
+            "an unknown amount" if slot.retained_bytes is None else f"{slot.retained_bytes} bytes"
+        )
+        swapping.context.report(
+            Warned(f"Slot {slot.name} stays with {kept} and holds {held} of WAL")
+        )
     return {
         "ok": True,
-        "database": swap.leaving.name,
+        "database": name,
         "database_oid": swap.coming.oid,
-        "kept_as": swap.kept_as,
+        "kept_as": kept if swap.replaces else "",
         "kept_oid": swap.leaving.oid,
-        "open": swap.opened,
+        "open": await _is_open(admin, name),
         "closed_seconds": None if swapped is None else round(swapped.closed_seconds, 3),
         "sessions_ended": None if swapped is None else swapped.sessions_ended,
         "paused": list(swapping.paused),
-        "slots": list(found.slots),
-        "subscriptions": list(found.subscriptions),
+        "standbys": swapping.standbys,
+        "slots": plain(slots),
+        "subscriptions": list(subscriptions),
+        "follow_up": [*lines, *subscription_follow_up(subscriptions, kept)],
+        "counters": "" if swapping.counters is None else swapping.counters.text(),
         "notes": list(swapping.notes),
     }

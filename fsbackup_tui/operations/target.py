@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fsbackup_tui.config.load import LoadedConfig, site_environment
 from fsbackup_tui.config.model import PostgresSource, SecretDescription
@@ -118,6 +119,17 @@ def check_target(confirmed: ServerIdentity | None, found: ServerIdentity) -> Non
             why=f"confirmed  {target_text(confirmed)}\nfound      {target_text(found)}",
             fix="See what the configuration points at now: fsbackup doctor",
         )
+
+
+def check_server(confirmed: ServerIdentity | None, found: ServerIdentity) -> None:
+    """Raise IdentityMismatch unless it is the server that was confirmed, whatever the database.
+
+    What a person saw, they saw through the maintenance database.
+    """
+    if confirmed is None:
+        return
+    there = replace(confirmed, database=found.database, database_oid=found.database_oid)
+    check_target(there, found)
 
 
 def target_text(identity: ServerIdentity) -> str:

@@ -22,6 +22,7 @@ from fsbackup_tui.domain.text import (
 from fsbackup_tui.domain.text import when_text as _when_text
 
 __all__ = [
+    "IN_INCIDENT",
     "UNKNOWN",
     "accepted_words",
     "age_text",
@@ -29,6 +30,7 @@ __all__ = [
     "cell_width",
     "count_text",
     "duration_text",
+    "in_incident_words",
     "left_text",
     "level_word",
     "pad_text",
@@ -93,6 +95,11 @@ def place_words(place: str) -> str:
     return place if place.startswith("beside ") else f"on {place}"
 
 
+def in_incident_words(incident: str) -> str:
+    """Return why a point that was taken in an incident is not to be relied on."""
+    return f"taken in the incident {incident}: what it holds may be damaged"
+
+
 def spare_words(spare: SpareSummary, now: datetime, zone: tzinfo) -> str:
     """Return a spare in words: its name, where it is, since when."""
     age = age_text((now - spare.proven).total_seconds())
@@ -100,6 +107,7 @@ def spare_words(spare: SpareSummary, now: datetime, zone: tzinfo) -> str:
     return f"{spare.name} on {spare.server}, fenced off, {since}"
 
 
+IN_INCIDENT = "IN INCIDENT"
 _BLOCKED_AT = {
     "sealed": "read",
     "readable": "read",

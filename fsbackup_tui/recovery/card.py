@@ -118,6 +118,8 @@ def card_of(
 
 def _kind(step: Step) -> str:
     words = KIND_WORDS[step.kind]
+    if step.kind == "check" and step.changes != "nothing":
+        return "check, adds something beside"
     if step.kind != "act":
         return words
     if step.destructive:

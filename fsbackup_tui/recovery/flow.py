@@ -106,7 +106,8 @@ def _placed(
                 applies,
                 tuple(_missing(step.requires, behind)),
             )
-            behind[step.id] = placed.is_behind
+            # A step that does not apply stands for what it waits for itself.
+            behind[step.id] = placed.is_behind and (placed.state.settled or not placed.waits_for)
             yield placed
 
 

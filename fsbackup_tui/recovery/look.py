@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
@@ -49,10 +49,10 @@ class Look:
         """Whether a step waits to be settled."""
         return bool(self._wanted)
 
-    def is_fresh(self, incident: Incident) -> bool:
+    def is_fresh(self, incident: Incident, now: datetime) -> bool:
         """Whether the last look was after the last step, and not long ago."""
         seen = self._seen
-        if seen is None or incident.last_entry is None:
+        if seen is None:
             return False
         ended = [
             state.at
@@ -60,7 +60,7 @@ class Look:
             if state.job and state.status in ("done", "failed", "undone", "unknown")
         ]
         newest = max(ended, default=seen.at)
-        return newest <= seen.at and incident.last_entry - seen.at < FRESH
+        return newest <= seen.at and now - seen.at < FRESH
 
     def start(self, session: RecoverySession) -> None:
         """Begin a look, unless one is under way."""

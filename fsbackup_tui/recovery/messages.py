@@ -27,7 +27,7 @@ def first_word(situation: Situation) -> str:
     if incident.last_right is not None:
         at = when_text(incident.last_right, situation.now, situation.zone)
         right = f" It was last right at about {at}."
-    frozen = " Writing is switched off." if incident.freezes else ""
+    frozen = " Writing is switched off." if incident.frozen_for(situation.now) else ""
     return (
         f"{_drill(situation)}{incident.site}: we have a problem with the data "
         f"({SEEN_TEXTS[incident.seen]}).{right}{frozen} {incident.opened_by} is at it. "

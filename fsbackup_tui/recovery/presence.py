@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from fsbackup_tui.repository.files import make_directory, open_kept
+from fsbackup_tui.repository.files import make_state_directory, open_kept, state_file_mode
 from fsbackup_tui.repository.incidents import Author
 
 _DIRECTORY = "present"
@@ -21,8 +21,8 @@ class Presence:
         self._descriptor: int | None = None
         # Where it can't be written nobody is seen, and nobody is hindered.
         with suppress(OSError):
-            make_directory(self.path.parent)
-            self._descriptor = open_kept(self.path)
+            make_state_directory(self.path.parent)
+            self._descriptor = open_kept(self.path, mode=state_file_mode(self.path))
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def leave(self) -> None:

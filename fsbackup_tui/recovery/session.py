@@ -6,9 +6,9 @@ It may die at any moment: another one reads the same journal, and settles what n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from fsbackup_tui.domain.errors import (
@@ -20,10 +20,11 @@ from fsbackup_tui.domain.errors import (
     UsageError,
 )
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.incident import Incident, StepState
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
+from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import request_document
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
@@ -39,8 +40,10 @@ from fsbackup_tui.recovery.question import Answer, check_answer
 from fsbackup_tui.recovery.rehearsing import with_rehearsal
 from fsbackup_tui.recovery.runbook import Runbook, Step
 from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds, problem_of
+from fsbackup_tui.recovery.written import Count
 from fsbackup_tui.repository.incidents import (
     IncidentJournal,
+    find_open,
     hold_repository,
     release_repository,
 )
@@ -51,13 +54,14 @@ _RESULT_KEPT = 4000
 
 @dataclass(frozen=True)
 class Reading:
-    """The incident at one moment, with its flow: what a face paints from."""
+    """The incident at one moment, with its flow: what a face paints from, times in ``zone``."""
 
     incident: Incident
     runbook: Runbook
     flow: Flow
     facts: IncidentFacts
     now: datetime
+    zone: tzinfo = UTC
 
 
 class RecoverySession:
@@ -71,6 +75,7 @@ class RecoverySession:
         self.epoch = incident.epoch if leads else 0
         self.watch: JobWatch | None = None
         self.look = Look()
+        self.count = Count()
         self._runbook: Runbook | None = None
         self._presence = Presence(
             journal.directory, desk.author, "leader" if self.epoch else "watcher"
@@ -99,7 +104,8 @@ class RecoverySession:
         now = self.desk.now()
         runbook = self._runbook_of(incident)
         known = conditions(self._situation(incident))
-        return Reading(incident, runbook, place_steps(runbook, incident, known, now), facts, now)
+        flow = place_steps(runbook, incident, known, now)
+        return Reading(incident, runbook, flow, facts, now, self.desk.zone)
 
     def situation(self, step: str = "") -> Situation:
         """Return what actions may know, about one step."""
@@ -109,14 +115,14 @@ class RecoverySession:
         """Take what jobs have come to; only the leader writes it down."""
         incident = self._incident()
         self._follow(incident)
+        watch = self.watch
+        if watch is not None:
+            watch.read()
         if not self.leads:
             return
         self._take_look()
-        watch = self.watch
-        if watch is None:
-            return
-        watch.read()
-        if watch.ended:
+        self._take_count()
+        if watch is not None and watch.ended:
             self._finish(incident, watch)
 
     def card(self, step: str) -> Card:
@@ -131,7 +137,7 @@ class RecoverySession:
             reading.flow,
             placed,
             self.situation(step),
-            looked=self.look.is_fresh(reading.incident),
+            looked=self.look.is_fresh(reading.incident, reading.now),
             accepted=facts.accepted_target == word,
             target_word=word,
             took=last_seconds(self.desk.state, self.journal.id, step),
@@ -152,14 +158,17 @@ class RecoverySession:
         question = action.question(situation)
         if question is not None:
             given = check_answer(question, given)
+        request = None
+        if action.request is not None and not action.by_hand(situation):
+            request = action.request(situation, given)
+        if request is None:
+            facts = {} if action.by_hand(situation) else action.learn(situation, given, {})
+            self._done(placed.step, facts, {"answer": _told(given), "reason": given.reason})
+            return
         if action.changes:
             self._require_target(situation)
         self._require_typed(placed.step, action.typed(situation), given)
-        if action.request is None or action.by_hand(situation):
-            facts = action.learn(situation, given, {}) if action.request is None else {}
-            self._done(placed.step, facts, {"answer": given.value, "reason": given.reason})
-            return
-        self._start(placed.step, action, action.request(situation, given), situation)
+        self._start(placed.step, action, request, situation, given)
 
     def undo(self, step: str, answer: Answer | None = None) -> None:
         """Take a step back by its job; the errors of ``begin``."""
@@ -177,7 +186,7 @@ class RecoverySession:
         typed = action.undo_typed(situation)
         if typed and (answer is None or answer.typed != typed):
             raise _not_typed(typed)
-        self._start(placed.step, action, request, situation, undoing=True)
+        self._start(placed.step, action, request, situation, Answer(), undoing=True)
 
     def skip(self, step: str, reason: str) -> None:
         """Go past a step; a guard wants a written reason."""
@@ -249,6 +258,11 @@ class RecoverySession:
         self._require_lead()
         self.look.start(self)
 
+    def count_written(self) -> None:
+        """Count what was written since the swap; ``poll`` takes it, ``facts.written`` has it."""
+        self._require_lead()
+        self.count.start(self)
+
     def note(self, text: str) -> None:
         """Write down what somebody wants to be remembered; watchers may, too."""
         epoch = self.epoch if self.leads else None
@@ -266,6 +280,13 @@ class RecoverySession:
         find_runbook(name, self.desk.loaded)
         self._append("runbook", runbook=name)
         self._runbook = None
+
+    def narrow(self, tables: Iterable[str], where: str = "") -> None:
+        """Remember which tables it is about, and a condition on the rows of the one named."""
+        named = [name if "." in name else f"public.{name}" for name in tables]
+        self._append("set", name="tables", value=named)
+        if where:
+            self._append("set", name="where", value=where)
 
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
@@ -321,7 +342,14 @@ class RecoverySession:
                 else "They are there, and have 20 s to refuse.",
                 fix="Ask for it, and wait." if asked is None else "Wait, or talk to them.",
             )
-        entry = self.journal.take_over(self.desk.author, why, expected=incident.epoch)
+        adopts = tuple(
+            state.job
+            for state in incident.steps.values()
+            if state.status == "unknown" and state.job
+        )
+        entry = self.journal.take_over(
+            self.desk.author, why, expected=incident.epoch, adopts=adopts
+        )
         self.epoch = entry.epoch
         self._presence.leave()
         self._presence = Presence(self.journal.directory, self.desk.author, "leader")
@@ -352,6 +380,25 @@ class RecoverySession:
         self._append("closed", why=why.strip())
         if self.desk.repository is not None:
             release_repository(self.desk.repository, self.journal)
+
+    def reopen(self, why: str) -> None:
+        """Lead an incident that was over, once more.
+
+        Raises:
+            SafetyRefusal: another one of the source is open, or somebody sits at this one.
+        """
+        incident = self._incident()
+        other = find_open(self.desk.state, source=incident.source, is_drill=incident.is_drill)
+        if other is not None:
+            raise SafetyRefusal(
+                f"INCIDENT OPEN ALREADY: {other.id}.",
+                why="Two incidents of one source would undo each other's work.",
+                fix=f"fsbackup recover --resume {other.id}",
+            )
+        self.take_over(why)
+        self._append("reopened", why=why)
+        if not incident.is_drill:
+            self._hold()
 
     def begin_job(self, request: Request) -> Job:
         """Begin a job of this incident, under this session's leadership."""
@@ -438,7 +485,7 @@ class RecoverySession:
 
     def _require_target(self, situation: Situation) -> None:
         facts = situation.facts
-        if facts.standing is None or not self.look.is_fresh(situation.incident):
+        if facts.standing is None or not self.look.is_fresh(situation.incident, situation.now):
             raise SafetyRefusal("NOT LOOKED YET: the server is looked at right before a change.")
         if facts.mismatch and facts.accepted_target != self.target_word():
             raise IdentityMismatch(
@@ -457,6 +504,7 @@ class RecoverySession:
         action: Action,
         request: Request,
         situation: Situation,
+        answer: Answer,
         *,
         undoing: bool = False,
     ) -> None:
@@ -466,6 +514,7 @@ class RecoverySession:
             title=step.title,
             request=request_document(request),
             commands=list(action.runs(situation)),
+            answer=_told(answer),
             undoing=undoing,
         )
         try:
@@ -502,14 +551,20 @@ class RecoverySession:
             return
         self.watch = None
         action = ACTIONS[placed.step.do]
-        if job.state == "ok":
+        found = action.finds and job.state == "failed" and bool(job.result)
+        if job.state == "ok" or found:
+            why = action.fails(job.result)
+            if why:
+                facts = action.learn(self.situation(watch.step), _answer_of(state), job.result)
+                self._append("failed", step=watch.step, job=job.id, reason=why, facts=dict(facts))
+                return
             situation = self.situation(watch.step)
             if state.undoing:
                 learn = action.undo_learn
                 facts = learn(situation, job.result) if learn is not None else {}
                 self._append("undone", step=watch.step, job=job.id, facts=dict(facts))
             else:
-                facts = action.learn(situation, Answer(), job.result)
+                facts = action.learn(situation, _answer_of(state), job.result)
                 self._done(placed.step, facts, {"job": job.id, "result": _bounded(job.result)})
             return
         if job.state == "lost":
@@ -549,6 +604,11 @@ class RecoverySession:
             else:
                 self._done(placed.step, facts, {"reason": "the server shows that it happened"})
 
+    def _take_count(self) -> None:
+        written = self.count.take()
+        if written is not None:
+            self._append("looked", facts={"written": plain(written)})
+
     def _done(self, step: Step, facts: Facts, more: Mapping[str, Any]) -> None:
         forgotten = dict.fromkeys(ACTIONS[step.do].forget)
         self._append(
@@ -580,6 +640,15 @@ def _based_on(flow: Flow, step: str) -> list[Placed]:
             based.add(placed.step.id)
             found.append(placed)
     return found
+
+
+def _told(answer: Answer) -> dict[str, str]:
+    """Return what the journal keeps of an answer."""
+    return {"value": answer.value, "reason": answer.reason}
+
+
+def _answer_of(state: StepState) -> Answer:
+    return Answer(str(state.answer.get("value", "")), str(state.answer.get("reason", "")))
 
 
 def _bounded(result: Mapping[str, object]) -> dict[str, object]:

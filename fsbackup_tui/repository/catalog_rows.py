@@ -12,7 +12,7 @@ from fsbackup_tui.domain.estimate import MeasuredRun, parse_run, run_document
 from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Another number makes a catalogue of another fsbackup be thrown away and built again."""
 
 SCHEMA = """
@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS points (
     origin TEXT NOT NULL,
     runs TEXT NOT NULL,
     spares TEXT NOT NULL,
+    incident TEXT NOT NULL,
     sources TEXT NOT NULL,
     words TEXT NOT NULL,
     content TEXT NOT NULL,
@@ -61,7 +62,7 @@ CREATE INDEX IF NOT EXISTS of_others ON points (id) WHERE origin <> '';
 COLUMNS = (
     "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
     " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.blocked, p.levels,"
-    " p.origin, p.runs, p.spares"
+    " p.origin, p.runs, p.spares, p.incident"
 )
 
 PREVIOUS_ROWS = (
@@ -74,7 +75,7 @@ RUNS_OF_NEWEST = (
     " LIMIT 60"
 )
 
-UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 27)})"  # noqa: S608
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 28)})"  # noqa: S608
 
 PLACE_THE_UNNUMBERED = """
 UPDATE points SET position = 0.5 + coalesce(
@@ -118,6 +119,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
             point.reason or "",
             point.trust.word,
             "suspect" if point.suspect else "",
+            f"in incident {point.in_incident}" if point.in_incident else "",
             "running" if point.running else "",
             sources,
             point.foreign,
@@ -146,6 +148,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         point.foreign,
         _dump(runs),
         _dump(spares),
+        point.in_incident,
         sources,
         words,
     )
@@ -154,7 +157,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 def from_row(row: Sequence[Any]) -> PointSummary:
     """Return the point of a row of ``COLUMNS`` and the row count of the point before it."""
-    rows, previous = row[9], row[20]
+    rows, previous = row[9], row[21]
     change = (rows - previous) / previous if rows is not None and previous else None
     return PointSummary(
         id=row[0],
@@ -187,6 +190,7 @@ def from_row(row: Sequence[Any]) -> PointSummary:
             SpareSummary(part, name, server, datetime.fromtimestamp(proven, UTC))
             for part, name, server, proven in json.loads(row[19])
         ),
+        in_incident=row[20],
     )
 
 

@@ -23,6 +23,8 @@ from fsbackup_tui.domain.point import new_tag
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+_SHARED_FILE_MODE = 0o660
+_SHARED_DIRECTORY_MODE = 0o2770
 TEMPORARY_PREFIX = ".tmp-"
 _READ_BYTES = 1 << 20
 _HASH_THREADS = 2
@@ -190,34 +192,60 @@ def not_enough_space(path: Path, needed: int, free: int) -> DiskFull:
     )
 
 
-def make_directory(path: Path, *, exist_ok: bool = True) -> Path:
+def is_shared(directory: Path) -> bool:
+    """Whether a directory was given to a group on purpose: set-group-id, and writable by it."""
+    try:
+        mode = directory.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP)
+
+
+def state_file_mode(path: Path) -> int:
+    """Return the mode of a file of the state directory: 0600, or its group's where it is shared."""
+    return _SHARED_FILE_MODE if is_shared(path.parent) else FILE_MODE
+
+
+def make_state_directory(path: Path, *, exist_ok: bool = True) -> Path:
+    """Make one directory of the state: 0700, or its group's where the parent is shared."""
+    mode = _SHARED_DIRECTORY_MODE if is_shared(path.parent) else DIRECTORY_MODE
+    return make_directory(path, exist_ok=exist_ok, mode=mode)
+
+
+def share_with_group(directory: Path, group: int) -> None:
+    """Give a directory to a group on purpose; what is made in it later is the group's, too."""
+    os.chown(directory, -1, group)
+    directory.chmod(_SHARED_DIRECTORY_MODE)
+
+
+def make_directory(path: Path, *, exist_ok: bool = True, mode: int = DIRECTORY_MODE) -> Path:
     """Make one directory with mode 0700 under any umask and return it."""
     try:
-        path.mkdir(mode=DIRECTORY_MODE)
+        path.mkdir(mode=mode)
     except FileExistsError:
         if not exist_ok or not path.is_dir():
             raise
     else:
-        path.chmod(DIRECTORY_MODE)
+        path.chmod(mode)
     return path
 
 
-def create_file(path: Path, content: bytes) -> None:
+def create_file(path: Path, content: bytes, *, mode: int = FILE_MODE) -> None:
     """Write a file that must not exist yet, 0600 from the first byte, and fsync it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, FILE_MODE)
+        os.fchmod(descriptor, mode)
         file.write(content)
         file.flush()
         os.fsync(descriptor)
 
 
-def open_kept(path: Path) -> int:
+def open_kept(path: Path, *, mode: int = FILE_MODE) -> int:
     """Open a file that stays (a lock, a cache) for reading and writing, made 0600 if missing."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     # Of another user's file the mode can't be changed, and need not be.
     with suppress(OSError):
-        os.fchmod(descriptor, FILE_MODE)
+        os.fchmod(descriptor, mode)
     return descriptor
 
 
@@ -243,11 +271,11 @@ def create_whole(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, mode: int = FILE_MODE) -> None:
     """Replace a file by a new one atomically; for files outside the points alone."""
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{new_tag()}")
     try:
-        create_file(temporary, content)
+        create_file(temporary, content, mode=mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

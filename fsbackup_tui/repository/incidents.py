@@ -22,8 +22,10 @@ from fsbackup_tui.domain.incident_now import now_text
 from fsbackup_tui.repository.files import (
     create_whole,
     make_directory,
+    make_state_directory,
     open_kept,
     replace_file,
+    state_file_mode,
     sync_directory,
     writing,
 )
@@ -100,10 +102,13 @@ class IncidentJournal:
                 raise stale_leader(self.directory, epoch)
             return self._append(kind, body, author, leads)
 
-    def take_over(self, author: Author, why: str, *, expected: int) -> Entry:
+    def take_over(
+        self, author: Author, why: str, *, expected: int, adopts: tuple[str, ...] = ()
+    ) -> Entry:
         """Make the author the leader; requests of the former one are refused from now on.
 
         ``expected`` is the epoch that was seen: of two who take over at once, one does.
+        ``adopts`` are jobs under way that go on under the new leader.
 
         Raises:
             StaleLeader: somebody else was quicker.
@@ -114,8 +119,8 @@ class IncidentJournal:
                 raise stale_leader(self.directory, expected)
             # A leader.json that can't be read must not bring an old epoch back.
             new = max(epoch, *(entry.epoch for entry in self.entries()), 0) + 1
-            write_leader(self.directory, author, new)
-            return self._append("led", {"why": why}, author, new)
+            write_leader(self.directory, author, new, adopts=adopts)
+            return self._append("led", {"why": why, "adopts": list(adopts)}, author, new)
 
     @contextmanager
     def _writing(self, author: Author) -> Iterator[None]:
@@ -133,7 +138,8 @@ class IncidentJournal:
         line = json.dumps(entry.document(), ensure_ascii=False, default=str) + "\n"
         # A line that was torn by a crash gets its end first, so that it spoils no other.
         data = (b"\n" if self._rest else b"") + line.encode(errors="backslashreplace")
-        descriptor = open_kept(self.directory / JOURNAL)
+        path = self.directory / JOURNAL
+        descriptor = open_kept(path, mode=state_file_mode(path))
         try:
             os.lseek(descriptor, 0, os.SEEK_END)
             rest = memoryview(data)
@@ -151,7 +157,7 @@ class IncidentJournal:
         if incident is not None:
             with suppress(OSError):
                 text = now_text(incident, at)
-                replace_file(self.directory / NOW, text.encode(errors="backslashreplace"))
+                _replace(self.directory / NOW, text.encode(errors="backslashreplace"))
 
 
 def open_incident(
@@ -179,7 +185,7 @@ def open_incident(
         )
     root = state / INCIDENTS
     with writing(root):
-        make_directory(root)
+        make_state_directory(root)
         directory = _new_directory(root, author.now().astimezone(zone))
         write_leader(directory, author, 1)
         journal = IncidentJournal(directory)
@@ -201,7 +207,7 @@ def _new_directory(root: Path, local: datetime) -> Path:
     for number in range(1, _MOST_A_DAY + 1):
         directory = root / f"{local:%Y%m%d}-{number:02d}"
         with suppress(FileExistsError):
-            return make_directory(directory, exist_ok=False)
+            return make_state_directory(directory, exist_ok=False)
     raise UsageError(
         f"TOO MANY INCIDENTS: {_MOST_A_DAY} were opened on {local:%Y-%m-%d}.",
         fix="Go on with one of them: fsbackup incidents",
@@ -255,7 +261,9 @@ def leader_epoch(directory: Path) -> int:
         return 0
 
 
-def write_leader(directory: Path, author: Author, epoch: int) -> None:
+def write_leader(
+    directory: Path, author: Author, epoch: int, *, adopts: tuple[str, ...] = ()
+) -> None:
     """Let every job know who leads from now on; durable when it returns."""
     document = {
         "format": 1,
@@ -263,9 +271,14 @@ def write_leader(directory: Path, author: Author, epoch: int) -> None:
         "host": author.host,
         "epoch": epoch,
         "since": format_time(author.now()),
+        "adopts": list(adopts),
     }
-    replace_file(directory / LEADER, (json.dumps(document, indent=1) + "\n").encode())
+    _replace(directory / LEADER, (json.dumps(document, indent=1) + "\n").encode())
     sync_directory(directory)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    replace_file(path, content, mode=state_file_mode(path))
 
 
 def stale_leader(directory: Path, epoch: int) -> StaleLeader:

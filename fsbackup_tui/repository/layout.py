@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import json
 import os
 import shlex
+import stat
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,8 +25,10 @@ from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.repository.files import (
     create_file,
     create_whole,
+    is_shared,
     make_directory,
     replace_file,
+    share_with_group,
     sync_directory,
     writing,
 )
@@ -312,4 +316,22 @@ def site_state(
         directory = state / f"path-{hashlib.sha256(root).hexdigest()[:16]}"
     with suppress(OSError):
         _make_state(directory)
+        _share_state(directory, loaded.config.group)
     return directory
+
+
+def _share_state(directory: Path, group: str | None) -> None:
+    """Give a site's state to the group that the configuration names; its owner alone can."""
+    if group is None or is_shared(directory) or directory.stat().st_uid != os.geteuid():
+        return
+    try:
+        number = grp.getgrnam(group).gr_gid
+    except KeyError as error:
+        raise UsageError(
+            f"NO SUCH GROUP: {group}.",
+            why="group: in the configuration names who may watch and take over an incident.",
+            fix=f"groupadd {group}, or correct the name.",
+        ) from error
+    share_with_group(directory, number)
+    directory.parent.chmod(directory.parent.stat().st_mode | stat.S_IXGRP | stat.S_IRGRP)
+    os.chown(directory.parent, -1, number)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import LockHeld
 from fsbackup_tui.domain.events import format_time, parse_time
-from fsbackup_tui.repository.files import make_directory, open_kept, writing
+from fsbackup_tui.repository.files import make_state_directory, open_kept, state_file_mode, writing
 
 _POLL_SECONDS = 0.1
 # Whoever only looks whether a lock is held touches it for an instant; that is no holder.
@@ -137,8 +137,8 @@ class Lock:
 
     def _open(self, shared: bool) -> tuple[int | None, str]:
         try:
-            make_directory(self.path.parent)
-            descriptor = open_kept(self.path)
+            make_state_directory(self.path.parent)
+            descriptor = open_kept(self.path, mode=state_file_mode(self.path))
         except OSError as error:
             if not shared or error.errno not in _READ_ONLY:
                 with writing(self.path):

@@ -27,10 +27,10 @@ def resolve_point(
 ) -> PointSummary:
     """Return the point that ``text`` means.
 
-    ``latest`` and a time mean only points that are whole, not damaged, not suspect, hold data
-    and have the part asked for; ``any_trust`` drops all of that but the part and being no
-    running one's, for looking at points and verifying them. An id or prefix means that point
-    whatever it is worth. Times without a zone are in ``zone``.
+    ``latest`` and a time mean only points that are whole, not damaged, not suspect, not taken in
+    an incident, hold data and have the part asked for; ``any_trust`` drops all of that but the
+    part and being no running one's, for looking at points and verifying them. An id or prefix
+    means that point whatever it is worth. Times without a zone are in ``zone``.
 
     Raises:
         PointNotFound: none, or more than one; names those that are near.
@@ -55,14 +55,14 @@ def resolve_point(
 
 
 def usable(point: PointSummary, part: str | None = None, *, data: bool = True) -> bool:
-    """Whether ``latest`` may mean this point: whole, sound, not suspect, with data and part.
+    """Whether ``latest`` may mean this point: whole, sound, not doubtful, with data and part.
 
     ``data`` is not asked for where the plan was named: a plan of schemas has none.
     """
     return (
         point.whole
         and point.trust > Trust.INCOMPLETE
-        and not point.suspect
+        and not point.doubtful
         and (point.holds_data or not data)
         and _has_part(point, part)
     )
@@ -128,6 +128,7 @@ def _why_not(points: Sequence[PointSummary]) -> str:
         "damaged": sum(point.trust is Trust.DAMAGED for point in points),
         "incomplete": sum(point.trust is Trust.INCOMPLETE for point in points),
         "suspect": sum(bool(point.suspect) for point in points),
+        "taken in an incident": sum(bool(point.in_incident) for point in points),
         "without data": sum(not point.holds_data for point in points),
     }
     told = [f"{count} {word}" for word, count in counts.items() if count]

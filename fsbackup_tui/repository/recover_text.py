@@ -89,6 +89,12 @@ def point_recover_text(manifest: Manifest) -> str:
             *(f"- {_line(reason)}" for reason in manifest.suspect),
             "",
         ]
+    if manifest.in_incident:
+        lines += [
+            f"**This point was taken in the incident {_line(manifest.in_incident)}**: what it "
+            "holds may be damaged, however well it was kept.",
+            "",
+        ]
     lines += [
         "## Check that nothing is missing or altered",
         "",

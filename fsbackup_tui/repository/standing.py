@@ -18,7 +18,10 @@ _CLIMBED_WORDS = {level.word: level for level in _CLIMBED}
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The worth of a point: per part and, by its least part, of the whole."""
+    """The worth of a point: per part and, by its least part, of the whole.
+
+    ``cleared``: a person said, with a reason, that what it holds is right as it is.
+    """
 
     trust: Trust
     parts: Mapping[str, Trust]
@@ -26,6 +29,7 @@ class Standing:
     problems: tuple[str, ...]
     levels: Mapping[str, LevelCheck] = field(default_factory=dict)
     blocked: tuple[str, ...] = ()
+    cleared: bool = False
 
 
 def judge(parts: Sequence[PartManifest], records: Iterable[Record], *, whole: bool) -> Standing:
@@ -48,6 +52,7 @@ def judge(parts: Sequence[PartManifest], records: Iterable[Record], *, whole: bo
         tuple(problems),
         _levels(verified),
         tuple(dict.fromkeys(text for source in trusts for text in _blocked(source, verified))),
+        cleared,
     )
 
 

@@ -88,6 +88,7 @@ def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) ->
         levels=standing.levels,
         runs=measured_runs(records),
         spares=tuple(map(spare_summary, spares_in(records))),
+        in_incident="" if standing.cleared else manifest.in_incident or "",
     )
 
 

@@ -192,7 +192,12 @@ class PointWriter:
         return part
 
     def finish(
-        self, phases: Mapping[str, float], *, now: datetime | None = None, numbered: bool = True
+        self,
+        phases: Mapping[str, float],
+        *,
+        now: datetime | None = None,
+        numbered: bool = True,
+        in_incident: str | None = None,
     ) -> Manifest:
         """Write what stands beside the parts, the manifest last, and return it.
 
@@ -205,10 +210,15 @@ class PointWriter:
             DiskFull, RepositoryUnwritable: it can't be written; whole parts stay.
         """
         with self._busy:
-            return self._finish(phases, now, numbered=numbered)
+            return self._finish(phases, now, numbered=numbered, in_incident=in_incident)
 
     def _finish(
-        self, phases: Mapping[str, float], now: datetime | None, *, numbered: bool
+        self,
+        phases: Mapping[str, float],
+        now: datetime | None,
+        *,
+        numbered: bool,
+        in_incident: str | None,
     ) -> Manifest:
         self._refuse_abandoned()
         self._refuse_unfinished()
@@ -218,7 +228,8 @@ class PointWriter:
         with writing(self.directory), write_lock(*holder):
             highest = max(scan_sequences(self._repository, known=known).values(), default=0)
             sequence = highest + 1 if numbered else 0
-            content = to_json(self._manifest(sequence, finished, phases))
+            told = self._manifest(sequence, finished, phases)
+            content = to_json(dataclasses.replace(told, in_incident=in_incident))
             # Read as any reader will, before it is written for ever.
             manifest = parse_manifest(self.directory / MANIFEST_NAME, content)
             recover = point_recover_text(manifest).encode()

@@ -63,8 +63,8 @@ class Picture:
 
 
 def is_bad(point: PointSummary) -> bool:
-    """Whether a point is not to be restored: suspect, damaged or never finished."""
-    return bool(point.suspect) or point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
+    """Whether a point is not to be restored: doubtful, damaged or never finished."""
+    return point.doubtful or point.trust in (Trust.DAMAGED, Trust.INCOMPLETE)
 
 
 def usual_spacing(newest: Sequence[PointSummary]) -> timedelta | None:

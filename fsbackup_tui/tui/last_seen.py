@@ -96,6 +96,7 @@ def _document(point: PointSummary) -> dict[str, object]:
         "running": point.running,
         "trust": point.trust.word,
         "suspect": list(point.suspect),
+        "in_incident": point.in_incident,
         "bytes": point.bytes,
         "sources": [part.source for part in point.parts],
         "rows": point.rows,
@@ -117,6 +118,7 @@ def _point(document: Mapping[str, object]) -> PointSummary:
         running=document["running"] is True,
         trust=trust,
         suspect=tuple(map(str, _list(document["suspect"]))),
+        in_incident=str(document.get("in_incident") or ""),
         bytes=_number(document["bytes"]) or 0,
         parts=tuple(
             PartSummary(str(source), "postgres", trust, 0) for source in _list(document["sources"])

@@ -90,7 +90,10 @@ def test_the_next_backup_ends_the_sessions_that_a_killed_worker_left(
 def lost_job(site: Site) -> Job:
     """Return a job that counts as lost: one that ended, its state rewritten."""
     assert site.run("backup", "daily", "--json").exit_code == 0
-    job = jobs_of(site)[0]
+    return as_lost(jobs_of(site)[0])
+
+
+def as_lost(job: Job) -> Job:
     document = read_json(job.directory / STATE)
     assert document is not None
     lost = {**document, "state": "lost", "sessions_ended": False, "problem": None, "result": {}}
@@ -123,6 +126,21 @@ def test_a_backup_names_the_sessions_it_may_not_end_and_the_administrator_ends_t
             assert seen_to(job)
     finally:
         execute(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_a_recoverys_next_job_ends_what_a_lost_one_of_it_left(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    url = make_database(server)
+    site = make_site(tmp_path / "site", url)
+    assert site.run("leftovers", "--json").exit_code == 0
+    lost = as_lost(jobs_of(site)[0])
+    with closing(psycopg.connect(url, application_name=f"fsbackup/{lost.id}")):
+        assert len(sessions_of(url, lost)) == 1
+        assert site.run("leftovers", "--json").exit_code == 0
+        assert sessions_of(url, lost) == []
+    assert seen_to(lost)
+    assert any(lost.id in text and "Ended" in text for text in said(jobs_of(site)[0]))
 
 
 def test_looking_for_sessions_is_tried_again_and_fails_no_job(

@@ -16,10 +16,10 @@ from fsbackup_tui.engines.postgres.merge.columns import (
     stage_column,
 )
 from fsbackup_tui.engines.postgres.merge.tables import (
-    LostTable,
-    read_lost_table,
-    remove_restored_table,
-    restore_table,
+    LostTables,
+    read_lost_tables,
+    remove_restored_tables,
+    restore_tables,
 )
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.merging import Merging, Pair, contents, make_pair, merging, public
@@ -57,6 +57,12 @@ SHAPE = (
     " WHERE adrelid = attrelid AND adnum = attnum)) FROM pg_attribute"
     " WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY 1"
 )
+
+
+@pytest.fixture
+def server(matrix_server: ScratchServer) -> ScratchServer:
+    """Stand in for the one shared server: every major that this run covers."""
+    return matrix_server
 
 
 @pytest.fixture
@@ -157,15 +163,15 @@ def names_in(directory: Path) -> list[str]:
 
 async def lost_table(
     pair: Pair, merge: Merging, server: ScratchServer, directory: Path, name: str
-) -> LostTable:
+) -> LostTables:
     address = address_of(pair.copy)
     with client_environment(
         address, directory=directory, application_name=APPLICATION
     ) as environment:
-        return await read_lost_table(
+        return await read_lost_tables(
             merge.copy,
             merge.live,
-            public(name),
+            [public(name)],
             client=await client_of(server),
             environment=environment,
             directory=directory,
@@ -207,15 +213,17 @@ async def test_a_dropped_table_comes_back_whole_and_goes_again(
     async with merging(pair) as merge:
         lost = await lost_table(pair, merge, server, tmp_path, odd)
         assert lost.others == ("rule _RETURN on view public.over",)
-        done = await restore_table(merge.copy, merge.live, merge.staging, lost)
-        assert done.rows == 100
+        done = await restore_tables(merge.copy, merge.live, merge.staging, lost)
+        assert done.rows == {public(odd): 100}
         assert done.keys == ("public.refers: refers_x_fkey",)
         ((label, why),) = done.keys_lacking
         assert label == "public.refers: other"
         assert "violates foreign key" in why
         assert pair.same('"we""ird %s"')
         parted = await lost_table(pair, merge, server, tmp_path, "parted")
-        assert (await restore_table(merge.copy, merge.live, merge.staging, parted)).rows == 100
+        assert (await restore_tables(merge.copy, merge.live, merge.staging, parted)).rows == {
+            public("parted"): 100
+        }
         assert pair.same("parted", "parted_low", "parted_rest")
         assert [row for row in whole if row[1] != "other"] == pair.rows(shape)
         with pytest.raises(UsageError, match="NOT LOST"):
@@ -225,8 +233,11 @@ async def test_a_dropped_table_comes_back_whole_and_goes_again(
         pair.damage('DROP TRIGGER never ON "we""ird %s"', 'INSERT INTO "we""ird %s" (a) VALUES (1)')
         # The one that the trigger refused took 101.
         assert pair.rows('SELECT max(id), max(n) FROM "we""ird %s"') == [(102, 102)]
-        await remove_restored_table(merge.live, merge.staging, lost)
+        await remove_restored_tables(merge.live, merge.staging, [public(odd), public("parted")])
         kept = f'"{merge.staging.schema}"."we""ird %s"'
         assert pair.rows(f"SELECT count(*) FROM {kept}") == [(101,)]
         assert pair.rows('SELECT to_regclass(\'public."we""ird %s"\')') == [(None,)]
+        kept = f'"{merge.staging.schema}".parted'
+        assert pair.rows(f"SELECT count(*) FROM {kept}") == [(100,)]
+        assert pair.rows("SELECT to_regclass('public.parted_low')") == [(None,)]
     assert names_in(tmp_path) == []

@@ -17,8 +17,9 @@ from fsbackup_tui.domain.errors import (
     TableLocked,
     UsageError,
 )
-from fsbackup_tui.domain.merge import ALL_COLUMNS, Drift, propose
-from fsbackup_tui.engines.postgres.merge import applying
+from fsbackup_tui.domain.merge import ALL_COLUMNS, Drift
+from fsbackup_tui.domain.merge_proposal import propose
+from fsbackup_tui.engines.postgres.merge import changing
 from fsbackup_tui.engines.postgres.merge.merging import apply_merge, preview_merge
 from fsbackup_tui.engines.postgres.merge.planning import narrow, plan_merge
 from fsbackup_tui.engines.postgres.merge.staging import create_staging, read_sets
@@ -34,6 +35,12 @@ ITEMS = (
     " FROM generate_series(1, 100) AS n",
     "INSERT INTO parts SELECT n, n FROM generate_series(1, 100) AS n",
 )
+
+
+@pytest.fixture
+def server(matrix_server: ScratchServer) -> ScratchServer:
+    """Stand in for the one shared server: every major that this run covers."""
+    return matrix_server
 
 
 @pytest.fixture
@@ -53,8 +60,10 @@ def items(server: ScratchServer, make_database: MakeDatabase) -> Pair:
     ],
 )
 async def test_a_unique_key_that_is_taken_keeps_the_row_and_its_children_out(
-    items: Pair, index: str, clashing: str, out: set[int]
+    items: Pair, server: ScratchServer, index: str, clashing: str, out: set[int]
 ) -> None:
+    if "NOT DISTINCT" in index and server.version_num < 150000:
+        index, out = index.removesuffix(" NULLS NOT DISTINCT"), {6}
     if "NOT DISTINCT" in index:
         for url in (items.live, items.copy):
             execute(url, "UPDATE items SET a = NULL WHERE id = 5")
@@ -221,8 +230,8 @@ async def test_drift_is_listed_and_values_are_asked_for(
     )
     async with merging(pair) as merge:
         assert set(merge.plan.drift) == {
-            Drift("table", public("dropped"), None, "a table", None),
-            Drift("column", public("t"), "gone", "text", None),
+            Drift("table", public("dropped"), None, "a table", None, rows=0),
+            Drift("column", public("t"), "gone", "text", None, rows=25, rows_since=0),
             Drift("type", public("t"), "n", "integer", "bigint"),
             Drift("type", public("t"), "s", "text", "integer"),
             Drift("column", public("t"), "needed", None, "character varying(5) NOT NULL", True),
@@ -356,7 +365,7 @@ async def test_writers_wait_for_the_commit_and_a_locked_table_is_told(
 ) -> None:
     items.damage("DELETE FROM items WHERE id <= 10")
     chosen = [choice("items"), choice("parts")]
-    monkeypatch.setattr(applying, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(changing, "LOCK_SECONDS", 1)
     async with merging(items) as merge:
         preview = await merge.preview(*chosen)
         with psycopg.connect(items.live) as writer:

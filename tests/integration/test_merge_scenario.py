@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fsbackup_tui.domain.errors import SafetyRefusal
-from fsbackup_tui.domain.merge import ALL_COLUMNS, LeftOut, TableEffect, propose
+from fsbackup_tui.domain.merge import ALL_COLUMNS, LeftOut, TableEffect
+from fsbackup_tui.domain.merge_proposal import propose
 from fsbackup_tui.engines.postgres.merge.staging import (
     drop_staging,
     find_stagings,
@@ -47,6 +48,12 @@ DAMAGE = (
     "INSERT INTO users (email, name) VALUES ('u150@x', 'came back')",
     "ANALYZE",
 )
+
+
+@pytest.fixture
+def server(matrix_server: ScratchServer) -> ScratchServer:
+    """Stand in for the one shared server: every major that this run covers."""
+    return matrix_server
 
 
 @pytest.fixture

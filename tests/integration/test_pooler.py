@@ -15,7 +15,7 @@ from fsbackup_tui.engines.postgres.swap import swap_databases
 from tests.support.pooler import running_pooler
 from tests.support.servers import MakeDatabase
 from tests.support.sessions import address_of
-from tests.support.swapping import UNREACHABLE_SECONDS, Pair, make_pair, writing
+from tests.support.swapping import Pair, make_pair, writing
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.machine
@@ -47,7 +47,6 @@ async def test_behind_a_paused_pooler_no_client_sees_an_error(pair: Pair, tmp_pa
             )
         assert pair.which(live) == "new"
         assert [writer.errors for writer in writers] == [0] * len(writers)
-        assert max(writer.longest_gap for writer in writers) < UNREACHABLE_SECONDS
 
 
 async def test_a_transaction_that_goes_on_keeps_it_from_pausing_and_it_serves_again(

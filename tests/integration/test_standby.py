@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
-from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.repository.manifest import read_manifest
 from tests.support.servers import FreshServer, execute, query
 from tests.support.sites import make_site
+from tests.support.standby import make_standby
 from tests.support.waiting import wait_until
 
 _ROWS = 5000
-
-
-def _make_standby(primary: ScratchServer, standby: ScratchServer, work: Path) -> None:
-    """Turn a fresh server into a streaming standby of the other."""
-    copy = work / "base"
-    subprocess.run(
-        [
-            str(primary.bin_directory / "pg_basebackup"),
-            f"--dbname={primary.url()}",
-            f"--pgdata={copy}",
-            "--wal-method=stream",
-            "--checkpoint=fast",
-            "--no-sync",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    owner = standby.data_directory.stat()
-    standby.stop()
-    for path in standby.data_directory.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.copytree(copy, standby.data_directory, dirs_exist_ok=True)
-    (standby.data_directory / "standby.signal").touch()
-    with (standby.data_directory / "postgresql.auto.conf").open("a") as settings:
-        settings.write(f"primary_conninfo = '{primary.url()}'\n")
-    for root, directories, files in os.walk(standby.data_directory):
-        for name in (*directories, *files):
-            os.chown(Path(root) / name, owner.st_uid, owner.st_gid)
-    standby.start()
 
 
 def test_a_standby_is_backed_up_with_its_replay_position(
@@ -54,7 +22,7 @@ def test_a_standby_is_backed_up_with_its_replay_position(
         "CREATE TABLE videos (id int PRIMARY KEY, path text)",
         f"INSERT INTO videos SELECT i, 'p' || i FROM generate_series(1, {_ROWS}) AS i",
     )
-    _make_standby(primary, standby, tmp_path)
+    make_standby(primary, standby, tmp_path)
     execute(primary.url(), "INSERT INTO videos VALUES (0, 'after the base backup')")
     wait_until(
         lambda: query(standby.url(), "SELECT count(*) FROM videos") == [(_ROWS + 1,)],

@@ -19,7 +19,7 @@ from fsbackup_tui.engines.postgres.swap import (
 )
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import APPLICATION, address_of
-from tests.support.swapping import UNREACHABLE_SECONDS, Pair, make_pair, writing
+from tests.support.swapping import Pair, make_pair, writing
 from tests.support.waiting import wait_until
 
 
@@ -62,8 +62,7 @@ async def test_swapped_and_back_under_load_each_row_is_in_the_one_it_was_written
     assert acknowledged <= stored <= acknowledged + sum(writer.errors for writer in writers)
     assert all(int(str(count[0][0])) > 0 for count in counts)
     assert there.sessions_ended >= len(writers)
-    assert max(there.closed_seconds, again.closed_seconds) < UNREACHABLE_SECONDS
-    assert max(writer.longest_gap for writer in writers) < UNREACHABLE_SECONDS
+    assert again.sessions_ended >= len(writers)
     assert kept not in [
         row[0] for row in query(pair.server.url(), "SELECT datname FROM pg_database")
     ]

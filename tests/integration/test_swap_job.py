@@ -12,14 +12,22 @@ import pytest
 
 from fsbackup_tui.domain.errors import IdentityMismatch, LockHeld, SafetyRefusal
 from fsbackup_tui.domain.events import Event
-from fsbackup_tui.engines.postgres.freeze import plan_everyone_out, run_measure
+from fsbackup_tui.engines.postgres.freeze import (
+    plan_everyone_out,
+    plan_role_out,
+    run_measure,
+    undo_measure,
+)
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.kept import find_kept, kept_name
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.recovery_requests import SwapRequest
 from fsbackup_tui.operations.swap import run
+from fsbackup_tui.repository.layout import open_repository
+from fsbackup_tui.repository.reader import PointReader
 from tests.support.contexts import context_of
+from tests.support.restored_copies import trouble_on
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import address_of, session
 from tests.support.sites import Site, make_site
@@ -125,14 +133,32 @@ async def test_the_copy_is_live_with_all_that_live_had_and_back_exactly(
 
 async def test_what_was_frozen_is_frozen_after_it_until_it_is_undone(restored: Restored) -> None:
     request = restored.request()
+    as_app = restored.server.url(restored.live, user=ROLE)
     async with session(restored.server.url()) as admin:
-        measure = await plan_everyone_out(admin, restored.live)
-        await run_measure(admin, measure.apply)
-        done = await restored.swap(request)
-        assert done["open"] is False
-        with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
-            psycopg.connect(restored.server.url(restored.live))
-        await run_measure(admin, measure.undo)
+        everyone = await plan_everyone_out(admin, restored.live, app_role=ROLE)
+        role = await plan_role_out(admin, restored.live, [ROLE])
+        await run_measure(admin, everyone)
+        await run_measure(admin, role)
+        assert (await restored.swap(request))["open"] is True
+        # The copy had its own right for the role, from the backup: it went with live's.
+        with pytest.raises(psycopg.OperationalError, match="permission denied"):
+            psycopg.connect(as_app)
+        await undo_measure(admin, role.undo)
+        with pytest.raises(psycopg.OperationalError, match="too many connections"):
+            psycopg.connect(as_app)
+        await undo_measure(admin, everyone.undo)
+    psycopg.connect(as_app).close()
+    assert restored.users() == 100
+
+
+async def test_a_database_that_somebody_closed_to_all_stays_closed(restored: Restored) -> None:
+    request = restored.request()
+    closing = f'ALTER DATABASE "{restored.live}" ALLOW_CONNECTIONS'
+    execute(restored.server.url(), f"{closing} false")
+    assert (await restored.swap(request))["open"] is False
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting"):
+        psycopg.connect(restored.server.url(restored.live))
+    execute(restored.server.url(), f"{closing} true")
     assert restored.users() == 100
 
 
@@ -162,3 +188,190 @@ async def test_another_database_of_the_name_and_another_restore_are_left_alone(
     with pytest.raises(IdentityMismatch, match="is not what it was"):
         await restored.swap(request)
     assert restored.users() == 3
+
+
+async def test_a_role_that_is_frozen_out_is_kept_out_of_the_copy_too_and_the_owner_is_lives(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    with trouble_on(server, make_database(server), tmp_path) as trouble:
+        execute(server.url(), f'ALTER DATABASE "{trouble.live}" OWNER TO {trouble.role}')
+        execute(server.url(), f'ALTER DATABASE "{trouble.live}" OWNER TO postgres')
+        execute(server.url(), f'GRANT CONNECT ON DATABASE "{trouble.live}" TO {trouble.role}')
+        async with session(server.url()) as admin:
+            measure = await plan_role_out(admin, trouble.live, [trouble.role])
+            await run_measure(admin, measure)
+            done = await trouble.swap()
+            assert (done["notes"], trouble.users()) == ([], 100)
+            with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                psycopg.connect(trouble.url(user=trouble.role))
+            await undo_measure(admin, measure.undo)
+        # Thawed under its name, it is the one that is live now that opens; and that is how the
+        # former one comes back.
+        psycopg.connect(trouble.url(user=trouble.role)).close()
+        await trouble.swap(trouble.back(done))
+        psycopg.connect(trouble.url(user=trouble.role)).close()
+        execute(server.url(), f'ALTER DATABASE "{trouble.live}" OWNER TO {trouble.role}')
+        again = await trouble.swap(
+            trouble.request(copy=trouble.kept("after"), copy_oid=done["database_oid"])
+        )
+        assert again["notes"] == []
+        assert query(
+            server.url(),
+            f"SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{trouble.live}'",
+        ) == [(trouble.role,)]
+        execute(server.url(), f"REASSIGN OWNED BY {trouble.role} TO postgres")
+
+
+async def test_where_the_database_was_dropped_the_copy_takes_its_name_once(
+    matrix_server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    with trouble_on(matrix_server, make_database(matrix_server), tmp_path) as trouble:
+        request = trouble.request(kept_as="", live_oid=0)
+        with pytest.raises(IdentityMismatch, match="Nothing changed") as raised:
+            await trouble.swap(request)
+        assert f"Another database is called {trouble.live} now" in raised.value.why
+        execute(matrix_server.url(), f'DROP DATABASE "{trouble.live}"')
+        done = await trouble.swap(request)
+        assert (done["database"], done["database_oid"]) == (trouble.live, request.copy_oid)
+        assert (done["kept_as"], done["kept_oid"], done["slots"]) == ("", 0, [])
+        as_app = trouble.url(user=trouble.role)
+        assert query(
+            as_app,
+            "SELECT count(*), (SELECT shobj_description(oid, 'pg_database') FROM pg_database"
+            " WHERE datname = current_database()) FROM users",
+        ) == [(100, "the shop")]
+        execute(as_app, "INSERT INTO users VALUES (500, 'new')")
+        assert (await trouble.written(done))["rows"] == 1
+        assert (await trouble.swap(request))["closed_seconds"] is None
+        # What an incident left is not there to go back to.
+        with pytest.raises(IdentityMismatch):
+            await trouble.swap(trouble.request(copy="gone", copy_oid=1, kept_as="never"))
+
+
+async def test_a_drill_swaps_its_own_database_and_leaves_the_sites_alone(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    with trouble_on(server, make_database(server), tmp_path) as trouble:
+        rehearsal = f"{trouble.live}__drill"
+        live_oid = trouble.oid(trouble.live)
+        execute(server.url(), f'CREATE DATABASE "{rehearsal}" TEMPLATE "{trouble.live}"')
+        request = trouble.request(
+            database=rehearsal, live_oid=trouble.oid(rehearsal), kept_as=f"{rehearsal}__before"
+        )
+        done = await trouble.swap(request)
+        assert (done["database"], done["kept_as"]) == (rehearsal, f"{rehearsal}__before")
+        assert (trouble.users(rehearsal), trouble.users(f"{rehearsal}__before")) == (100, 3)
+        assert (trouble.users(), trouble.oid(trouble.live)) == (3, live_oid)
+
+
+async def test_a_spare_that_is_swapped_in_is_open_and_no_spare_any_more(
+    matrix_server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    with trouble_on(
+        matrix_server, make_database(matrix_server), tmp_path, restored=False
+    ) as trouble:
+        kept = trouble.site.run("verify", "latest", "--keep-spare", "--json")
+        assert kept.exit_code == 0, kept.stdout + kept.stderr
+        trouble.copy = kept.document["spares"]["db"]["name"]
+        assert "spares" in trouble.site.run("show", "latest", "--json").stdout
+        mark = query(trouble.server.url(), _comment(trouble.copy))
+        request = trouble.request()
+
+        # Refused, it stands as it did, with its mark.
+        execute(trouble.url(), "BEGIN", "DELETE FROM orders", "PREPARE TRANSACTION 'pay-1'")
+        with pytest.raises(SafetyRefusal, match="NOT SWAPPED"):
+            await trouble.swap(request)
+        execute(trouble.url(), "ROLLBACK PREPARED 'pay-1'")
+        assert query(trouble.server.url(), _comment(trouble.copy)) == mark
+
+        done = await trouble.swap(request)
+        as_app = trouble.url(user=trouble.role)
+        assert query(as_app, "SELECT count(*) FROM users") == [(100,)]
+        assert query(trouble.server.url(), _comment(trouble.live)) == [("the shop",)]
+        shown = trouble.site.run("show", "latest", "--json").document
+        assert not shown.get("spares")
+        assert [point.get("spares", []) for point in trouble.site.points()] == [{}]
+        execute(as_app, "DELETE FROM orders WHERE id <= 4")
+        written = await trouble.written(done)
+        assert (written["rows"], written["note"]) == (4, "")
+        # A new one is kept, and does not drop what was a spare once.
+        again = trouble.site.run("backup", "daily", "--json")
+        assert again.exit_code == 0, again.stdout
+        second = trouble.site.run("verify", "latest", "--keep-spare", "--json")
+        assert second.exit_code == 0, second.stdout
+        assert second.document["spares"]["db"]["replaced"] == []
+        assert trouble.users() == 100
+        await trouble.swap(trouble.back(done))
+        assert (trouble.users(), trouble.users(trouble.kept("after"))) == (3, 100)
+
+
+async def test_a_spare_that_somebody_used_is_not_swapped_in(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    with trouble_on(server, make_database(server), tmp_path, restored=False) as trouble:
+        kept = trouble.site.run("verify", "latest", "--keep-spare", "--json")
+        trouble.copy = kept.document["spares"]["db"]["name"]
+        execute(server.url(), f'ALTER DATABASE "{trouble.copy}" ALLOW_CONNECTIONS true')
+        with pytest.raises(SafetyRefusal, match="NOT SWAPPED") as raised:
+            await trouble.swap()
+        assert "not fenced off" in raised.value.why
+        assert trouble.users() == 3
+
+
+async def test_a_dropped_database_comes_back_from_its_spare_with_its_own_comment(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    with trouble_on(server, make_database(server), tmp_path, restored=False) as trouble:
+        kept = trouble.site.run("verify", "latest", "--keep-spare", "--json")
+        trouble.copy = kept.document["spares"]["db"]["name"]
+        request = trouble.request(kept_as="", live_oid=0)
+        execute(server.url(), f'DROP DATABASE "{trouble.live}" WITH (FORCE)')
+        done = await trouble.swap(request)
+        assert (done["kept_as"], trouble.users()) == ("", 100)
+        assert query(trouble.server.url(), _comment(trouble.live)) == [("the shop",)]
+        psycopg.connect(trouble.url(user=trouble.role)).close()
+
+
+async def test_a_pooler_that_is_down_keeps_nobody_from_swapping(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    source = {"poolers": ["postgresql://admin:pw@127.0.0.1:1/pgbouncer", "${NOT_SET_EITHER}"]}
+    with trouble_on(server, make_database(server), tmp_path, source=source) as trouble:
+        done = await trouble.swap()
+        assert (done["paused"], trouble.users()) == ([], 100)
+        assert any("127.0.0.1:1" in note and "not paused" in note for note in done["notes"])
+        assert any("NOT_SET_EITHER" in note for note in done["notes"])
+
+
+async def test_the_plan_goes_on_after_a_swap_and_what_holds_the_copy_is_named(
+    server: ScratchServer, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    with trouble_on(server, make_database(server), tmp_path) as trouble:
+        url = trouble.url(trouble.copy)
+        execute(url, "BEGIN", "DELETE FROM orders", "PREPARE TRANSACTION 'in-the-copy'")
+        with pytest.raises(SafetyRefusal, match="NOT SWAPPED") as raised:
+            await trouble.swap()
+        assert "in-the-copy" in raised.value.why
+        assert trouble.copy in raised.value.why
+        execute(url, "ROLLBACK PREPARED 'in-the-copy'")
+        done = await trouble.swap()
+        for expected in (100, 3):
+            backup = trouble.site.run("backup", "daily", "--json")
+            assert backup.exit_code == 0, backup.stdout + backup.stderr
+            assert _rows(trouble.site, backup.document["point"], "public.users") == expected
+            if expected == 100:
+                await trouble.swap(trouble.back(done))
+
+
+def _comment(database: str) -> str:
+    return (
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database"
+        f" WHERE datname = '{database}'"
+    )
+
+
+def _rows(site: Site, point: str, table: str) -> int | None:
+    """Return a table's rows as a point's manifest has them."""
+    facts = PointReader(open_repository(site.repository), point).part("db").postgres
+    assert facts is not None
+    return {found.qualified: found.rows for found in facts.tables}[table]

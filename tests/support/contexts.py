@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from fsbackup_tui.config.load import load_config
 from fsbackup_tui.domain.events import Event
@@ -12,12 +14,19 @@ from fsbackup_tui.operations.context import JobContext
 from tests.support.sites import Site
 
 
-def context_of(site: Site, report: Callable[[Event], None]) -> JobContext:
+def context_of(
+    site: Site,
+    report: Callable[[Event], None],
+    *,
+    job: str = "20261122T020000Z-restore-k3f9",
+    incident: Path | None = None,
+) -> JobContext:
     """Return the context of a restore job of the site, which tells its events to ``report``."""
     work = site.directory / "work"
+    shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700)
     return JobContext(
-        job="20261122T020000Z-restore-k3f9",
+        job=job,
         loaded=load_config(site.config, site.environ()),
         environment=site.environ(),
         redactor=Redactor(),
@@ -27,4 +36,5 @@ def context_of(site: Site, report: Callable[[Event], None]) -> JobContext:
         operator="somebody",
         host="here",
         now=lambda: datetime.now(UTC),
+        incident=incident,
     )

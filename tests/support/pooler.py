@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,12 @@ class RunningPooler:
 
 @contextmanager
 def running_pooler(
-    server: ScratchServer, directory: Path, databases: dict[str, str], *, mode: str = "transaction"
+    server: ScratchServer,
+    directory: Path,
+    databases: dict[str, str],
+    *,
+    mode: str = "transaction",
+    roles: Sequence[str] = ("postgres",),
 ) -> Iterator[RunningPooler]:
     """Run a PgBouncer; ``databases`` are the names for clients and what they lead to."""
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
@@ -45,7 +50,7 @@ def running_pooler(
         port = int(probe.getsockname()[1])
     directory.mkdir(parents=True)
     users = directory / "users.txt"
-    users.write_text(f'"postgres" "{PASSWORD}"\n"administrator" "{PASSWORD}"\n')
+    users.write_text("".join(f'"{name}" "{PASSWORD}"\n' for name in (*roles, "administrator")))
     entries = "\n".join(
         f"{name} = host={server.socket_directory} port={server.port} dbname={database}"
         for name, database in databases.items()

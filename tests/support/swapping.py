@@ -18,8 +18,6 @@ from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import APPLICATION, address_of
 from tests.support.waiting import wait_until
 
-UNREACHABLE_SECONDS = 1.0
-
 
 @dataclass
 class Pair:

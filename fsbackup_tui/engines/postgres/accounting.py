@@ -108,19 +108,21 @@ async def account(
     archive_rows: Mapping[int, int] | None = None,
     report: Report | None = None,
     redactor: Redactor | None = None,
+    schemas: Sequence[str] = (),
 ) -> Accounting:
     """Look for every entry in the copy that ``connection`` and ``environment`` reach.
 
     Rows are expected as the archive itself holds them where that is known (``archive_rows`` by
     dump id), else as counted at capture. ``work`` takes a small temporary file. With ``archive``
     what is absent after several jobs met errors is tried again alone, and looked for anew.
+    ``schemas`` are all that it went into; none named: the whole database.
     """
     errors = _errors_by_entry(run_result.errors)
     written = {**environment, **writing_options(facts.settings, facts.identity.role)}
     granted = frozenset(entry.dump_id for entry in foreign_grants(entries))
 
     async def look() -> tuple[Judge, Catalogue]:
-        catalogue = await read_catalogue(client, written, work, redactor)
+        catalogue = await read_catalogue(client, written, work, redactor, schemas=schemas)
         judge = Judge(
             connection, facts, run_result, catalogue, errors, archive_rows or {}, report, granted
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.patterns import exactly
 from fsbackup_tui.engines.postgres.schema import DUMP_ENVIRONMENT, schema_digest
 from fsbackup_tui.engines.postgres.toc import TocEntry, read_archive_header
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure
@@ -36,42 +37,93 @@ async def read_catalogue(
     environment: Mapping[str, str],
     work: Path,
     redactor: Redactor | None = None,
+    *,
+    schemas: Sequence[str] = (),
 ) -> Catalogue:
-    """List what is in a database, by a schema-only dump that is thrown away."""
+    """List what is in a database, or in some of its schemas, by a dump that is thrown away."""
     archive, schema = work / "catalogue.dump", work / "catalogue.sql"
-    env = {**client.env, **environment, **DUMP_ENVIRONMENT}
-    commands = (
-        (
-            client.tool("pg_dump"),
-            "--no-password",
-            "--format=custom",
-            "--compress=0",
-            "--schema-only",
-            "--no-sync",
-            f"--file={archive}",
-        ),
-        (client.tool("pg_restore"), "--schema-only", f"--file={schema}", str(archive)),
-    )
     try:
-        for argv in commands:
-            log = ToolLog(Path(argv[0]).name, redactor)
-            try:
-                await run(Command(argv, env=env), redactor=redactor, on_stderr_line=log.add)
-            except ToolFailed as error:
-                raise explain_failure(error, log, what="COPY NOT READ") from error
-        header = await asyncio.to_thread(read_archive_header, archive)
+        only = tuple(f"--schema={exactly(schema)}" for schema in schemas)
+        entries = await _dump_definitions(
+            client, environment, archive, redactor, what=_COPY, options=only
+        )
+        argv = (client.tool("pg_restore"), "--schema-only", f"--file={schema}", str(archive))
+        await _run(client, argv, environment, redactor, what=_COPY)
         digest = own_digest = await asyncio.to_thread(schema_digest, schema)
-        if foreign := {entry.dump_id for entry in foreign_grants(header.entries)}:
+        if foreign := {entry.dump_id for entry in foreign_grants(entries)}:
             own_digest = await archive_schema_digest(
-                client, archive, header.entries, work, without=foreign, redactor=redactor
+                client, archive, entries, work, without=foreign, redactor=redactor
             )
     finally:
         archive.unlink(missing_ok=True)
         schema.unlink(missing_ok=True)
     objects: defaultdict[ObjectKey, list[TocEntry]] = defaultdict(list)
-    for entry in header.entries:
+    for entry in entries:
         objects[entry_key(entry)].append(entry)
     return Catalogue(objects, digest, own_digest)
+
+
+_COPY = "COPY NOT READ"
+
+
+async def read_definitions(
+    client: ClientTools,
+    environment: Mapping[str, str],
+    work: Path,
+    *,
+    options: Sequence[str] = (),
+    redactor: Redactor | None = None,
+) -> tuple[TocEntry, ...]:
+    """Return what is defined in a database, each with its SQL, by a dump that is thrown away.
+
+    No table's rows are read. ``options`` are pg_dump's own, such as what is left out.
+    """
+    archive = work / "definitions.dump"
+    try:
+        return await _dump_definitions(
+            client, environment, archive, redactor, options=options, what="DEFINITIONS NOT READ"
+        )
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+async def _dump_definitions(
+    client: ClientTools,
+    environment: Mapping[str, str],
+    archive: Path,
+    redactor: Redactor | None,
+    *,
+    what: str,
+    options: Sequence[str] = (),
+) -> tuple[TocEntry, ...]:
+    argv = (
+        client.tool("pg_dump"),
+        "--no-password",
+        "--format=custom",
+        "--compress=0",
+        "--schema-only",
+        "--no-sync",
+        f"--file={archive}",
+        *options,
+    )
+    await _run(client, argv, environment, redactor, what=what)
+    return (await asyncio.to_thread(read_archive_header, archive)).entries
+
+
+async def _run(
+    client: ClientTools,
+    argv: tuple[str, ...],
+    environment: Mapping[str, str],
+    redactor: Redactor | None,
+    *,
+    what: str,
+) -> None:
+    env = {**client.env, **environment, **DUMP_ENVIRONMENT}
+    log = ToolLog(Path(argv[0]).name, redactor)
+    try:
+        await run(Command(argv, env=env), redactor=redactor, on_stderr_line=log.add)
+    except ToolFailed as error:
+        raise explain_failure(error, log, what=what) from error
 
 
 async def archive_schema_digest(

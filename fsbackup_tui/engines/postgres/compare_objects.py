@@ -143,7 +143,7 @@ async def _highest_by_sequence(connection: Connection) -> dict[tuple[str, str], 
     """
     reached: dict[tuple[str, str], int] = {}
     for schema, name, increment, table_schema, table, column in await fetch_all(
-        connection, _OWNED_SEQUENCES
+        connection, OWNED_SEQUENCES
     ):
         statement = sql.SQL("SELECT {}({}) FROM {} AS r").format(
             sql.SQL("pg_catalog.max" if increment > 0 else "pg_catalog.min"),
@@ -162,7 +162,7 @@ async def _highest_by_sequence(connection: Connection) -> dict[tuple[str, str], 
     return reached
 
 
-_OWNED_SEQUENCES = """
+OWNED_SEQUENCES = """
 SELECT DISTINCT n.nspname::text, c.relname::text, s.seqincrement, tn.nspname::text, t.relname::text,
        a.attname::text
 FROM pg_sequence AS s

@@ -65,7 +65,7 @@ def _column_list(columns: Sequence[ColumnInspection]) -> list[sql.Composable]:
     ]
 
 
-def _rows(table: TableInspection, blocks: Blocks | None = None) -> sql.Composable:
+def rows_of(table: TableInspection, blocks: Blocks | None = None) -> sql.Composable:
     """Return the FROM clause for the rows that a dump holds, under the alias ``r``.
 
     ``blocks`` are read by a TID range scan.
@@ -143,7 +143,7 @@ async def fingerprint_table(
     if method == "content":
         chosen = form or choose_form(columns)
         statement = fingerprint_query(
-            table.schema, table.name, columns, chosen, _rows(table, blocks)
+            table.schema, table.name, columns, chosen, rows_of(table, blocks)
         )
         try:
             rows, value = await _one_row(connection, statement)
@@ -153,7 +153,7 @@ async def fingerprint_table(
             note = f"no fingerprint: {_first_line(error)}"
         else:
             return int(str(rows)), Fingerprint(chosen, str(value)), ""
-    count = sql.SQL("SELECT pg_catalog.count(*) {}").format(_rows(table, blocks))
+    count = sql.SQL("SELECT pg_catalog.count(*) {}").format(rows_of(table, blocks))
     try:
         (rows,) = await _one_row(connection, count)
     except psycopg.Error as error:

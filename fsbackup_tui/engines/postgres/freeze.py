@@ -4,6 +4,11 @@ Graded (design §7): autovacuum of one table, writing to one table, one role, ev
 measure is planned first, so that its undo, as stock SQL, is in the journal before it is taken:
 a crash in between leaves nothing that nobody knows of. What each stops was tried
 (reference/ops.md n): none of them ends a session that is there already.
+
+No measure keeps fsbackup's own administrator out. ``ALLOW_CONNECTIONS false`` would: it stops
+superusers, too, and with them the damage report and a merge while writes are frozen. So everybody
+is kept out by ``CONNECTION LIMIT 0``, which superusers pass, or, where the administrator is none,
+by taking the right to connect from all but it.
 """
 
 from __future__ import annotations
@@ -14,16 +19,32 @@ from typing import Literal
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 
-from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
+from fsbackup_tui.domain.errors import (
+    PostgresError,
+    RightsMissing,
+    SafetyRefusal,
+    ServerUnreachable,
+)
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
-from fsbackup_tui.engines.postgres.replay import parse_database_grant
 
 Grade = Literal["vacuum", "table", "role", "everyone"]
 Place = Literal["live", "maintenance"]
 
 _WRITES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+# REVOKE and GRANT by somebody without the right to grant do nothing, and only warn.
+_NOTHING_DONE = ("01006", "01007")
+# No word from the server, a lost connection, or a session that was ended (sqlstate's beginning).
+_LOST = ("08", "57P")
+_GONE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.InvalidCatalogName,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +52,8 @@ class Measure:
     """One thing that is switched off: where its SQL runs, what it does, and what undoes it.
 
     ``what`` names it for people; ``cost`` says who will notice; ``maintenance`` SQL runs in
-    another database than the one it is about.
+    another database than the one it is about. ``shut_out`` are roles that must not be able to
+    connect to ``database`` afterwards, whatever else lets them in.
     """
 
     grade: Grade
@@ -40,107 +62,191 @@ class Measure:
     place: Place
     apply: tuple[str, ...]
     undo: tuple[str, ...]
+    shut_out: tuple[str, ...] = ()
+    database: str = ""
 
 
-async def plan_vacuum_off(live: Connection, schema: str, table: str) -> Measure:
-    """Plan to leave a table's dead rows where they are: autovacuum off for it and its TOAST.
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """The right to connect to a database: whose ("" is PUBLIC), to be passed on, from the owner."""
 
-    It reads the catalogue alone: one look at the table itself prunes the evidence.
-    """
-    reloptions, has_toast, toast_options = await _table(live, schema, table)
-    name = _identifier(live, schema, table)
-    settings = [("autovacuum_enabled", reloptions)]
-    if has_toast:
-        settings.append(("toast.autovacuum_enabled", toast_options))
-    off = ", ".join(f"{setting} = off" for setting, _options in settings)
-    undo = []
-    for setting, options in settings:
-        former = _option(options, "autovacuum_enabled")
-        undo.append(
-            f"ALTER TABLE {name} RESET ({setting});"
-            if former is None
-            else f"ALTER TABLE {name} SET ({setting} = {_text(live, former)});"
-        )
-    return Measure(
-        "vacuum",
-        f"autovacuum of {schema}.{table}",
-        "Nobody notices; the table grows until it is undone.",
-        "live",
-        (f"ALTER TABLE {name} SET ({off});",),
-        tuple(undo),
-    )
+    grantee: str
+    grantable: bool
+    by_owner: bool
 
 
-async def plan_table_read_only(live: Connection, schema: str, table: str) -> Measure:
-    """Plan to let nobody but superusers write to a table; reading goes on.
+async def run_measure(
+    connection: Connection, measure: Measure, *, lock_timeout_seconds: float = 5.0
+) -> None:
+    """Take a measure, in one transaction, and make sure that it works.
 
     Raises:
-        SafetyRefusal: nobody could be kept out: only superusers have the right to write.
+        RightsMissing: the role may not; nothing was changed.
+        PostgresError: the server refuses, a lock was not to be had, or a role gets in all the
+            same; nothing was changed.
+        ServerUnreachable: the server was lost, and nobody knows whether it was taken.
     """
-    await _table(live, schema, table)
+    try:
+        async with connection.transaction():
+            await _run(connection, measure.apply, lock_timeout_seconds)
+            await _check_shut_out(connection, measure)
+    except psycopg.Error as error:
+        raise _refused(error) from error
+
+
+async def undo_measure(
+    connection: Connection, statements: Iterable[str], *, lock_timeout_seconds: float = 5.0
+) -> list[str]:
+    """Undo a measure by its stock SQL, in one transaction; undone already is undone, too.
+
+    Returns the statements for which there is nothing any more: their table or role is gone.
+
+    Raises:
+        RightsMissing: the role may not; nothing was changed.
+        PostgresError: the server refuses, or a lock was not to be had; nothing was changed.
+        ServerUnreachable: the server was lost, and nobody knows whether it is undone.
+    """
+    try:
+        async with connection.transaction():
+            return await _run(connection, statements, lock_timeout_seconds, skip_gone=True)
+    except psycopg.Error as error:
+        raise _refused(error) from error
+
+
+async def _run(
+    connection: Connection,
+    statements: Iterable[str],
+    lock_timeout_seconds: float,
+    *,
+    skip_gone: bool = False,
+) -> list[str]:
+    gone: list[str] = []
+    warned: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        if notice.sqlstate in _NOTHING_DONE:
+            warned.append(notice.message_primary or "the right to grant is missing")
+
+    await connection.execute(
+        "SELECT pg_catalog.set_config('lock_timeout', %s, true)",
+        [f"{round(lock_timeout_seconds * 1000)}ms"],
+    )
+    connection.add_notice_handler(hear)
+    try:
+        for statement in statements:
+            if statement.startswith("--"):
+                continue
+            try:
+                async with connection.transaction():
+                    await connection.execute(statement.encode())
+            except _GONE:
+                if not skip_gone:
+                    raise
+                gone.append(statement)
+    finally:
+        connection.remove_notice_handler(hear)
+    if warned:
+        raise InsufficientPrivilege(warned[0])
+    return gone
+
+
+async def _check_shut_out(connection: Connection, measure: Measure) -> None:
     rows = await fetch_all(
-        live,
-        "SELECT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text"
-        " END, a.privilege_type, a.is_grantable, a.grantee = c.relowner"
-        " FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-        " CROSS JOIN pg_catalog.aclexplode(coalesce(c.relacl,"
-        " pg_catalog.acldefault('r', c.relowner))) AS a"
-        " WHERE n.nspname = %s AND c.relname = %s AND a.privilege_type = ANY(%s)"
-        " ORDER BY 4 DESC, 1, 2",
-        [schema, table, list(_WRITES)],
+        connection,
+        "SELECT r.rolname::text FROM pg_catalog.pg_roles AS r WHERE r.rolname = ANY(%s)"
+        " AND pg_catalog.has_database_privilege(r.oid, %s, 'CONNECT') ORDER BY 1",
+        [list(measure.shut_out), measure.database],
     )
-    if not rows:
-        raise SafetyRefusal(
-            f"NOTHING TO FREEZE: nobody has the right to write to {schema}.{table}.",
-            why="Only superusers write to it, and they can't be kept out of a table.",
-            fix="Freeze everybody, or stop the application.",
+    if rows:
+        raise PostgresError(
+            f"NOT KEPT OUT: {rows[0][0]}. Nothing was changed.",
+            why="It keeps the right to connect: somebody else than the owner gave it.",
+            fix=f"See who: \\l {measure.database} in psql. Or freeze everybody.",
         )
-    name = _identifier(live, schema, table)
-    grantees = dict.fromkeys(grantee for grantee, _privilege, _option, _own in rows)
-    apply = [
-        f"REVOKE {', '.join(_WRITES)} ON {name} FROM {_role(live, grantee)} CASCADE;"
-        for grantee in grantees
-    ]
-    undo = [
-        f"GRANT {privilege} ON {name} TO {_role(live, grantee)}"
-        f"{' WITH GRANT OPTION' if grantable and not own else ''};"
-        for grantee, privilege, grantable, own in rows
-    ]
-    return Measure(
-        "table",
-        f"writing to {schema}.{table}",
-        "The application gets 'permission denied' when it writes to this table; it can read.",
-        "live",
-        tuple(apply),
-        tuple(undo),
+
+
+def _refused(error: psycopg.Error) -> PostgresError:
+    why = str(error).strip().splitlines()[0]
+    if isinstance(error, InsufficientPrivilege):
+        return RightsMissing(
+            "NOT CHANGED: this role may not.",
+            why=why,
+            fix="Give 'admin: url' in the config the owner of the table or database.",
+        )
+    if error.sqlstate is None or error.sqlstate.startswith(_LOST):
+        return ServerUnreachable(
+            "PERHAPS CHANGED: the server was lost in the middle of it.",
+            why=why,
+            fix="Do it again once the server is back: done twice is done once.",
+        )
+    return PostgresError(
+        "NOT CHANGED: the server refuses.", why=why, fix="Mend what it names, then try again."
     )
 
 
-async def plan_role_out(admin: Connection, database: str, roles: Sequence[str]) -> Measure:
+async def plan_role_out(
+    admin: Connection, database: str, roles: Sequence[str], *, keep: Sequence[str] = ()
+) -> Measure:
     """Plan to let the roles into a database no more; who is in is ended apart.
+
+    ``keep`` are roles that get in as before: they are given the right by name if they have it as
+    everybody has.
 
     Raises:
         SafetyRefusal: one of them is a superuser, or gets in as a member of another role.
+        PostgresError: one of them, or the database, does not exist.
     """
     grants = await _database_grants(admin, database)
-    await _refuse_those_who_get_in(admin, roles, [grantee for grantee, _ in grants])
+    staying = [name for name in dict.fromkeys(keep) if name not in roles]
+    await _refuse_those_who_get_in(admin, roles, [*(grant.grantee for grant in grants), *staying])
     quoted = _identifier(admin, database)
     losing = ["PUBLIC", *(_role(admin, role) for role in roles)]
-    undo = [
-        f"GRANT CONNECT ON DATABASE {quoted} TO {_role(admin, grantee)}"
-        f"{' WITH GRANT OPTION' if grantable else ''};"
-        for grantee, grantable in grants
-        if not grantee or grantee in roles
+    apply, undo = await _keep_in(admin, database, staying, grants)
+    apply.append(f"REVOKE CONNECT ON DATABASE {quoted} FROM {', '.join(losing)} CASCADE;")
+    # What one of them had passed on goes with CASCADE, and comes back as the owner's gift.
+    lost = [
+        grant
+        for grant in grants
+        if not grant.grantee or grant.grantee in roles or not grant.by_owner
     ]
+    undo = [*_grant_again(admin, quoted, lost), *undo]
     return Measure(
         "role",
         f"{', '.join(roles)} in {database}",
         "The application can't connect: it neither reads nor writes. The same goes for all who "
         "have no right of their own to connect; owner and superusers get in.",
         "maintenance",
-        (f"REVOKE CONNECT ON DATABASE {quoted} FROM {', '.join(losing)} CASCADE;",),
+        tuple(apply),
         tuple(undo) or (f"-- {', '.join(roles)} had no right to connect before",),
+        shut_out=tuple(roles),
+        database=database,
     )
+
+
+async def _keep_in(
+    admin: Connection, database: str, staying: Sequence[str], grants: Sequence[_Grant]
+) -> tuple[list[str], list[str]]:
+    """Return what gives those who get in as PUBLIC does a right of their own, and its undo."""
+    rows = await fetch_all(
+        admin,
+        "SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname = ANY(%s) AND NOT rolsuper"
+        " AND rolname <> ALL(%s) ORDER BY 1",
+        [list(staying), [grant.grantee for grant in grants]],
+    )
+    quoted = _identifier(admin, database)
+    names = [_role(admin, name) for (name,) in rows]
+    return (
+        [f"GRANT CONNECT ON DATABASE {quoted} TO {name};" for name in names],
+        [f"REVOKE CONNECT ON DATABASE {quoted} FROM {name};" for name in names],
+    )
+
+
+def _grant_again(admin: Connection, quoted: str, grants: Iterable[_Grant]) -> list[str]:
+    return [
+        f"GRANT CONNECT ON DATABASE {quoted} TO {_role(admin, grant.grantee)}"
+        f"{' WITH GRANT OPTION' if grant.grantable else ''};"
+        for grant in grants
+    ]
 
 
 async def _refuse_those_who_get_in(
@@ -154,117 +260,115 @@ async def _refuse_those_who_get_in(
         " FROM pg_catalog.pg_roles AS r WHERE r.rolname = ANY(%s) ORDER BY 1",
         [list(grantees), list(roles), list(roles)],
     )
-    for role, is_superuser, through in rows:
-        if not is_superuser and not through:
-            continue
-        raise SafetyRefusal(
-            f"NOT KEPT OUT: {role}."
-            if through and not is_superuser
-            else f"NOT KEPT OUT: {role} is a superuser.",
-            why=f"It gets in as a member of {', '.join(through)}."
-            if through and not is_superuser
-            else "No right that is taken away keeps a superuser out.",
-            fix="Freeze everybody, or stop the application.",
+    missing = [role for role in roles if role not in {name for name, _, _ in rows}]
+    if missing:
+        raise PostgresError(
+            f"ROLE MISSING: {missing[0]} is not on this server.",
+            why="Nobody can connect under that name.",
+            fix="Name whom the application connects as: recovery: app_role in the config.",
         )
+    for role, is_superuser, through in rows:
+        if is_superuser:
+            raise SafetyRefusal(
+                f"NOT KEPT OUT: {role} is a superuser.",
+                why="No right that is taken away keeps a superuser out.",
+                fix="Stop the application, then end its sessions.",
+            )
+        if through:
+            raise SafetyRefusal(
+                f"NOT KEPT OUT: {role}.",
+                why=f"It gets in as a member of {', '.join(through)}.",
+                fix="Freeze everybody, or stop the application.",
+            )
 
 
-async def plan_everyone_out(admin: Connection, database: str) -> Measure:
-    """Plan to let nobody into a database, superusers included; who is in is ended apart."""
+async def plan_everyone_out(
+    admin: Connection, database: str, *, app_role: str | None = None
+) -> Measure:
+    """Plan to let nobody into a database but our own administrator, who is ``admin``'s role.
+
+    Where that is a superuser all of these get in; who is in is ended apart. ``app_role`` is whom
+    the application connects as: it must be among those who don't.
+
+    Raises:
+        SafetyRefusal: the application gets in all the same: as a superuser, or as our own role.
+    """
+    rows = await fetch_all(
+        admin,
+        "SELECT d.datconnlimit, me.rolname::text, me.rolsuper, coalesce(app.rolsuper, false),"
+        " coalesce(pg_catalog.pg_has_role(app.oid, me.oid, 'USAGE'), false)"
+        " FROM pg_catalog.pg_database AS d JOIN pg_catalog.pg_roles AS me"
+        " ON me.rolname = current_user"
+        " LEFT JOIN pg_catalog.pg_roles AS app ON app.rolname = %s WHERE d.datname = %s",
+        [app_role, database],
+    )
+    if not rows:
+        raise _database_missing(database)
+    limit, me, is_superuser, app_is_superuser, app_is_me = rows[0]
+    if app_is_superuser or (app_is_me and not is_superuser):
+        raise SafetyRefusal(
+            f"NOT KEPT OUT: the application's role {app_role}.",
+            why=f"It is a superuser, as whom fsbackup itself must get in to repair {database}."
+            if app_is_superuser
+            else f"It has the rights of {me}, as whom fsbackup itself gets in.",
+            fix="Stop the application, then end its sessions. Give it a role of its own one day.",
+        )
     quoted = _identifier(admin, database)
+    if is_superuser:
+        return Measure(
+            "everyone",
+            f"everybody in {database}",
+            "Nobody but superusers can connect; backups can't either, unless their role is one.",
+            "maintenance",
+            (f"ALTER DATABASE {quoted} CONNECTION LIMIT 0;",),
+            (f"ALTER DATABASE {quoted} CONNECTION LIMIT {limit};",),
+            database=database,
+        )
+    grants = await _database_grants(admin, database)
+    keeping, stopping = await _keep_in(admin, database, [me], grants)
+    lost = [grant for grant in grants if grant.grantee != me]
+    losing = ", ".join(_role(admin, name) for name in dict.fromkeys(g.grantee for g in lost))
+    apply = [f"REVOKE CONNECT ON DATABASE {quoted} FROM {losing} CASCADE;"] if losing else []
     return Measure(
         "everyone",
         f"everybody in {database}",
-        "Nobody can connect, superusers included, fsbackup's backups too.",
+        f"Nobody but {me}, its members and superusers can connect; backups can't either, unless "
+        "their role is one of these.",
         "maintenance",
-        (f"ALTER DATABASE {quoted} ALLOW_CONNECTIONS false;",),
-        (f"ALTER DATABASE {quoted} ALLOW_CONNECTIONS true;",),
+        (*keeping, *apply),
+        (*_grant_again(admin, quoted, lost), *stopping) or ("-- nobody else could connect before",),
+        shut_out=(app_role,) if app_role else (),
+        database=database,
     )
 
 
-async def run_measure(
-    connection: Connection, statements: Iterable[str], *, lock_timeout_seconds: float = 5.0
-) -> None:
-    """Run a measure's SQL, or what undoes it, in one transaction.
-
-    Raises:
-        RightsMissing: the role may not; nothing was changed.
-        PostgresError: the server refuses, or a lock was not to be had; nothing was changed.
-    """
-    try:
-        async with connection.transaction():
-            await connection.execute(
-                "SELECT pg_catalog.set_config('lock_timeout', %s, true)",
-                [f"{round(lock_timeout_seconds * 1000)}ms"],
-            )
-            for statement in statements:
-                if not statement.startswith("--"):
-                    await connection.execute(statement.encode())
-    except psycopg.Error as error:
-        why = str(error).strip().splitlines()[0]
-        if isinstance(error, psycopg.errors.InsufficientPrivilege):
-            raise RightsMissing(
-                "NOT CHANGED: this role may not.",
-                why=why,
-                fix="Give 'admin: url' in the config the owner of the table or database.",
-            ) from error
-        raise PostgresError(
-            "NOT CHANGED: the server refuses.", why=why, fix="Mend what it names, then try again."
-        ) from error
-
-
-async def _table(live: Connection, schema: str, table: str) -> tuple[list[str], bool, list[str]]:
-    """Return the table's own settings, whether it has a TOAST table, and that one's settings."""
-    rows = await fetch_all(
-        live,
-        "SELECT coalesce(c.reloptions, '{}'), t.oid IS NOT NULL,"
-        " coalesce(t.reloptions, '{}')"
-        " FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
-        " LEFT JOIN pg_catalog.pg_class AS t ON t.oid = c.reltoastrelid"
-        " WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'm', 'p')",
-        [schema, table],
-    )
-    if not rows:
-        raise PostgresError(
-            f"TABLE MISSING: {schema}.{table} is not in the live database.",
-            why="It may be what was lost.",
-            fix="Go on without it: there is nothing of it to protect.",
-        )
-    options, has_toast, toast_options = rows[0]
-    return list(options), bool(has_toast), list(toast_options)
-
-
-async def _database_grants(admin: Connection, database: str) -> list[tuple[str, bool]]:
-    """Return who may connect ("" is PUBLIC), and whether they may pass it on."""
+async def _database_grants(admin: Connection, database: str) -> list[_Grant]:
+    """Return who may connect, who got it from the owner first."""
     rows = await fetch_all(
         admin,
-        "SELECT item::text FROM pg_catalog.pg_database AS d"
-        " CROSS JOIN unnest(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) AS item"
-        " WHERE d.datname = %s",
+        "SELECT CASE WHEN a.grantee = 0 THEN ''"
+        " ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END,"
+        " pg_catalog.bool_or(a.is_grantable AND a.grantee <> d.datdba),"
+        " pg_catalog.bool_or(a.grantor = d.datdba)"
+        " FROM pg_catalog.pg_database AS d CROSS JOIN pg_catalog.aclexplode("
+        "coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) AS a"
+        " WHERE d.datname = %s AND a.privilege_type = 'CONNECT' GROUP BY 1 ORDER BY 3 DESC, 1",
         [database],
     )
-    if not rows:
-        raise PostgresError(f"DATABASE MISSING: {database}.", fix="psql -l shows what there is.")
-    found = [parse_database_grant(item) for (item,) in rows]
-    return [
-        (grant[0], grant[1]["CONNECT"])
-        for grant in found
-        if grant is not None and "CONNECT" in grant[1]
-    ]
+    if not rows and not await fetch_all(
+        admin, "SELECT FROM pg_catalog.pg_database WHERE datname = %s", [database]
+    ):
+        raise _database_missing(database)
+    return [_Grant(*row) for row in rows]
 
 
-def _option(options: Iterable[str], name: str) -> str | None:
-    return next(
-        (text.partition("=")[2] for text in options if text.partition("=")[0] == name), None
-    )
+def _database_missing(database: str) -> PostgresError:
+    return PostgresError(f"DATABASE MISSING: {database}.", fix="psql -l shows what there is.")
 
 
 def _identifier(connection: Connection, *names: str) -> str:
     return sql.Identifier(*names).as_string(connection)
 
 
-def _text(connection: Connection, value: str) -> str:
-    return sql.Literal(value).as_string(connection)
-
-
-def _role(connection: Connection, name: str | None) -> str:
-    return "PUBLIC" if not name else _identifier(connection, name)
+def _role(connection: Connection, name: str) -> str:
+    return _identifier(connection, name) if name else "PUBLIC"

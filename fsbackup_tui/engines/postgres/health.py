@@ -245,7 +245,7 @@ async def judged(
         raise
     except psycopg.Error as error:
         if connection.broken:
-            raise _lost(f"while {while_} {schema}.{name}", error) from error
+            raise lost_while(f"while {while_} {schema}.{name}", error) from error
         if isinstance(error, _LATER):
             raise NotNow(words_of(error)) from error
         if await is_gone(connection, oid, schema, name):
@@ -277,7 +277,8 @@ def words_of(error: psycopg.Error) -> str:
     return error.diag.message_primary or str(error).splitlines()[0]
 
 
-def _lost(when: str, error: psycopg.Error) -> PostgresError:
+def lost_while(when: str, error: psycopg.Error) -> PostgresError:
+    """Return the error of a session that was lost while it read: the server may have died of it."""
     return PostgresError(
         f"SERVER LOST {when}.",
         why=f"{words_of(error)}\nIf nobody stopped it, its log says what it died of.",

@@ -7,6 +7,7 @@ whose a ``NAME__before_…`` is when the state directory is gone.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,23 +15,29 @@ from fsbackup_tui.domain.kept_name import kept_name as kept_name
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 
-KeptKind = Literal["before", "after", "restore"]
+KeptKind = Literal["before", "after", "restore", "evidence", "drill"]
 
-_WORDS = {
+_WORDS: Mapping[KeptKind, str] = {
     "before": "as it was before the swap",
     "after": "as it was before the swap was undone",
     "restore": "a restored copy",
+    "evidence": "a copy of its files as they were, damage and all",
+    "drill": "a copy to practise on",
 }
+_KINDS: Mapping[str, KeptKind] = {words: kind for kind, words in _WORDS.items()}
 _MARK = re.compile(
-    r"fsbackup: (?P<database>.*), (?P<words>as it was before the swap( was undone)?|"
-    r"a restored copy), at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
+    rf"fsbackup: (?P<database>.*), (?P<words>{'|'.join(map(re.escape, _KINDS))}), "
+    r"at (?P<at>\S+), by job (?P<job>\S+)\. Drop it with: fsbackup leftovers",
     re.DOTALL,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A database that was left: its name and OID now, of which it is what, since when (UTC)."""
+    """A database that was left: its name and OID now, of which it is what, since when (UTC).
+
+    ``database`` is the name of the live database that it is a copy, or the former one, of.
+    """
 
     name: str
     oid: int
@@ -49,6 +56,14 @@ def kept_comment(kind: KeptKind, database: str, at: str, job: str) -> str:
     )
 
 
+def kept_kind(comment: str, database: str) -> KeptKind | None:
+    """Return what a database with that comment is to ``database``; None: it has not its mark."""
+    mark = _MARK.fullmatch(comment)
+    if mark is None or mark["database"] != database:
+        return None
+    return _KINDS[mark["words"]]
+
+
 async def find_kept(admin: Connection) -> tuple[Kept, ...]:
     """Return the databases on the server that bear the mark, the oldest first."""
     rows = await fetch_all(
@@ -60,13 +75,8 @@ async def find_kept(admin: Connection) -> tuple[Kept, ...]:
         " FROM pg_catalog.pg_database AS d"
         " WHERE pg_catalog.shobj_description(d.oid, 'pg_database') LIKE 'fsbackup: %'",
     )
-    kinds: dict[str, KeptKind] = {
-        _WORDS["before"]: "before",
-        _WORDS["after"]: "after",
-        _WORDS["restore"]: "restore",
-    }
     found = [
-        Kept(name, oid, kinds[mark["words"]], mark["database"], mark["at"], mark["job"], size)
+        Kept(name, oid, _KINDS[mark["words"]], mark["database"], mark["at"], mark["job"], size)
         for name, oid, comment, size in rows
         if (mark := _MARK.fullmatch(comment)) is not None
     ]

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.patterns import Exclusions, matching_tables
+from fsbackup_tui.engines.postgres.patterns import Exclusions, exactly, matching_tables
 from fsbackup_tui.engines.postgres.toc import TocEntry
 
 SUPABASE = "supabase"
@@ -138,7 +138,7 @@ async def with_managed(connection: Connection, exclusions: Exclusions) -> Exclus
         managed_schemas=SUPABASE_OWN_SCHEMAS,
         managed_tables=(
             *SUPABASE_OWN_TABLES,
-            *(_exactly(schema, name) for schema, name, _oid, _kind in unreadable),
+            *(exactly(schema, name) for schema, name, _oid, _kind in unreadable),
         ),
         managed_table_data=SUPABASE_OWN_ROWS,
         unreadable=tuple(
@@ -160,10 +160,6 @@ WHERE n.nspname = ANY (%s::text[]) AND c.relkind IN ('r', 'p', 'S')
            AND NOT pg_catalog.row_security_active(c.oid))
 ORDER BY 1, 2
 """
-
-
-def _exactly(*names: str) -> str:
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 def unreadable_warning(exclusions: Exclusions, role: str) -> str | None:

@@ -44,6 +44,11 @@ class Exclusions:
         return self.table_data + self.managed_table_data
 
 
+def exactly(*names: str) -> str:
+    """Return the pattern that means this name alone: a schema's, or a schema's and a table's."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
 def pattern_parts(pattern: str) -> tuple[str, ...]:
     """Return a pattern's dotted parts as regular expressions for the server's ``~`` operator.
 

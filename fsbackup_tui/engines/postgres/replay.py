@@ -15,6 +15,7 @@ from psycopg import errors, sql
 from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal, UsageError
 from fsbackup_tui.domain.point import DatabaseSetting, PostgresFacts
 from fsbackup_tui.engines.postgres.connection import Connection
+from fsbackup_tui.engines.postgres.inspect_objects import DatabaseProperties
 
 LONGEST_NAME_BYTES = 63
 UNFINISHED_SUFFIX = "__unfinished"
@@ -73,7 +74,7 @@ def unfinished_name(name: str) -> str:
 async def create_database(
     admin: Connection,
     name: str,
-    facts: PostgresFacts,
+    facts: PostgresFacts | DatabaseProperties,
     *,
     comment: str,
     connection_limit: int = 20,
@@ -122,7 +123,9 @@ async def create_database(
     return CreatedDatabase(name, oid, tuple(notes))
 
 
-def _locale_options(facts: PostgresFacts, server_version: int) -> list[sql.Composable]:
+def _locale_options(
+    facts: PostgresFacts | DatabaseProperties, server_version: int
+) -> list[sql.Composable]:
     if not facts.collate:
         # A plain dump of another script does not tell: the server's own serves as well as any.
         return [sql.SQL("ENCODING {}").format(sql.Literal(facts.encoding))]
@@ -146,7 +149,9 @@ def _locale_options(facts: PostgresFacts, server_version: int) -> list[sql.Compo
     return options
 
 
-def _not_created(error: psycopg.Error, name: str, facts: PostgresFacts) -> Exception:
+def _not_created(
+    error: psycopg.Error, name: str, facts: PostgresFacts | DatabaseProperties
+) -> Exception:
     why = str(error).strip().splitlines()[0]
     if isinstance(error, errors.DuplicateDatabase):
         return SafetyRefusal(
@@ -215,7 +220,7 @@ async def _database_oid(connection: Connection, name: str) -> int:
 
 
 async def finish_database(
-    admin: Connection, unfinished: str, name: str, facts: PostgresFacts
+    admin: Connection, unfinished: str, name: str, facts: PostgresFacts | Properties
 ) -> tuple[str, ...]:
     """Give the copy the captured properties and its final name, in one transaction.
 
@@ -256,13 +261,43 @@ async def replay_properties(
     problems: list[str] = []
     database = sql.Identifier(name)
     await admin.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
-    for what, statement in _property_statements(database, facts):
+    # Whoever may in and is not among the grants would else be let in where live is frozen.
+    statements = [
+        *(("former grants", each) for each in await _former_grants_off(admin, name)),
+        *_property_statements(database, facts),
+    ]
+    for what, statement in statements:
         try:
             async with admin.transaction():
                 await admin.execute(statement)
         except psycopg.Error as error:
             problems.append(f"{what}: {str(error).strip().splitlines()[0]}")
     return problems
+
+
+async def _former_grants_off(admin: Connection, name: str) -> list[sql.Composed]:
+    """Return the statements that leave the owner alone with rights to a database, all of them."""
+    cursor = await admin.execute(
+        "SELECT pg_catalog.pg_get_userbyid(d.datdba)::text, array(SELECT DISTINCT"
+        " CASE WHEN a.grantee = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END"
+        " FROM pg_catalog.aclexplode(coalesce(d.datacl,"
+        " pg_catalog.acldefault('d', d.datdba))) AS a WHERE a.grantee <> d.datdba)"
+        " FROM pg_catalog.pg_database AS d WHERE d.datname = %s",
+        [name],
+    )
+    database = sql.Identifier(name)
+    statements: list[sql.Composed] = []
+    for owner, grantees in await cursor.fetchall():
+        statements += [
+            sql.SQL("REVOKE ALL ON DATABASE {} FROM {} CASCADE").format(
+                database, sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
+            )
+            for grantee in grantees
+        ]
+        statements.append(
+            sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(database, sql.Identifier(owner))
+        )
+    return statements
 
 
 def _property_statements(
@@ -331,6 +366,12 @@ def parse_database_grant(item: str) -> tuple[str, dict[str, bool]] | None:
         if letter in _DATABASE_PRIVILEGES:
             privileges[_DATABASE_PRIVILEGES[letter]] = letters[index + 1 : index + 2] == "*"
     return grantee, privileges
+
+
+def connect_grant(role: str, owner: str, *, everything: bool = False) -> str:
+    """Return the right to connect as an aclitem, as ``parse_database_grant`` reads it."""
+    grantee, grantor = ('"{}"'.format(name.replace('"', '""')) for name in (role, owner))
+    return f"{grantee}={'CTc' if everything else 'c'}/{grantor}"
 
 
 def _grant_statements(

@@ -6,24 +6,32 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 
-from fsbackup_tui.domain.errors import LockHeld, PostgresError, SafetyRefusal
+from fsbackup_tui.domain.errors import DatabaseMissing, LockHeld, PostgresError, SafetyRefusal
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import CreatedDatabase
+from fsbackup_tui.engines.postgres.swap import Database
 
 _NEWBORN = "fsbackup-"
+_NEWBORN_NAME = re.compile(r"fsbackup-(?P<job>[0-9]{8}T[0-9]{6}Z-[A-Za-z0-9_.-]+-[a-z0-9]{4})")
 _MARK = re.compile(r"fsbackup: unfinished restore by job (?P<job>\S+)\.")
 
 
 def unfinished_comment(job: str) -> str:
     """Return the comment that tells whose an unfinished database is."""
     return f"fsbackup: unfinished restore by job {job}. Not usable; may be dropped."
+
+
+def unfinished_job(comment: str) -> str | None:
+    """Return the job whose unfinished database bears that comment; None: it is no such mark."""
+    mark = _MARK.match(comment)
+    return None if mark is None else mark["job"]
 
 
 def newborn_name(job: str) -> str:
@@ -107,7 +115,17 @@ def _lock_key(identity: ServerIdentity) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
-async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
+async def who_restores(
+    admin: Connection, identity: ServerIdentity, application_name: str
+) -> str | None:
+    """Return whose restore, swap or merge into this server runs, in words; None for nobody's.
+
+    It only looks: taking the lock, even for a moment, would refuse somebody's restore.
+    """
+    return await _holder(admin, _lock_key(identity), application_name)
+
+
+async def _holder(admin: Connection, key: int, application_name: str) -> str | None:
     rows = await fetch_all(
         admin,
         "SELECT a.application_name, a.usename::text, a.client_addr::text, a.backend_start::text"
@@ -116,19 +134,41 @@ async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
         " AND (l.classid::int8 << 32 | l.objid::int8) = %s",
         [application_name, key],
     )
-    who = (
-        "It has ended since."
-        if not rows
-        else (
-            f"{rows[0][0] or '-'} ({rows[0][1] or '-'}) from {rows[0][2] or 'this machine'},"
-            f" since {rows[0][3]}."
-        )
-    )
+    if not rows:
+        return None
+    name, role, client, since = rows[0]
+    return f"{name or '-'} ({role or '-'}) from {client or 'this machine'}, since {since}"
+
+
+async def _held(admin: Connection, key: int, application_name: str) -> LockHeld:
+    who = await _holder(admin, key, application_name)
     return LockHeld(
         "RESTORE RUNNING: another restore into this server is under way. Nothing was done.",
-        why=who,
+        why="It has ended since." if who is None else f"{who}.",
         fix="Wait for it (fsbackup jobs), then start this one again.",
     )
+
+
+async def find_database(admin: Connection, name: str) -> tuple[Database, int | None]:
+    """Return the database of that name and its size in bytes, None where that may not be known.
+
+    Raises:
+        DatabaseMissing: there is none.
+    """
+    rows = await fetch_all(
+        admin,
+        "SELECT d.oid::int8, CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')"
+        " OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"
+        " THEN pg_catalog.pg_database_size(d.oid) END"
+        " FROM pg_catalog.pg_database AS d WHERE d.datname = %s",
+        [name],
+    )
+    if not rows:
+        raise DatabaseMissing(
+            f"DATABASE MISSING: the server has no database '{name}'.",
+            fix="Look at the server's databases (psql -l), then start again.",
+        )
+    return Database(name, rows[0][0]), rows[0][1]
 
 
 async def database_exists(admin: Connection, name: str) -> bool:
@@ -163,6 +203,35 @@ async def sweep_unfinished(
         )
     await drop_unfinished(admin, name, oid)
     return mark["job"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A database that a job was filling, or about to: living or dead."""
+
+    name: str
+    oid: int
+    job: str
+    size_bytes: int | None
+
+
+async def find_unfinished(admin: Connection) -> tuple[Unfinished, ...]:
+    """Return the databases that bear the unfinished mark, or the name of one not marked yet."""
+    rows = await fetch_all(
+        admin,
+        "SELECT d.datname::text, d.oid::int8,"
+        " coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), ''),"
+        " CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')"
+        " OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')"
+        " THEN pg_catalog.pg_database_size(d.oid) END"
+        " FROM pg_catalog.pg_database AS d ORDER BY 1",
+    )
+    found = []
+    for name, oid, comment, size in rows:
+        mark = _MARK.match(comment) or _NEWBORN_NAME.fullmatch(name)
+        if mark is not None:
+            found.append(Unfinished(name, oid, mark["job"], size))
+    return tuple(found)
 
 
 async def drop_unfinished(admin: Connection, name: str, oid: int) -> None:

@@ -88,9 +88,7 @@ async def _check_views(connection: Connection, paths: Sequence[str]) -> list[Pro
     return [ProofCheck("view", "views", "equal", f"{planned} can be planned"), *failed]
 
 
-# A foreign data wrapper may ask its server already when a view is planned.
-_VIEWS = """
-WITH RECURSIVE leads_to AS (
+READS_FOREIGN = """WITH RECURSIVE leads_to AS (
     SELECT d.refobjid AS relation, r.ev_class AS reader
     FROM pg_rewrite AS r JOIN pg_class AS v ON v.oid = r.ev_class AND v.relkind = 'v'
     JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
@@ -101,14 +99,25 @@ WITH RECURSIVE leads_to AS (
     SELECT c.oid AS relation FROM pg_class AS c WHERE c.relkind = 'f'
     UNION
     SELECT leads_to.reader FROM far JOIN leads_to ON leads_to.relation = far.relation
-)
+)"""
+"""SQL to begin a query with: ``far`` holds each ``relation`` that reads a foreign table, or is one.
+
+A foreign data wrapper may ask its server already when a view is planned.
+"""
+
+_VIEWS = "\n".join(
+    (
+        READS_FOREIGN,
+        """
 SELECT n.nspname::text, c.relname::text, c.oid IN (SELECT relation FROM far)
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'v' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass
                   AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
-"""
+""",
+    )
+)
 
 
 def _judge_view(error: psycopg.Error) -> tuple[Verdict, str]:

@@ -18,6 +18,9 @@ from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import LONGEST_NAME_BYTES, replay_properties
 from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
 
+STATISTICS_LOST = "the server's statistics were reset since (a crash does that)"
+"""Why it can't be told whether anybody was in a spare, which is not to say that somebody was."""
+
 _MARK = "fsbackup: spare of "
 _BETWEEN = "fsbackup-between"  # seen by nobody: it is gone again in the same transaction
 _STILL_SECONDS = 60.0
@@ -90,6 +93,11 @@ def spare_name(database: str, tag: str) -> str:
 def spare_comment(point: str, part: str, proven_at: str, repository: str) -> str:
     """Return the comment by which a spare is known to be fsbackup's, this repository's."""
     return f"{_MARK}{point}, part {part}, proven at {proven_at}, repository {repository}"
+
+
+def bears_mark(comment: str) -> bool:
+    """Whether a comment says that its database is a spare, whosever."""
+    return comment.startswith(_MARK)
 
 
 async def make_ready(
@@ -202,7 +210,7 @@ async def changed_since(admin: Connection, oid: int, comment: str, proven: Count
     if now == (replace(proven, updated=now.updated) if counted else proven):
         return ""
     if now.stats_reset != proven.stats_reset or now.sessions < proven.sessions:
-        return "the server's statistics were reset since (a crash does that)"
+        return STATISTICS_LOST
     rows = [
         f"{name} {then} to {since}"
         for name, then, since in (

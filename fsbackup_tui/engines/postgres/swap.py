@@ -18,13 +18,39 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
-from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
+from fsbackup_tui.domain.errors import (
+    IdentityMismatch,
+    PostgresError,
+    RightsMissing,
+    SafetyRefusal,
+)
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import check_name
 
 Standing = Literal["before", "after", "neither"]
 
+MAY_END = (
+    # pg_signal_backend may end everybody but superusers; without it, the own roles' alone.
+    "me.rolsuper OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'MEMBER'), false) AND NOT"
+    " them.rolsuper OR pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER')"
+    " AND NOT coalesce(them.rolsuper, true)"
+)
+"""Whether the role ``me`` may end the session ``a`` of the role ``them``, as a condition."""
+
+ROLES_OF_SESSIONS = (
+    " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
+    " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
+)
+
+_SESSIONS = (
+    "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"  # noqa: S608 - fixed texts
+    f" coalesce(nullif(a.application_name, ''), '-'), {MAY_END}"
+    f" FROM pg_catalog.pg_stat_activity AS a{ROLES_OF_SESSIONS}"
+    # RENAME itself ends autovacuum's workers (CountOtherDBBackends).
+    " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
+    " ORDER BY a.pid"
+)
 _END_EVERY_SECONDS = 0.03
 _LISTED = 5
 
@@ -41,6 +67,7 @@ class Database:
 class Swap:
     """``leaving`` gives its name to ``coming`` and is called ``kept_as`` from then on.
 
+    Where ``leaving`` has OID 0, there is no database of its name: ``coming`` is only renamed.
     The comments are what the two bear afterwards. The coming one is ``opened`` to sessions, or
     stays closed to everybody: a freeze is in force until it is undone.
     """
@@ -51,6 +78,11 @@ class Swap:
     leaving_comment: str | None
     coming_comment: str | None
     opened: bool = True
+
+    @property
+    def replaces(self) -> bool:
+        """Whether there is a database that gives its name away."""
+        return self.leaving.oid != 0
 
     def back(self, kept_as: str, *, comment: str | None, kept_comment: str | None) -> Swap:
         """Return the swap that undoes this one; what is live until then is called ``kept_as``."""
@@ -74,18 +106,62 @@ class Swapped:
 
 async def standing(admin: Connection, swap: Swap) -> Standing:
     """Return on which side of the swap the server is, by names and OIDs; never assumed."""
-    rows = await fetch_all(
-        admin,
-        "SELECT datname::text, oid::int8 FROM pg_catalog.pg_database WHERE oid::int8 = ANY(%s)",
-        [[swap.leaving.oid, swap.coming.oid]],
-    )
-    found = {Database(name, oid) for name, oid in rows}
-    if found == {swap.leaving, swap.coming}:
+    found = await _concerned(admin, swap)
+    if found == {swap.coming} | ({swap.leaving} if swap.replaces else set()):
         return "before"
     name = swap.leaving.name
-    if found == {Database(swap.kept_as, swap.leaving.oid), Database(name, swap.coming.oid)}:
+    kept = {Database(swap.kept_as, swap.leaving.oid)} if swap.replaces else set()
+    if found == {Database(name, swap.coming.oid)} | kept:
         return "after"
     return "neither"
+
+
+async def _concerned(admin: Connection, swap: Swap) -> set[Database]:
+    """Return what of the two is there, and whatever has the name that is swapped."""
+    rows = await fetch_all(
+        admin,
+        "SELECT datname::text, oid::int8 FROM pg_catalog.pg_database"
+        " WHERE oid::int8 = ANY(%s) OR datname = %s",
+        [[swap.leaving.oid, swap.coming.oid], swap.leaving.name],
+    )
+    return {Database(name, oid) for name, oid in rows}
+
+
+async def moved_reasons(admin: Connection, swap: Swap) -> tuple[str, ...]:
+    """Return what of a swap is not where it was: dropped, renamed, or another of the name."""
+    found = await _concerned(admin, swap)
+    names = {database.oid: database.name for database in found}
+    reasons = []
+    for database in (swap.leaving, swap.coming) if swap.replaces else (swap.coming,):
+        now = names.get(database.oid)
+        if now is None:
+            reasons.append(
+                f"The database {database.name} (OID {database.oid}) is not on the server any more."
+            )
+        elif now != database.name:
+            reasons.append(
+                f"The database {database.name} (OID {database.oid}) is called {now} now."
+            )
+    known = (swap.leaving.oid, swap.coming.oid)
+    reasons += [
+        f"Another database is called {database.name} now (OID {database.oid})."
+        for database in found
+        if database.name == swap.leaving.name and database.oid not in known
+    ]
+    return tuple(reasons)
+
+
+async def not_what_it_was(admin: Connection, swap: Swap) -> IdentityMismatch:
+    """Return the refusal of a swap whose databases are not those that were looked at."""
+    reasons = await moved_reasons(admin, swap)
+    name = swap.leaving.name
+    return IdentityMismatch(
+        f"NOT SWAPPED. Nothing changed: {name} or {swap.coming.name} is not what it was.",
+        why="\n".join(reasons)
+        or "One of them was renamed, dropped or made anew since it was looked at.",
+        fix="Look at the server's databases (psql -l). One that was renamed gets its name back "
+        "with\nALTER DATABASE … RENAME TO …; one that was dropped is gone: go on without it.",
+    )
 
 
 async def swap_databases(
@@ -106,7 +182,7 @@ async def swap_databases(
         RightsMissing: the role may not rename them, or not end a session that is in one.
         PostgresError: the server refuses; nothing was changed.
     """
-    check_name(swap.kept_as)
+    check_name(swap.kept_as if swap.replaces else swap.leaving.name)
     mover, ender = await open_admin(), await open_admin()
     async with mover, ender:
         try:
@@ -130,7 +206,8 @@ async def _swap(
         await _check_still_those(mover, swap)
         # Both names are held from here on: who is ended can't come back before the commit.
         async with _ending_sessions(ender, swap) as ended:
-            await _rename(mover, swap.leaving.name, swap.kept_as)
+            if swap.replaces:
+                await _rename(mover, swap.leaving.name, swap.kept_as)
             await _rename(mover, swap.coming.name, swap.leaving.name)
         await _check_moved(mover, swap)
         await _dress(mover, swap)
@@ -170,11 +247,7 @@ async def _end_sessions(ender: Connection, swap: Swap, ended: set[int]) -> None:
 
 async def _check_still_those(mover: Connection, swap: Swap) -> None:
     if await standing(mover, swap) != "before":
-        raise SafetyRefusal(
-            f"NOT SWAPPED: {swap.leaving.name} or {swap.coming.name} is not what it was.",
-            why="One of them was renamed, dropped or made anew since it was looked at.",
-            fix="Look at the server's databases (psql -l), then start again.",
-        )
+        raise await not_what_it_was(mover, swap)
 
 
 async def _check_moved(mover: Connection, swap: Swap) -> None:
@@ -196,10 +269,10 @@ async def _rename(mover: Connection, name: str, new_name: str) -> None:
 
 async def _dress(mover: Connection, swap: Swap) -> None:
     """Give both their comments, and let sessions into the one that is live now, or nobody."""
-    for name, comment in (
-        (swap.kept_as, swap.leaving_comment),
-        (swap.leaving.name, swap.coming_comment),
-    ):
+    comments = {swap.leaving.name: swap.coming_comment}
+    if swap.replaces:
+        comments[swap.kept_as] = swap.leaving_comment
+    for name, comment in comments.items():
         await mover.execute(
             sql.SQL("COMMENT ON DATABASE {} IS {}").format(
                 sql.Identifier(name), sql.Literal(comment)
@@ -241,20 +314,9 @@ async def find_obstacles(admin: Connection, database: Database) -> Obstacles:
         " WHERE database = %s ORDER BY prepared",
         [database.name],
     )
-    # pg_signal_backend may end everybody but superusers; without it, the own roles' alone.
     sessions = await fetch_all(
         admin,
-        "SELECT a.pid, coalesce(a.usename::text, a.backend_type),"
-        " coalesce(nullif(a.application_name, ''), '-'),"
-        " me.rolsuper OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'MEMBER'), false) AND NOT"
-        " them.rolsuper OR pg_catalog.pg_has_role('pg_signal_backend', 'MEMBER')"
-        " AND NOT coalesce(them.rolsuper, true)"
-        " FROM pg_catalog.pg_stat_activity AS a"
-        " JOIN pg_catalog.pg_roles AS me ON me.rolname = current_user"
-        " LEFT JOIN pg_catalog.pg_roles AS them ON them.oid = a.usesysid"
-        # RENAME itself ends autovacuum's workers (CountOtherDBBackends).
-        " WHERE a.datid::int8 = %s AND a.backend_type IS DISTINCT FROM 'autovacuum worker'"
-        " ORDER BY a.pid",
+        _SESSIONS,
         [database.oid],
     )
     slots = await fetch_all(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -18,6 +18,7 @@ FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.rel
 WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't'
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_toast'
   AND NOT c.relisshared
+  AND (%(schemas)s::text[] IS NULL OR n.nspname = ANY (%(schemas)s::text[]))
 ORDER BY 4 DESC, 1, 2
 """
 
@@ -36,16 +37,20 @@ async def vacuum_analyze(
     jobs: int,
     report: Report | None = None,
     freeze: bool = False,
+    schemas: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
     """Vacuum and analyse every table, its database's catalogue too; returns what failed.
 
     ``open_connection`` gives autocommit sessions in the copy, which are closed here. Without
     statistics the first queries on a restored database take bad plans; without VACUUM they
     write every page they read. With ``freeze`` nothing is left for autovacuum to do, either.
+    ``schemas`` narrows it.
     """
     connections = [await open_connection()]
     try:
-        cursor = await connections[0].execute(_TABLES)
+        cursor = await connections[0].execute(
+            _TABLES, {"schemas": None if schemas is None else list(schemas)}
+        )
         tables = [_Table(*row) for row in await cursor.fetchall()]
         while len(connections) < min(max(1, jobs), len(tables)):
             connections.append(await open_connection())

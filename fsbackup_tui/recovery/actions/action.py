@@ -54,6 +54,10 @@ def _no_word(_: Situation) -> str:
     return ""
 
 
+def _good(_: Mapping[str, Any]) -> str:
+    return ""
+
+
 def _nothing_learnt(_: Situation, _answer: Answer, _result: Mapping[str, Any]) -> Facts:
     return {}
 
@@ -62,23 +66,26 @@ def _nothing_learnt(_: Situation, _answer: Answer, _result: Mapping[str, Any]) -
 class Action:
     """What a step does.
 
-    ``request`` None: nothing runs; the answer is all. ``by_hand`` gives words where a person has
-    to do it, for want of a command: the request is not made then. ``changes`` tells that it
-    changes the server or the site: the target is looked at right before. ``typed`` is the
-    name to type for what can hurt. ``settling`` says how an unknown outcome is settled: done
-    again without harm, looked at (``settled`` returns what is learnt, or None: not done), or
-    asked.
+    ``request`` None, or for this answer None: nothing runs; the answer is all. ``by_hand`` gives
+    words where a person has to do it, for want of a command: the request is not made then.
+    ``changes`` tells that it changes the server or the site: the target is looked at right
+    before. ``typed`` is the name to type for what can hurt. ``settling`` says how an unknown
+    outcome is settled: done again without harm, looked at (``settled`` returns what is learnt,
+    or None: not done), or asked. ``finds`` tells that a job that ends with findings did what it was
+    asked for; ``fails`` says of a result why it is no good all the same (empty: it is).
     """
 
     name: str
     kind: StepKind
-    request: Callable[[Situation, Answer], Request] | None = None
+    request: Callable[[Situation, Answer], Request | None] | None = None
     question: Callable[[Situation], Question | None] = _no_question
     by_hand: Callable[[Situation], str] = _no_word
     runs: Callable[[Situation], tuple[str, ...]] = _no_lines
     shows: Callable[[Situation], tuple[str, ...]] = _no_lines
     learn: Callable[[Situation, Answer, Mapping[str, Any]], Facts] = _nothing_learnt
     changes: bool = False
+    finds: bool = False
+    fails: Callable[[Mapping[str, Any]], str] = _good
     typed: Callable[[Situation], str] = _no_word
     settling: Settling = "again"
     settled: Callable[[Situation, Standing], Facts | None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fsbackup_tui.domain.damage import DamageReport
@@ -16,22 +17,27 @@ from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.words import bounded, candidate_line, moment, table_line
 from fsbackup_tui.recovery.question import Answer, Option, Question
 
-RUNBOOK_OF_WAY = {
-    "merge": "partial-loss",
-    "swap": "data-loss",
-    "schema swap": "data-loss",
-    "salvage": "corruption",
+RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
+    "merge": ("partial-loss",),
+    "swap": ("data-loss", "corruption"),
+    "schema swap": ("data-loss",),
+    "salvage": ("corruption",),
 }
+"""Which of the shipped runbooks lead along a way; the first one is switched to."""
+
+
+_OURS = "autovacuum_enabled=off"
 
 
 def _look_at_damage(situation: Situation, _: Answer) -> Request:
     facts, incident = situation.facts, situation.incident
     right = incident.last_right
+    preferred = incident.parameters.get("preferred_point")
     return DamageRequest(
         part=situation.part,
         database=facts.database,
         target=facts.server,
-        point=facts.point,
+        point=facts.point or (preferred if isinstance(preferred, str) else ""),
         last_right="" if right is None else format_time(right),
     )
 
@@ -47,14 +53,16 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
         return ()
     lines = [f"Live now against {report.point}, {moment(situation, report.point_at)}:"]
     lines += [f"  {table_line(table)}" for table in bounded_worst(report)]
+    # What step 1.1 switched off itself is no damage.
+    changes = [change for change in report.schema if _OURS not in change.detail]
     lines += [
         f"  {change.kind} {plain_text(change.name)} {change.what.upper()}"
         + (f": {plain_text(change.detail)}" if change.detail else "")
-        for change in report.schema[:8]
+        for change in changes[:8]
     ]
-    if len(report.schema) > 8:
-        lines.append(f"  and {len(report.schema) - 8} more changes of the schema")
-    if not report.worst and not report.schema:
+    if len(changes) > 8:
+        lines.append(f"  and {len(changes) - 8} more changes of the schema")
+    if not report.worst and not changes:
         lines.append("  No table lost rows, and no definition is gone.")
     more = [
         table
@@ -127,16 +135,14 @@ def _chosen_point(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -
 
 
 def ways_of(situation: Situation) -> tuple[WayEstimate, ...]:
-    """Return the ways there are for the chosen point, the least loss first."""
+    """Return the ways there are for the chosen point, the best of them recommended."""
     report, standing = situation.facts.report, situation.facts.standing
     if report is None:
         return ()
-    return weigh_ways(
-        report,
-        point=situation.facts.point,
-        seen=situation.incident.seen,
-        can_rename=standing is None or standing.can_rename,
-    )
+    chosen = situation.facts.point
+    of_point = tuple(each for each in report.candidates if each.point == chosen)
+    measured = replace(report, candidates=of_point or report.candidates)
+    return weigh_ways(measured, can_rename=standing is None or standing.can_rename)
 
 
 def _ways(situation: Situation) -> Question:
@@ -145,13 +151,20 @@ def _ways(situation: Situation) -> Question:
             way.way,
             _way_label(way),
             tuple(text for text in (way.why, f"Way back: {way.way_back}") if text),
-            impossible="" if way.possible else way.why,
+            impossible=_impossible(situation, way),
+            doubt=way.doubt,
             recommended=way.recommended,
         )
         for way in ways_of(situation)
     )
     default = next((option.key for option in options if option.recommended), "")
     return Question("Which way?", options, default=default)
+
+
+def _impossible(situation: Situation, way: WayEstimate) -> str:
+    if way.way == "salvage" and situation.facts.salvaged is None:
+        return "Nothing was saved yet: that is a step of the runbook corruption."
+    return "" if way.possible else way.why
 
 
 def _way_label(way: WayEstimate) -> str:
@@ -166,16 +179,19 @@ def _way_label(way: WayEstimate) -> str:
     return f"{way.way}: {lost}{minutes}; {way.downtime}{took}"
 
 
-def _chosen_way(_s: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
-    return {
-        "way": answer.value,
-        "way_reason": answer.reason,
-        "runbook": RUNBOOK_OF_WAY.get(answer.value, ""),
-    }
+def _chosen_way(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    leads, now = RUNBOOKS_OF_WAY.get(answer.value, ()), situation.incident.runbook
+    facts: dict[str, Any] = {"way": answer.value, "way_reason": answer.reason}
+    shipped = any(now in names for names in RUNBOOKS_OF_WAY.values())
+    facts["runbook"] = leads[0] if leads and shipped and now not in leads else ""
+    salvaged = situation.facts.salvaged
+    if answer.value == "salvage" and salvaged is not None:
+        facts |= {"copy": salvaged.database, "copy_oid": salvaged.database_oid}
+    return facts
 
 
 def _health(situation: Situation, _: Answer) -> Request:
-    return LiveHealthRequest(situation.part)
+    return LiveHealthRequest(situation.part, database=situation.facts.database)
 
 
 def _learn_health(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
@@ -209,6 +225,7 @@ ACTIONS = (
         request=_health,
         runs=lambda _: ("pg_amcheck's checks, counts by index, foreign keys; reading alone",),
         shows=_health_lines,
+        finds=True,
         learn=_learn_health,
     ),
     Action(

@@ -23,10 +23,14 @@ def _which_tables(_: Situation) -> Question:
     )
 
 
-def _named_tables(_s: Situation, answer: Answer, _result: Mapping[str, Any]) -> Facts:
+def _named(answer: Answer) -> tuple[str, ...]:
     if answer.value.strip().lower() == UNKNOWN:
-        return {"tables": []}
-    return {"tables": [name if "." in name else f"public.{name}" for name in answer.values]}
+        return ()
+    return tuple(name if "." in name else f"public.{name}" for name in answer.values)
+
+
+def _named_tables(_s: Situation, answer: Answer, _result: Mapping[str, Any]) -> Facts:
+    return {"tables": list(_named(answer))}
 
 
 def _base(situation: Situation) -> dict[str, Any]:
@@ -34,14 +38,15 @@ def _base(situation: Situation) -> dict[str, Any]:
     return {"part": situation.part, "database": facts.database, "target": facts.server}
 
 
-def _vacuum_off(situation: Situation, _: Answer) -> Request:
-    return FreezeRequest(**_base(situation), grade="vacuum", names=situation.facts.tables)
+def _vacuum_off(situation: Situation, answer: Answer) -> Request | None:
+    names = _named(answer)
+    return FreezeRequest(**_base(situation), grade="vacuum", names=names) if names else None
 
 
 def _vacuum_lines(situation: Situation) -> tuple[str, ...]:
+    tables = situation.facts.tables or ("TABLE",)
     return tuple(
-        f"ALTER TABLE {plain_text(table)} SET (autovacuum_enabled = off);"
-        for table in situation.facts.tables
+        f"ALTER TABLE {plain_text(table)} SET (autovacuum_enabled = off);" for table in tables
     )
 
 
@@ -85,8 +90,10 @@ def _chosen_grade(_s: Situation, answer: Answer, _result: Mapping[str, Any]) -> 
 _GRADES: Mapping[str, Grade] = {"table": "table", "role": "role", "everyone": "everyone"}
 
 
-def _freeze(situation: Situation, _: Answer) -> Request:
-    grade = _GRADES[situation.facts.freeze]
+def _freeze(situation: Situation, answer: Answer) -> Request | None:
+    grade = _GRADES.get(answer.value)
+    if grade is None:
+        return None
     role = situation.loaded.config.recovery.app_role
     names: tuple[str, ...] = ()
     if grade == "table":
@@ -98,27 +105,27 @@ def _freeze(situation: Situation, _: Answer) -> Request:
 
 def _freeze_lines(situation: Situation) -> tuple[str, ...]:
     name = plain_text(situation.facts.live_name or "the database")
-    match situation.facts.freeze:
-        case "table":
-            return tuple(
-                f"REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {plain_text(table)} FROM …;"
-                for table in situation.facts.tables
-            )
-        case "role":
-            return (f'REVOKE CONNECT ON DATABASE "{name}" FROM …; its sessions are ended',)
-        case _:
-            return (f'REVOKE CONNECT ON DATABASE "{name}" FROM everybody; sessions are ended',)
+    tables = ", ".join(map(plain_text, situation.facts.tables)) or "TABLE"
+    return (
+        f"table:    REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {tables} FROM …",
+        f'role:     REVOKE CONNECT ON DATABASE "{name}" FROM …; its sessions are ended',
+        f'everyone: REVOKE CONNECT ON DATABASE "{name}" FROM all; all sessions are ended',
+    )
 
 
 def _thaw(situation: Situation, _: Answer | None = None) -> Request:
     return ThawRequest(**_base(situation))
 
 
-def _thaw_vacuum(situation: Situation) -> Request:
+def _thaw_all(situation: Situation) -> Request | None:
+    return _thaw(situation) if situation.incident.freezes else None
+
+
+def _thaw_vacuum(situation: Situation) -> Request | None:
     what = tuple(
         freeze.what for freeze in situation.incident.freezes if freeze.what.startswith("autovacuum")
     )
-    return ThawRequest(**_base(situation), what=what)
+    return ThawRequest(**_base(situation), what=what) if what else None
 
 
 def _frozen_lines(situation: Situation) -> tuple[str, ...]:
@@ -145,24 +152,26 @@ def _still_writing(situation: Situation) -> tuple[str, ...]:
 
 
 ACTIONS = (
-    Action("name-tables", "ask", question=_which_tables, learn=_named_tables),
     Action(
-        "vacuum-off",
+        "keep-evidence",
         "act",
+        question=_which_tables,
         request=_vacuum_off,
         runs=_vacuum_lines,
+        learn=_named_tables,
         changes=True,
         undo=_thaw_vacuum,
     ),
-    Action("choose-freeze", "choose", question=_grades, shows=_still_writing, learn=_chosen_grade),
     Action(
         "freeze",
         "act",
+        question=_grades,
+        learn=_chosen_grade,
         request=_freeze,
         runs=_freeze_lines,
         shows=_still_writing,
         changes=True,
-        undo=_thaw,
+        undo=_thaw_all,
     ),
     Action("thaw", "act", request=_thaw, runs=_frozen_lines, changes=True),
     site_command(

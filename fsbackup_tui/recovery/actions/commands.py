@@ -78,7 +78,7 @@ def _run_added(situation: Situation, _: Answer) -> Request:
     return CommandRequest(
         part=situation.part,
         database=situation.facts.database,
-        command=f"step:{situation.step}",
+        command=situation.step,
     )
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from fsbackup_tui.domain.merge import (
-    ALL_COLUMNS,
     MergePlan,
     MergePreview,
     Proposed,
     TableChoice,
-    TableDifference,
 )
 from fsbackup_tui.domain.text import count_text, plain_text
 from fsbackup_tui.operations.merge_documents import read_plan, read_preview, read_proposed
@@ -28,16 +25,22 @@ from fsbackup_tui.operations.recovery_requests import (
 )
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.offers import Offer, choices_from, offers_of, table_text
 from fsbackup_tui.recovery.actions.words import bounded
-from fsbackup_tui.recovery.question import Answer, Option, Question
+from fsbackup_tui.recovery.question import Answer, Question
 
-MISSING, CHANGED, ONLY_LIVE = "missing", "changed", "only-live"
 _CHOICES: TypeAdapter[tuple[TableChoice, ...]] = TypeAdapter(tuple[TableChoice, ...])
 
 
 def _base(situation: Situation) -> dict[str, Any]:
     facts = situation.facts
-    return {"part": situation.part, "database": facts.database, "target": facts.server}
+    live = facts.standing.live if facts.standing is not None else None
+    return {
+        "part": situation.part,
+        "database": facts.database,
+        "target": facts.server,
+        "live_oid": live.oid if live is not None else 0,
+    }
 
 
 def _diff(situation: Situation, _: Answer) -> Request:
@@ -63,8 +66,10 @@ def _learn_diff(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
         "plan": result.get("plan"),
         "proposed": result.get("proposed"),
         "preview": result.get("preview"),
+        "diff_problem": str(result.get("problem") or ""),
         "resolve": result.get("resolve") or [],
         "choices": None,
+        "values": None,
     }
 
 
@@ -89,40 +94,41 @@ def diff_lines(situation: Situation) -> tuple[str, ...]:
     if plan is None:
         return ()
     lines = [
-        f"{_name(table)}: {count_text(table.missing)} missing, {count_text(table.changed)} changed,"
-        f" {count_text(table.only_in_live)} only in live"
+        f"{table_text(table.table)}: {count_text(table.missing)} missing,"
+        f" {count_text(table.changed)} changed, {count_text(table.only_in_live)} only in live"
         for table in plan.tables
         if not table.equal
     ]
     lines += [
-        f"{drift.table[0]}.{plain_text(drift.table[1])}"
-        + (f".{plain_text(drift.column)}" if drift.column else "")
-        + f": {drift.kind}, in the copy {plain_text(drift.copy or 'none')},"
-        f" live {plain_text(drift.live or 'none')}"
+        f"{drift.kind} {plain_text(drift.column or '')}{' of ' if drift.column else ''}"
+        f"{table_text(drift.table)}: {'LOST' if drift.lost else 'another'},"
+        f" {plain_text(drift.copy or 'not in the copy')}"
         for drift in plan.drift
     ]
     lines += [
-        f"{name[0]}.{plain_text(name[1])}: not merged, {plain_text(why)}"
-        for name, why in plan.refused.items()
+        f"{table_text(name)}: not merged, {plain_text(why)}" for name, why in plan.refused.items()
     ]
     lines += [plain_text(note) for note in plan.notes]
+    problem = situation.incident.parameters.get("diff_problem")
+    if isinstance(problem, str) and problem:
+        lines.append(plain_text(problem))
     return bounded(lines or ["Live has all the rows of the copy, and no others."], 16)
 
 
-def _name(table: TableDifference) -> str:
-    return f"{table.table[0]}.{plain_text(table.table[1])}"
-
-
-def _key(table: TableDifference, row_class: str) -> str:
-    return f"{table.table[0]}.{table.table[1]}:{row_class}"
+def offers(situation: Situation) -> tuple[Offer, ...]:
+    """Return all that the diff offers to be put back."""
+    plan = plan_of(situation)
+    if plan is None:
+        return ()
+    structure = situation.incident.seen == "structure"
+    return offers_of(plan, proposed_of(situation), structure=structure)
 
 
 def _rows(situation: Situation) -> Question:
-    plan, proposed = plan_of(situation), proposed_of(situation)
-    options = list(_row_options(plan, proposed)) if plan is not None else []
+    options = tuple(offer.option for offer in offers(situation))
     return Question(
         "What is put back? What is proposed is chosen already.",
-        tuple(options),
+        options,
         several=True,
         default=", ".join(option.key for option in options if option.recommended),
         hint="Rows that are only in live stay unless you choose to delete them.",
@@ -130,72 +136,42 @@ def _rows(situation: Situation) -> Question:
     )
 
 
-def _row_options(plan: MergePlan, proposed: Sequence[Proposed]) -> Iterator[Option]:
-    suggested = {each.choice.table: each for each in proposed}
-    for table in plan.tables:
-        found = suggested.get(table.table)
-        reasons = found.reasons if found is not None else ()
-        if table.missing:
-            yield Option(
-                _key(table, MISSING),
-                f"{_name(table)}: put {count_text(table.missing)} missing rows back",
-                tuple(plain_text(reason) for reason in reasons),
-                recommended=found is not None and found.choice.missing,
-            )
-        if table.changed:
-            columns = ", ".join(sorted(table.changed_columns)) or "all columns"
-            chosen = found.choice.overwrite if found is not None else ()
-            yield Option(
-                _key(table, CHANGED),
-                f"{_name(table)}: set {count_text(table.changed)} changed rows back",
-                (f"differs in: {plain_text(columns)}",),
-                recommended=bool(chosen),
-            )
-        if table.only_in_live:
-            yield Option(
-                _key(table, ONLY_LIVE),
-                f"{_name(table)}: DELETE {count_text(table.only_in_live)} rows only live has",
-                doubt="They were written since, or by somebody who is right.",
-            )
+def _chosen(situation: Situation, answer: Answer) -> tuple[TableChoice, ...]:
+    values = situation.facts.document("values")
+    return choices_from(offers(situation), answer.values, proposed_of(situation), values)
 
 
-def _chosen_rows(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+def _needed(situation: Situation) -> tuple[str, ...]:
     plan = plan_of(situation)
-    if plan is None:
-        return {}
-    chosen = set(answer.values)
-    suggested = {each.choice.table: each.choice for each in proposed_of(situation)}
-    choices = []
-    for table in plan.tables:
-        classes = {
-            key.rpartition(":")[2] for key in chosen if key.rpartition(":")[0] == _full(table)
-        }
-        if not classes:
-            continue
-        base = suggested.get(table.table, TableChoice(table.table))
-        overwrite = (base.overwrite or ALL_COLUMNS) if CHANGED in classes else ()
-        choices.append(
-            replace(
-                base,
-                missing=MISSING in classes,
-                overwrite=overwrite,
-                delete_only_in_live=ONLY_LIVE in classes,
-            )
-        )
-    return {"choices": plain(tuple(choices)), "needs_values": _needed(plan, choices)}
-
-
-def _full(table: TableDifference) -> str:
-    return f"{table.table[0]}.{table.table[1]}"
-
-
-def _needed(plan: MergePlan, choices: Sequence[TableChoice]) -> list[str]:
-    tables = {choice.table for choice in choices if choice.missing}
-    return [
+    return tuple(
         f"{drift.table[0]}.{drift.table[1]}.{drift.column}"
-        for drift in plan.drift
-        if drift.needs_value and drift.column and drift.table in tables
-    ]
+        for drift in (plan.drift if plan is not None else ())
+        if drift.needs_value and drift.column
+    )
+
+
+def needs_values(situation: Situation) -> bool | None:
+    """Whether a value has to be asked for; None before the diff is there."""
+    return None if plan_of(situation) is None else bool(_needed(situation))
+
+
+def _values(situation: Situation) -> Question:
+    columns = ", ".join(map(plain_text, _needed(situation)))
+    return Question(
+        f"Which value do rows get that never had one? {columns}",
+        hint="schema.table.column=value, a comma between them. NULL means none, DEFAULT the"
+        " column's own. Empty: leave these columns out.",
+        may_be_empty=True,
+    )
+
+
+def _filled(_: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    values: dict[str, dict[str, str]] = {}
+    for each in answer.values:
+        name, _sign, value = each.partition("=")
+        table, _dot, column = name.strip().rpartition(".")
+        values.setdefault(table, {})[column] = value.strip()
+    return {"values": values}
 
 
 def choices_of(situation: Situation) -> tuple[TableChoice, ...]:
@@ -206,40 +182,16 @@ def choices_of(situation: Situation) -> tuple[TableChoice, ...]:
         return ()
 
 
-def _values(situation: Situation) -> Question:
-    needed = situation.incident.parameters.get("needs_values") or []
-    columns = ", ".join(map(str, needed))
-    return Question(
-        f"Which value do rows get that never had one? {plain_text(columns)}",
-        hint="schema.table.column=value, a comma between them; NULL means none.",
-    )
-
-
-def _filled(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
-    values: dict[str, dict[str, str | None]] = {}
-    for each in answer.values:
-        name, _, value = each.partition("=")
-        table, _, column = name.strip().rpartition(".")
-        values.setdefault(table, {})[column] = None if value.strip() == "NULL" else value.strip()
-    choices = tuple(
-        replace(choice, values={**choice.values, **values.get(".".join(choice.table), {})})
-        for choice in choices_of(situation)
-    )
-    return {"choices": plain(choices), "needs_values": []}
-
-
-def _choices_json(situation: Situation) -> str:
-    return json.dumps(plain(choices_of(situation)))
-
-
-def _preview(situation: Situation, _: Answer) -> Request:
+def _preview(situation: Situation, answer: Answer) -> Request:
     return MergePreviewRequest(
-        **_base(situation), staging=situation.facts.staging, choices=_choices_json(situation)
+        **_base(situation),
+        staging=situation.facts.staging,
+        choices=json.dumps(plain(_chosen(situation, answer))),
     )
 
 
-def _previewed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
-    return {"preview": result.get("preview")}
+def _previewed(situation: Situation, answer: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"choices": plain(_chosen(situation, answer)), "preview": result.get("preview")}
 
 
 def preview_lines(situation: Situation) -> tuple[str, ...]:
@@ -264,7 +216,7 @@ def _merge(situation: Situation, _: Answer) -> Request:
     return MergeRequest(
         **_base(situation),
         staging=situation.facts.staging,
-        choices=_choices_json(situation),
+        choices=json.dumps(plain(choices_of(situation))),
         expected=json.dumps(situation.incident.parameters.get("preview") or {}),
     )
 
@@ -321,14 +273,14 @@ ACTIONS = (
         learn=_learn_diff,
         changes=True,
     ),
-    Action("choose-rows", "choose", question=_rows, shows=diff_lines, learn=_chosen_rows),
     Action("fill-values", "ask", question=_values, learn=_filled),
     Action(
-        "preview",
-        "check",
+        "choose-rows",
+        "choose",
+        question=_rows,
         request=_preview,
-        runs=lambda _: ("read what the choice would do now; nothing is changed",),
-        shows=preview_lines,
+        runs=lambda _: ("what the choice would do is read; nothing is changed",),
+        shows=diff_lines,
         learn=_previewed,
     ),
     Action(

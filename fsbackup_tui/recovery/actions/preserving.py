@@ -55,32 +55,36 @@ def _rungs(situation: Situation) -> Question:
     )
 
 
-def _chosen_rungs(_s: Situation, answer: Answer, _result: Mapping[str, Any]) -> Facts:
-    return {"rungs": [rung for rung in answer.values if rung != KEEP]}
+def _rungs_of(answer: Answer) -> tuple[str, ...]:
+    return tuple(rung for rung in answer.values if rung != KEEP)
 
 
-def _preserve(situation: Situation, _: Answer) -> Request:
+def _preserve(situation: Situation, answer: Answer) -> Request | None:
     facts = situation.facts
+    rungs = _rungs_of(answer)
+    if not rungs:
+        return None
     return PreserveRequest(
         part=situation.part,
         database=facts.database,
         target=facts.server,
-        rungs=facts.rungs,
+        rungs=rungs,
+        damaged=facts.tables,
     )
 
 
-def _preserve_lines(situation: Situation) -> tuple[str, ...]:
-    lines = {
-        "tables": "pg_dump -Fc -t TABLE, one file for each table",
-        "salvage": "COPY … WHERE ctid BETWEEN … around what can't be read",
-        "file copy": "cp -a of the database's own directory",
-        "copy inside the server": "CREATE DATABASE … TEMPLATE … STRATEGY file_copy",
-    }
-    return tuple(lines[rung] for rung in situation.facts.rungs if rung in lines)
+def _preserve_lines(_: Situation) -> tuple[str, ...]:
+    return (
+        "tables:    pg_dump -Fc -t TABLE, one file for each table",
+        "salvage:   COPY … WHERE ctid BETWEEN … around what can't be read",
+        "file copy: cp -a of the database's own directory",
+        "inside:    CREATE DATABASE … TEMPLATE … STRATEGY file_copy",
+    )
 
 
-def _preserved(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
-    return {"preserved": dict(result)}
+def _preserved(_s: Situation, answer: Answer, result: Mapping[str, Any]) -> Facts:
+    preserved = {name: value for name, value in result.items() if name != "ok"}
+    return {"rungs": list(_rungs_of(answer)), "preserved": preserved or None}
 
 
 def _reached(situation: Situation) -> tuple[str, ...]:
@@ -103,10 +107,10 @@ def _reached(situation: Situation) -> tuple[str, ...]:
 
 
 ACTIONS = (
-    Action("choose-preserve", "choose", question=_rungs, learn=_chosen_rungs),
     Action(
         "preserve",
         "act",
+        question=_rungs,
         request=_preserve,
         runs=_preserve_lines,
         shows=_reached,

@@ -15,27 +15,16 @@ from fsbackup_tui.operations.recovery_requests import (
 )
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import RestoreBesideRequest
+from fsbackup_tui.recovery.actions import schemas
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.names import next_attempt, tag_of
 from fsbackup_tui.recovery.actions.words import bounded, table_line
 from fsbackup_tui.recovery.question import Answer
-
-
-def tag_of(situation: Situation, step: str = "") -> str:
-    """Return what names end in: the incident's id, and the attempt from the second on."""
-    tag = situation.incident.id.replace("-", "_")
-    attempt = situation.facts.document("attempts").get(step, 0)
-    return tag if not attempt else f"{tag}_{attempt + 1}"
 
 
 def beside_name(situation: Situation) -> str:
     """Return the name of the side database."""
     return kept_name(situation.facts.live_name, "restore", tag_of(situation, "restore"))
-
-
-def _next_attempt(situation: Situation, step: str) -> dict[str, Any]:
-    attempts = dict(situation.facts.document("attempts"))
-    attempts[step] = int(attempts.get(step, 0)) + 1
-    return {"attempts": attempts}
 
 
 def _restore(situation: Situation, _: Answer) -> Request:
@@ -60,7 +49,7 @@ def _restored(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fa
         "copy_oid": int(result.get("target_oid") or 0),
         "copy_is_spare": False,
         "restored": {"entries": result.get("entries"), "seconds": result.get("seconds")},
-        **_next_attempt(situation, "restore"),
+        **next_attempt(situation, "restore"),
     }
 
 
@@ -72,7 +61,7 @@ def _restore_settled(situation: Situation, standing: Standing) -> Facts | None:
         "copy": found.name,
         "copy_oid": found.oid,
         "copy_is_spare": False,
-        **_next_attempt(situation, "restore"),
+        **next_attempt(situation, "restore"),
     }
 
 
@@ -93,6 +82,14 @@ def _checked(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     if result.get("copy_oid"):
         learnt["copy_oid"] = result["copy_oid"]
     return learnt
+
+
+def _differs(result: Mapping[str, Any]) -> str:
+    if result.get("verdict") != "different":
+        return ""
+    found = result.get("differences")
+    count = len(found) if isinstance(found, list) else 0
+    return f"THE COPY DIFFERS from its point in {count} things. Choose another point."
 
 
 def check_lines(situation: Situation) -> tuple[str, ...]:
@@ -136,6 +133,8 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
 
 
 def _swap(situation: Situation, _: Answer) -> Request:
+    if situation.facts.way == schemas.WAY:
+        return schemas.swap_request(situation)
     facts, standing = situation.facts, situation.facts.standing
     live = standing.live if standing is not None else None
     return SwapRequest(
@@ -150,6 +149,8 @@ def _swap(situation: Situation, _: Answer) -> Request:
 
 
 def _swap_lines(situation: Situation) -> tuple[str, ...]:
+    if situation.facts.way == schemas.WAY:
+        return schemas.swap_lines(situation)
     facts = situation.facts
     kept = kept_name(facts.live_name, "before", tag_of(situation, "swap"))
     live = plain_text(facts.live_name)
@@ -168,11 +169,12 @@ def _live_name(situation: Situation) -> str:
 def _swapped(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
         "swapped": {name: value for name, value in result.items() if name != "ok"},
-        **_next_attempt(situation, "swap"),
+        **next_attempt(situation, "swap"),
     }
 
 
 def _swap_settled(situation: Situation, standing: Standing) -> Facts | None:
+    # Schemas can't be seen from outside; swapping them again finds that it is done.
     arguments = situation.incident.steps["swap"].request.get("arguments", {})
     live = standing.live
     if live is None or live.oid != arguments.get("copy_oid"):
@@ -184,12 +186,14 @@ def _swap_settled(situation: Situation, standing: Standing) -> Facts | None:
             "kept_as": arguments.get("kept_as") if arguments.get("live_oid") else "",
             "kept_oid": arguments.get("live_oid"),
         },
-        **_next_attempt(situation, "swap"),
+        **next_attempt(situation, "swap"),
     }
 
 
 def _rollback(situation: Situation) -> Request | None:
     swapped, standing = situation.facts.document("swapped"), situation.facts.standing
+    if swapped.get("schemas"):
+        return schemas.back_request(situation, swapped)
     if not swapped.get("kept_as") or standing is None:
         return None
     live = standing.live
@@ -248,7 +252,7 @@ def _salvage(situation: Situation, _: Answer) -> Request:
 def _salvaged(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
         "salvaged": {name: value for name, value in result.items() if name != "ok"},
-        **_next_attempt(situation, "salvage"),
+        **next_attempt(situation, "salvage"),
     }
 
 
@@ -259,7 +263,7 @@ def _salvage_settled(situation: Situation, standing: Standing) -> Facts | None:
         return None
     return {
         "salvaged": {"database": found.name, "database_oid": found.oid, "tables": []},
-        **_next_attempt(situation, "salvage"),
+        **next_attempt(situation, "salvage"),
     }
 
 
@@ -297,6 +301,7 @@ ACTIONS = (
         runs=lambda _: ("counts and content of every table against the manifest; your queries",),
         shows=check_lines,
         learn=_checked,
+        fails=_differs,
     ),
     Action(
         "swap",

@@ -11,6 +11,7 @@ from fsbackup_tui.recovery.actions import (
     preserving,
     recovering,
     resuming,
+    schemas,
 )
 from fsbackup_tui.recovery.actions.action import Action, Situation
 from fsbackup_tui.recovery.actions.commands import SITE_STEP
@@ -19,37 +20,17 @@ from fsbackup_tui.recovery.runbook import Names
 
 ACTIONS: Mapping[str, Action] = {
     action.name: action
-    for family in (bleeding, preserving, assessing, recovering, merging, resuming)
+    for family in (bleeding, preserving, assessing, recovering, schemas, merging, resuming)
     for action in family.ACTIONS
 } | {action.name: action for action in (SITE_STEP, *REHEARSAL_ACTIONS)}
 
 
-def _tables_named(situation: Situation) -> bool | None:
-    known = "tables" in situation.incident.parameters
-    return bool(situation.facts.tables) if known else None
-
-
-def _freeze_chosen(situation: Situation) -> bool | None:
-    return situation.facts.freeze != "nothing" if situation.facts.freeze else None
-
-
-def _preserve_chosen(situation: Situation) -> bool | None:
-    known = "rungs" in situation.incident.parameters
-    return bool(situation.facts.rungs) if known else None
-
-
 def _needs_restore(situation: Situation) -> bool | None:
+    if situation.facts.way == "salvage":
+        return False
     if not situation.facts.point:
         return None
     return not situation.incident.parameters.get("copy_is_spare")
-
-
-def _needs_values(situation: Situation) -> bool | None:
-    if situation.incident.parameters.get("choices") is None:
-        return None
-    if situation.incident.step("fill-values", situation.now).settled:
-        return True
-    return bool(situation.incident.parameters.get("needs_values"))
 
 
 def _way_is(way: str) -> Callable[[Situation], bool | None]:
@@ -81,11 +62,8 @@ def _has(command: str) -> Callable[[Situation], bool | None]:
 
 
 PREDICATES: Mapping[str, Callable[[Situation], bool | None]] = {
-    "tables-named": _tables_named,
-    "freeze-chosen": _freeze_chosen,
-    "preserve-chosen": _preserve_chosen,
     "needs-restore": _needs_restore,
-    "needs-values": _needs_values,
+    "needs-values": merging.needs_values,
     "way-swap": _way_is("swap"),
     "way-schema-swap": _way_is("schema swap"),
     "way-merge": _way_is("merge"),

@@ -41,9 +41,14 @@ def _migration_lines(situation: Situation) -> tuple[str, ...]:
     failed = migration.get("failed")
     if isinstance(failed, list) and failed:
         lines.append(f"Failed half-way: {plain_text(', '.join(map(str, failed)))}")
+    for label, name in (("not applied", "pending"), ("not in the code", "unknown")):
+        names = migration.get(name)
+        if isinstance(names, list) and names:
+            lines.append(f"{len(names)} {label}: {plain_text(', '.join(map(str, names[:3])))}")
     commands = migration.get("commands")
-    if isinstance(commands, list):
-        lines += [plain_text(str(command)) for command in commands]
+    for each in commands if isinstance(commands, list) else ():
+        if isinstance(each, Mapping):
+            lines.append(f"{plain_text(str(each.get('command')))}   {each.get('when') or ''}")
     lines.append("Never: migrate dev, migrate reset, db push. They may drop everything.")
     return tuple(lines)
 

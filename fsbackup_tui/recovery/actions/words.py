@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fsbackup_tui.domain.damage import Candidate, TableDamage
 from fsbackup_tui.domain.text import age_text, count_text, plain_text, when_text
+from fsbackup_tui.domain.written import WrittenSince
 from fsbackup_tui.recovery.actions.action import Situation
 
 _MOST_LINES = 12
@@ -68,3 +69,20 @@ def candidate_line(situation: Situation, candidate: Candidate) -> str:
 def shell(argv: Iterable[str]) -> str:
     """Return a command as it can be pasted."""
     return shlex.join(argv)
+
+
+def written_lines(written: WrittenSince | None) -> tuple[str, ...]:
+    """Return what was written to the restored database since the swap, table by table."""
+    if written is None:
+        return ("What was written since the swap is not known.",)
+    age = age_text((written.at - written.since).total_seconds())
+    lines = [f"Written in the {age} since the swap: {count_text(written.rows)} rows"]
+    lines += [
+        f"  {plain_text(table.table)}: {count_text(table.inserted)} inserted,"
+        f" {count_text(table.updated)} updated, {count_text(table.deleted)} deleted"
+        for table in written.tables
+    ]
+    if written.note:
+        lines.append(f"  {plain_text(written.note)}")
+    lines.append("They stay in the database that is set aside, and can be merged back.")
+    return bounded(lines)

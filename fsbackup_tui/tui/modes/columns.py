@@ -12,9 +12,11 @@ from rich.cells import cell_len
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
+    IN_INCIDENT,
     age_text,
     count_text,
     duration_text,
+    in_incident_words,
     size_text,
     when_text,
 )
@@ -104,15 +106,18 @@ def _padded(text: str, room: int, role: Role, *, right: bool) -> list[Piece]:
 
 
 def trust_shown(point: PointSummary) -> tuple[str, Role]:
-    """Return the words for a point's state, and their meaning; a suspect one is never green.
+    """Return the words for a point's state, and their meaning; a doubtful one is never green.
 
-    What it was shown to be stands beside ``SUSPECT``: neither takes the other back.
+    What it was shown to be stands beside ``SUSPECT``: neither takes the other back. Beside
+    ``IN INCIDENT`` there is no room for it; its details have it.
     """
     if point.running:
         return "RUNNING", "accent"
     word, role = _trust_word(point)
     if point.suspect:
         return "SUSPECT" if point.trust is Trust.UNVERIFIED else f"SUSPECT {word}", "bad"
+    if point.in_incident and role != "bad":
+        return IN_INCIDENT, "warn"
     return word, role
 
 
@@ -153,6 +158,8 @@ def note_of(point: PointSummary) -> tuple[str, Role]:
         return point.suspect[0], "bad"
     if point.problems:
         return point.problems[0], "bad"
+    if point.in_incident:
+        return in_incident_words(point.in_incident), "warn"
     return (point.reason or ""), "muted"
 
 

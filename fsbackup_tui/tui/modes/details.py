@@ -12,10 +12,12 @@ from fsbackup_tui.domain.anomaly import DEFAULT_FALL, RowChange
 from fsbackup_tui.domain.point import PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
+    IN_INCIDENT,
     accepted_words,
     blocked_words,
     count_text,
     duration_text,
+    in_incident_words,
     level_word,
     size_text,
     spare_words,
@@ -72,9 +74,15 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
         lines.extend(_facts("Blocked", f"{blocked}: {accepted_words(one)}", width))
     for reason in point.suspect:
         lines.extend(_facts("Suspect", reason, width, "bad"))
-    if point.suspect and point.trust >= Trust.RESTORED:
+    if point.in_incident:
+        lines.extend(
+            _facts(
+                "Incident", f"{IN_INCIDENT}: {in_incident_words(point.in_incident)}", width, "warn"
+            )
+        )
+    if point.doubtful and point.trust >= Trust.RESTORED:
         lines.extend(_facts("", _PROVEN_IS_NOT_GOOD, width, "muted"))
-    if point.suspect:
+    if point.doubtful:
         lines.extend(_facts("", f'fsbackup clear {point.id} --reason "…"', width))
     for problem in point.problems:
         lines.extend(_facts("Problem", problem, width, "bad"))

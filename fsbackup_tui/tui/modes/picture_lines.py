@@ -188,6 +188,8 @@ def _mark(point: PointSummary) -> tuple[str, Role]:
         return "D", "bad"
     if point.trust is Trust.INCOMPLETE:
         return "I", "bad"
+    if point.in_incident:
+        return "S", "warn"
     if point.blocked:
         return "b", "warn"
     if point.accepted:

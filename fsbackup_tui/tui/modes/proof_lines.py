@@ -9,9 +9,11 @@ from typing import Literal
 
 from fsbackup_tui.domain.proof import Outcome, Proof, ProofCheck, Receipt
 from fsbackup_tui.operations.wording import (
+    IN_INCIDENT,
     blocked_words,
     count_text,
     duration_text,
+    in_incident_words,
     level_word,
     place_words,
     spare_words,
@@ -63,7 +65,7 @@ def views_of(proof: PointProof | None, *, live: bool) -> tuple[View, ...]:
 def _has_findings(proof: PointProof) -> bool:
     summary = proof.summary
     return bool(
-        summary.suspect
+        summary.doubtful
         or summary.problems
         or summary.blocked
         or summary.accepted
@@ -130,9 +132,13 @@ def _findings(proof: PointProof, seen: Seen) -> Iterator[Line]:
     # A record that counts for nothing is among the problems, too.
     problems = tuple(text for text in summary.problems if text not in proof.worthless)
     yield from _listed("Suspect", summary.suspect, "bad", seen)
+    if summary.in_incident:
+        yield from _listed(
+            IN_INCIDENT.capitalize(), (in_incident_words(summary.in_incident),), "warn", seen
+        )
     yield from _listed("Problem", problems, "bad", seen)
     yield from _listed("Record", proof.worthless, "warn", seen)
-    if summary.suspect:
+    if summary.doubtful:
         words = (
             "Proven is not yet good: it comes back as it was taken, which may have been"
             " after the damage. The rows by table are in its details (1, Enter)."

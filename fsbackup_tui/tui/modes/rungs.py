@@ -10,10 +10,12 @@ from typing import Literal
 from fsbackup_tui.domain.point import LevelCheck, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
+    IN_INCIDENT,
     accepted_words,
     age_text,
     blocked_words,
     duration_text,
+    in_incident_words,
     when_text,
 )
 from fsbackup_tui.tui.data import JobRow, Wanted
@@ -143,7 +145,7 @@ def _rung_cell(point: PointSummary, rung: Trust, around: Around, *, wide: bool) 
     role: Role = _ROLES[state]
     if state == "stale" and rung is not point.trust:
         role = "text"  # the rung that the trust stands on tells it
-    if state == "ok" and rung is Trust.PROVEN and around.known and not point.suspect:
+    if state == "ok" and rung is Trust.PROVEN and around.known and not point.doubtful:
         role = "good"
     if state in ("failed", "blocked", "accepted"):
         word = "FAILED" if state == "failed" else "blocked"
@@ -159,7 +161,7 @@ def _trust_cell(point: PointSummary, around: Around) -> tuple[str, Role]:
         share = f" {percent_text(job.done, job.total)}" if job.total else ""
         return f"VERIFYING{share}", "accent"
     word, role = trust_shown(point)
-    if not point.suspect and is_stale(point, around):
+    if not point.doubtful and is_stale(point, around):
         return f"{word} stale", "warn"
     return word, role
 
@@ -204,6 +206,8 @@ def _remarks(point: PointSummary, around: Around, *, took: bool) -> Iterator[tup
         yield f"{job.label} runs: {job.stage or 'beginning'}. Enter shows how far it is.", "accent"
     for reason in point.suspect:
         yield f"SUSPECT: {reason}", "bad"
+    if point.in_incident:
+        yield f"{IN_INCIDENT}: {in_incident_words(point.in_incident)}", "warn"
     for problem in point.problems:
         yield problem, "bad"
     for text in point.blocked:

@@ -52,6 +52,20 @@ def answer(*points: PointSummary, **changes: Any) -> Answer:
 SUSPECT = ("videos 5340 to 40",)
 CASES: list[tuple[str, str, Answer]] = [
     (
+        "PROD face-swap  Sat 02:00 CET not proven. Last PROVEN: Fri 02:00 CET, 2 d ago",
+        "warn",
+        answer(
+            point(0, Trust.PROVEN, in_incident="20261122-01"),
+            point(24),
+            point(48, Trust.PROVEN),
+        ),
+    ),
+    (
+        "PROD face-swap  NO USABLE POINT. 1 taken in an incident",
+        "bad",
+        answer(point(0, Trust.PROVEN, in_incident="20261122-01")),
+    ),
+    (
         "PROD face-swap  WATCHING OTHERS' BACKUPS. Newest: 02:00 CET restored, 61 m ago",
         "warn",
         answer(repository="never-created", watching=True, watched=point(0, Trust.RESTORED)),
@@ -232,6 +246,7 @@ def test_other_environments_are_named() -> None:
             st.floats(0, 3000),
             st.sampled_from(Trust),
             suspect=st.sampled_from([(), SUSPECT, ("表 5340 to 40",)]),
+            in_incident=st.sampled_from(["", "20261122-01"]),
             whole=st.booleans(),
             running=st.booleans(),
         ),
@@ -260,6 +275,6 @@ def test_it_always_fits_and_green_is_earned(
         assert repository == "there"
         assert rights is True
         assert any(
-            candidate.trust is Trust.PROVEN and candidate.whole and not candidate.suspect
+            candidate.trust is Trust.PROVEN and candidate.whole and not candidate.doubtful
             for candidate in points
         )

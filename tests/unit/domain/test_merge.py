@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from fsbackup_tui.domain.foreign_key_graph import parents_first, related
 from fsbackup_tui.domain.merge import (
     Action,
+    Drift,
     ForeignKey,
     LeftOut,
     LinkDifference,
@@ -19,8 +21,8 @@ from fsbackup_tui.domain.merge import (
     TableChoice,
     TableDifference,
     TableEffect,
-    propose,
 )
+from fsbackup_tui.domain.merge_proposal import propose
 
 
 def table(name: str) -> tuple[str, str]:
@@ -196,3 +198,30 @@ def test_a_preview_that_would_do_something_else_says_where() -> None:
     assert "nothing" in gone.differs_from(before)[0]
     assert (before.rows, gone.rows) == (11, 0)
     assert left.text == "another row has what must be unique: users_email_key"
+
+
+def test_definitions_are_proposed_for_what_a_person_names_and_never_with_a_guess() -> None:
+    users = table("users")
+    drift = (
+        Drift("column", users, "plan", "text NOT NULL", None, needs_value=True),
+        Drift("column", users, "note", "text", None),
+        Drift("column", users, "number", "int", None, obstacle="a sequence numbers it"),
+        Drift("column", users, "new", None, "text"),
+        Drift("index", users, "users_note", "CREATE INDEX …", None),
+        Drift("table", table("gone"), None, "a table", None),
+    )
+    found = replace(plan({"users": 3}), drift=drift)
+    assert proposed(found) == {"users": TableChoice(users)}
+    assert proposed(found, "users", "gone") == {
+        "users": TableChoice(users, columns=("note",), objects=("users_note",)),
+        "gone": TableChoice(table("gone"), missing=False, recreate=True),
+    }
+
+
+def test_rows_of_a_table_without_a_key_are_never_proposed() -> None:
+    link = LinkDifference(key("visits", "users", "cascade"), lost_with_parent=4)
+    found = plan({"users": 3, "visits": 4}, link)
+    tables = tuple(replace(t, whole_rows=t.table == table("visits")) for t in found.tables)
+    found = replace(found, tables=tables)
+    assert set(proposed(found)) == {"users"}
+    assert proposed(found, "visits") == {}

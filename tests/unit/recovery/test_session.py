@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,11 +17,14 @@ from fsbackup_tui.domain.errors import (
     StaleLeader,
     UsageError,
 )
+from fsbackup_tui.jobs.layout import read_request
+from fsbackup_tui.jobs.leader import check_leader
 from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
+from fsbackup_tui.repository.files import share_with_group
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
 from fsbackup_tui.repository.incidents import IncidentJournal
 from tests.support.recovering import (
@@ -35,14 +40,12 @@ from tests.support.recovering import (
 )
 
 TO_THE_SWAP = (
-    ("name-tables", Answer("videos")),
-    ("vacuum-off", None),
+    ("keep-evidence", Answer("videos")),
     ("pause-jobs", None),
-    ("choose-freeze", Answer("role")),
-    ("freeze", None),
+    ("freeze", Answer("role")),
     ("stop-app", None),
     ("tell-first", None),
-    ("choose-preserve", Answer("")),
+    ("preserve", Answer("")),
     ("damage", None),
     ("choose-point", Answer("")),
     ("choose-way", Answer("swap")),
@@ -138,16 +141,15 @@ def test_another_server_stops_it_until_it_is_named(tmp_path: Path) -> None:
         clock, environment="staging", environment_from="the database's name"
     )
     session = open_session(desk, runbook="data-loss")
-    do_step(session, "name-tables", Answer("videos"))
     session.look_now()
     session.poll()
-    assert "staging" in session.card("vacuum-off").stopped
+    assert "staging" in session.card("keep-evidence").stopped
     with pytest.raises(IdentityMismatch, match="STOPPED"):
-        session.begin("vacuum-off")
+        session.begin("keep-evidence", Answer("videos"))
     with pytest.raises(ConfirmationNeeded):
         session.accept_target("shop")
     session.accept_target("db1/shop")
-    session.begin("vacuum-off")
+    session.begin("keep-evidence", Answer("videos"))
     assert "freeze" in jobs_of(desk).operations()
 
 
@@ -238,7 +240,7 @@ def test_a_swap_that_never_happened_is_open_again(tmp_path: Path) -> None:
 
 def test_a_job_that_ended_while_nobody_looked_is_taken_by_the_next(tmp_path: Path) -> None:
     session = open_session(make_desk(tmp_path), runbook="data-loss")
-    lead_to(session, "choose-preserve")
+    lead_to(session, "preserve")
     session.begin("damage")
     second = again(session)
     assert second.leads
@@ -255,7 +257,7 @@ def test_two_cannot_act_at_once(tmp_path: Path) -> None:
     assert not second.leads
     assert first.watchers == ("ben",)
     with pytest.raises(StaleLeader, match="YOU WATCH: ana"):
-        second.begin("name-tables", Answer("videos"))
+        second.begin("keep-evidence", Answer("videos"))
     second.note("seen in the log at 02:51")
     assert first.read().incident.notes[-1].operator == "ben"
 
@@ -275,7 +277,7 @@ def test_a_leader_who_is_there_has_twenty_seconds(tmp_path: Path) -> None:
     assert second.leads
     assert not first.leads
     with pytest.raises(StaleLeader):
-        first.begin("name-tables", Answer("videos"))
+        first.begin("keep-evidence", Answer("videos"))
 
 
 def test_a_leader_may_refuse(tmp_path: Path) -> None:
@@ -363,3 +365,42 @@ def test_correcting_the_damage_time_measures_again(tmp_path: Path) -> None:
     steps = session.read().incident.steps
     assert steps["damage"].status == "open"
     assert steps["choose-point"].status == "open"
+
+
+def test_a_job_that_runs_goes_on_under_who_takes_over(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    lead_to(session, "preserve")
+    session.begin("damage")
+    job = session.read().incident.steps["damage"].job
+    session.leave()
+    second = attach(make_desk(tmp_path, operator="ben"), session.journal)
+    second.take_over("ana's line is gone")
+    told = read_request(second.desk.state / "jobs" / job)
+    assert told.epoch == 1
+    check_leader(told, second.desk.state)
+    stale = replace(told, job="20261122T030500Z-damage-zzzz")
+    with pytest.raises(StaleLeader, match="another leader"):
+        check_leader(stale, second.desk.state)
+
+
+def test_a_state_shared_with_a_group_lets_it_write(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    share_with_group(desk.state, os.getgid())
+    session = open_session(desk, runbook="data-loss")
+    lead_to(session, "damage")
+    incident = session.journal.directory
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in incident.iterdir()}
+    assert modes["journal.jsonl"] == modes["leader.json"] == modes["NOW.txt"] == 0o660
+    assert incident.stat().st_mode & 0o7777 == 0o2770
+    job = next((desk.state / "jobs").iterdir())
+    assert job.stat().st_mode & 0o7777 == 0o2770
+    assert (job / "journal.jsonl").stat().st_mode & 0o7777 == 0o660
+
+
+def test_a_step_that_does_not_apply_lets_nothing_past_it_too_early(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    thaw = session.read().flow.find("thaw")
+    assert thaw is not None
+    assert thaw.applies is False
+    with pytest.raises(SafetyRefusal, match="NOT YET"):
+        session.begin("start-app")

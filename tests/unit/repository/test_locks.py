@@ -120,7 +120,7 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
 def test_a_read_only_repository_needs_no_shared_lock_and_refuses_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: Path) -> int:
+    def refuse(path: Path, *, mode: int) -> int:
         raise OSError(30, "Read-only file system", str(path))
 
     monkeypatch.setattr(lock_module, "open_kept", refuse)

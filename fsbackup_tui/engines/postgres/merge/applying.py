@@ -6,21 +6,27 @@ merge like any other, and so is undoing that.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 
-from fsbackup_tui.domain.errors import LockHeld, SafetyRefusal
+from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.domain.merge import Merged, MergePreview, TableEffect
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.merge.catalogue import Schema
+from fsbackup_tui.engines.postgres.merge.changing import begin_change
 from fsbackup_tui.engines.postgres.merge.judging import Judgement
 from fsbackup_tui.engines.postgres.merge.proofs import Touched, check_content, check_parents
+from fsbackup_tui.engines.postgres.merge.recreating import (
+    NOTHING,
+    Recreating,
+    Source,
+    recreate,
+    take_away,
+)
 from fsbackup_tui.engines.postgres.merge.refusals import refused
 from fsbackup_tui.engines.postgres.merge.sequences import move_sequences
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, Staging, add_set
@@ -35,9 +41,9 @@ from fsbackup_tui.engines.postgres.merge.work import (
     hash_of,
     names,
     numbered,
+    whole_row_key,
 )
 
-LOCK_SECONDS = 5
 _LISTED = 5
 
 
@@ -46,7 +52,8 @@ class Order:
     """What is to be done: the works, the set they come from, and what was foretold of them.
 
     ``including_moved``: rows that changed since they were staged are overwritten or deleted all
-    the same; only an undo may ask for that.
+    the same; only an undo may ask for that. ``recreating`` is made again after the rows, from the
+    ``source``; ``removal`` is taken away before them. ``note`` returns what is kept with the undo.
     """
 
     staging: Staging
@@ -56,6 +63,10 @@ class Order:
     works: tuple[Work, ...]
     expected: MergePreview
     including_moved: bool = False
+    recreating: Recreating = NOTHING
+    removal: Recreating = NOTHING
+    source: Source | None = None
+    note: Callable[[Merged], str] | None = None
 
 
 async def carry_out(
@@ -67,7 +78,7 @@ async def carry_out(
 
     Raises:
         LockHeld: another merge into this database is under way.
-        TableLocked: somebody held one of the tables for longer than ``LOCK_SECONDS``.
+        TableLocked: somebody held one of the tables for longer than a few seconds.
         SafetyRefusal: it would not do what was foretold any more.
         PostgresError, RightsMissing: the server refuses, or a proof failed.
     """
@@ -79,24 +90,6 @@ async def carry_out(
         return merged
     except psycopg.Error as error:
         raise refused(error, order.staging.schema) from error
-
-
-async def begin_change(live: Connection) -> None:
-    """Make the transaction at hand one that changes live: patient for seconds, alone, durable.
-
-    Raises:
-        LockHeld: another one is under way in this database.
-    """
-    await live.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
-    await live.execute(f"SET LOCAL lock_timeout TO '{LOCK_SECONDS}s'")
-    # An undo that a crash takes back, while the application was told of the rows, is none.
-    await live.execute("SET LOCAL synchronous_commit TO on")
-    rows = await fetch_all(live, "SELECT pg_catalog.pg_try_advisory_xact_lock(%s)", [_lock_key()])
-    if not rows[0][0]:
-        raise LockHeld(
-            "MERGE RUNNING: another merge into this database is under way. Nothing was done.",
-            fix="Wait for it (fsbackup jobs), then start this one again.",
-        )
 
 
 class _Merge:
@@ -114,7 +107,9 @@ class _Merge:
     async def run(self) -> Merged:
         await begin_change(self._live)
         started = time.monotonic()
+        order = self._order
         await self._lock()
+        removed = await take_away(self._live, order.staging, order.removal)
         preview = await self._judgement.judge()
         self._check_foretold(preview)
         touched = await Touched.begin(self._live, self._order.staging)
@@ -126,29 +121,47 @@ class _Merge:
         sequences = await move_sequences(self._live, self._works)
         for work, staged in zip(self._works, undo, strict=True):
             await self._keep_keys(work, staged)
-        await add_set(
-            self._live,
-            self._order.staging,
-            self._order.next_number,
-            [_counted(staged, effect) for staged, effect in zip(undo, done, strict=True)],
-            undoes=self._order.set_number,
-        )
         await check_content(self._live, self._works)
         await check_parents(self._live, self._order.schema, self._works)
         await switch_on(self._live, triggers, self._oids)
         await touched.check(self._works, preview.effects)
-        return Merged(
-            self._order.next_number,
+        recreated = await recreate(self._live, order.staging, order.recreating, order.source)
+        merged = Merged(
+            order.next_number,
             preview.effects,
             preview.left_out,
             sequences,
             tuple(trigger.label for trigger in triggers),
             await stale_views(self._live, self._oids),
             time.monotonic() - started,
+            recreated,
+            removed,
         )
+        await add_set(
+            self._live,
+            order.staging,
+            order.next_number,
+            [_counted(staged, effect) for staged, effect in zip(undo, done, strict=True)],
+            undoes=order.set_number,
+            recreated=order.recreating.document(),
+            note="" if order.note is None else order.note(merged),
+        )
+        return merged
 
     async def _lock(self) -> None:
-        """Keep writers out of the tables that change, and of those whose rows would follow."""
+        """Keep writers out of the tables that change, and of those whose rows would follow.
+
+        Readers, too, of tables that get or lose a column; and whoever would drop the staging.
+        """
+        await self._live.execute(
+            sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(
+                self._order.staging.relation("sets")
+            )
+        )
+        for name in sorted(self._order.recreating.altered | self._order.removal.altered):
+            await self._live.execute(
+                sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(*name))
+            )
         wanted = set(self._oids)
         for work in self._works:
             for link in self._order.schema.links_to(work.table.full_name):
@@ -182,18 +195,7 @@ class _Merge:
 
     async def _keep_former(self, work: Work) -> StagedTable:
         """Write what rows that are overwritten or deleted hold now, before they change."""
-        staged = StagedTable(
-            self._order.next_number,
-            work.staged.number,
-            work.table.schema,
-            work.table.name,
-            work.staged.key,
-            tuple(column.name for column in work.table.stored),
-            tuple(column.name for column in work.table.stored if column.raw),
-            0,
-            0,
-            0,
-        )
+        staged = self._undo_of(work)
         content = self._order.staging.relation(staged.content)
         columns = COMMA.join(
             sql.SQL("{} AS {}").format(sql.Identifier("r", column), sql.Identifier(name))
@@ -207,13 +209,27 @@ class _Merge:
                 content,
                 columns,
                 work.rows,
-                work.table.from_clause("r"),
+                work.live("r"),
                 work.same_key(),
                 work.chosen(CHANGED, ONLY_IN_LIVE),
             )
         )
         await self._live.execute(sql.SQL("CREATE UNIQUE INDEX ON {} (id)").format(content))
         return staged
+
+    def _undo_of(self, work: Work) -> StagedTable:
+        """Return what a table's undo is staged as: all that a row holds, not what was compared."""
+        staged, stored = work.staged, work.table.stored
+        return replace(
+            staged,
+            set_number=self._order.next_number,
+            # Without a key, what the rows are told apart by must stay as it is.
+            columns=staged.columns if staged.whole_rows else tuple(c.name for c in stored),
+            raw=staged.raw if staged.whole_rows else tuple(c.name for c in stored if c.raw),
+            missing=0,
+            changed=0,
+            only_in_live=0,
+        )
 
     @property
     def _kept(self) -> sql.SQL:
@@ -234,7 +250,7 @@ class _Merge:
                 hash=hash_of(staged.columns, staged.raw),
                 keys=COMMA.join(work.staged_key()),
                 done=work.rows,
-                live=work.table.from_clause("r"),
+                live=work.live("r"),
                 same=work.same_key(),
                 chosen=work.chosen(),
             )
@@ -293,8 +309,28 @@ class _Merge:
 
 
 def _delete(work: Work) -> sql.Composable:
+    if work.staged.whole_rows:
+        return _delete_whole_rows(work)
     return sql.SQL("DELETE FROM {} USING {} AS d WHERE {} AND {}").format(
         work.table.from_clause("r"), work.rows, work.chosen(ONLY_IN_LIVE), work.same_key()
+    )
+
+
+def _delete_whole_rows(work: Work) -> sql.Composable:
+    """Return the deletion by place: nothing else tells equal rows apart."""
+    key = [
+        sql.SQL("{} AS {}").format(value, sql.SQL(name))
+        for value, name in zip(whole_row_key(work.staged.columns), numbered("k", 3), strict=True)
+    ]
+    return sql.SQL(
+        "DELETE FROM {live} WHERE (r.tableoid, r.ctid) IN (SELECT x.t, x.c FROM"
+        " (SELECT r.tableoid AS t, r.ctid AS c, {key} FROM {live}) AS x JOIN {rows} AS d"
+        " ON d.k1 = x.k1 AND d.k2 = x.k2 AND d.k3 = x.k3 WHERE {chosen})"
+    ).format(
+        live=work.table.from_clause("r"),
+        key=COMMA.join(key),
+        rows=work.rows,
+        chosen=work.chosen(ONLY_IN_LIVE),
     )
 
 
@@ -333,20 +369,9 @@ _CHANGES: Mapping[str, Callable[[Work], sql.Composable]] = {
 
 
 def _counted(staged: StagedTable, effect: TableEffect) -> StagedTable:
-    return StagedTable(
-        staged.set_number,
-        staged.number,
-        staged.schema,
-        staged.name,
-        staged.key,
-        staged.columns,
-        staged.raw,
+    return replace(
+        staged,
         missing=effect.deleted,
         changed=effect.overwritten,
         only_in_live=effect.inserted,
     )
-
-
-def _lock_key() -> int:
-    digest = hashlib.sha256(b"fsbackup merge").digest()
-    return int.from_bytes(digest[:8], "big", signed=True)

@@ -65,7 +65,7 @@ class Clash:
             )
         )
         return sql.SQL("(SELECT {}, {} FROM {}{})").format(
-            keys, self._columns(), self._work.table.from_clause("r"), self._where()
+            keys, self._columns(), self._work.live("r"), self._where()
         )
 
     def _equal(self, left: str, right: str) -> sql.Composable:

@@ -17,7 +17,7 @@ class LostColumn:
     """A column's definition in the copy, and how its values are staged.
 
     ``filled`` rows of live get the copy's value; ``born_since`` are not in the copy, and want a
-    value where ``not_null``. ``indexes`` and ``constraints`` (name, definition) went with it and
+    value where ``not_null``. ``indexes`` and ``constraints`` (names, definitions) went with it and
     are made again; ``others`` did, too, or used it, and are left to a person.
     """
 
@@ -33,7 +33,7 @@ class LostColumn:
     staged_in: str
     filled: int
     born_since: int
-    indexes: tuple[str, ...]
+    indexes: tuple[tuple[str, str], ...]
     constraints: tuple[tuple[str, str], ...]
     others: tuple[str, ...]
 
@@ -74,7 +74,7 @@ async def read_definition(copy: Connection, table: Table, column: str) -> dict[s
         "not_null": not_null,
         "generated": f"({expression}) {generated}" if generated else None,
         "comment": comment,
-        "indexes": tuple(row[0] for row in indexes),
+        "indexes": tuple((name, text) for name, text in indexes),
         "constraints": tuple((name, text) for name, text in constraints),
         "others": tuple(others),
     }
@@ -94,8 +94,9 @@ WHERE a.attrelid::int8 = %s AND a.attname = %s AND NOT a.attisdropped
 """
 # Dependencies tell of expressions and predicates as well.
 _INDEXES = """
-SELECT pg_get_indexdef(i.indexrelid)
+SELECT ic.relname::text, pg_get_indexdef(i.indexrelid)
 FROM pg_index AS i
+JOIN pg_class AS ic ON ic.oid = i.indexrelid
 JOIN pg_attribute AS a ON a.attrelid = i.indrelid
 WHERE i.indrelid::int8 = %s AND a.attname = %s AND i.indisvalid
   AND NOT EXISTS (SELECT FROM pg_constraint AS c WHERE c.conindid = i.indexrelid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -14,10 +14,10 @@ from fsbackup_tui.domain.comparison import TableName
 from fsbackup_tui.domain.errors import PostgresError, SafetyRefusal, UsageError
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
-from fsbackup_tui.engines.postgres.merge.applying import begin_change
 from fsbackup_tui.engines.postgres.merge.catalogue import Table, read_schema
+from fsbackup_tui.engines.postgres.merge.changing import begin_change
 from fsbackup_tui.engines.postgres.merge.column_definition import LostColumn, read_definition
-from fsbackup_tui.engines.postgres.merge.differences import Pair, pair_tables
+from fsbackup_tui.engines.postgres.merge.pairs import Pair, pair_tables
 from fsbackup_tui.engines.postgres.merge.refusals import refused
 from fsbackup_tui.engines.postgres.merge.staging import Staging
 from fsbackup_tui.engines.postgres.merge.switches import find_triggers, switch_off, switch_on
@@ -188,7 +188,7 @@ async def restore_column(
     try:
         async with live.transaction():
             await begin_change(live)
-            restored = await _Making(live, staging, lost, for_new_rows).run()
+            restored = await ColumnMaking(live, staging, lost, for_new_rows).run()
             if on_ready is not None:
                 await on_ready()
         return restored
@@ -196,8 +196,12 @@ async def restore_column(
         raise refused(error, staging.schema) from error
 
 
-class _Making:
-    """A column on its way back, inside its transaction."""
+class ColumnMaking:
+    """A column on its way back, inside the caller's transaction.
+
+    ``add`` brings its values, ``dress`` what it had of its own, ``refer`` its foreign keys: other
+    things that come back may have to be there before each.
+    """
 
     def __init__(
         self, live: Connection, staging: Staging, lost: LostColumn, for_new: ForNewRows | None
@@ -210,6 +214,15 @@ class _Making:
         self._column = sql.Identifier(lost.column)
 
     async def run(self) -> RestoredColumn:
+        """Do all three."""
+        started = time.monotonic()
+        restored = await self.add()
+        await self.dress()
+        await self.refer()
+        return replace(restored, locked_seconds=time.monotonic() - started)
+
+    async def add(self) -> RestoredColumn:
+        """Add the column and fill it, the table's triggers off meanwhile."""
         lost = self._lost
         started = time.monotonic()
         await self._live.execute(
@@ -230,7 +243,6 @@ class _Making:
         if lost.generated is None:
             filled, born = await self._fill(table)
         await self._live.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        await self._dress()
         await switch_on(self._live, triggers, [table.oid])
         return RestoredColumn(filled, born, time.monotonic() - started)
 
@@ -283,8 +295,8 @@ class _Making:
             return None if self._lost.default is None else sql.SQL(self._lost.default)
         return None if self._for_new.value is None else sql.Literal(self._for_new.value)
 
-    async def _dress(self) -> None:
-        """Add what the column had beside its values, NOT NULL last of its own."""
+    async def dress(self) -> None:
+        """Add what the column had beside its values, but for foreign keys."""
         lost = self._lost
         if lost.default is not None:
             default = sql.SQL(lost.default)
@@ -294,10 +306,9 @@ class _Making:
         if lost.not_null:
             await self._alter(sql.SQL("ALTER COLUMN {} SET NOT NULL").format(self._column))
         for name, definition in lost.constraints:
-            await self._alter(
-                sql.SQL("ADD CONSTRAINT {} {}").format(sql.Identifier(name), sql.SQL(definition))
-            )
-        for index in lost.indexes:
+            if not _is_foreign_key(definition):
+                await self._constrain(name, definition)
+        for _name, index in lost.indexes:
             await self._live.execute(sql.SQL(index))
         if lost.comment is not None:
             await self._live.execute(
@@ -305,6 +316,21 @@ class _Making:
                     sql.Identifier(*lost.table, lost.column), sql.Literal(lost.comment)
                 )
             )
+
+    async def refer(self) -> None:
+        """Add the column's foreign keys."""
+        for name, definition in self._lost.constraints:
+            if _is_foreign_key(definition):
+                await self._constrain(name, definition)
+
+    async def _constrain(self, name: str, definition: str) -> None:
+        await self._alter(
+            sql.SQL("ADD CONSTRAINT {} {}").format(sql.Identifier(name), sql.SQL(definition))
+        )
+
+
+def _is_foreign_key(definition: str) -> bool:
+    return definition.startswith("FOREIGN KEY")
 
 
 async def drop_column(live: Connection, staging: Staging, lost: LostColumn) -> int:
@@ -316,27 +342,30 @@ async def drop_column(live: Connection, staging: Staging, lost: LostColumn) -> i
     Raises:
         LockHeld, TableLocked, PostgresError, RightsMissing: nothing was changed.
     """
-    name, column = sql.Identifier(*lost.table), sql.Identifier(lost.column)
-    kept = staging.relation(await _free_relation(live, staging))
-    persistence = sql.SQL("" if staging.crash_safe else "UNLOGGED")
     try:
         async with live.transaction():
             await begin_change(live)
-            await live.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
-            table = (await read_schema(live)).tables.get(lost.table)
-            rows = table.from_clause("r") if table is not None else name
-            columns = COMMA.join(
-                sql.SQL("{} AS {}").format(sql.Identifier("r", key), sql.Identifier(new))
-                for key, new in zip(lost.key, numbered("k", len(lost.key)), strict=True)
-            )
-            cursor = await live.execute(
-                sql.SQL("CREATE {} TABLE {} AS SELECT {}, {} AS value FROM {}").format(
-                    persistence, kept, columns, sql.Identifier("r", lost.column), rows
-                )
-            )
-            await live.execute(
-                sql.SQL("ALTER TABLE {} DROP COLUMN {} RESTRICT").format(name, column)
-            )
-            return cursor.rowcount
+            return await take_column_away(live, staging, lost)
     except psycopg.Error as error:
         raise refused(error, staging.schema) from error
+
+
+async def take_column_away(live: Connection, staging: Staging, lost: LostColumn) -> int:
+    """Do what ``drop_column`` does, inside the caller's transaction."""
+    name, column = sql.Identifier(*lost.table), sql.Identifier(lost.column)
+    kept = staging.relation(await _free_relation(live, staging))
+    persistence = sql.SQL("" if staging.crash_safe else "UNLOGGED")
+    await live.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))
+    table = (await read_schema(live)).tables.get(lost.table)
+    rows = table.from_clause("r") if table is not None else name
+    columns = COMMA.join(
+        sql.SQL("{} AS {}").format(sql.Identifier("r", key), sql.Identifier(new))
+        for key, new in zip(lost.key, numbered("k", len(lost.key)), strict=True)
+    )
+    cursor = await live.execute(
+        sql.SQL("CREATE {} TABLE {} AS SELECT {}, {} AS value FROM {}").format(
+            persistence, kept, columns, sql.Identifier("r", lost.column), rows
+        )
+    )
+    await live.execute(sql.SQL("ALTER TABLE {} DROP COLUMN {} RESTRICT").format(name, column))
+    return cursor.rowcount

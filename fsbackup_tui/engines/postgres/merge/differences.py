@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeVar
 
 from psycopg import sql
@@ -18,9 +18,10 @@ from psycopg import sql
 from fsbackup_tui.domain.errors import PostgresError
 from fsbackup_tui.domain.merge import TableDifference
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.merge.catalogue import Column, Table
+from fsbackup_tui.engines.postgres.merge.catalogue import Table
+from fsbackup_tui.engines.postgres.merge.pairs import Pair
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, Staging
-from fsbackup_tui.engines.postgres.merge.transfer import BINARY_TYPES, stream
+from fsbackup_tui.engines.postgres.merge.transfer import stream
 from fsbackup_tui.engines.postgres.merge.work import (
     CHANGED,
     COMMA,
@@ -41,66 +42,6 @@ _WORTH_NAMING = 0.5
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A table in the copy and in live, with the key and the columns they are compared by.
-
-    ``raw`` are those whose values hash alike on both sides as they are.
-    """
-
-    copy: Table
-    live: Table
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-    raw: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        """The table's name as people read it."""
-        return f"{self.live.schema}.{self.live.name}"
-
-    def binary(self, columns: Sequence[str]) -> bool:
-        """Whether these columns' values can go over in binary form."""
-        return all(
-            _type(self.copy.column(name)) == _type(self.live.column(name))
-            and _type(self.live.column(name))[1] in BINARY_TYPES
-            for name in columns
-        )
-
-
-def _type(column: Column | None) -> tuple[str, int]:
-    return ("", 0) if column is None else (column.type, column.type_oid)
-
-
-def pair_tables(copy: Table, live: Table) -> Pair | str:
-    """Return what two tables of one name are compared by, or why they can't be."""
-    if live.unfit:
-        return live.unfit
-    if copy.unfit:
-        return f"in the copy {copy.unfit}"
-    if live.key is None:
-        return "it has no primary key, nor a unique index over columns that are never NULL"
-    key = live.key.columns
-    given = {column.name for column in live.stored}
-    columns = tuple(
-        column.name for column in copy.columns if column.name in given and not column.virtual
-    )
-    theirs = [copy.column(name) for name in key]
-    never_null = all(column is not None and column.not_null for column in theirs)
-    if not set(key) <= set(columns) or not never_null or copy.unique_over(key) is None:
-        return f"the copy has no such key: {', '.join(key)}"
-    raw = tuple(
-        name
-        for name in columns
-        if (mine := live.column(name)) is not None
-        and (other := copy.column(name)) is not None
-        and mine.raw
-        and other.raw
-        and mine.type_oid == other.type_oid
-    )
-    return Pair(copy, live, key, columns, raw)
-
-
 class Difference:
     """One table's diff on its way from the buckets to the staged rows."""
 
@@ -110,7 +51,11 @@ class Difference:
         self._staging = staging
         self._pair = pair
         self._hash = hash_of(pair.columns, pair.raw)
-        self._key_hash = hash_of(pair.key, [name for name in pair.key if name in pair.raw])
+        self._key_hash = (
+            self._hash
+            if pair.whole_rows
+            else hash_of(pair.key, [name for name in pair.key if name in pair.raw])
+        )
         self._buckets = _LEAST_BUCKETS
 
     async def find(self, number: int) -> tuple[TableDifference, StagedTable | None]:
@@ -118,14 +63,8 @@ class Difference:
         pair = self._pair
         buckets, in_copy, in_live = await self._differing_buckets()
         if buckets is not None and not buckets:
-            equal = TableDifference(pair.live.full_name, pair.key, pair.columns, in_copy, in_live)
-            return equal, None
+            return self._told(in_copy, in_live), None
         empty = StagedTable(
-            0, number, pair.live.schema, pair.live.name, pair.key, pair.columns, pair.raw, 0, 0, 0
-        )
-        await self._stage_keys(empty, buckets)
-        counts = await self._count_classes(empty)
-        staged = StagedTable(
             0,
             number,
             pair.live.schema,
@@ -133,23 +72,36 @@ class Difference:
             pair.key,
             pair.columns,
             pair.raw,
-            counts.get(MISSING, 0),
-            counts.get(CHANGED, 0),
-            counts.get(ONLY_IN_LIVE, 0),
+            0,
+            0,
+            0,
+            pair.whole_rows,
+        )
+        await self._stage_keys(empty, buckets)
+        counts = await self._count_classes(empty)
+        staged = replace(
+            empty,
+            missing=counts.get(MISSING, 0),
+            changed=counts.get(CHANGED, 0),
+            only_in_live=counts.get(ONLY_IN_LIVE, 0),
         )
         await self._fetch_content(staged)
-        difference = TableDifference(
-            pair.live.full_name,
-            pair.key,
-            pair.columns,
-            in_copy,
-            in_live,
-            staged.missing,
-            staged.changed,
-            staged.only_in_live,
-            await self._changed_columns(staged),
+        difference = replace(
+            self._told(in_copy, in_live),
+            missing=staged.missing,
+            changed=staged.changed,
+            only_in_live=staged.only_in_live,
+            changed_columns=await self._changed_columns(staged),
         )
         return difference, staged
+
+    def _told(self, in_copy: int, in_live: int) -> TableDifference:
+        """Return what is known before a difference was found."""
+        pair = self._pair
+        key = () if pair.whole_rows else pair.key
+        return TableDifference(
+            pair.live.full_name, key, pair.columns, in_copy, in_live, whole_rows=pair.whole_rows
+        )
 
     async def _differing_buckets(self) -> tuple[list[int] | None, int, int]:
         """Return the buckets that differ (None: too many to be named), and both row counts."""
@@ -195,14 +147,14 @@ class Difference:
         await self._live.execute(
             sql.SQL(
                 "CREATE UNLOGGED TABLE {} AS SELECT {}, 0::int8 AS h FROM {} WITH NO DATA"
-            ).format(brought, self._as(pair.key, keys), pair.live.from_clause("r"))
+            ).format(brought, self._as(pair.key, keys), pair.source(pair.live))
         )
         await stream(
             self._copy,
             sql.SQL("SELECT {}, {} FROM {}{}").format(
                 COMMA.join(names(pair.key, "r")),
                 self._hash,
-                pair.copy.from_clause("r"),
+                pair.source(pair.copy),
                 self._in_buckets(buckets),
             ),
             self._live,
@@ -228,7 +180,7 @@ class Difference:
         buckets: list[int] | None,
     ) -> None:
         pair = self._pair
-        operators = key_operators(pair.live, pair.key)
+        operators = pair.operators(pair.live)
         same = match(operators, names(keys, "k"), names(keys, "r"))
         key = COMMA.join(
             sql.SQL("coalesce({}, {}) AS {}").format(
@@ -249,7 +201,7 @@ class Difference:
                 brought=brought,
                 live_key=self._as(pair.key, keys),
                 hash=self._hash,
-                live=pair.live.from_clause("r"),
+                live=pair.source(pair.live),
                 where=self._in_buckets(buckets),
                 same=same,
             )
@@ -277,7 +229,7 @@ class Difference:
         await self._live.execute(
             sql.SQL(
                 "CREATE UNLOGGED TABLE {} AS SELECT 0::int8 AS id, {} FROM {} WITH NO DATA"
-            ).format(content, self._as(pair.columns, columns), pair.live.from_clause("r"))
+            ).format(content, self._as(pair.columns, columns), pair.source(pair.live))
         )
         expected = staged.missing + staged.changed
         if expected:
@@ -300,7 +252,7 @@ class Difference:
         await self._copy.execute(
             sql.SQL(
                 "CREATE TEMPORARY TABLE {} AS SELECT 0::int8 AS id, {} FROM {} WITH NO DATA"
-            ).format(asked, self._as(pair.key, keys), pair.copy.from_clause("r"))
+            ).format(asked, self._as(pair.key, keys), pair.source(pair.copy))
         )
         await stream(
             self._live,
@@ -318,8 +270,8 @@ class Difference:
             sql.SQL("SELECT a.id, {} FROM {} AS a JOIN {} ON {}").format(
                 COMMA.join(names(pair.columns, "r")),
                 asked,
-                pair.copy.from_clause("r"),
-                match(key_operators(pair.copy, pair.key), names(keys, "a"), names(pair.key, "r")),
+                pair.source(pair.copy),
+                match(pair.operators(pair.copy), names(keys, "a"), names(pair.key, "r")),
             ),
             self._live,
             content,

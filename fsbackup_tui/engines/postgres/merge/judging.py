@@ -17,7 +17,7 @@ from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.foreign_key_graph import parents_first
 from fsbackup_tui.domain.merge import LeftOut, MergePreview, Reason, RowClass, TableEffect
 from fsbackup_tui.engines.postgres.connection import Connection
-from fsbackup_tui.engines.postgres.merge.catalogue import Link, Schema
+from fsbackup_tui.engines.postgres.merge.catalogue import Link, Schema, Table
 from fsbackup_tui.engines.postgres.merge.clashes import Clash
 from fsbackup_tui.engines.postgres.merge.differences import differs
 from fsbackup_tui.engines.postgres.merge.reaching import leave_related
@@ -132,7 +132,7 @@ class Judgement:
         )
 
     async def _take_out_moved(self, work: Work) -> None:
-        live = work.table.from_clause("r")
+        live = work.live("r")
         same_hash = sql.SQL("" if self._including_moved else " AND {} = d.live_hash").format(
             work.live_hash()
         )
@@ -142,10 +142,33 @@ class Judgement:
         other = sql.SQL(
             "SELECT d.id FROM {} AS d WHERE {} AND NOT EXISTS (SELECT FROM {} WHERE {}{})"
         ).format(work.rows, work.chosen(CHANGED, ONLY_IN_LIVE), live, work.same_key(), same_hash)
+        if work.staged.whole_rows:
+            await self._take_out(work, "moved", "", self._counted_otherwise(work))
         if MISSING in work.classes:
             await self._take_out(work, "moved", "", there)
         if {CHANGED, ONLY_IN_LIVE} & set(work.classes):
             await self._take_out(work, "moved", "", other)
+
+    def _counted_otherwise(self, work: Work) -> sql.Composable:
+        """Return the rows without a key of which live has more or fewer than when it was looked at.
+
+        Missing ones were numbered on from those that live had, the others up to their number.
+        """
+        classes = [MISSING] if self._including_moved else [MISSING, ONLY_IN_LIVE]
+        return sql.SQL(
+            "SELECT d.id FROM {rows} AS d JOIN (SELECT b.k1, b.k2,"
+            " CASE WHEN pg_catalog.min(b.class) = 'm' THEN pg_catalog.min(b.k3) - 1"
+            " ELSE pg_catalog.max(b.k3) END AS n FROM {rows} AS b GROUP BY 1, 2) AS was"
+            " ON was.k1 = d.k1 AND was.k2 = d.k2 LEFT JOIN (SELECT r.{first} AS k1,"
+            " r.{second} AS k2, pg_catalog.count(*) AS n FROM {live} GROUP BY 1, 2) AS now"
+            " ON now.k1 = d.k1 AND now.k2 = d.k2 WHERE {chosen} AND coalesce(now.n, 0) <> was.n"
+        ).format(
+            rows=work.rows,
+            first=sql.Identifier(work.staged.key[0]),
+            second=sql.Identifier(work.staged.key[1]),
+            live=work.live("r"),
+            chosen=work.chosen(*classes),
+        )
 
     async def _take_out_clashes(self, work: Work) -> int:
         taken = 0
@@ -208,11 +231,16 @@ class Judgement:
             number=sql.Identifier(work.number),
             image=work.image(*classes),
             refers=refers,
-            live=table.from_clause("r"),
+            live=self._rows(table, "r"),
             equal=equal,
             stays=self._stays(parent, key.parent_columns, "r"),
             comes=comes,
         )
+
+    def _rows(self, table: Table, alias: str) -> sql.Composable:
+        """Return a table's rows, told apart as those are that are staged of it."""
+        work = self._works.get(table.full_name)
+        return table.from_clause(alias) if work is None else work.live(alias)
 
     def _stays(self, work: Work | None, columns: Sequence[str], alias: str) -> sql.Composable:
         """Return that live's row is neither deleted nor given other values in these columns."""
@@ -251,12 +279,12 @@ class Judgement:
             " AND EXISTS (SELECT FROM {child} WHERE {equal}{stays})"
         ).format(
             rows=work.rows,
-            live=work.table.from_clause("r"),
+            live=work.live("r"),
             same=work.same_key(),
             content=work.content,
             chosen=work.chosen(row_class),
             test=test,
-            child=child.from_clause("h"),
+            child=self._rows(child, "h"),
             equal=match(
                 link.operators,
                 names(link.key.parent_columns, "r"),
@@ -304,6 +332,8 @@ class Judgement:
     async def _sample(
         self, work: Work, row_class: str, mark: str
     ) -> tuple[tuple[str | None, ...], ...]:
+        if work.staged.whole_rows:
+            return ()  # no key that says anything to anybody
         cursor = await self._connection.execute(
             sql.SQL(
                 "SELECT {} FROM {} AS d WHERE wanted AND class = {} AND reason = {}"

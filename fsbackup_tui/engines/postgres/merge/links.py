@@ -95,7 +95,7 @@ class _Looking:
             "SELECT pg_catalog.count(*) {} JOIN {} ON {} WHERE d.class = 'c' AND {} AND {}"
         ).format(
             self._from(),
-            table.from_clause("r"),
+            table.from_clause("r"),  # a changed row has a key
             match(
                 key_operators(table, child.key),
                 names(numbered("k", len(child.key)), "d"),

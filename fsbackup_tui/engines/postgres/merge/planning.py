@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -12,13 +12,16 @@ from fsbackup_tui.domain.comparison import TableName
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Progress, Report, TableDone
 from fsbackup_tui.domain.foreign_key_graph import related
-from fsbackup_tui.domain.merge import MergePlan, RowClass, TableDifference
+from fsbackup_tui.domain.merge import MergePlan, TableDifference
+from fsbackup_tui.domain.sql_expression import why_not_expression
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.merge.catalogue import Schema, read_schema
-from fsbackup_tui.engines.postgres.merge.differences import Difference, Pair, pair_tables
+from fsbackup_tui.engines.postgres.merge.definitions import read_definitions
+from fsbackup_tui.engines.postgres.merge.differences import Difference
 from fsbackup_tui.engines.postgres.merge.drift import find_drift
-from fsbackup_tui.engines.postgres.merge.judging import CLASSES, key_text
 from fsbackup_tui.engines.postgres.merge.links import compare_links
+from fsbackup_tui.engines.postgres.merge.lost import stage_lost
+from fsbackup_tui.engines.postgres.merge.pairs import Pair, pair_tables
 from fsbackup_tui.engines.postgres.merge.staging import (
     StagedTable,
     Staging,
@@ -35,6 +38,8 @@ from fsbackup_tui.engines.postgres.merge.work import (
     match,
     names,
     numbered,
+    rows_of,
+    staged_of,
 )
 from fsbackup_tui.engines.postgres.search_path import set_search_path
 
@@ -47,45 +52,50 @@ async def plan_merge(
     staging: Staging,
     *,
     tables: Iterable[TableName] = (),
+    note: str = "",
     report: Report,
 ) -> MergePlan:
     """Compare the copy with live by key, and stage what differs; live's own rows are only read.
 
     ``tables`` narrows it to these and to what a loss in them can have reached; without any, all
-    are compared. Both are open in autocommit; the copy may lie on another server.
+    are compared. Both are open in autocommit; the copy may lie on another server. ``note`` is kept
+    with what is staged.
 
     Raises:
         SafetyRefusal: the two can't be compared, or this was done already.
-        UsageError: live has no such table.
+        UsageError: neither has such a table.
         PostgresError: a table changed its definition, or rows were lost on the way.
     """
     theirs, mine = await read_schema(copy), await read_schema(live)
     _check_comparable(theirs, mine)
     keys = tuple(link.key for link in mine.links)
     named = set(tables)
-    for name in sorted(named - mine.tables.keys()):
+    for name in sorted(named - mine.tables.keys() - theirs.tables.keys()):
         raise UsageError(
-            f"NO SUCH TABLE: live has no {name[0]}.{name[1]} to merge into.",
-            why="It was dropped, or is a partition of another one."
-            if name in theirs.tables
-            else "The copy has none, either.",
-            fix="Name a table of both, a partitioned one by its root.",
+            f"NO SUCH TABLE: neither live nor the copy has {name[0]}.{name[1]}.",
+            why="It has another name, or is a partition of another one.",
+            fix="Name a table, a partitioned one by its root.",
         )
-    wanted = related(named, keys) if named else theirs.tables.keys() | mine.tables.keys()
+    both = (*keys, *(link.key for link in theirs.links))
+    wanted = related(named, both) if named else theirs.tables.keys() | mine.tables.keys()
     await live.execute("SET default_transaction_read_only TO off")
     await copy.execute("SET default_transaction_read_only TO off")
     await _begin_anew(live, staging)
     looking = _Looking(copy, live, staging, theirs, mine, report)
     found = await looking.compare(wanted)
+    drift = await stage_lost(
+        copy, live, staging, (theirs, mine), find_drift(theirs, mine, wanted), wanted
+    )
     async with live.transaction():
-        await add_set(live, staging, COPY_SET, found.staged)
+        await add_set(live, staging, COPY_SET, found.staged, note=note)
     by_name = {table.full_name: table for table in found.staged}
     links = await compare_links(live, mine, staging, by_name)
-    notes = () if staging.crash_safe else (_NOT_CRASH_SAFE,)
+    notes: tuple[str, ...] = () if staging.crash_safe else (_NOT_CRASH_SAFE,)
+    notes += tuple(_keyless_note(t) for t in found.tables if t.whole_rows and not t.equal)
     return MergePlan(
         tuple(found.tables),
         links,
-        find_drift(theirs, mine, wanted),
+        drift,
         found.refused,
         keys,
         notes,
@@ -100,6 +110,16 @@ async def _begin_anew(live: Connection, staging: Staging) -> None:
             fix="Go on with these, or drop the schema by its name and compare again.",
         )
     await drop_relations(live, staging, "s0_")
+    await drop_relations(live, staging, "column_")
+    await live.execute(sql.SQL("TRUNCATE {}").format(staging.relation("lost")))
+
+
+def _keyless_note(table: TableDifference) -> str:
+    return (
+        f"{table.table[0]}.{table.table[1]} has no key: {table.missing} whole rows of the copy are "
+        f"not in live, {table.only_in_live} of live not in the copy; one that was changed counts "
+        "in both. They are put back only if you choose so"
+    )
 
 
 _NOT_CRASH_SAFE = (
@@ -181,6 +201,35 @@ class _Looking:
         self._report(TableDone(pair.label, difference.rows_in_live, None, None))
 
 
+async def find_tables(
+    copy: Connection, live: Connection, given: Iterable[str]
+) -> tuple[TableName, ...]:
+    """Return the tables, and views, that a person named: ``schema.name``, or the name alone.
+
+    Raises:
+        UsageError: neither database has one of that name, or several schemas do.
+    """
+    known: set[TableName] = set()
+    for connection in (copy, live):
+        known |= (await read_schema(connection)).tables.keys()
+        known |= {key[1] for key in await read_definitions(connection) if key[0] == "view"}
+    return tuple(_find_table(known, text) for text in given)
+
+
+def _find_table(known: Iterable[TableName], text: str) -> TableName:
+    whole = [name for name in known if f"{name[0]}.{name[1]}" == text]
+    found = whole or sorted(name for name in known if name[1] == text)
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(
+        f"NO SUCH TABLE: {text}" if not found else f"WHICH TABLE: {text} is in several schemas.",
+        why="Neither live nor the copy has it, or it is a partition of another one."
+        if not found
+        else ", ".join(f"{schema}.{name}" for schema, name in found),
+        fix="Name it as schema.table, a partitioned one by its root.",
+    )
+
+
 async def narrow(
     copy: Connection, live: Connection, staging: Staging, table: TableName, where: str | None
 ) -> int:
@@ -192,7 +241,9 @@ async def narrow(
     Raises:
         UsageError: the copy does not understand the condition, or nothing of the table is staged.
     """
-    staged = _of(await read_set(live, staging, COPY_SET), table)
+    if where is not None and (problem := why_not_expression(where)):
+        raise _not_understood(where, table, problem)
+    staged = staged_of(await read_set(live, staging, COPY_SET), table)
     rows = staging.relation(staged.rows)
     if where is None:
         await live.execute(sql.SQL("UPDATE {} SET wanted = true").format(rows))
@@ -210,7 +261,15 @@ async def narrow(
     )
     # A line break, as the condition may end in a comment.
     query = sql.SQL("SELECT {} FROM {} WHERE ({}\n)").format(
-        COMMA.join(names(staged.key, theirs.name)), theirs.from_clause(theirs.name), sql.SQL(where)
+        COMMA.join(names(staged.key, theirs.name)),
+        rows_of(
+            theirs,
+            theirs.name,
+            staged.key,
+            staged.columns,
+            whole_rows=staged.whole_rows,
+        ),
+        sql.SQL(where),
     )
     try:
         async with copy.transaction():
@@ -220,12 +279,9 @@ async def narrow(
             await copy.execute(sql.SQL("{} LIMIT 0").format(query), prepare=True)
             await stream(copy, query, live, matching, binary=False, what="keys of the filter")
     except (psycopg.ProgrammingError, psycopg.DataError, psycopg.InternalError) as error:
-        raise UsageError(
-            f"FILTER NOT UNDERSTOOD: {where}",
-            why=str(error).strip().splitlines()[0],
-            fix=f"Write what stands after WHERE in a query of {table[0]}.{table[1]}.",
-        ) from error
-    same = match(key_operators(mine, staged.key), names(keys, "f"), names(keys, "d"))
+        raise _not_understood(where, table, str(error).strip().splitlines()[0]) from error
+    operators = key_operators(mine, staged.key, whole_rows=staged.whole_rows)
+    same = match(operators, names(keys, "f"), names(keys, "d"))
     await live.execute(
         sql.SQL("UPDATE {} AS d SET wanted = EXISTS (SELECT FROM {} AS f WHERE {})").format(
             rows, matching, same
@@ -239,6 +295,14 @@ async def narrow(
     return int(row[0]) if row else 0
 
 
+def _not_understood(where: str, table: TableName, why: str) -> UsageError:
+    return UsageError(
+        f"FILTER NOT UNDERSTOOD: {where}",
+        why=why,
+        fix=f"Write what stands after WHERE in a query of {table[0]}.{table[1]}.",
+    )
+
+
 async def _own_search_path(copy: Connection) -> None:
     cursor = await copy.execute(
         "SELECT substr(s, 13) FROM pg_db_role_setting AS r, unnest(r.setconfig) AS s"
@@ -247,77 +311,3 @@ async def _own_search_path(copy: Connection) -> None:
     )
     row = await cursor.fetchone()
     await set_search_path(copy, row[0] if row else '"$user", public')
-
-
-def _of(staged_set: object, table: TableName) -> StagedTable:
-    for staged in getattr(staged_set, "tables", ()):
-        if isinstance(staged, StagedTable) and staged.full_name == table:
-            return staged
-    raise UsageError(
-        f"NOTHING STAGED: {table[0]}.{table[1]} has no rows that differ.",
-        fix="Name a table that the plan lists with differences.",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRow:
-    """One row that differs: its key, and its values as text in the copy and in live.
-
-    None for the side that has no such row.
-    """
-
-    key: tuple[str, ...]
-    in_copy: tuple[str | None, ...] | None
-    in_live: tuple[str | None, ...] | None
-
-
-async def sample_rows(
-    live: Connection,
-    staging: Staging,
-    table: TableName,
-    row_class: RowClass,
-    *,
-    limit: int = 20,
-    offset: int = 0,
-) -> tuple[tuple[str, ...], tuple[SampleRow, ...]]:
-    """Return the names of the columns compared, and some of the rows of a class."""
-    staged = _of(await read_set(live, staging, COPY_SET), table)
-    mine = (await read_schema(live)).tables[table]
-    letter = next(letter for letter, name in CLASSES.items() if name == row_class)
-    count = len(staged.columns)
-    statement = sql.SQL(
-        "SELECT {key}, s.id IS NOT NULL, {theirs}, d.class <> 'm' AND r.{first} IS NOT NULL, {mine}"
-        " FROM {rows} AS d LEFT JOIN {content} AS s ON s.id = d.id LEFT JOIN {live} ON {same}"
-        " WHERE d.class = {letter} ORDER BY d.id LIMIT {limit} OFFSET {offset}"
-    ).format(
-        key=key_text(staged.key, "d"),
-        theirs=_texts(names(numbered("c", count), "s")),
-        mine=_texts(names(staged.columns, "r")),
-        first=sql.Identifier(staged.key[0]),
-        rows=staging.relation(staged.rows),
-        content=staging.relation(staged.content),
-        live=mine.from_clause("r"),
-        same=match(
-            key_operators(mine, staged.key),
-            names(numbered("k", len(staged.key)), "d"),
-            names(staged.key, "r"),
-        ),
-        letter=sql.Literal(letter),
-        limit=sql.Literal(limit),
-        offset=sql.Literal(offset),
-    )
-    found: list[SampleRow] = []
-    keys = len(staged.key)
-    for row in await (await live.execute(statement)).fetchall():
-        key, rest = row[:keys], row[keys:]
-        in_copy = tuple(rest[1 : count + 1]) if rest[0] else None
-        in_live = tuple(rest[count + 2 :]) if rest[count + 1] else None
-        found.append(SampleRow(tuple(key), in_copy, in_live))
-    return staged.columns, tuple(found)
-
-
-def _texts(columns: Sequence[sql.Composable]) -> sql.Composable:
-    return COMMA.join(
-        sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.format('%s', {0}) END").format(column)
-        for column in columns
-    )

@@ -147,7 +147,7 @@ def _not_as_staged(work: Work, row_class: str, columns: Sequence[str]) -> sql.Co
         staged=staged,
         content=work.content,
         chosen=work.chosen(row_class),
-        live=work.table.from_clause("r"),
+        live=work.live("r"),
         same=work.same_key(),
     )
 
@@ -170,7 +170,7 @@ async def check_parents(connection: Connection, schema: Schema, works: Sequence[
                 " AND NOT EXISTS (SELECT FROM {parent} WHERE {equal})"
             ).format(
                 rows=work.rows,
-                live=work.table.from_clause("r"),
+                live=work.live("r"),
                 same=work.same_key(),
                 chosen=work.chosen(*classes),
                 refers=AND.join(sql.SQL("{} IS NOT NULL").format(column) for column in columns),

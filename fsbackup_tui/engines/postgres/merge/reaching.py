@@ -93,7 +93,7 @@ class _Reaching:
             if set(link.key.columns) & set(work.overwritten):
                 lost = sql.SQL("{} AND EXISTS (SELECT FROM {} WHERE {} AND {} AND {})").format(
                     refers,
-                    work.table.from_clause("r"),
+                    work.live("r"),
                     work.same_key(),
                     as_the_action_left_it(work.table, link.key),
                     self._nothing_else(work),

@@ -8,15 +8,17 @@ A *set* of changes is staged for any number of tables, in two relations for each
 
 Columns have numbers, so that no name of the site's can meet one of ours. Set 0 comes from the
 copy; each merge writes the set that undoes it, in the same transaction. The table ``sets`` knows
-them all, so that a set can be applied by another session, another day.
+them all, so that a set can be applied by another session, another day. ``lost`` has what live
+lost besides rows, ``column_N`` a lost column's values by key.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -28,8 +30,11 @@ from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import LONGEST_NAME_BYTES
 
 _PREFIX = "fsbackup_merge_"
-_MARK = "fsbackup: rows staged to merge for incident {}. Drop it when that is closed."
-_MARKED = re.compile(r"fsbackup: rows staged to merge for incident (?P<incident>.*)\. Drop it")
+_MARK = "fsbackup: rows staged to merge for incident {} by job {}. Drop it when that is closed."
+_MARKED = re.compile(
+    r"fsbackup: rows staged to merge for incident (?P<incident>.*) by job (?P<job>.*)\. Drop it",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class StagedTable:
     """One table of a set: its key and columns in live, and how many rows of each class.
 
     ``raw`` are the columns that the rows' hash takes as they are, the rest goes as text.
+    ``whole_rows``: there is no key; ``key`` then names three columns that no table has, a
+    row's hashes and its number among its equals, which ``rows_of`` adds.
     """
 
     set_number: int
@@ -66,6 +73,7 @@ class StagedTable:
     missing: int
     changed: int
     only_in_live: int
+    whole_rows: bool = False
 
     @property
     def full_name(self) -> TableName:
@@ -88,38 +96,46 @@ class StagedSet:
     """A set of changes: 0 is the copy's; the others undo the merge of the set ``undoes``.
 
     ``applied_by`` is the set that undoes what this one did; None: it was never applied.
+    ``recreated`` is what that merge made again beside rows (recreating.py). ``note`` is what its
+    maker wrote down with it.
     """
 
     number: int
     undoes: int | None
     applied_by: int | None
     tables: tuple[StagedTable, ...]
+    recreated: Mapping[str, Any]
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
 class LeftStaging:
-    """A staging schema found in a database: whose it is, and its size in bytes."""
+    """A staging schema found in a database: of whom, made by which job, its size in bytes."""
 
     schema: str
     incident: str
     owner: str
     bytes: int
+    job: str
 
 
-def staging_name(incident: str) -> str:
-    """Return the schema's name for an incident; the incident is shortened, never the prefix."""
-    room = LONGEST_NAME_BYTES - len(_PREFIX)
-    return _PREFIX + incident.encode()[:room].decode("utf-8", "ignore")
+def staging_name(incident: str, number: int = 1) -> str:
+    """Return the schema's name for an incident's plan; only the incident is shortened."""
+    suffix = "" if number == 1 else f"_{number}"
+    room = LONGEST_NAME_BYTES - len(_PREFIX) - len(suffix)
+    return _PREFIX + incident.encode()[:room].decode("utf-8", "ignore") + suffix
 
 
-async def create_staging(live: Connection, incident: str) -> Staging:
-    """Make the staging schema of an incident in live, marked as fsbackup's.
+async def create_staging(
+    live: Connection, incident: str, *, job: str = "-", number: int = 1
+) -> Staging:
+    """Make a staging schema of an incident in live, marked as fsbackup's.
 
     Raises:
         SafetyRefusal: there is one already.
         RightsMissing: the role may not make schemas in this database.
     """
-    name = staging_name(incident)
+    name = staging_name(incident, number)
     published = await fetch_all(live, "SELECT count(*) FROM pg_publication WHERE puballtables")
     staging = Staging(name, incident, crash_safe=not published[0][0])
     try:
@@ -131,14 +147,21 @@ async def create_staging(live: Connection, incident: str) -> Staging:
             )
             await live.execute(
                 sql.SQL("COMMENT ON SCHEMA {} IS {}").format(
-                    sql.Identifier(name), sql.Literal(_MARK.format(incident))
+                    sql.Identifier(name), sql.Literal(_MARK.format(incident, job))
                 )
             )
             await live.execute(
                 sql.SQL(
                     "CREATE {} TABLE {} (number int4 PRIMARY KEY, undoes int4, applied_by int4,"
-                    " made timestamptz NOT NULL DEFAULT pg_catalog.now(), tables jsonb NOT NULL)"
+                    " made timestamptz NOT NULL DEFAULT pg_catalog.now(), tables jsonb NOT NULL,"
+                    " recreated jsonb NOT NULL, note text NOT NULL)"
                 ).format(_persistence(staging), staging.relation("sets"))
+            )
+            await live.execute(
+                sql.SQL(
+                    "CREATE {} TABLE {} (kind text, schema text, name text, item text,"
+                    " definition jsonb)"
+                ).format(_persistence(staging), staging.relation("lost"))
             )
     except psycopg.errors.DuplicateSchema as error:
         raise SafetyRefusal(
@@ -189,7 +212,7 @@ async def find_stagings(live: Connection) -> tuple[LeftStaging, ...]:
         " FROM pg_namespace AS n WHERE n.nspname ~ '^fsbackup_merge_' ORDER BY 1",
     )
     return tuple(
-        LeftStaging(schema, found["incident"], owner, size)
+        LeftStaging(schema, found["incident"], owner, size, found["job"])
         for schema, comment, owner, size in rows
         if (found := _MARKED.match(comment or "")) is not None
     )
@@ -221,7 +244,7 @@ async def drop_relations(live: Connection, staging: Staging, prefix: str) -> Non
     tables = await fetch_all(
         live,
         "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n"
-        " ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'r'"
+        " ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind IN ('r', 'p')"
         " AND pg_catalog.starts_with(c.relname::text, %s)",
         [staging.schema, prefix],
     )
@@ -232,11 +255,20 @@ async def drop_relations(live: Connection, staging: Staging, prefix: str) -> Non
 
 async def read_sets(live: Connection, staging: Staging) -> tuple[StagedSet, ...]:
     """Return the sets of a staging schema in order; none after a crash that emptied it."""
-    statement = sql.SQL("SELECT number, undoes, applied_by, tables FROM {} ORDER BY number")
+    statement = sql.SQL(
+        "SELECT number, undoes, applied_by, tables, recreated, note FROM {} ORDER BY number"
+    )
     cursor = await live.execute(statement.format(staging.relation("sets")))
     return tuple(
-        StagedSet(number, undoes, applied_by, tuple(_staged_table(item) for item in tables))
-        for number, undoes, applied_by, tables in await cursor.fetchall()
+        StagedSet(
+            number,
+            undoes,
+            applied_by,
+            tuple(_staged_table(item) for item in tables),
+            recreated,
+            note,
+        )
+        for number, undoes, applied_by, tables, recreated, note in await cursor.fetchall()
     )
 
 
@@ -279,15 +311,18 @@ async def add_set(
     tables: Iterable[StagedTable],
     *,
     undoes: int | None = None,
+    recreated: Mapping[str, Any] | None = None,
+    note: str = "",
 ) -> None:
     """Enter a set; one that undoes another also stands in that one's line from then on."""
     document = json.dumps([asdict(table) for table in tables])
+    made_again = json.dumps(recreated or {})
     await live.execute(
-        sql.SQL("INSERT INTO {} (number, undoes, tables) VALUES ({}, {}, {})").format(
+        sql.SQL(
+            "INSERT INTO {} (number, undoes, tables, recreated, note) VALUES ({}, {}, {}, {}, {})"
+        ).format(
             staging.relation("sets"),
-            sql.Literal(number),
-            sql.Literal(undoes),
-            sql.Literal(document),
+            *map(sql.Literal, (number, undoes, document, made_again, note)),
         )
     )
     if undoes is not None:

@@ -1,4 +1,4 @@
-"""A table that live lost, made again as the copy has it, with all its rows, or not at all."""
+"""Tables that live lost, made again as the copy has them, with all their rows, or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -16,8 +17,8 @@ from fsbackup_tui.domain.errors import PostgresError, UsageError
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
-from fsbackup_tui.engines.postgres.merge.applying import begin_change
 from fsbackup_tui.engines.postgres.merge.catalogue import Table, read_schema
+from fsbackup_tui.engines.postgres.merge.changing import begin_change
 from fsbackup_tui.engines.postgres.merge.refusals import refused
 from fsbackup_tui.engines.postgres.merge.staging import Staging
 from fsbackup_tui.engines.postgres.merge.transfer import stream
@@ -30,80 +31,119 @@ _SESSION_SETTING = re.compile(r"^SET (?=default_)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class LostTable:
-    """A table's definition in the copy, as pg_dump writes it, before and after its rows.
+class LostTables:
+    """The definitions of lost tables and views, as pg_dump writes them, to be made again together.
 
-    ``keys`` are the foreign keys by which others referred to it (table, name, definition);
-    ``sequences`` those that it owns (name, last value, whether it was given out); ``others`` used
-    it, went with it, and are left to a person.
+    ``before`` and ``after`` are the tables' own entries, before and after their rows;
+    ``views`` and ``after_views`` those of the views. ``keys`` are the foreign keys by which others
+    referred to the tables (table, name, definition); ``sequences`` those that they own (name, last
+    value, whether it was given out); ``others`` used them, went with them, and are left to a
+    person.
     """
 
-    table: TableName
-    definition: Table
+    tables: tuple[TableName, ...]
     before: str
     after: str
     keys: tuple[tuple[TableName, str, str], ...]
     sequences: tuple[tuple[TableName, int, bool], ...]
     others: tuple[str, ...]
+    view_names: tuple[TableName, ...] = ()
+    views: str = ""
+    after_views: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class RestoredTable:
-    """What making a table again did; ``keys_lacking`` could not be made again, and why."""
+class RestoredTables:
+    """What making tables again did: rows by table; ``keys_lacking`` could not be made, and why."""
 
-    rows: int
+    rows: Mapping[TableName, int]
     keys: tuple[str, ...]
     keys_lacking: tuple[tuple[str, str], ...]
     seconds: float
 
 
-async def read_lost_table(
+async def read_lost_tables(
     copy: Connection,
     live: Connection,
-    table: TableName,
+    tables: Sequence[TableName],
     *,
+    views: Sequence[TableName] = (),
     client: ClientTools,
     environment: Mapping[str, str],
     directory: Path,
-) -> LostTable:
-    """Read how the copy defines a table that live has not, its partitions included.
+) -> LostTables:
+    """Read how the copy defines tables and views that live has not, partitions included.
 
-    ``environment`` lets the client reach the copy (``client_environment``); two files are written
+    ``environment`` lets the client reach the copy (``client_environment``); files are written
     into ``directory`` and removed.
 
     Raises:
         UsageError: the copy has no such table, or live has one.
         ToolError: pg_dump failed.
     """
-    theirs = (await read_schema(copy)).tables
-    if table not in theirs or table in (await read_schema(live)).tables:
-        raise UsageError(
-            f"NOT LOST: {table[0]}.{table[1]} is not a table that live lacks.",
-            fix="Name a table that the plan lists as drift.",
-        )
-    definition = theirs[table]
-    tree = await fetch_all(copy, _TREE, [definition.oid, definition.oid])
-    parts = [
-        await _dump(client, environment, directory, section, [(s, t) for _oid, s, t in tree])
-        for section in ("pre-data", "post-data")
-    ]
-    oids = [oid for oid, _schema, _name in tree]
-    keys = await fetch_all(copy, _KEYS, [oids, oids])
+    theirs, mine = (await read_schema(copy)).tables, (await read_schema(live)).tables
+    for table in tables:
+        if table not in theirs or table in mine:
+            raise UsageError(
+                f"NOT LOST: {table[0]}.{table[1]} is not a table that live lacks.",
+                fix="Name a table that the plan lists as drift.",
+            )
+    oids, dumped = await _with_partitions(copy, [theirs[table].oid for table in tables])
+    dump = partial(_dump, client, environment, directory)
     sequences: list[tuple[TableName, int, bool]] = []
     for schema, name in await fetch_all(copy, _SEQUENCES, [oids]):
         statement = sql.SQL("SELECT last_value, is_called FROM {}")
         cursor = await copy.execute(statement.format(sql.Identifier(schema, name)))
         for position, called in await cursor.fetchall():
             sequences.append(((schema, name), position, called))
-    return LostTable(
-        table,
-        definition,
-        parts[0],
-        parts[1],
-        tuple(((schema, child), name, text) for schema, child, name, text in keys),
+    return LostTables(
+        tuple(tables),
+        await dump("pre-data", dumped),
+        await dump("post-data", dumped),
+        await _keys_to(copy, oids),
         tuple(sequences),
         tuple(row[0] for row in await fetch_all(copy, _OTHERS, [oids])),
+        tuple(views),
+        await dump("pre-data", views),
+        await dump("post-data", views),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedTable:
+    """What can be told of a lost table: its rows, who referred to it, what else used it."""
+
+    rows: int
+    keys: tuple[tuple[TableName, str, str], ...]
+    others: tuple[str, ...]
+
+
+async def describe_lost_table(copy: Connection, table: Table) -> DescribedTable:
+    """Return what the copy's catalogue and a count tell of a table."""
+    oids, _names = await _with_partitions(copy, [table.oid])
+    statement = sql.SQL("SELECT pg_catalog.count(*) FROM {}")
+    row = await (await copy.execute(statement.format(table.from_clause("r")))).fetchone()
+    return DescribedTable(
+        int(row[0]) if row else 0,
+        await _keys_to(copy, oids),
+        tuple(each[0] for each in await fetch_all(copy, _OTHERS, [oids])),
+    )
+
+
+async def _keys_to(
+    connection: Connection, oids: Sequence[int]
+) -> tuple[tuple[TableName, str, str], ...]:
+    """Return the foreign keys of other tables that refer to these."""
+    found = await fetch_all(connection, _KEYS, [oids, oids])
+    return tuple(((schema, child), name, text) for schema, child, name, text in found)
+
+
+async def _with_partitions(
+    connection: Connection, oids: Sequence[int]
+) -> tuple[list[int], list[TableName]]:
+    """Return the tables and their partitions, each after what it is a part of."""
+    rows = await fetch_all(connection, _TREE, [list(oids), list(oids)])
+    return [oid for oid, _schema, _name in rows], [(schema, name) for _oid, schema, name in rows]
 
 
 async def _dump(
@@ -114,6 +154,8 @@ async def _dump(
     tables: Sequence[TableName],
 ) -> str:
     """Return the entries of a section, without what pg_dump sets for its own session."""
+    if not tables:
+        return ""
     target = directory / f"{section}.sql"
     argv = [client.tool("pg_dump"), "--no-password", "--no-sync", f"--section={section}"]
     argv += [f"--table={_quoted(schema)}.{_quoted(name)}" for schema, name in tables]
@@ -130,15 +172,15 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-async def restore_table(
+async def restore_tables(
     copy: Connection,
     live: Connection,
     staging: Staging,
-    lost: LostTable,
+    lost: LostTables,
     *,
     on_ready: Callable[[], Awaitable[None]] | None = None,
-) -> RestoredTable:
-    """Make the table in live as it was: definition, rows, indexes, triggers, sequences' positions.
+) -> RestoredTables:
+    """Make the tables in live as they were: definitions, rows, indexes, triggers, sequences.
 
     Foreign keys of others that don't hold any more are not made, and listed. All in one
     transaction.
@@ -150,109 +192,150 @@ async def restore_table(
     try:
         async with live.transaction():
             await begin_change(live)
-            await _execute(live, lost.before)
-            rows = await _fill(copy, live, lost.definition)
-            for name, position, called in lost.sequences:
-                await _set_sequence(live, name, position, called=called)
-            await _execute(live, lost.after)
-            made, lacking = await _refer_again(live, lost)
-            await live.execute(
-                sql.SQL("ANALYZE {}").format(sql.Identifier(*lost.definition.full_name))
-            )
+            making = TableMaking(copy, live, lost)
+            rows = await making.fill()
+            await making.dress()
+            made, lacking = await making.be_referred_to()
             if on_ready is not None:
                 await on_ready()
     except psycopg.Error as error:
         raise refused(error, staging.schema) from error
-    return RestoredTable(rows, made, lacking, time.monotonic() - started)
+    return RestoredTables(rows, made, lacking, time.monotonic() - started)
 
 
-async def _execute(live: Connection, script: str) -> None:
-    if script:
-        await live.execute(script.encode())
+class TableMaking:
+    """Tables and views on their way back, inside the caller's transaction.
 
+    ``fill`` makes them with their rows, ``dress`` adds keys, indexes, triggers, the views,
+    ``be_referred_to`` the foreign keys of others: other things that come back may have to be there
+    before each.
+    """
 
-async def _fill(copy: Connection, live: Connection, table: Table) -> int:
-    columns = [column.name for column in table.stored]
-    name = sql.Identifier(table.schema, table.name)
-    return await stream(
-        copy,
-        sql.SQL("SELECT {} FROM {}").format(
-            COMMA.join(names(columns, "r")), table.from_clause("r")
-        ),
-        live,
-        sql.SQL("{} ({})").format(name, COMMA.join(names(columns))),
-        binary=False,
-        what=f"rows of {table.schema}.{table.name}",
-    )
+    def __init__(self, copy: Connection, live: Connection, lost: LostTables) -> None:
+        self._copy = copy
+        self._live = live
+        self._lost = lost
 
+    async def fill(self) -> dict[TableName, int]:
+        """Make the tables, and bring their rows; return how many."""
+        await self._execute(self._lost.before)
+        theirs = (await read_schema(self._copy)).tables
+        rows = {name: await self._fill(theirs[name]) for name in self._lost.tables}
+        for name, position, called in self._lost.sequences:
+            await self._set_sequence(name, position, called=called)
+        return rows
 
-async def _set_sequence(live: Connection, name: TableName, position: int, *, called: bool) -> None:
-    quoted = sql.Literal(sql.Identifier(*name).as_string(live))
-    await live.execute(
-        sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {}, {})").format(
-            quoted, sql.Literal(position), sql.Literal(called)
+    async def dress(self) -> None:
+        """Add what stands after the rows in a dump; and the views."""
+        for script in (self._lost.after, self._lost.views, self._lost.after_views):
+            await self._execute(script)
+        for name in self._lost.tables:
+            await self._live.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*name)))
+
+    async def _execute(self, script: str) -> None:
+        if script:
+            await self._live.execute(script.encode())
+
+    async def _fill(self, table: Table) -> int:
+        columns = [column.name for column in table.stored]
+        name = sql.Identifier(table.schema, table.name)
+        return await stream(
+            self._copy,
+            sql.SQL("SELECT {} FROM {}").format(
+                COMMA.join(names(columns, "r")), table.from_clause("r")
+            ),
+            self._live,
+            sql.SQL("{} ({})").format(name, COMMA.join(names(columns))),
+            binary=False,
+            what=f"rows of {table.schema}.{table.name}",
         )
-    )
 
+    async def _set_sequence(self, name: TableName, position: int, *, called: bool) -> None:
+        quoted = sql.Literal(sql.Identifier(*name).as_string(self._live))
+        await self._live.execute(
+            sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {}, {})").format(
+                quoted, sql.Literal(position), sql.Literal(called)
+            )
+        )
 
-async def _refer_again(
-    live: Connection, lost: LostTable
-) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    made: list[str] = []
-    lacking: list[tuple[str, str]] = []
-    for child, name, definition in lost.keys:
-        label = f"{child[0]}.{child[1]}: {name}"
-        try:
-            async with live.transaction():
-                await live.execute(
-                    sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
-                        sql.Identifier(*child), sql.Identifier(name), sql.SQL(definition)
+    async def be_referred_to(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """Add the foreign keys of others; return those made, and those that don't hold any more."""
+        made: list[str] = []
+        lacking: list[tuple[str, str]] = []
+        for child, name, definition in self._lost.keys:
+            label = f"{child[0]}.{child[1]}: {name}"
+            if await self._is_there(child, name):
+                continue  # it came with its own column or table
+            try:
+                async with self._live.transaction():
+                    await self._live.execute(
+                        sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}").format(
+                            sql.Identifier(*child), sql.Identifier(name), sql.SQL(definition)
+                        )
                     )
-                )
-        except (psycopg.IntegrityError, psycopg.ProgrammingError) as error:
-            lacking.append((label, str(error).strip().splitlines()[0]))
-        else:
-            made.append(label)
-    return tuple(made), tuple(lacking)
+            except (psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+                lacking.append((label, str(error).strip().splitlines()[0]))
+            else:
+                made.append(label)
+        return tuple(made), tuple(lacking)
+
+    async def _is_there(self, table: TableName, constraint: str) -> bool:
+        rows = await fetch_all(self._live, _CONSTRAINT, [*table, constraint])
+        return bool(rows)
 
 
-async def remove_restored_table(live: Connection, staging: Staging, lost: LostTable) -> None:
-    """Undo ``restore_table``: move the table, with all its rows, into the staging schema.
+async def remove_restored_tables(
+    live: Connection, staging: Staging, tables: Sequence[TableName]
+) -> None:
+    """Undo ``restore_tables``: move the tables, with all their rows, into the staging schema.
 
-    The foreign keys that were made again are dropped; nothing else.
+    The foreign keys that refer to them are dropped; nothing else.
 
     Raises:
         LockHeld, TableLocked, PostgresError, RightsMissing: nothing was changed.
     """
-    table = (await read_schema(live)).tables.get(lost.table)
-    if table is None:
-        raise PostgresError(f"TABLE GONE: {lost.table[0]}.{lost.table[1]} is not there any more.")
-    name = sql.Identifier(*lost.table)
     try:
         async with live.transaction():
             await begin_change(live)
-            for schema, child, key, _definition in await fetch_all(
-                live, _KEYS, [[table.oid], [table.oid]]
-            ):
-                await live.execute(
-                    sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
-                        sql.Identifier(schema, child), sql.Identifier(key)
-                    )
-                )
-            await live.execute(
-                sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(name, sql.Identifier(staging.schema))
-            )
+            await take_tables_away(live, staging, tables)
     except psycopg.Error as error:
         raise refused(error, staging.schema) from error
 
 
+async def take_tables_away(live: Connection, staging: Staging, tables: Sequence[TableName]) -> None:
+    """Do what ``remove_restored_tables`` does, inside the caller's transaction."""
+    there = (await read_schema(live)).tables
+    for table in tables:
+        if table not in there:
+            raise PostgresError(f"TABLE GONE: {table[0]}.{table[1]} is not there any more.")
+    oids, moving = await _with_partitions(live, [there[table].oid for table in tables])
+    for child, key, _definition in await _keys_to(live, oids):
+        await live.execute(
+            sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                sql.Identifier(*child), sql.Identifier(key)
+            )
+        )
+    for table in moving:
+        await live.execute(
+            sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(
+                sql.Identifier(*table), sql.Identifier(staging.schema)
+            )
+        )
+
+
 _TREE = """
 SELECT c.oid::int8, n.nspname::text, c.relname::text
-FROM (SELECT relid FROM pg_partition_tree(%s::int8::oid::regclass)
-      UNION SELECT %s::int8::oid::regclass) AS t
+FROM (SELECT t.relid, t.level FROM unnest(%s::int8[]) AS o, pg_partition_tree(o::oid::regclass) AS t
+      UNION SELECT o::oid::regclass, 0 FROM unnest(%s::int8[]) AS o) AS t
 JOIN pg_class AS c ON c.oid = t.relid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
-ORDER BY 1
+GROUP BY 1, 2, 3
+ORDER BY min(t.level), 1
+"""
+_CONSTRAINT = """
+SELECT 1 FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s AND k.conname = %s
 """
 _KEYS = """
 SELECT n.nspname::text, r.relname::text, c.conname::text, pg_get_constraintdef(c.oid)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from fsbackup_tui.domain.comparison import TableName
 from fsbackup_tui.domain.errors import PostgresError, UsageError
 from fsbackup_tui.domain.merge import ALL_COLUMNS, TableChoice
 from fsbackup_tui.engines.postgres.fingerprint import choose_form, row_hash
 from fsbackup_tui.engines.postgres.inspect_tables import ColumnInspection
 from fsbackup_tui.engines.postgres.merge.catalogue import Column, Operator, Table
-from fsbackup_tui.engines.postgres.merge.staging import StagedTable, Staging
+from fsbackup_tui.engines.postgres.merge.staging import StagedSet, StagedTable, Staging
 
 MISSING, CHANGED, ONLY_IN_LIVE = "m", "c", "o"
 COMMA, AND = sql.SQL(", "), sql.SQL(" AND ")
@@ -51,12 +52,56 @@ def hash_of(columns: Iterable[str], raw: Iterable[str]) -> sql.Composable:
     return row_hash(listed, choose_form(listed))
 
 
-def key_operators(table: Table, key: Sequence[str]) -> tuple[Operator, ...]:
+def rows_of(
+    table: Table,
+    alias: str,
+    key: Sequence[str],
+    columns: Iterable[str],
+    *,
+    whole_rows: bool,
+) -> sql.Composable:
+    """Return the table's rows for a FROM clause; without a key, with the columns that make one.
+
+    These are two hashes of a row and its number among its equals: which of them has which number
+    does not matter, as they are equal.
+    """
+    if not whole_rows:
+        return table.from_clause(alias)
+    return sql.SQL("(SELECT r.*, {values} FROM {rows}) AS {alias}").format(
+        values=COMMA.join(
+            sql.SQL("{} AS {}").format(value, sql.Identifier(name))
+            for value, name in zip(whole_row_key(columns), key, strict=True)
+        ),
+        rows=table.from_clause("r"),
+        alias=sql.Identifier(alias),
+    )
+
+
+def whole_row_key(columns: Iterable[str]) -> tuple[sql.Composable, ...]:
+    """Return what tells the rows of the alias ``r`` apart where they have no key.
+
+    Two hashes of the row as text, 128 bits together: the one for rows with a key is folded to 32
+    on its way (fingerprint.py), and among some hundred thousand rows two would be taken for one.
+    """
+    text = sql.SQL("ROW({})::pg_catalog.text").format(COMMA.join(names(sorted(columns), "r")))
+    hashes = [
+        sql.SQL("pg_catalog.hashtextextended({}, {})").format(text, sql.Literal(seed))
+        for seed in (0, 1)
+    ]
+    number = sql.SQL("pg_catalog.row_number() OVER (PARTITION BY {})").format(COMMA.join(hashes))
+    return (*hashes, number)
+
+
+def key_operators(
+    table: Table, key: Sequence[str], *, whole_rows: bool = False
+) -> tuple[Operator, ...]:
     """Return what tells two keys equal, in the order of ``key``.
 
     Raises:
         PostgresError: nothing makes these columns a key any more.
     """
+    if whole_rows:
+        return (Operator("pg_catalog", "="),) * len(key)
     index = table.unique_over(tuple(key))
     if index is None:
         raise PostgresError(
@@ -66,6 +111,17 @@ def key_operators(table: Table, key: Sequence[str]) -> tuple[Operator, ...]:
         )
     by_name = dict(zip(index.columns, index.operators, strict=True))
     return tuple(by_name[column] for column in key)
+
+
+def staged_of(staged_set: StagedSet, table: TableName) -> StagedTable:
+    """Return what a set has of a table; UsageError where that is nothing."""
+    for staged in staged_set.tables:
+        if staged.full_name == table:
+            return staged
+    raise UsageError(
+        f"NOTHING STAGED: {table[0]}.{table[1]} has no rows that differ.",
+        fix="Name a table that the plan lists with differences.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +146,18 @@ class Work:
     @property
     def operators(self) -> tuple[Operator, ...]:
         """What compares the key's columns."""
-        return key_operators(self.table, self.staged.key)
+        return key_operators(self.table, self.staged.key, whole_rows=self.staged.whole_rows)
+
+    def live(self, alias: str) -> sql.Composable:
+        """Return live's rows for a FROM clause, with the columns of the staged key."""
+        staged = self.staged
+        return rows_of(
+            self.table,
+            alias,
+            staged.key,
+            staged.columns,
+            whole_rows=staged.whole_rows,
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -129,15 +196,20 @@ class Work:
         for name in self.staged.columns:
             self._column(name)
         table = f"{self.table.schema}.{self.table.name}"
+        given = {column.name for column in self.table.stored}
+        if self.staged.whole_rows and given != set(self.staged.columns):
+            raise PostgresError(
+                f"TABLE ALTERED: {table} has other columns than when its rows were looked at.",
+                why="It has no key, so its rows are told apart by all they hold.",
+                fix="Stage the differences again.",
+            )
         unknown = [
             name
             for name in self.choice.overwrite
             if self.choice.overwrite != ALL_COLUMNS and name not in self.overwritten
         ]
         unknown += [
-            name
-            for name in self.choice.values
-            if name in self.staged.columns or name not in {c.name for c in self.table.stored}
+            name for name in self.choice.values if name in self.staged.columns or name not in given
         ]
         if unknown:
             raise UsageError(
@@ -210,8 +282,13 @@ class Work:
             )
             for column in self.table.stored
         ]
+        if self.staged.whole_rows:
+            columns += [
+                sql.SQL("{} AS {}").format(staged, sql.Identifier(name))
+                for staged, name in zip(self.staged_key(), self.staged.key, strict=True)
+            ]
         join = (
-            sql.SQL(" LEFT JOIN {} ON {}").format(self.table.from_clause("r"), self.same_key())
+            sql.SQL(" LEFT JOIN {} ON {}").format(self.live("r"), self.same_key())
             if changed
             else sql.SQL("")
         )
@@ -232,8 +309,11 @@ class Work:
         ]
         if not computed:
             return sql.SQL("({})").format(base)
+        extra = self.staged.key if self.staged.whole_rows else ()
         return sql.SQL("(SELECT {}, {} FROM ({}) AS {})").format(
-            COMMA.join(names([self.number, *(column.name for column in self.table.stored)])),
+            COMMA.join(
+                names([self.number, *(column.name for column in self.table.stored), *extra])
+            ),
             COMMA.join(computed),
             base,
             sql.Identifier(self.free_name("i")),

@@ -1,0 +1,276 @@
+"""``fsbackup recover``: the guided emergency restore, on a screen or line by line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from fsbackup_tui.cli.context import CliContext
+    from fsbackup_tui.cli.prompts import Prompts
+    from fsbackup_tui.domain.incident import Seen
+    from fsbackup_tui.recovery.desk import Desk
+    from fsbackup_tui.recovery.session import RecoverySession
+    from fsbackup_tui.repository.incidents import IncidentJournal
+
+SEEN_WORDS = ("rows", "structure", "errors", "unknown")
+
+
+def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "recover",
+        parents=parents,
+        help="lead through an emergency, step by step; every step can be taken back",
+    )
+    parser.add_argument(
+        "scenario",
+        metavar="SCENARIO",
+        nargs="?",
+        help="data-loss, partial-loss or corruption; without it, what is seen decides",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="questions line by line, on any terminal"
+    )
+    parser.add_argument(
+        "--drill", action="store_true", help="practise it, on a damaged copy made for it"
+    )
+    parser.add_argument("--resume", metavar="ID", help="go on with this incident, or watch it")
+    parser.add_argument("--part", metavar="P", help="the source; needed if there are several")
+    parser.add_argument("--point", metavar="POINT", help="the point that is offered first")
+    parser.add_argument(
+        "--last-right", metavar="TEXT", help="when it was last right: 02:45, 20 m ago, unknown"
+    )
+    parser.add_argument(
+        "--seen", choices=SEEN_WORDS, metavar="WORD", help=f"what is seen: {', '.join(SEEN_WORDS)}"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Lead through an incident; 0 when it was left or closed."""
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.recovery.library import find_runbook
+
+    if arguments.resume is not None and (arguments.scenario or arguments.drill or arguments.point):
+        raise UsageError(
+            "NOT TOGETHER: --resume with a scenario, --drill or --point.",
+            why="The incident knows them already.",
+            fix=f"fsbackup recover --resume {arguments.resume}",
+        )
+    if arguments.scenario is not None:
+        find_runbook(arguments.scenario, context.load())
+    from fsbackup_tui.cli import tui
+
+    if arguments.plain or context.json or not tui.is_suitable(context):
+        return run_plain(arguments, context)
+    return _open(arguments, context)
+
+
+def _open(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Open the application in mode 4; what the command line says is declared before.
+
+    The application goes on with the incident that is open; another one is led line by line.
+    """
+    from fsbackup_tui.cli import tui
+    from fsbackup_tui.recovery import desk as desks
+    from fsbackup_tui.repository.incidents import find_open
+
+    desk = desks.open_desk(context.load(), context.environ)
+    told = (arguments.scenario, arguments.drill, arguments.part, arguments.point)
+    journal = find_open(desk.state) or find_open(desk.state, is_drill=True)
+    wanted = _journal(arguments, desk) if any((*told, arguments.resume)) else journal
+    if wanted is not None and (journal is None or wanted.id != journal.id):
+        return run_plain(arguments, context)
+    answered = arguments.last_right is not None or arguments.seen is not None
+    if wanted is None and (any(told) or answered):
+        if journal is not None:
+            return run_plain(arguments, context)
+        _begin_on(context, arguments, desk).leave()
+    return tui.open_application(context, mode="recover")
+
+
+def _begin_on(context: CliContext, arguments: argparse.Namespace, desk: Desk) -> RecoverySession:
+    from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.prompts import Prompts
+
+    interrupts = Interrupts()
+    with interrupts.listening():
+        return _sit_down(
+            arguments, context, desk, Prompts(_descriptor(), context.stdout, interrupts)
+        )
+
+
+def run_plain(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Lead line by line, asking on standard input."""
+    from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.prompts import Prompts
+    from fsbackup_tui.cli.recover_plain import Plain
+    from fsbackup_tui.recovery import desk as desks
+
+    desk = desks.open_desk(context.load(), context.environ)
+    interrupts = Interrupts()
+    with interrupts.listening():
+        out = context.stderr if context.json else context.stdout
+        prompts = Prompts(_descriptor(), out, interrupts)
+        session = _sit_down(arguments, context, desk, prompts)
+        Plain(session, prompts, context.pasteable).run()
+    if context.json:
+        context.emit(_document(session), lambda: None)
+    return 0
+
+
+def _sit_down(
+    arguments: argparse.Namespace, context: CliContext, desk: Desk, prompts: Prompts
+) -> RecoverySession:
+    from fsbackup_tui.cli.prompts import Left
+    from fsbackup_tui.domain.errors import Interrupted, UsageError
+
+    try:
+        return begin(arguments, context, desk, prompts)
+    except Left as left:
+        if left.number is not None:
+            raise Interrupted("INTERRUPTED: nothing was declared.") from left
+        raise UsageError(
+            "NOTHING WAS DECLARED: the two questions were not answered.",
+            fix="fsbackup recover --plain --last-right '20 m ago' --seen rows",
+        ) from left
+
+
+def _descriptor() -> int:
+    from fsbackup_tui.domain.errors import UsageError
+
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, ValueError, OSError) as error:
+        raise UsageError(
+            "NOBODY TO ASK: standard input is closed.", fix="Run it in a terminal."
+        ) from error
+
+
+def _document(session: RecoverySession) -> dict[str, object]:
+    reading = session.read()
+    incident, current = reading.incident, reading.flow.current()
+    running = [
+        placed.state.job for placed in reading.flow.steps if placed.state.status == "unknown"
+    ]
+    return {
+        "ok": True,
+        "incident": incident.id,
+        "state": "open" if incident.closed is None else "closed",
+        "step": current.step.id if current is not None else None,
+        "frozen": [freeze.what for freeze in incident.freezes],
+        "running": running,
+    }
+
+
+def begin(
+    arguments: argparse.Namespace, context: CliContext, desk: Desk, prompts: Prompts
+) -> RecoverySession:
+    """Sit down at the incident that is meant, or declare one by the two questions."""
+    from fsbackup_tui.recovery.declare import attach
+
+    journal = _journal(arguments, desk)
+    if journal is None:
+        return _declare(arguments, context, desk, prompts)
+    prompts.say(f"Incident {journal.id} is open: it is gone on with.")
+    session = attach(desk, journal)
+    if arguments.point is not None and session.leads:
+        session.prefer_point(_point(arguments, context))
+    if arguments.scenario and arguments.scenario != session.read().incident.runbook:
+        prompts.say(f"It follows {session.read().incident.runbook}; w changes to another runbook.")
+    return session
+
+
+def _journal(arguments: argparse.Namespace, desk: Desk) -> IncidentJournal | None:
+    from fsbackup_tui.recovery.declare import only_source
+    from fsbackup_tui.repository.incidents import find_incident, find_open
+
+    if arguments.resume is not None:
+        return find_incident(desk.state, arguments.resume)
+    source = only_source(desk, arguments.part)
+    return find_open(desk.state, source=source, is_drill=arguments.drill)
+
+
+def _point(arguments: argparse.Namespace, context: CliContext) -> str:
+    from fsbackup_tui.cli.points import find_point
+
+    if arguments.point is None:
+        return ""
+    return find_point(context, arguments.point, part=arguments.part, any_trust=True).id
+
+
+def _declare(
+    arguments: argparse.Namespace, context: CliContext, desk: Desk, prompts: Prompts
+) -> RecoverySession:
+    from fsbackup_tui.domain.last_right import echo_last_right
+    from fsbackup_tui.recovery.declare import declare, only_source
+
+    source = only_source(desk, arguments.part)
+    point = _point(arguments, context)
+    config = desk.loaded.config
+    kind = "A drill" if arguments.drill else "An incident"
+    prompts.say(f"{kind} of {config.site}, {config.environment.upper()}, database {source}.")
+    if arguments.last_right is None or arguments.seen is None:
+        prompts.say("Two questions, then it begins. Answering changes nothing.")
+    last_right = _last_right(arguments, desk, prompts)
+    prompts.say(echo_last_right(last_right, desk.now(), desk.zone), first="   ")
+    seen = _seen(arguments, desk, prompts)
+    session = declare(
+        desk,
+        source=source,
+        seen=seen,
+        last_right=last_right,
+        runbook=arguments.scenario or "",
+        point=point,
+        is_drill=arguments.drill,
+    )
+    prompts.say(f"Incident {session.journal.id} is open; retention waits until it is closed.")
+    return session
+
+
+def _last_right(arguments: argparse.Namespace, desk: Desk, prompts: Prompts) -> datetime | None:
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.domain.last_right import parse_last_right
+
+    if arguments.last_right is not None:
+        return parse_last_right(arguments.last_right, desk.now(), desk.zone)
+    prompts.line()
+    prompts.say("When was it last right?", first="1. ")
+    prompts.say("Like 02:45, yesterday 14:00, Sat 02:00, 20 m ago.", first="   ")
+    while True:
+        try:
+            said = prompts.ask("   (Enter: unknown):")
+            return parse_last_right(said, desk.now(), desk.zone)
+        except UsageError as error:
+            for text in (error.what, error.fix):
+                prompts.say(text, first="   ")
+
+
+def _seen(arguments: argparse.Namespace, desk: Desk, prompts: Prompts) -> Seen:
+    from fsbackup_tui.domain.incident import SEEN_TEXTS
+    from fsbackup_tui.recovery.declare import SEEN_HERE
+    from fsbackup_tui.recovery.library import find_runbook
+
+    given = next((seen for seen in SEEN_HERE if seen == arguments.seen), None)
+    if given is not None:
+        return given
+    default: Seen = "unknown"
+    if arguments.scenario:
+        fitting = find_runbook(arguments.scenario, desk.loaded).seen
+        default = next((seen for seen in fitting if seen in SEEN_HERE), default)
+    prompts.line()
+    prompts.say("What do you see?", first="2. ")
+    for number, seen in enumerate(SEEN_HERE, 1):
+        prompts.say(SEEN_TEXTS[seen], first=f"   {number}  ")
+    preset = SEEN_HERE.index(default) + 1
+    while True:
+        said = prompts.ask(f"   Number (Enter: {preset}):") or str(preset)
+        if said.isdigit() and 1 <= int(said) <= len(SEEN_HERE):
+            return SEEN_HERE[int(said) - 1]
+        if (named := next((seen for seen in SEEN_HERE if seen == said), None)) is not None:
+            return named
+        prompts.say(f"One of the numbers 1 to {len(SEEN_HERE)}, please.", first="   ")

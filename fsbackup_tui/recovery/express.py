@@ -1,0 +1,318 @@
+"""Swap and merge without the walkthrough: the same steps of the same incident, one after the other.
+
+What goes wrong leaves the incident open at the step where it went wrong, to be gone on with.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fsbackup_tui.domain.errors import (
+    FsbackupError,
+    JobError,
+    Problem,
+    SafetyRefusal,
+    UsageError,
+)
+from fsbackup_tui.domain.incident import StepStatus
+from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.recovery.card import Card
+from fsbackup_tui.recovery.declare import declare
+from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.question import Answer
+from fsbackup_tui.recovery.session import RecoverySession
+from fsbackup_tui.repository.incidents import IncidentJournal, find_incident, list_incidents
+
+Wait = Callable[[RecoverySession], None]
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressPlan:
+    """What is asked for: a point, whole or some tables of it; ``reason`` for a doubtful one."""
+
+    part: str
+    point: str
+    tables: tuple[str, ...] = ()
+    where: str = ""
+    reason: str = ""
+
+    @property
+    def last(self) -> Literal["merge", "swap"]:
+        """The step that changes live."""
+        return "merge" if self.tables else "swap"
+
+
+def wait_quietly(session: RecoverySession) -> None:
+    """Wait until nothing of the session's is under way any more."""
+    while True:
+        session.poll()
+        busy = session.watch, session.look.is_under_way, session.count.is_under_way
+        if not any(busy) and not session.look.is_wanted:
+            return
+        if session.look.problem is not None and not any(busy):
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def open_express(desk: Desk, plan: ExpressPlan) -> RecoverySession:
+    """Open the incident of it; SafetyRefusal where one of the source is open already."""
+    runbook = "partial-loss" if plan.tables else "data-loss"
+    session = declare(
+        desk,
+        source=plan.part,
+        seen="unknown",
+        last_right=None,
+        runbook=runbook,
+        point=plan.point,
+    )
+    if plan.tables:
+        session.narrow(plan.tables, plan.where)
+    return session
+
+
+def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quietly) -> Card:
+    """Do all that does not change live; returns the card of the step that does.
+
+    A spare of the point is used without restoring.
+
+    Raises:
+        SafetyRefusal: the copy is not as its point. UsageError: the point or way can't be taken.
+        JobError: a step failed.
+    """
+    _do(session, "damage", Answer(), wait)
+    _do(session, "choose-point", Answer(plan.point, plan.reason), wait)
+    _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
+    _do_if_needed(session, "restore", wait)
+    _do(session, "check-copy", Answer(), wait)
+    _require_good_copy(session, plan)
+    _do_if_needed(session, "schema-copy", wait)
+    if plan.tables:
+        _prepare_merge(session, wait)
+    look(session, wait)
+    card = session.card(plan.last)
+    if card.stopped:
+        raise SafetyRefusal(
+            "STOPPED: this is not the database the point came from.", why=card.stopped
+        )
+    return card
+
+
+def _way(session: RecoverySession, plan: ExpressPlan) -> str:
+    """Return the way; where databases can't be renamed, a swap is one of schemas."""
+    question = session.card("choose-way").question
+    swap = question.option("swap") if question is not None else None
+    other = question.option("schema swap") if question is not None else None
+    if plan.last == "swap" and swap is not None and swap.impossible and other is not None:
+        return other.key
+    return plan.last
+
+
+def _do_if_needed(session: RecoverySession, step: str, wait: Wait) -> None:
+    placed = session.read().flow.find(step)
+    if placed is not None and placed.applies:
+        _do(session, step, Answer(), wait)
+
+
+def _prepare_merge(session: RecoverySession, wait: Wait) -> None:
+    _do(session, "diff", Answer(), wait)
+    values = session.read().flow.find("fill-values")
+    if values is not None and values.applies and not values.state.settled:
+        question = session.card("fill-values").question
+        raise UsageError(
+            "A VALUE IS NEEDED for a column that the point does not have.",
+            why=question.text if question is not None else "",
+        )
+    _do(session, "choose-rows", Answer(), wait)
+
+
+def _require_good_copy(session: RecoverySession, plan: ExpressPlan) -> None:
+    check = session.read().facts.copy_check
+    if check is None or check.verdict == "different":
+        differences = check.differences if check is not None else ()
+        raise SafetyRefusal(
+            "NOT TAKEN: the copy is not as its point.",
+            why="\n".join(f"{each.sort} {each.name} {each.detail}" for each in differences[:5]),
+        )
+    if check.verdict != "proven" and not plan.reason:
+        blocked = [each for each in check.differences if each.state == "blocked"]
+        raise SafetyRefusal(
+            "NOT PROVEN: a part of the copy could not be compared.",
+            why="\n".join(f"{each.sort} {each.name} {each.detail}" for each in blocked[:5]),
+            fix="With a written reason it is taken all the same: --reason TEXT",
+        )
+
+
+def finish(
+    session: RecoverySession, plan: ExpressPlan, typed: str, wait: Wait = wait_quietly
+) -> dict[str, Any]:
+    """Change live, close the incident, and return the document of it.
+
+    Raises:
+        ConfirmationNeeded: the name was not typed. JobError: it failed; the incident stays open.
+    """
+    _do(session, plan.last, Answer(typed=typed), wait)
+    session.close(f"{'rows put back' if plan.tables else 'swapped'} by fsbackup restore")
+    reading = session.read()
+    facts, incident = reading.facts, reading.incident
+    restored = facts.document("restored")
+    spared = incident.parameters.get("copy_is_spare") is True
+    none = {"restored": 0, "benign": 0, "deferred": 0, "lost": 0}
+    key, name = ("merged", "merged") if plan.tables else ("swapped", "swapped")
+    return {
+        "ok": True,
+        "point": plan.point,
+        "target": facts.live_name,
+        "entries": none if spared else restored.get("entries") or none,
+        "seconds": round(incident.elapsed(reading.now).total_seconds(), 3),
+        "problems": [],
+        "incident": incident.id,
+        "spare": spared,
+        key: plain(facts.document(name)),
+    }
+
+
+def look(session: RecoverySession, wait: Wait = wait_quietly) -> None:
+    """Look at the server, whatever was seen before; JobError with why it can't be seen."""
+    session.look_now()
+    wait(session)
+    problem = session.look.problem
+    if problem is not None:
+        raise JobError(problem)
+
+
+def _do(session: RecoverySession, step: str, answer: Answer, wait: Wait) -> None:
+    if session.card(step).needs_look:
+        look(session, wait)
+    session.begin(step, answer)
+    wait(session)
+    _require(session, step, "done")
+
+
+def _require(session: RecoverySession, step: str, status: StepStatus) -> None:
+    state = session.read().incident.step(step, session.desk.now())
+    if state.status == status:
+        return
+    raise JobError(last_problem(session.journal, step) or Problem("failed", f"NOT DONE: {step}."))
+
+
+def last_problem(journal: IncidentJournal, step: str) -> Problem | None:
+    """Return why a step last went wrong, in full; None where nothing was written of it."""
+    for entry in reversed(journal.entries()):
+        if entry.body.get("step") == step:
+            told = entry.body.get("problem")
+            if isinstance(told, dict):
+                return Problem.from_mapping(told)
+            reason = entry.body.get("reason")
+            return Problem("failed", str(reason)) if reason else None
+    return None
+
+
+def still_open(error: FsbackupError, session: RecoverySession) -> Problem:
+    """Return an error of the express way, with how it is gone on with where it stays open."""
+    problem = error.problem()
+    incident = session.read().incident
+    if incident.closed is not None:
+        return problem
+    go_on = f"Incident {incident.id} stays open: fsbackup recover --resume {incident.id}"
+    fix = "\n".join(text for text in (problem.fix, go_on) if text)
+    return Problem(problem.kind, problem.what, problem.why, fix, problem.exit_code)
+
+
+def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJournal:
+    """Return the incident whose swap is undone; one that is over only where it is named.
+
+    Raises:
+        UsageError: there is none, or it has no swap that could be undone. SafetyRefusal: it is
+        over, and was not named.
+    """
+    if wanted is not None:
+        journal = find_incident(desk.state, wanted)
+        if _is_swapped(journal):
+            return journal
+        raise UsageError(
+            f"NOTHING TO ROLL BACK: incident {journal.id} has no swap that stands.",
+            fix=f"fsbackup incidents show {journal.id}",
+        )
+    for journal in list_incidents(desk.state):
+        incident = journal.read()
+        if incident is None or incident.is_drill or part not in (None, incident.source):
+            continue
+        if not _is_swapped(journal):
+            continue
+        if incident.closed is None:
+            return journal
+        raise SafetyRefusal(
+            f"IT IS OVER: incident {journal.id} was closed, and live was written to since.",
+            why="What was written since the swap would be set aside.",
+            fix=f"fsbackup rollback --incident {journal.id}",
+        )
+    raise UsageError("NOTHING TO ROLL BACK: no swap stands that fsbackup made.")
+
+
+def _is_swapped(journal: IncidentJournal) -> bool:
+    incident = journal.read()
+    swapped = incident.parameters.get("swapped") if incident is not None else None
+    return isinstance(swapped, dict) and bool(swapped.get("kept_as") or swapped.get("schemas"))
+
+
+def prepare_rollback(session: RecoverySession, wait: Wait = wait_quietly) -> Card:
+    """Look, and count what was written since; returns the card of the swap.
+
+    Raises:
+        SafetyRefusal: live is not the database that the swap brought.
+        JobError: the server can't be seen, or what was written since can't be counted.
+    """
+    look(session, wait)
+    facts = session.read().facts
+    standing = facts.standing
+    swapped = facts.document("swapped")
+    live = standing.live if standing is not None else None
+    brought = swapped.get("database_oid")
+    if live is None or (brought and live.oid != brought):
+        found = "there is none" if live is None else f"it has OID {live.oid}"
+        raise SafetyRefusal(
+            "NOT ROLLED BACK: live is not the database that this swap brought.",
+            why=f"{facts.live_name}: {found}, the swap brought OID {brought}.",
+            fix="See what stands: fsbackup incidents, fsbackup leftovers",
+        )
+    kept, oid = str(swapped.get("kept_as")), int(swapped.get("kept_oid") or 0)
+    if standing is not None and oid and standing.database(kept, oid) is None:
+        raise SafetyRefusal(
+            f"NOT ROLLED BACK: {kept} is not there any more.",
+            why="The former database was dropped or renamed.",
+            fix="See what stands: fsbackup leftovers",
+        )
+    session.count_written()
+    wait(session)
+    if session.count.problem is not None:
+        raise JobError(session.count.problem)
+    return session.card("swap")
+
+
+def roll_back(session: RecoverySession, typed: str, wait: Wait = wait_quietly) -> dict[str, Any]:
+    """Undo the swap and return the document of it; the incident stays as open as it is.
+
+    Raises:
+        ConfirmationNeeded: the name was not typed. JobError: it failed.
+    """
+    before = session.read()
+    written = before.facts.written
+    swapped_at = before.incident.step("swap", before.now).at
+    session.undo("swap", Answer(typed=typed))
+    wait(session)
+    _require(session, "swap", "undone")
+    reading = session.read()
+    back = reading.facts.document("rolled_back")
+    return {
+        "ok": True,
+        "incident": reading.incident.id,
+        "database": back.get("database"),
+        "kept_as": back.get("kept_as"),
+        "age_seconds": round((before.now - swapped_at).total_seconds(), 3),
+        "written": None if written is None else plain(written),
+        "rolled_back": plain(back),
+    }

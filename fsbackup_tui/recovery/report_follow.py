@@ -1,0 +1,94 @@
+"""What is left to do after, or in the middle of, an incident: follow-ups and open risks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.recovery.report_findings import live_again
+from fsbackup_tui.recovery.report_text import mappings, number_text, texts
+from fsbackup_tui.recovery.session import Reading
+
+
+def risks(reading: Reading) -> Iterator[str]:
+    """Yield what may go wrong as it stands: not proven, not known, frozen, no backup."""
+    incident, facts = reading.incident, reading.facts
+    for placed in reading.flow.steps:
+        if placed.state.status == "unknown":
+            yield f"nobody knows how {placed.number} {placed.step.title} ended: settle it"
+        elif placed.state.status == "failed":
+            yield f"{placed.number} {placed.step.title} failed: {plain_text(placed.state.reason)}"
+        elif placed.state.status == "skipped" and placed.step.guard:
+            why = plain_text(placed.state.reason)
+            yield f"{placed.number} {placed.step.title} was skipped, a guard: {why}"
+    if facts.mismatch and not facts.accepted_target:
+        yield "the server may be the wrong one: " + plain_text(facts.mismatch)
+    check = facts.copy_check
+    if check is not None and check.verdict != "proven":
+        yield f"the copy is not proven ({check.verdict})"
+    reason = incident.parameters.get("point_reason")
+    if reason:
+        yield f"the point was doubtful, and taken because: {plain_text(str(reason))}"
+    if live_again(reading) is not None and not incident.parameters.get("fresh_point"):
+        yield "no backup was taken since: all newer points are of the damaged database"
+    for slot in mappings(facts.document("swapped").get("slots")):
+        held = number_text(slot.get("retained_bytes"))
+        yield f"slot {plain_text(str(slot.get('name')))} holds {held} bytes of WAL on the server"
+
+
+def follow_ups(reading: Reading) -> Iterator[str]:
+    """Yield what somebody still has to do, each in a sentence."""
+    incident, facts = reading.incident, reading.facts
+    for freeze in incident.freezes:
+        commands = "; ".join(freeze.undo)
+        yield f"still FROZEN: {plain_text(freeze.what)}. Undo: {plain_text(commands) or 'thaw'}"
+    yield from risks(reading)
+    swapped = facts.document("swapped")
+    for name in texts(swapped.get("follow_up")):
+        yield plain_text(name)
+    check = facts.copy_check
+    for entry in check.deferred if check is not None else ():
+        yield f"left for later by the restore: {plain_text(entry)}"
+    for command in texts(incident.parameters.get("resolve")):
+        yield f"so that the migrations know of it: {plain_text(command)}"
+    yield from _paused(reading)
+    yield from _leftovers(reading)
+
+
+def _paused(reading: Reading) -> Iterator[str]:
+    steps = reading.incident.steps
+    for begun, ended, what in (
+        ("pause-jobs", "resume-jobs", "what runs by the clock is paused"),
+        ("stop-app", "start-app", "the application was stopped"),
+    ):
+        first, last = steps.get(begun), steps.get(ended)
+        if first is not None and first.status == "done" and (last is None or not last.settled):
+            yield f"{what}, and nobody wrote that it was started again"
+
+
+def _leftovers(reading: Reading) -> Iterator[str]:
+    facts = reading.facts
+    swapped, back = facts.document("swapped"), facts.document("rolled_back")
+    merged, salvaged, preserved = facts.document("merged"), facts.salvaged, facts.preserved
+    kept = str(swapped.get("kept_as") or "")
+    newer = str(back.get("kept_as") or "")
+    if kept:
+        yield f"{plain_text(kept)} is the former database, whole: {_drop(kept)}"
+    if newer:
+        yield f"{plain_text(newer)} is the restored one that was swapped back: {_drop(newer)}"
+    if facts.copy and not swapped and facts.copy != newer:
+        yield f"{plain_text(facts.copy)} is a restored copy: {_drop(facts.copy)}"
+    staging = str(merged.get("staging") or facts.staging)
+    if staging:
+        what = "what undoes the merge" if merged else "the rows that differ"
+        yield f"schema {plain_text(staging)} in live holds {what}: {_drop(staging)}"
+    if salvaged is not None:
+        yield f"{plain_text(salvaged.database)} is what could be read: {_drop(salvaged.database)}"
+    if facts.database:
+        yield f"{plain_text(facts.database)} is what the drill played on: {_drop(facts.database)}"
+    if preserved is not None and preserved.directory:
+        yield f"{plain_text(preserved.directory)} holds the evidence"
+
+
+def _drop(name: str) -> str:
+    return f"fsbackup leftovers --drop {plain_text(name)}"
