@@ -7,6 +7,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -240,6 +241,10 @@ class RecoverySession:
             self.look.want(step)
             return
         if action.settling == "again":
+            undo = action.undo if placed.state.undoing else None
+            if undo is not None and undo(self.situation(step)) is None:
+                self._append("undone", step=step, reason="there is nothing left to undo")
+                return
             self._not_done(placed, "its end is not known; it can be done again without harm")
             return
         if happened is None:
@@ -342,11 +347,12 @@ class RecoverySession:
                 else "They are there, and have 20 s to refuse.",
                 fix="Ask for it, and wait." if asked is None else "Wait, or talk to them.",
             )
-        adopts = tuple(
-            state.job
+        begun = (
+            find_job_of(self.desk.state, incident, state)
             for state in incident.steps.values()
-            if state.status == "unknown" and state.job
+            if state.status == "unknown"
         )
+        adopts = tuple(job.id for job in begun if job is not None)
         entry = self.journal.take_over(
             self.desk.author, why, expected=incident.epoch, adopts=adopts
         )
@@ -568,13 +574,22 @@ class RecoverySession:
                 self._done(placed.step, facts, {"job": job.id, "result": _bounded(job.result)})
             return
         if job.state == "lost":
-            self.settle(watch.step)
+            # Where only a person can tell, a face asks: nobody does the step any more.
+            with suppress(UsageError):
+                self.settle(watch.step)
             return
-        kind = "not-undone" if state.undoing else "failed"
+        settled = action.undo_settled if state.undoing else action.settled
+        if settled is not None and watch.went_beyond_first_stage:
+            # What failed after the deed is done: the server lost at its commit, say.
+            self.look.want(watch.step)
+            return
+        self._failed(watch.step, state, job)
+
+    def _failed(self, step: str, state: StepState, job: Job) -> None:
         problem = problem_of(job)
         self._append(
-            kind,
-            step=watch.step,
+            "not-undone" if state.undoing else "failed",
+            step=step,
             job=job.id,
             reason=problem.what,
             problem={
@@ -598,11 +613,18 @@ class RecoverySession:
             settled = action.undo_settled if undoing else action.settled
             facts = settled(self.situation(step), standing) if settled is not None else None
             if facts is None:
-                self._not_done(placed, "the server shows that it did not happen")
+                self._not_happened(placed)
             elif undoing:
                 self._append("undone", step=step, facts=dict(facts))
             else:
                 self._done(placed.step, facts, {"reason": "the server shows that it happened"})
+
+    def _not_happened(self, placed: Placed) -> None:
+        job = find_job_of(self.desk.state, self._incident(), placed.state)
+        if job is not None and job.state in ("failed", "cancelled"):
+            self._failed(placed.step.id, placed.state, job)
+        else:
+            self._not_done(placed, "the server shows that it did not happen")
 
     def _take_count(self) -> None:
         written = self.count.take()
