@@ -10,7 +10,10 @@ import pytest
 from hypothesis import settings
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from tests.support.matrix import sampled_majors
 from tests.support.servers import (
+    MATRIX_MAJORS,
+    PACKAGES,
     Databases,
     FreshServer,
     FreshServers,
@@ -18,6 +21,8 @@ from tests.support.servers import (
     ServerPool,
     majors,
 )
+
+_MAJOR_PARAMETERS = ("matrix_server", "major")
 
 # No deadline: on a busy machine every example is slow, whatever is tested.
 settings.register_profile("fsbackup", deadline=None)
@@ -34,6 +39,25 @@ def pytest_configure() -> None:
     # inherit that: no ctrl-c of a test would be heard.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave of the tests that run once per major those that this run samples."""
+    left_out = [item for item in items if not _is_sampled(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
+
+
+def _is_sampled(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    params = callspec.params if callspec is not None else {}
+    major = next((params[name] for name in _MAJOR_PARAMETERS if name in params), None)
+    if major not in MATRIX_MAJORS:
+        return True
+    test = item.nodeid.replace(f"pg{major}", "").replace(f"[{major}]", "")
+    return major in sampled_majors(test, PACKAGES)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 VERSIONS = {14: "14.23.0", 15: "15.19.0", 16: "16.15.0", 17: "17.11.0", 18: "18.6.0"}
@@ -22,8 +24,29 @@ _DOWNLOAD_SECONDS = 300
 
 
 def matrix_wanted() -> bool:
-    """Whether the tests shall run against every supported major (FSBACKUP_MATRIX=1)."""
-    return os.environ.get("FSBACKUP_MATRIX") == "1"
+    """Whether the tests shall run against every supported major (FSBACKUP_MATRIX=1).
+
+    FSBACKUP_MATRIX=sample takes for each of them the oldest and one of the others.
+    """
+    return os.environ.get("FSBACKUP_MATRIX") in ("1", "sample")
+
+
+def sampled_majors(test: str, packaged: Iterable[int]) -> frozenset[int]:
+    """Return the majors that a test runs on, by its name: the same ones in every run.
+
+    ``packaged`` are those that need no matrix. Without one a test runs on one of them; a sampled
+    matrix adds the oldest and one that is neither; between them all majors are met again and
+    again, and by FSBACKUP_MATRIX=1 every test meets every one.
+    """
+    chosen = os.environ.get("FSBACKUP_MATRIX")
+    if chosen == "1":
+        return frozenset(VERSIONS)
+    seed, here = zlib.crc32(test.encode()), sorted(packaged)
+    first = here[seed % len(here)]
+    if chosen != "sample":
+        return frozenset({first})
+    oldest, *others = (major for major in sorted(VERSIONS) if major != first)
+    return frozenset({oldest, others[seed // len(here) % len(others)]})
 
 
 def matrix_cache() -> Path:
