@@ -256,6 +256,8 @@ class Emergency:
             self.session.poll()
             if self.session.watch is None and self.status(step) == "unknown":
                 self.session.settle(step)
+            if self.session.look.problem is not None:
+                self.session.look_now()  # as a person does
             return self.status(step) != "unknown" and not self.session.look.is_under_way
 
         wait_until(known, timeout=_SECONDS, what=f"{step} is settled")
