@@ -63,35 +63,81 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         )
     if arguments.scenario is not None:
         find_runbook(arguments.scenario, context.load())
-    return run_plain(arguments, context)
+    from fsbackup_tui.cli import tui
+
+    if arguments.plain or context.json or not tui.is_suitable(context):
+        return run_plain(arguments, context)
+    return _open(arguments, context)
+
+
+def _open(arguments: argparse.Namespace, context: CliContext) -> int:
+    """Open the application in mode 4; what the command line says is declared before.
+
+    The application goes on with the incident that is open; another one is led line by line.
+    """
+    from fsbackup_tui.cli import tui
+    from fsbackup_tui.recovery import desk as desks
+    from fsbackup_tui.repository.incidents import find_open
+
+    desk = desks.open_desk(context.load(), context.environ)
+    told = (arguments.scenario, arguments.drill, arguments.part, arguments.point)
+    journal = find_open(desk.state) or find_open(desk.state, is_drill=True)
+    wanted = _journal(arguments, desk) if any((*told, arguments.resume)) else journal
+    if wanted is not None and (journal is None or wanted.id != journal.id):
+        return run_plain(arguments, context)
+    answered = arguments.last_right is not None or arguments.seen is not None
+    if wanted is None and (any(told) or answered):
+        if journal is not None:
+            return run_plain(arguments, context)
+        _begin_on(context, arguments, desk).leave()
+    return tui.open_application(context, mode="recover")
+
+
+def _begin_on(context: CliContext, arguments: argparse.Namespace, desk: Desk) -> RecoverySession:
+    from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.prompts import Prompts
+
+    interrupts = Interrupts()
+    with interrupts.listening():
+        return _sit_down(
+            arguments, context, desk, Prompts(_descriptor(), context.stdout, interrupts)
+        )
 
 
 def run_plain(arguments: argparse.Namespace, context: CliContext) -> int:
     """Lead line by line, asking on standard input."""
     from fsbackup_tui.cli.follow import Interrupts
-    from fsbackup_tui.cli.prompts import Left, Prompts
+    from fsbackup_tui.cli.prompts import Prompts
     from fsbackup_tui.cli.recover_plain import Plain
-    from fsbackup_tui.domain.errors import Interrupted, UsageError
-    from fsbackup_tui.recovery.desk import open_desk
+    from fsbackup_tui.recovery import desk as desks
 
-    desk = open_desk(context.load(), context.environ)
+    desk = desks.open_desk(context.load(), context.environ)
     interrupts = Interrupts()
     with interrupts.listening():
         out = context.stderr if context.json else context.stdout
         prompts = Prompts(_descriptor(), out, interrupts)
-        try:
-            session = begin(arguments, context, desk, prompts)
-        except Left as left:
-            if left.number is not None:
-                raise Interrupted("INTERRUPTED: nothing was declared.") from left
-            raise UsageError(
-                "NOTHING WAS DECLARED: the two questions were not answered.",
-                fix="fsbackup recover --plain --last-right '20 m ago' --seen rows",
-            ) from left
+        session = _sit_down(arguments, context, desk, prompts)
         Plain(session, prompts, context.pasteable).run()
     if context.json:
         context.emit(_document(session), lambda: None)
     return 0
+
+
+def _sit_down(
+    arguments: argparse.Namespace, context: CliContext, desk: Desk, prompts: Prompts
+) -> RecoverySession:
+    from fsbackup_tui.cli.prompts import Left
+    from fsbackup_tui.domain.errors import Interrupted, UsageError
+
+    try:
+        return begin(arguments, context, desk, prompts)
+    except Left as left:
+        if left.number is not None:
+            raise Interrupted("INTERRUPTED: nothing was declared.") from left
+        raise UsageError(
+            "NOTHING WAS DECLARED: the two questions were not answered.",
+            fix="fsbackup recover --plain --last-right '20 m ago' --seen rows",
+        ) from left
 
 
 def _descriptor() -> int:

@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     journal = find_swapped(desk, arguments.incident, arguments.part)
     incident = journal.read()
     was_open = incident is not None and incident.closed is None
-    name = str(incident.parameters["swapped"].get("database")) if incident is not None else ""
+    known = incident.parameters if incident is not None else {}
+    name = str(known.get("live_name") or known["swapped"].get("database"))
     again = ["rollback", "--incident", journal.id]
     what = f"a rollback of {name} sets aside what was written since."
     require_confirmation(arguments.confirm, name, what, context, again)
@@ -90,7 +91,7 @@ def _through(
     if not context.json:
         at = reading.incident.step("swap", reading.now).at
         age = age_text((reading.now - at).total_seconds())
-        kept = reading.facts.document("swapped").get("kept_as")
+        kept = reading.facts.document("swapped").get("kept_as") or "what was before"
         context.tell(f"The swap of incident {reading.incident.id} is {age} old; {kept} comes back.")
         for text in written_lines(reading.facts.written):
             context.tell(text, first="  ")
@@ -104,7 +105,8 @@ def _through(
 def _print(document: dict[str, Any], session: RecoverySession, context: CliContext) -> None:
     from fsbackup_tui.recovery.report_follow import follow_ups
 
-    context.say_text(f"Rolled back: {document['database']} is the former database again.")
+    name = document["database"] or session.read().facts.live_name
+    context.say_text(f"Rolled back: {name} is as it was before the swap.")
     if document["kept_as"]:
         context.say_text(f"The restored one is kept, as {document['kept_as']}.", first="  ")
     for text in follow_ups(session.read()):

@@ -20,12 +20,30 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     Raises UsageError where there is no terminal to show it in, and there with the words of the
     first screen where there is no configuration either.
     """
+    del arguments
+    return open_application(context)
+
+
+def is_suitable(context: CliContext) -> bool:
+    """Whether the application can be shown in this terminal."""
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.tui.terminal import refuse_unsuitable
+
+    tty = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
+    try:
+        refuse_unsuitable(context.environ, tty=tty)
+    except UsageError:
+        return False
+    return True
+
+
+def open_application(context: CliContext, *, mode: str = "") -> int:
+    """Open the application in a mode, its own choice where none is named; as ``run``."""
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.tui.settings import SETTINGS_NAME, load_settings
     from fsbackup_tui.tui.terminal import prepare_environment, refuse_unsuitable
     from fsbackup_tui.tui.theme import user_config
 
-    del arguments
     tty = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
     try:
         refuse_unsuitable(context.environ, tty=tty)
@@ -39,7 +57,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     from fsbackup_tui.tui.launch import run_application
 
-    code, words = run_application(context, settings)
+    code, words = run_application(context, settings, mode=mode)
     if code != _HUNG_UP and words:
         context.say(words)
     return code

@@ -93,7 +93,9 @@ def _databases(incident: Incident) -> Iterator[str]:
     parameters = incident.parameters
     swapped = parameters.get("swapped")
     copy = parameters.get("copy")
-    if isinstance(swapped, Mapping):
+    if isinstance(swapped, Mapping) and isinstance(swapped.get("schemas"), list):
+        yield from _schemas(incident, swapped["schemas"])
+    elif isinstance(swapped, Mapping):
         live, kept = swapped.get("database"), swapped.get("kept_as")
         yield f"SWAPPED   {live} is the restored copy (OID {swapped.get('database_oid')})."
         if kept:
@@ -119,6 +121,27 @@ def _databases(incident: Incident) -> Iterator[str]:
         yield f"MERGED    rows were put back; what undoes it lies in schema {merged.get('staging')}"
         yield f"          of the live database (set {merged.get('set_number')})."
         yield ""
+
+
+def _schemas(incident: Incident, schemas: list[Any]) -> Iterator[str]:
+    pairs = [
+        (str(each.get("schema")), str(each.get("kept_as")))
+        for each in schemas
+        if isinstance(each, Mapping) and each.get("kept_as")
+    ]
+    names = ", ".join(schema for schema, _ in pairs)
+    yield f"SWAPPED   schemas: {names}. The former ones are whole."
+    yield "To go back by hand (views, keys and policies of OTHER schemas that were pointed to the"
+    yield "restored ones are not pointed back by this; fsbackup rollback does that):"
+    yield f"  {connect_command(incident.parameters)}"
+    yield f"  \\connect {_quoted(str(incident.parameters.get('live_name') or ''))}"
+    yield "  BEGIN;"
+    for schema, kept in pairs:
+        newer = kept_name(schema, "after", _tag(incident))
+        yield f"  ALTER SCHEMA {_quoted(schema)} RENAME TO {_quoted(newer)};"
+        yield f"  ALTER SCHEMA {_quoted(kept)} RENAME TO {_quoted(schema)};"
+    yield "  COMMIT;"
+    yield ""
 
 
 def _tag(incident: Incident) -> str:

@@ -22,6 +22,7 @@ from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
+from fsbackup_tui.repository.incidents import IncidentJournal
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
@@ -53,7 +54,8 @@ async def back_up(
     ]
     for name in databases:
         await wait_for_restores(context, name, request.wait_seconds or RESTORE_WAIT_SECONDS)
-    in_incident = open_incident(repository)
+    own = recovered_incident(context)
+    in_incident = open_incident(repository, but=own)
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
@@ -75,7 +77,7 @@ async def back_up(
         for name in sources:
             await _capture(writer, name, request, context, repository, last_good[name], phases)
         # One that was declared meanwhile is about what was true then already.
-        in_incident = in_incident or open_incident(repository)
+        in_incident = in_incident or open_incident(repository, but=own)
         if in_incident is not None:
             context.report(Warned(f"IN INCIDENT {in_incident}: what it holds may be damaged."))
         manifest = await asyncio.to_thread(
@@ -89,10 +91,25 @@ async def back_up(
     return manifest, Trust.SEALED
 
 
-def open_incident(repository: Repository) -> str | None:
+def open_incident(repository: Repository, *, but: str | None = None) -> str | None:
     """Return the incident of this site that is open, on whatever host, or None."""
-    holds = repository.holds_open()
-    return holds[0].stem if holds else None
+    holds = [hold.stem for hold in repository.holds_open()]
+    return next((incident for incident in holds if incident != but), None)
+
+
+def recovered_incident(context: JobContext) -> str | None:
+    """Return the incident that this very job belongs to, once it brought live back.
+
+    What its own backup takes then is the recovered database: nothing speaks against it.
+    """
+    if context.incident is None:
+        return None
+    journal = IncidentJournal(context.incident)
+    incident = journal.read()
+    if incident is None or incident.is_drill:
+        return None
+    done = incident.parameters.get("swapped") or incident.parameters.get("merged")
+    return incident.id if done else None
 
 
 async def _capture(

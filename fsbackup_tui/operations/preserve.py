@@ -56,6 +56,7 @@ from fsbackup_tui.operations.target import (
     admin_address,
     check_target,
     postgres_source,
+    source_address,
     target_text,
 )
 from fsbackup_tui.operations.wording import size_text
@@ -130,7 +131,9 @@ async def run(request: PreserveRequest, context: JobContext) -> dict[str, object
     """
     refuse_if_read_only(context.loaded, "keeps no evidence")
     loaded, environment, redactor = context.loaded, context.environment, context.redactor
-    live = await reading_address(context, request.part, request.database)
+    live = await source_address(
+        loaded, environment, redactor, request.part, database=request.database
+    )
     admin = await admin_address(loaded, environment, redactor, request.part)
     ladder = _Ladder(request, context, live, admin)
     context.stage("look")
@@ -167,7 +170,7 @@ async def _climb(ladder: _Ladder) -> None:
     ladder.context.stage("files")
     await _rung(ladder, "file copy", _by_files)
     await _rung(ladder, "copy inside the server", _inside)
-    keeper = TableKeeper(ladder.context, ladder.live, ladder.place)
+    keeper = await _keeper(ladder)
     ladder.context.stage("tables")
     await _rung(ladder, "tables", lambda own: _by_tables(own, keeper))
     ladder.context.stage("salvage")
@@ -175,6 +178,14 @@ async def _climb(ladder: _Ladder) -> None:
     ladder.tables = keeper.verdicts()
     if keeper.tried:
         keeper.write_how_to_use()
+
+
+async def _keeper(ladder: _Ladder) -> TableKeeper:
+    """Return what keeps the tables. Only now: a session in live keeps it from being copied."""
+    request, context, live = ladder.request, ladder.context, ladder.live
+    if ladder.server is not None and (ladder.wants("tables") or ladder.wants("salvage")):
+        live = await reading_address(context, request.part, request.database)
+    return TableKeeper(context, live, ladder.place, frozenset(request.damaged))
 
 
 async def _rung(

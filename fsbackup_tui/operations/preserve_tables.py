@@ -61,6 +61,7 @@ class _Dumping:
 class TableKeeper:
     """The tables of a database while they are kept in the job's directory for evidence.
 
+    ``damaged`` are dumped last: reading a table throws away what is left of its deleted rows.
     ``dumped`` and ``salvaged`` are the verdicts by either way; ``stopped`` says what ended the
     dumping before all tables were tried.
     """
@@ -68,6 +69,7 @@ class TableKeeper:
     context: JobContext
     live: DatabaseAddress
     place: Callable[[], Path]
+    damaged: frozenset[str] = frozenset()
     dumped: list[TableVerdict] = field(default_factory=list)
     salvaged: list[TableVerdict] = field(default_factory=list)
     failed: set[str] = field(default_factory=set)
@@ -108,6 +110,7 @@ class TableKeeper:
             )
             async with reading_session(self.live, self.context) as source:
                 tables = [table for table in await tables_to_keep(source) if table.dumps_rows]
+                tables.sort(key=self._is_damaged)
                 checks = {table.oid: table for table in await list_tables_to_check(source)}
                 dumping = _Dumping(
                     client,
@@ -122,6 +125,10 @@ class TableKeeper:
                     self._dump_all(dumping, tables),
                     self._watch_space("the dump of the tables"),
                 )
+
+    def _is_damaged(self, table: TableInspection) -> bool:
+        root = ".".join(table.partition_root) if table.partition_root else ""
+        return not self.damaged.isdisjoint({table.qualified, root})
 
     def _require_space(self, size: int | None) -> None:
         parent = self.place()

@@ -143,13 +143,16 @@ class MigrationRequest(RecoveryRequest):
 class PreserveRequest(RecoveryRequest):
     """Keep what is there now, rung by rung of ops.md i; a failing rung never blocks the next.
 
-    Returns ``domain/preserve.py:Preserved``. ``rungs`` empty: all that can be done here.
+    Returns ``domain/preserve.py:Preserved``. ``rungs`` empty: all that can be done here. They are
+    climbed in the ladder's order, byte copies before anything is read; of the tables those that
+    are ``damaged`` (schema.name) come last.
     """
 
     operation: ClassVar[str] = "preserve"
     runner: ClassVar[str] = "fsbackup_tui.operations.preserve:run"
     stages: ClassVar[tuple[str, ...]] = ("look", "files", "tables", "salvage")
     rungs: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,12 +85,11 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
     """
     _do(session, "damage", Answer(), wait)
     _do(session, "choose-point", Answer(plan.point, plan.reason), wait)
-    _do(session, "choose-way", Answer(plan.last, plan.reason), wait)
-    restore = session.read().flow.find("restore")
-    if restore is not None and restore.applies:
-        _do(session, "restore", Answer(), wait)
+    _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
+    _do_if_needed(session, "restore", wait)
     _do(session, "check-copy", Answer(), wait)
     _require_good_copy(session, plan)
+    _do_if_needed(session, "schema-copy", wait)
     if plan.tables:
         _prepare_merge(session, wait)
     look(session, wait)
@@ -100,6 +99,22 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
             "STOPPED: this is not the database the point came from.", why=card.stopped
         )
     return card
+
+
+def _way(session: RecoverySession, plan: ExpressPlan) -> str:
+    """Return the way; where databases can't be renamed, a swap is one of schemas."""
+    question = session.card("choose-way").question
+    swap = question.option("swap") if question is not None else None
+    other = question.option("schema swap") if question is not None else None
+    if plan.last == "swap" and swap is not None and swap.impossible and other is not None:
+        return other.key
+    return plan.last
+
+
+def _do_if_needed(session: RecoverySession, step: str, wait: Wait) -> None:
+    placed = session.read().flow.find(step)
+    if placed is not None and placed.applies:
+        _do(session, step, Answer(), wait)
 
 
 def _prepare_merge(session: RecoverySession, wait: Wait) -> None:
@@ -241,7 +256,7 @@ def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJo
 def _is_swapped(journal: IncidentJournal) -> bool:
     incident = journal.read()
     swapped = incident.parameters.get("swapped") if incident is not None else None
-    return isinstance(swapped, dict) and bool(swapped.get("kept_as"))
+    return isinstance(swapped, dict) and bool(swapped.get("kept_as") or swapped.get("schemas"))
 
 
 def prepare_rollback(session: RecoverySession, wait: Wait = wait_quietly) -> Card:
@@ -256,15 +271,16 @@ def prepare_rollback(session: RecoverySession, wait: Wait = wait_quietly) -> Car
     standing = facts.standing
     swapped = facts.document("swapped")
     live = standing.live if standing is not None else None
-    if live is None or live.oid != swapped.get("database_oid"):
+    brought = swapped.get("database_oid")
+    if live is None or (brought and live.oid != brought):
         found = "there is none" if live is None else f"it has OID {live.oid}"
         raise SafetyRefusal(
             "NOT ROLLED BACK: live is not the database that this swap brought.",
-            why=f"{facts.live_name}: {found}, the swap brought OID {swapped.get('database_oid')}.",
+            why=f"{facts.live_name}: {found}, the swap brought OID {brought}.",
             fix="See what stands: fsbackup incidents, fsbackup leftovers",
         )
-    kept = str(swapped.get("kept_as"))
-    if standing is not None and standing.database(kept, int(swapped.get("kept_oid") or 0)) is None:
+    kept, oid = str(swapped.get("kept_as")), int(swapped.get("kept_oid") or 0)
+    if standing is not None and oid and standing.database(kept, oid) is None:
         raise SafetyRefusal(
             f"NOT ROLLED BACK: {kept} is not there any more.",
             why="The former database was dropped or renamed.",

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import FsbackupError, UsageError
+from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.glance import Glance
 from fsbackup_tui.domain.incident import Incident
-from fsbackup_tui.recovery.actions.action import Situation
-from fsbackup_tui.recovery.actions.registry import conditions
 from fsbackup_tui.recovery.desk import Desk
-from fsbackup_tui.recovery.facts import IncidentFacts
-from fsbackup_tui.recovery.flow import place_steps
-from fsbackup_tui.recovery.library import find_runbook
-from fsbackup_tui.recovery.rehearsing import with_rehearsal
-from fsbackup_tui.recovery.session import Reading
+from fsbackup_tui.recovery.past import read_incident
 from fsbackup_tui.repository.incidents import INCIDENTS, IncidentJournal
 
-
-def read_incident(desk: Desk, journal: IncidentJournal) -> Reading:
-    """Return where an incident stands; nothing tells others that somebody looked.
-
-    Raises:
-        UsageError, ConfigError: it has no first entry, or its runbook can't be used.
-    """
-    incident = journal.read()
-    if incident is None:
-        raise UsageError(f"NO SUCH INCIDENT: {journal.id} has no first entry.")
-    facts, now = IncidentFacts(incident), desk.now()
-    runbook = find_runbook(incident.runbook or "data-loss", desk.loaded)
-    if incident.is_drill:
-        runbook = with_rehearsal(runbook)
-    known = conditions(Situation(desk.loaded, incident, facts, now, desk.zone))
-    return Reading(incident, runbook, place_steps(runbook, incident, known, now), facts, now)
+__all__ = ["OpenIncidents", "glance_at", "read_incident"]
 
 
 class OpenIncidents:
@@ -72,7 +51,7 @@ def glance_at(desk: Desk, journal: IncidentJournal) -> Glance | None:
         step = current.number if current is not None else ""
     except FsbackupError:
         step = "-"
-    freezes = [freeze.since for freeze in incident.freezes]
+    freezes = [freeze.since for freeze in incident.freezes if freeze.keeps_writes_off]
     return Glance(
         id=incident.id,
         opened=incident.opened,

@@ -152,7 +152,7 @@ class RecoverySession:
             ConfirmationNeeded: the target's name was not typed. IdentityMismatch: the server is
             not the one the points came from. FsbackupError: the job did not start.
         """
-        self._require_lead()
+        self.require_lead()
         placed = self._runnable(step)
         action, situation = ACTIONS[placed.step.do], self.situation(step)
         given = answer or Answer()
@@ -173,7 +173,7 @@ class RecoverySession:
 
     def undo(self, step: str, answer: Answer | None = None) -> None:
         """Take a step back by its job; the errors of ``begin``."""
-        self._require_lead()
+        self.require_lead()
         placed = self._find(step)
         action, situation = ACTIONS[placed.step.do], self.situation(step)
         request = action.undo(situation) if action.undo is not None else None
@@ -191,7 +191,7 @@ class RecoverySession:
 
     def skip(self, step: str, reason: str) -> None:
         """Go past a step; a guard wants a written reason."""
-        self._require_lead()
+        self.require_lead()
         placed = self._find(step)
         if placed.is_behind or placed.state.status == "unknown":
             raise UsageError(f"NOT SKIPPED: {placed.number} is {placed.state.status} already.")
@@ -209,7 +209,7 @@ class RecoverySession:
         Raises:
             SafetyRefusal: something that was based on it changed the server; undo that first.
         """
-        self._require_lead()
+        self.require_lead()
         reading = self.read()
         self._find(step)
         based = _based_on(reading.flow, step)
@@ -232,7 +232,7 @@ class RecoverySession:
         Raises:
             UsageError: a person has to say whether it happened.
         """
-        self._require_lead()
+        self.require_lead()
         placed = self._find(step)
         if placed.state.status != "unknown" or (self.watch and self.watch.step == step):
             return
@@ -259,12 +259,12 @@ class RecoverySession:
 
     def look_now(self) -> None:
         """Look at the server; ``poll`` takes what was seen."""
-        self._require_lead()
+        self.require_lead()
         self.look.start(self)
 
     def count_written(self) -> None:
         """Count what was written since the swap; ``poll`` takes it, ``facts.written`` has it."""
-        self._require_lead()
+        self.require_lead()
         self.count.start(self)
 
     def note(self, text: str) -> None:
@@ -369,7 +369,7 @@ class RecoverySession:
         Raises:
             SafetyRefusal: something is still frozen, or a step's outcome is not known.
         """
-        self._require_lead()
+        self.require_lead()
         reading = self.read()
         if reading.incident.freezes:
             frozen = ", ".join(freeze.what for freeze in reading.incident.freezes)
@@ -478,7 +478,8 @@ class RecoverySession:
         )
         raise UsageError(f"NOT BEGUN: {placed.number} {placed.step.title}.", why=why)
 
-    def _require_lead(self) -> None:
+    def require_lead(self) -> None:
+        """Raise StaleLeader where somebody else leads."""
         incident = self._incident()
         if not self.leads:
             leader = incident.leader

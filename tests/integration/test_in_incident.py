@@ -106,6 +106,36 @@ def test_a_point_of_an_incident_says_so_and_answers_nothing_until_it_is_cleared(
     assert shop.site.run("show", shop.back_up(), "--json").document["in_incident"] is None
 
 
+async def test_its_own_backup_of_what_it_recovered_is_a_good_one(shop: Shop) -> None:
+    shop.hold()
+
+    async def taken(journal: IncidentJournal | None) -> str | None:
+        context = incident_context(shop.site, journal)
+        manifest, _trust = await back_up(BackupRequest("daily"), context, shop.repository)
+        return manifest.in_incident
+
+    mine = shop.journal
+    assert await taken(mine) == mine.id  # nothing is recovered yet
+    mine.append("intent", {"step": "swap", "job": "j"}, author(), epoch=1)
+    facts = {"swapped": {"database": "shop", "kept_as": "shop__before_1"}}
+    mine.append("done", {"step": "swap", "job": "j", "facts": facts}, author(), epoch=1)
+    assert await taken(mine) is None
+    assert await taken(None) == mine.id  # by the clock meanwhile: nobody looked at what it holds
+    other = hold_repository(
+        shop.repository, IncidentJournal(mine.directory.with_name("x")), author()
+    )
+    assert await taken(mine) == other.stem
+    release_repository(shop.repository, IncidentJournal(mine.directory.with_name("x")))
+    undone = {"step": "swap", "facts": {"swapped": None}}
+    mine.append("undone", undone, author(), epoch=1)
+    assert await taken(mine) == mine.id
+    mine.append(
+        "done", {"step": "merge", "facts": {"merged": {"set_number": 1}}}, author(), epoch=1
+    )
+    assert await taken(mine) is None
+    assert shop.latest() != shop.good
+
+
 def test_what_was_lost_in_an_incident_is_not_what_the_next_point_is_measured_by(
     shop: Shop,
 ) -> None:

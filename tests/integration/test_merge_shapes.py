@@ -339,3 +339,20 @@ async def test_a_table_without_a_primary_key(
     # One that was changed counts in both classes, and its code is taken until it goes.
     pair.damage("DELETE FROM t WHERE id = 9")
     await merge_all(pair, "t")
+
+
+async def test_rows_without_a_key_are_not_taken_for_others_of_the_same_short_hash(
+    server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    # hashint8extended folds these two to the same 32 bits.
+    pair = make_pair(
+        make_database,
+        server,
+        "CREATE TABLE t (n bigint)",
+        "INSERT INTO t VALUES (0), (4294967297), (0), (4294967297), (7)",
+    )
+    pair.damage("DELETE FROM t WHERE n = 0")
+    async with merging(pair) as merge:
+        assert merge.plan.tables[0].missing == 2
+        await merge.apply(choice("t"))
+    assert pair.same("t")

@@ -21,6 +21,9 @@ import pytest
 from fsbackup_tui import __version__
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+RUNBOOKS = sorted(
+    path.stem for path in (CHECKOUT / "fsbackup_tui" / "recovery" / "runbooks").glob("*.yaml")
+)
 THEMES = sorted(path.stem for path in (CHECKOUT / "themes").glob("*.yaml"))
 _LIST_THEMES = (
     "import json, fsbackup_tui; from fsbackup_tui.tui.theme import theme_files, load_theme; "
@@ -96,6 +99,8 @@ def test_the_wheel_holds_the_package_and_the_themes_and_no_tests(wheel: Path) ->
     themes = [name for name in names if name.startswith("fsbackup_tui/themes/")]
     assert sorted(Path(name).stem for name in themes) == THEMES
     assert "fsbackup_tui/demo/sample_data.sql" in names
+    runbooks = [name for name in names if name.startswith("fsbackup_tui/recovery/runbooks/")]
+    assert sorted(Path(name).name for name in runbooks) == [f"{name}.yaml" for name in RUNBOOKS]
 
 
 def test_both_ways_to_call_it_tell_the_version_from_an_empty_directory(
@@ -111,6 +116,12 @@ def test_the_themes_are_found_and_good(install: Install, tmp_path: Path) -> None
     assert themes == THEMES
     inside = Path(origin).is_relative_to(install.root)
     assert inside is (install.root.parent.name.startswith("wheel"))
+
+
+def test_the_runbooks_are_found(install: Install, tmp_path: Path) -> None:
+    for name in RUNBOOKS:
+        shown = install.run("fsbackup", "runbook", "show", name, "--yaml", cwd=tmp_path)
+        assert f"id: {name}" in shown.splitlines()
 
 
 def test_modules_in_the_current_directory_are_not_ours(install: Install, tmp_path: Path) -> None:

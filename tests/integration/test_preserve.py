@@ -230,6 +230,22 @@ async def test_a_copy_inside_the_server_needs_everyone_out_and_has_the_damage_in
     assert copy.read(3)[:24] == heap.read(3)[:24]
 
 
+async def test_what_was_hurt_is_read_last_and_its_files_are_copied_before(
+    tmp_path: Path, fresh_server: FreshServer
+) -> None:
+    shop = make_shop(fresh_server, 18)
+    events: list[Event] = []
+    site = make_site(tmp_path / "site", shop.url)
+    request = PreserveRequest("db", rungs=("tables", "file copy"), damaged=("app.users", "app.log"))
+    done = await run(request, context_of(site, events.append, job=JOB))
+    assert done["ok"] is True
+    kept = TypeAdapter(Preserved).validate_python(done)
+    assert [rung.name for rung in kept.rungs] == ["file copy", "tables"]
+    files = sorted(path.name for path in (Path(kept.directory) / "tables").iterdir())
+    assert {name[5:].removesuffix(".dump") for name in files[-2:]} == {"app.users", "app.log_1"}
+    assert len(files) == 4
+
+
 async def test_a_zeroed_page_is_told_though_every_dump_ends_well(
     tmp_path: Path, fresh_server: FreshServer
 ) -> None:

@@ -14,6 +14,7 @@ from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import keys_of
+from fsbackup_tui.tui.modes.recover_step import StepScreen
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
 from tests.tui.fakes import ALERTS, OVERVIEW, FakeSite, make_app, without_config
 from tests.tui.proofs import proven_site, verifying
@@ -102,10 +103,18 @@ STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "swap": (recovering("swap"), (), "looked 0 s"),
     "typed name": (recovering("swap"), ("enter",), "Type shop"),
     "closing": (recovering(""), (), "All steps are behind"),
-    "steps": (recovering("damage"), ("tab",), "3.1 Look at the damage"),
-    "hand-over": (recovering("damage"), ("H",), "STEPS"),
+    "steps": (recovering("restore"), ("tab",), "4.1 Restore beside"),
+    "hand-over": (recovering("restore"), ("H",), "STEPS"),
 }
-TYPED = {"Enter": "enter", "Esc": "escape", "Up Down": "down"}
+TYPED = {"Enter": "enter", "Esc": "escape", "Up Down": "down", "1-9": "1"}
+
+
+def settled(app: FsbackupApp) -> bool:
+    """Return whether the open incident is on the screen, the server looked at where that is due."""
+    screen = app.screen
+    view = screen.view if isinstance(screen, StepScreen) else None
+    card = view.card if view is not None else None
+    return view is not None and not (card is not None and card.needs_look)
 
 
 async def reach(pilot: Pilot[int], app: FsbackupApp, state: str) -> list[str]:
@@ -113,6 +122,7 @@ async def reach(pilot: Pilot[int], app: FsbackupApp, state: str) -> list[str]:
     _, keys, text = STATES[state]
     await until(pilot, lambda: app.overview.answer.tone != "checking")
     await until_gone(pilot, "reading")
+    await until(pilot, lambda: app.overview.incident is None or settled(app))
     await press(pilot, *keys)
     await until_text(pilot, text)
     screen = app.screen

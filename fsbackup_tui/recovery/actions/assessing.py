@@ -26,6 +26,9 @@ RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
 """Which of the shipped runbooks lead along a way; the first one is switched to."""
 
 
+_OURS = "autovacuum_enabled=off"
+
+
 def _look_at_damage(situation: Situation, _: Answer) -> Request:
     facts, incident = situation.facts, situation.incident
     right = incident.last_right
@@ -50,14 +53,16 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
         return ()
     lines = [f"Live now against {report.point}, {moment(situation, report.point_at)}:"]
     lines += [f"  {table_line(table)}" for table in bounded_worst(report)]
+    # What step 1.1 switched off itself is no damage.
+    changes = [change for change in report.schema if _OURS not in change.detail]
     lines += [
         f"  {change.kind} {plain_text(change.name)} {change.what.upper()}"
         + (f": {plain_text(change.detail)}" if change.detail else "")
-        for change in report.schema[:8]
+        for change in changes[:8]
     ]
-    if len(report.schema) > 8:
-        lines.append(f"  and {len(report.schema) - 8} more changes of the schema")
-    if not report.worst and not report.schema:
+    if len(changes) > 8:
+        lines.append(f"  and {len(changes) - 8} more changes of the schema")
+    if not report.worst and not changes:
         lines.append("  No table lost rows, and no definition is gone.")
     more = [
         table

@@ -214,6 +214,12 @@ def preview_lines(situation: Situation) -> tuple[str, ...]:
         for effect in preview.effects
     ]
     lines += [
+        f"{table_text(each.table)}: {each.kind} {plain_text(each.name or '')} made again".replace(
+            "  ", " "
+        )
+        for each in preview.recreated
+    ]
+    lines += [
         f"{left.table[0]}.{plain_text(left.table[1])}: {count_text(left.rows)} {left.row_class}"
         f" rows stay out: {plain_text(left.text)}"
         for left in preview.left_out

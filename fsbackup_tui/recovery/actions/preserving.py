@@ -69,6 +69,7 @@ def _preserve(situation: Situation, answer: Answer) -> Request | None:
         database=facts.database,
         target=facts.server,
         rungs=rungs,
+        damaged=facts.tables,
     )
 
 

@@ -24,6 +24,18 @@ def card_lines(
 ) -> list[Line]:
     """Return the whole step, the most urgent first; ``chosen`` are the options that are marked."""
     evidence = list(_evidence(card, width))
+    if card.question is not None:
+        # What is asked has to be on the screen: how it is done and what was found come after it.
+        return [
+            *_title(card, width),
+            *_matters(view, card, width, zone, logged),
+            *labelled("Why", card.why, width),
+            *_question(card.question, chosen, width),
+            line(),
+            *_target(view, card, width),
+            *_doing(card, width),
+            *evidence,
+        ]
     # Of what can hurt, what it costs comes before how it is done.
     first, last = (evidence, []) if card.typed else ([], evidence)
     return [
@@ -34,7 +46,6 @@ def card_lines(
         *first,
         *labelled("Why", card.why, width),
         *_doing(card, width),
-        *(_question(card.question, chosen, width) if card.question is not None else ()),
         *last,
     ]
 
@@ -114,8 +125,9 @@ def _question(question: Question, chosen: Collection[str], width: int) -> Iterat
     yield from texts([question.text], width, "heading")
     for number, option in enumerate(question.options, 1):
         yield from _option(question, option, number, option.key in chosen, width)
-    if question.hint:
-        yield from texts([question.hint], width, "muted")
+    hint = question.hint if question.options else f"Enter, then type. {question.hint}".strip()
+    if hint:
+        yield from texts([hint], width, "muted")
 
 
 def _option(

@@ -223,6 +223,8 @@ class StepScreen(FrameScreen):
         if before is None or before.card is None or card is None or card.id != before.card.id:
             self._fresh_step()
             self.site_app.refresh_overview()
+        elif before.is_looking and not view.is_looking:
+            self.say("")
         self._keep_question(card)
         if self.entry.open and not self._still_asked(view):
             self.entry.close()

@@ -169,6 +169,7 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
     def _take(self, quiet: float) -> None:
         then = self._then
         if self._careful and not self._text:
+            self._say("Enter alone does nothing: the name has to be typed.")
             return
         if self._careful and quiet < QUIET_SECONDS:
             self._say("Enter came too soon after another key. A moment, then Enter again.")

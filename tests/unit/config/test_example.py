@@ -53,7 +53,9 @@ def test_every_setting_of_every_section_is_in_it() -> None:
         "SecretCommand",
         "Expectation",
     }
-    every = {model.__name__ for model in Settings.__subclasses__()} - described_in_words
+    # A runbook's file is another one, made of the same kind of sections.
+    ours = [model for model in Settings.__subclasses__() if "config" in model.__module__]
+    every = {model.__name__ for model in ours} - described_in_words
     assert {model.__name__ for model in shown} == every
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.config.load import load_config
 from fsbackup_tui.domain.errors import ConfigError, UsageError
 from fsbackup_tui.recovery.actions.registry import ACTIONS, PREDICATES
 from fsbackup_tui.recovery.library import SHIPPED, find_runbook, runbook_ids, shipped_text
 from fsbackup_tui.recovery.question import Answer
 from tests.support.jobs import make_site
 from tests.support.recovering import do_step, jobs_of, make_desk, open_session
+from tests.support.sites import PROJECT
+from tests.unit.config.support import write_config
 
 WARM = (
     "recovery:\n"
@@ -90,3 +93,10 @@ def test_without_a_command_a_person_does_it(tmp_path: Path) -> None:
     do_step(session, "stop-app", Answer())
     assert session.card("stop-app").status == "done"
     assert jobs_of(session.desk).requests == []
+
+
+def test_the_step_in_the_example_has_its_place(tmp_path: Path) -> None:
+    text = (PROJECT / "config.example.yaml").read_text(encoding="utf-8")
+    loaded = load_config(write_config(tmp_path, text), {})
+    resume = [step.id for step in find_runbook("data-loss", loaded).phases.resume]
+    assert resume[resume.index("start-app") + 1] == "clear-cdn"

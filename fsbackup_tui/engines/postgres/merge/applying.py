@@ -41,6 +41,7 @@ from fsbackup_tui.engines.postgres.merge.work import (
     hash_of,
     names,
     numbered,
+    whole_row_key,
 )
 
 _LISTED = 5
@@ -317,15 +318,17 @@ def _delete(work: Work) -> sql.Composable:
 
 def _delete_whole_rows(work: Work) -> sql.Composable:
     """Return the deletion by place: nothing else tells equal rows apart."""
-    hashed = hash_of(work.staged.columns, work.staged.raw)
+    key = [
+        sql.SQL("{} AS {}").format(value, sql.SQL(name))
+        for value, name in zip(whole_row_key(work.staged.columns), numbered("k", 3), strict=True)
+    ]
     return sql.SQL(
         "DELETE FROM {live} WHERE (r.tableoid, r.ctid) IN (SELECT x.t, x.c FROM"
-        " (SELECT r.tableoid AS t, r.ctid AS c, {hash} AS h, pg_catalog.row_number() OVER"
-        " (PARTITION BY {hash}) AS n FROM {live}) AS x JOIN {rows} AS d"
-        " ON d.k1 = x.h AND d.k2 = x.n WHERE {chosen})"
+        " (SELECT r.tableoid AS t, r.ctid AS c, {key} FROM {live}) AS x JOIN {rows} AS d"
+        " ON d.k1 = x.k1 AND d.k2 = x.k2 AND d.k3 = x.k3 WHERE {chosen})"
     ).format(
         live=work.table.from_clause("r"),
-        hash=hashed,
+        key=COMMA.join(key),
         rows=work.rows,
         chosen=work.chosen(ONLY_IN_LIVE),
     )

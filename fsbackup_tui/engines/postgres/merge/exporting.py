@@ -45,7 +45,7 @@ async def export_only_live(
     query = sql.SQL("SELECT {} FROM {} AS d JOIN {} ON {} WHERE d.class = {} ORDER BY d.id").format(
         COMMA.join(names([column.name for column in table.columns], "r")),
         staging.relation(staged.rows),
-        rows_of(table, "r", staged.key, staged.columns, staged.raw, whole_rows=staged.whole_rows),
+        rows_of(table, "r", staged.key, staged.columns, whole_rows=staged.whole_rows),
         match(
             key_operators(table, staged.key, whole_rows=staged.whole_rows),
             names(keys, "d"),

@@ -156,14 +156,16 @@ class Judgement:
         """
         classes = [MISSING] if self._including_moved else [MISSING, ONLY_IN_LIVE]
         return sql.SQL(
-            "SELECT d.id FROM {rows} AS d JOIN (SELECT b.k1, CASE WHEN pg_catalog.min(b.class) ="
-            " 'm' THEN pg_catalog.min(b.k2) - 1 ELSE pg_catalog.max(b.k2) END AS n"
-            " FROM {rows} AS b GROUP BY b.k1) AS was ON was.k1 = d.k1"
-            " LEFT JOIN (SELECT r.{hash} AS h, pg_catalog.count(*) AS n FROM {live} GROUP BY 1)"
-            " AS now ON now.h = d.k1 WHERE {chosen} AND coalesce(now.n, 0) <> was.n"
+            "SELECT d.id FROM {rows} AS d JOIN (SELECT b.k1, b.k2,"
+            " CASE WHEN pg_catalog.min(b.class) = 'm' THEN pg_catalog.min(b.k3) - 1"
+            " ELSE pg_catalog.max(b.k3) END AS n FROM {rows} AS b GROUP BY 1, 2) AS was"
+            " ON was.k1 = d.k1 AND was.k2 = d.k2 LEFT JOIN (SELECT r.{first} AS k1,"
+            " r.{second} AS k2, pg_catalog.count(*) AS n FROM {live} GROUP BY 1, 2) AS now"
+            " ON now.k1 = d.k1 AND now.k2 = d.k2 WHERE {chosen} AND coalesce(now.n, 0) <> was.n"
         ).format(
             rows=work.rows,
-            hash=sql.Identifier(work.staged.key[0]),
+            first=sql.Identifier(work.staged.key[0]),
+            second=sql.Identifier(work.staged.key[1]),
             live=work.live("r"),
             chosen=work.chosen(*classes),
         )

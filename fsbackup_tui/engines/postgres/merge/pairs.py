@@ -17,7 +17,7 @@ class Pair:
     """A table in the copy and in live, with the key and the columns they are compared by.
 
     ``raw`` are those whose values hash alike on both sides as they are. ``whole_rows``: there is
-    no key, and ``key`` names the two columns that ``source`` adds instead.
+    no key, and ``key`` names the columns that ``source`` adds instead.
     """
 
     copy: Table
@@ -34,7 +34,7 @@ class Pair:
 
     def source(self, table: Table, alias: str = "r") -> sql.Composable:
         """Return one side's rows for a FROM clause, with the columns of the key."""
-        return rows_of(table, alias, self.key, self.columns, self.raw, whole_rows=self.whole_rows)
+        return rows_of(table, alias, self.key, self.columns, whole_rows=self.whole_rows)
 
     def operators(self, table: Table) -> tuple[Operator, ...]:
         """Return what tells two keys equal on one side."""
@@ -91,8 +91,7 @@ def _pair_whole_rows(copy: Table, live: Table) -> Pair | str:
             "columns are others than the copy's, so that whole rows can't be compared"
         )
     taken = {column.name for column in (*copy.columns, *live.columns)}
-    key = ["fsbackup_hash", "fsbackup_number"]
+    key = ["fsbackup_hash", "fsbackup_hash_2", "fsbackup_number"]
     while taken & set(key):
         key = [f"{name}_" for name in key]
-    raw = tuple(name for name, (_type, as_is) in mine.items() if as_is)
-    return Pair(copy, live, tuple(key), tuple(mine), raw, whole_rows=True)
+    return Pair(copy, live, tuple(key), tuple(mine), (), whole_rows=True)

@@ -267,7 +267,6 @@ async def narrow(
             theirs.name,
             staged.key,
             staged.columns,
-            staged.raw,
             whole_rows=staged.whole_rows,
         ),
         sql.SQL(where),

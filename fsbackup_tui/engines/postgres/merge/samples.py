@@ -102,7 +102,6 @@ class _Looking:
                 "r",
                 staged.key,
                 staged.columns,
-                staged.raw,
                 whole_rows=staged.whole_rows,
             ),
             same=same,

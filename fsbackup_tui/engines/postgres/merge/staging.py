@@ -59,8 +59,8 @@ class StagedTable:
     """One table of a set: its key and columns in live, and how many rows of each class.
 
     ``raw`` are the columns that the rows' hash takes as they are, the rest goes as text.
-    ``whole_rows``: there is no key; ``key`` then names two columns that no table has, a row's
-    hash and its number among its equals, which ``rows_of`` adds.
+    ``whole_rows``: there is no key; ``key`` then names three columns that no table has, a
+    row's hashes and its number among its equals, which ``rows_of`` adds.
     """
 
     set_number: int

@@ -57,28 +57,39 @@ def rows_of(
     alias: str,
     key: Sequence[str],
     columns: Iterable[str],
-    raw: Iterable[str],
     *,
     whole_rows: bool,
 ) -> sql.Composable:
-    """Return the table's rows for a FROM clause; without a key, with the two columns that make one.
+    """Return the table's rows for a FROM clause; without a key, with the columns that make one.
 
-    These are a row's hash and its number among its equals: which of them has which number does
-    not matter, as they are equal.
+    These are two hashes of a row and its number among its equals: which of them has which number
+    does not matter, as they are equal.
     """
     if not whole_rows:
         return table.from_clause(alias)
-    content = hash_of(columns, raw)
-    return sql.SQL(
-        "(SELECT r.*, {hash} AS {first}, pg_catalog.row_number() OVER (PARTITION BY {hash})"
-        " AS {second} FROM {rows}) AS {alias}"
-    ).format(
-        hash=content,
-        first=sql.Identifier(key[0]),
-        second=sql.Identifier(key[1]),
+    return sql.SQL("(SELECT r.*, {values} FROM {rows}) AS {alias}").format(
+        values=COMMA.join(
+            sql.SQL("{} AS {}").format(value, sql.Identifier(name))
+            for value, name in zip(whole_row_key(columns), key, strict=True)
+        ),
         rows=table.from_clause("r"),
         alias=sql.Identifier(alias),
     )
+
+
+def whole_row_key(columns: Iterable[str]) -> tuple[sql.Composable, ...]:
+    """Return what tells the rows of the alias ``r`` apart where they have no key.
+
+    Two hashes of the row as text, 128 bits together: the one for rows with a key is folded to 32
+    on its way (fingerprint.py), and among some hundred thousand rows two would be taken for one.
+    """
+    text = sql.SQL("ROW({})::pg_catalog.text").format(COMMA.join(names(sorted(columns), "r")))
+    hashes = [
+        sql.SQL("pg_catalog.hashtextextended({}, {})").format(text, sql.Literal(seed))
+        for seed in (0, 1)
+    ]
+    number = sql.SQL("pg_catalog.row_number() OVER (PARTITION BY {})").format(COMMA.join(hashes))
+    return (*hashes, number)
 
 
 def key_operators(
@@ -145,7 +156,6 @@ class Work:
             alias,
             staged.key,
             staged.columns,
-            staged.raw,
             whole_rows=staged.whole_rows,
         )
 
