@@ -25,6 +25,7 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     │   ├── RightsMissing              1   rights-missing
     │   ├── ClientUnsuitable           1   client-unsuitable
     │   ├── TableLocked                1   table-locked
+    │   ├── StagingLost                1   staging-lost
     │   ├── ScratchUnavailable         1   scratch-unavailable
     │   ├── NotProven                  1   not-proven
     │   ├── SpareNotKept               1   spare-not-kept
@@ -275,6 +276,12 @@ class TableLocked(PostgresError):
     """A table stayed locked by somebody else for longer than allowed."""
 
     kind = "table-locked"
+
+
+class StagingLost(PostgresError):
+    """What was staged to be merged is gone: a crash of the server empties unlogged tables."""
+
+    kind = "staging-lost"
 
 
 class ScratchUnavailable(PostgresError):

@@ -241,8 +241,7 @@ class RecoverySession:
             self.look.want(step)
             return
         if action.settling == "again":
-            undo = action.undo if placed.state.undoing else None
-            if undo is not None and undo(self.situation(step)) is None:
+            if self._undone_all(placed):
                 self._append("undone", step=step, reason="there is nothing left to undo")
                 return
             self._not_done(placed, "its end is not known; it can be done again without harm")
@@ -584,10 +583,13 @@ class RecoverySession:
             # What failed after the deed is done: the server lost at its commit, say.
             self.look.want(watch.step)
             return
-        self._failed(watch.step, state, job)
+        self._failed(placed, job)
 
-    def _failed(self, step: str, state: StepState, job: Job) -> None:
-        problem = problem_of(job)
+    def _failed(self, placed: Placed, job: Job) -> None:
+        step, state, problem = placed.step.id, placed.state, problem_of(job)
+        if self._undone_all(placed):
+            self._append("undone", step=step, job=job.id, reason=problem.what)
+            return
         self._append(
             "not-undone" if state.undoing else "failed",
             step=step,
@@ -599,6 +601,9 @@ class RecoverySession:
                 "fix": problem.fix,
             },
         )
+        earlier = ACTIONS[placed.step.do].reopens.get(problem.kind)
+        if earlier is not None and not state.undoing:
+            self.again(earlier)
 
     def _take_look(self) -> None:
         """Take a look that has come back: what stands, and what it settles."""
@@ -620,10 +625,17 @@ class RecoverySession:
             else:
                 self._done(placed.step, facts, {"reason": "the server shows that it happened"})
 
+    def _undone_all(self, placed: Placed) -> bool:
+        """Whether a step was to be taken back, and by the journal nothing of it is left."""
+        action = ACTIONS[placed.step.do]
+        if not placed.state.undoing or action.undo is None or action.settling != "again":
+            return False
+        return action.undo(self.situation(placed.step.id)) is None
+
     def _not_happened(self, placed: Placed) -> None:
         job = find_job_of(self.desk.state, self._incident(), placed.state)
         if job is not None and job.state in ("failed", "cancelled"):
-            self._failed(placed.step.id, placed.state, job)
+            self._failed(placed, job)
         else:
             self._not_done(placed, "the server shows that it did not happen")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.sweeps.clean import sweep_clean
 from tests.sweeps.damage import Damage, Way, draw
 from tests.sweeps.keys import KEYS_A_ROUND, sweep_keys
+from tests.sweeps.kills import run_all
 from tests.sweeps.lane import open_lane
 from tests.sweeps.outcomes import Tally
 from tests.sweeps.sealed import sweep_sealed
@@ -43,16 +44,9 @@ class Plan:
 
 
 def main() -> int:
-    plan = _arguments()
+    given = _arguments()
     started = time.monotonic()
-    shares = min(os.cpu_count() or 1, 4)
-    plans = [
-        Plan(plan.flips, plan.cuts, plan.clean, plan.keys, plan.seed, share, shares)
-        for share in range(shares)
-    ]
-    with ProcessPoolExecutor(shares) as pool:
-        results = list(pool.map(run_share, plans))
-    tallies = [_together(same) for same in zip(*results, strict=True)]
+    tallies = run_all() if given.recover else _sweep(given)
     for tally in tallies:
         sys.stdout.write(f"{tally.text()}\n\n")
     wrong = sum(len(tally.failures) for tally in tallies)
@@ -61,15 +55,29 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _arguments() -> Plan:
+def _sweep(given: argparse.Namespace) -> list[Tally]:
+    plan = Plan(given.flips, given.cuts, given.clean, given.keys, given.seed)
+    shares = min(os.cpu_count() or 1, 4)
+    plans = [
+        Plan(plan.flips, plan.cuts, plan.clean, plan.keys, plan.seed, share, shares)
+        for share in range(shares)
+    ]
+    with ProcessPoolExecutor(shares) as pool:
+        results = list(pool.map(run_share, plans))
+    return [_together(same) for same in zip(*results, strict=True)]
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sweeps", description=__doc__)
     parser.add_argument("--flips", type=int, default=320, help="bits flipped, in either sweep")
     parser.add_argument("--cuts", type=int, default=220, help="files cut off, in either sweep")
     parser.add_argument("--clean", type=int, default=220, help="faultless databases")
     parser.add_argument("--keys", type=int, default=20_000, help="random keys in Recover")
     parser.add_argument("--seed", default="1", help="another seed draws other rounds")
-    given = parser.parse_args()
-    return Plan(given.flips, given.cuts, given.clean, given.keys, given.seed)
+    parser.add_argument(
+        "--recover", action="store_true", help="instead: kill at every point of a recovery"
+    )
+    return parser.parse_args()
 
 
 def run_share(plan: Plan) -> list[Tally]:

@@ -86,7 +86,7 @@ _INSIDE_MERGE: Sequence[tuple[Victim, Sequence[_Place]]] = (
         "worker",
         (
             *("after stage check$", "after stage merge$", "after LOCK TABLE ONLY"),
-            *('after CREATE TABLE .*"s1_content', 'after WITH "w0"', "after SET CONSTRAINTS"),
+            *('after CREATE TABLE .*"s._content', 'after WITH "w0"', "after SET CONSTRAINTS"),
             *(("before COMMIT", 2), ("after COMMIT", 2), 'after ANALYZE "public"'),
         ),
     ),

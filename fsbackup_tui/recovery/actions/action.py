@@ -6,7 +6,7 @@ Actions touch no server: all that happens, happens in the job of a request.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, Literal
 
@@ -73,6 +73,7 @@ class Action:
     outcome is settled: done again without harm, looked at (``settled`` returns what is learnt,
     or None: not done), or asked. ``finds`` tells that a job that ends with findings did what it was
     asked for; ``fails`` says of a result why it is no good all the same (empty: it is).
+    ``reopens`` names for a kind of problem the step that has to be done again first.
     """
 
     name: str
@@ -94,3 +95,4 @@ class Action:
     undo_learn: Callable[[Situation, Mapping[str, Any]], Facts] | None = None
     undo_settled: Callable[[Situation, Standing], Facts | None] | None = None
     forget: tuple[str, ...] = ()
+    reopens: Mapping[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from fsbackup_tui.domain.errors import StagingLost
 from fsbackup_tui.domain.merge import (
     MergePlan,
     MergePreview,
@@ -299,6 +300,8 @@ def _resolve_lines(situation: Situation) -> tuple[str, ...]:
     return lines
 
 
+_REOPENS = {StagingLost.kind: "diff"}
+
 ACTIONS = (
     Action(
         "diff",
@@ -318,6 +321,7 @@ ACTIONS = (
         runs=lambda _: ("what the choice would do is read; nothing is changed",),
         shows=diff_lines,
         learn=_previewed,
+        reopens=_REOPENS,
     ),
     Action(
         "merge",
@@ -334,5 +338,6 @@ ACTIONS = (
         undo_typed=_live_name,
         undo_learn=_undone,
         undo_settled=_undo_settled,
+        reopens=_REOPENS,
     ),
 )

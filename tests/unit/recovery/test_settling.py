@@ -132,6 +132,21 @@ def test_a_thaw_nobody_saw_the_end_of_is_undone_when_nothing_is_frozen(tmp_path:
     assert session.read().incident.steps["keep-evidence"].status == "undone"
 
 
+def test_a_thaw_that_failed_after_it_undid_all_is_undone(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    do_step(session, "keep-evidence", Answer("videos"))
+    frozen = {"what": "autovacuum of public.videos", "undo": ["ALTER TABLE …"], "grade": "vacuum"}
+    session.journal.append("frozen", frozen, desk.author, epoch=session.epoch)
+    jobs_of(desk).replies["thaw"] = LOST_AT_COMMIT
+    session.look_now()
+    session.poll()
+    session.undo("keep-evidence")
+    session.journal.append("thawed", frozen, desk.author, epoch=session.epoch)
+    session.poll()
+    assert session.read().incident.steps["keep-evidence"].status == "undone"
+
+
 def merge_begun(session: RecoverySession) -> None:
     """Leave a merge behind that was begun, and whose job is gone."""
     body = {"step": "merge", "title": "Put the rows back", "request": request_document(MERGE)}

@@ -24,7 +24,7 @@ import psycopg
 from psycopg import sql
 
 from fsbackup_tui.domain.comparison import TableName
-from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal
+from fsbackup_tui.domain.errors import PostgresError, RightsMissing, SafetyRefusal, StagingLost
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.replay import LONGEST_NAME_BYTES
@@ -283,10 +283,10 @@ async def read_set(live: Connection, staging: Staging, number: int) -> StagedSet
             for table in found.tables:
                 await _check_whole(live, staging, table)
             return found
-    raise PostgresError(
+    raise StagingLost(
         f"NOT STAGED: {staging.schema} has no set {number}.",
         why="It was never made, or a crash of the server emptied it.",
-        fix="Stage the differences again.",
+        fix="Compare again: it stages the differences anew.",
     )
 
 
@@ -296,11 +296,11 @@ async def _check_whole(live: Connection, staging: Staging, table: StagedTable) -
     row = await cursor.fetchone()
     expected = table.missing + table.changed + table.only_in_live
     if row is None or row[0] != expected:
-        raise PostgresError(
+        raise StagingLost(
             f"STAGED ROWS LOST: {table.schema}.{table.name} has not all that was staged.",
             why=f"{expected} rows were staged, {row[0] if row else 0} are there: a crash of the "
             "server empties unlogged tables.",
-            fix="Drop the staging schema and stage the differences again.",
+            fix="Compare again: it stages the differences anew.",
         )
 
 
