@@ -1,4 +1,4 @@
-"""``fsbackup incidents [show ID | report ID]`` and ``fsbackup runbook [show NAME]``."""
+"""``fsbackup incidents [show ID | report ID | export ID]`` and ``fsbackup runbook [show NAME]``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "incidents", parents=parents, help="past and open incidents; show or report one"
     )
     incidents.add_argument(
-        "what", nargs="?", choices=("show", "report"), metavar="show|report", help="of one"
+        "what",
+        nargs="?",
+        choices=("show", "report", "export"),
+        metavar="show|report|export",
+        help="of one; export: the rows that only live has, as CSV",
     )
     incidents.add_argument(
         "incident", nargs="?", metavar="ID", help="its id; without it, the newest"
@@ -61,6 +65,10 @@ def run_incidents(arguments: argparse.Namespace, context: CliContext) -> int:
         journal = journals[0]
     else:
         raise UsageError("NO INCIDENT YET: none was ever declared here.")
+    if arguments.what == "export":
+        from fsbackup_tui.cli.incident_export import export
+
+        return export(context, desk, journal)
     from fsbackup_tui.recovery.past import read_incident
 
     reading = read_incident(desk, journal)

@@ -59,7 +59,8 @@ class Standing:
 
     ``server`` is the identity seen through the maintenance database; ``environment`` is what the
     connection itself says of it (production, staging …), empty where it says nothing, with
-    ``environment_from`` telling by what. ``standbys`` follow this server.
+    ``environment_from`` telling by what. ``standbys`` follow this server. ``merged`` is what the
+    merges noted that are in force (operations/merge_documents.py), where it was asked for.
     """
 
     at: datetime
@@ -76,6 +77,7 @@ class Standing:
     environment: str = ""
     environment_from: str = ""
     can_rename: bool = True
+    merged: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def database(self, name: str, oid: int = 0) -> StandingDatabase | None:

@@ -26,7 +26,7 @@ class FreezeJournal:
                 why="What is frozen must be remembered, with what undoes it.",
                 fix="Declare one: fsbackup recover",
             )
-        self._epoch = context.epoch
+        self._epoch, self._job = context.epoch, context.job
         self._journal = IncidentJournal(context.incident)
         self._author = Author(context.operator, context.host, context.now)
 
@@ -62,7 +62,7 @@ class FreezeJournal:
 
     def _append(self, kind: str, freeze: Freeze, more: dict[str, object]) -> None:
         body = {**freeze_body(freeze), **more}
-        self._journal.append(kind, body, self._author, epoch=self._epoch)
+        self._journal.append(kind, body, self._author, epoch=self._epoch, job=self._job)
 
 
 def freeze_body(freeze: Freeze) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
@@ -19,6 +20,7 @@ from fsbackup_tui.engines.postgres.standing import (
 )
 from fsbackup_tui.engines.postgres.swap import Database, find_obstacles
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.merge_settled import merges_in_force
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.recovery_requests import LookRequest
 from fsbackup_tui.operations.target import (
@@ -51,6 +53,8 @@ async def run(request: LookRequest, context: JobContext) -> dict[str, object]:
             check_target(request.target, identity)
             context.report(Log(f"Target: {target_text(identity)}"))
             standing = await look_around(admin, address, live, now=context.now())
+    if request.staging:
+        standing = replace(standing, merged=await merges_in_force(request, context))
     return {"ok": True, **plain(standing)}
 
 

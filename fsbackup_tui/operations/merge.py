@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -42,7 +41,14 @@ from fsbackup_tui.engines.postgres.migrations import read_migrations, rolling_ba
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.merge_documents import parse_choices, parse_expected, read_merged
+from fsbackup_tui.operations.merge_documents import (
+    digest_of,
+    merged_by,
+    note_text,
+    parse_choices,
+    parse_expected,
+)
+from fsbackup_tui.operations.merge_settled import notes_in_force
 from fsbackup_tui.operations.merge_target import MergeTarget, merge_target
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
@@ -166,7 +172,7 @@ async def run(request: MergeRequest, context: JobContext) -> dict[str, object]:
     refuse_if_read_only(context.loaded, "merges nothing")
     context.stage("check")
     choices, expected = parse_choices(request.choices), parse_expected(request.expected)
-    asked = _digest(request.operation, request.choices, request.expected)
+    asked = digest_of(request)
     async with merge_target(request, context, live_oid=request.live_oid, alone=True) as target:
         staging = await open_staging(target.live, request.staging)
         merged = await _done_already(target.live, staging, asked)
@@ -179,7 +185,7 @@ async def run(request: MergeRequest, context: JobContext) -> dict[str, object]:
                     choices,
                     expected,
                     source=source,
-                    note=lambda done: _note(asked, done),
+                    note=lambda done: note_text(asked, done),
                 )
             _tell(context, merged)
         else:
@@ -198,7 +204,7 @@ async def run_undo(request: MergeUndoRequest, context: JobContext) -> dict[str, 
     """
     refuse_if_read_only(context.loaded, "merges nothing")
     context.stage("check")
-    asked = _digest(request.operation, str(request.set_number), str(request.including_moved))
+    asked = digest_of(request)
     moved = request.including_moved
     alone = not request.preview_only
     async with merge_target(request, context, live_oid=request.live_oid, alone=alone) as target:
@@ -216,7 +222,7 @@ async def run_undo(request: MergeUndoRequest, context: JobContext) -> dict[str, 
                     request.set_number,
                     preview,
                     including_moved=moved,
-                    note=lambda done: _note(asked, done),
+                    note=lambda done: note_text(asked, done),
                 )
                 _tell(context, merged)
         if merged is not None:
@@ -271,22 +277,9 @@ async def _copy_of(live: Connection, staging: Staging) -> tuple[str, int]:
     )
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _note(asked: str, merged: Merged) -> str:
-    return json.dumps({"request": asked, "merged": plain(merged)})
-
-
 async def _done_already(live: Connection, staging: Staging, asked: str) -> Merged | None:
     """Return what this very request did, if it came to its commit before its job was lost."""
-    for found in await read_sets(live, staging):
-        if found.applied_by is None and found.undoes is not None and found.note:
-            note: dict[str, Any] = json.loads(found.note)
-            if note.get("request") == asked:
-                return read_merged(note["merged"])
-    return None
+    return merged_by(asked, await notes_in_force(live, staging))
 
 
 def _tell(context: JobContext, merged: Merged) -> None:

@@ -5,8 +5,9 @@ Faces, the recovery and the worker read with these alone; ``plain`` writes.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.merge import Merged, MergePlan, MergePreview, Proposed, TableChoice
 from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.recovery_requests import MergeRequest, MergeUndoRequest
 
 _Kind = TypeVar("_Kind")
 
@@ -96,3 +98,26 @@ def choices_text(choices: tuple[TableChoice, ...]) -> str:
 def preview_text(preview: MergePreview) -> str:
     """Return a foretelling as a request holds it."""
     return json.dumps(plain(preview))
+
+
+def digest_of(request: MergeRequest | MergeUndoRequest) -> str:
+    """Return what tells a request from any other that asks for something else."""
+    if isinstance(request, MergeRequest):
+        parts = (request.operation, request.choices, request.expected)
+    else:
+        parts = (request.operation, str(request.set_number), str(request.including_moved))
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def note_text(asked: str, merged: Merged) -> str:
+    """Return what is kept with a merge's undo: who asked (a digest), and what was done."""
+    return json.dumps({"request": asked, "merged": plain(merged)})
+
+
+def merged_by(asked: str, notes: Iterable[str]) -> Merged | None:
+    """Return what the request of that digest did, by the notes in force; None: nothing."""
+    for text in notes:
+        note: dict[str, Any] = json.loads(text)
+        if note.get("request") == asked:
+            return read_merged(note["merged"])
+    return None

@@ -39,12 +39,14 @@ class RecoveryRequest(Request):
 class LookRequest(RecoveryRequest):
     """See which databases exist under which names, who is connected, and who would be hurt.
 
-    Returns ``domain/standing.py:Standing``. Reads catalogues alone.
+    Returns ``domain/standing.py:Standing``. Reads catalogues alone; with ``staging`` that schema
+    of the live database, too, for what was merged from it.
     """
 
     operation: ClassVar[str] = "look"
     runner: ClassVar[str] = "fsbackup_tui.operations.look:run"
     stages: ClassVar[tuple[str, ...]] = ("look",)
+    staging: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ class Look:
         self._watch: JobWatch | None = None
         self._seen: Standing | None = None
         self._wanted: list[str] = []
+        self._settling: tuple[str, ...] = ()
 
     @property
     def is_under_way(self) -> bool:
@@ -39,10 +41,14 @@ class Look:
         if step not in self._wanted:
             self._wanted.append(step)
 
-    def settles(self) -> list[str]:
-        """Return the steps that wait for a look, and forget them."""
-        wanted, self._wanted = self._wanted, []
-        return wanted
+    def settles(self) -> tuple[str, ...]:
+        """Return the steps that waited for the look that came back, and forget them.
+
+        One that was wanted while it was under way waits for the next.
+        """
+        settling, self._settling = self._settling, ()
+        self._wanted = [step for step in self._wanted if step not in settling]
+        return settling
 
     @property
     def is_wanted(self) -> bool:
@@ -66,9 +72,13 @@ class Look:
         """Begin a look, unless one is under way."""
         if self._watch is not None:
             return
-        self.problem = None
-        facts = session.read().facts
-        request = LookRequest(part=session.read().incident.source, database=facts.database)
+        self.problem, self._settling = None, tuple(self._wanted)
+        reading = session.read()
+        request = LookRequest(
+            part=reading.incident.source,
+            database=reading.facts.database,
+            staging=_staging_of_unknown(reading.incident) if self.is_wanted else "",
+        )
         try:
             self._watch = JobWatch("look", session.begin_job(request))
         except FsbackupError as error:
@@ -91,6 +101,15 @@ class Look:
         self._seen = standing
         session.take_standing(standing)
         return standing
+
+
+def _staging_of_unknown(incident: Incident) -> str:
+    """Return where a merge put down that it happened whose end nobody saw."""
+    for state in incident.steps.values():
+        arguments = state.request.get("arguments")
+        if state.status == "unknown" and isinstance(arguments, Mapping):
+            return str(arguments.get("staging") or "")
+    return ""
 
 
 def mismatch_words(

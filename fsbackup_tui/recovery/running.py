@@ -33,6 +33,11 @@ class JobWatch:
         self.job = load_job(self.job.directory)
 
     @property
+    def went_beyond_first_stage(self) -> bool:
+        """Whether it came to more than its first stage, in which nothing is changed."""
+        return sum(stage.started is not None for stage in self.feed.stages) > 1
+
+    @property
     def ended(self) -> bool:
         """Whether its worker has ended, well or not."""
         return not self.job.running

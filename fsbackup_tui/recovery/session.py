@@ -7,6 +7,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -151,7 +152,7 @@ class RecoverySession:
             ConfirmationNeeded: the target's name was not typed. IdentityMismatch: the server is
             not the one the points came from. FsbackupError: the job did not start.
         """
-        self._require_lead()
+        self.require_lead()
         placed = self._runnable(step)
         action, situation = ACTIONS[placed.step.do], self.situation(step)
         given = answer or Answer()
@@ -172,7 +173,7 @@ class RecoverySession:
 
     def undo(self, step: str, answer: Answer | None = None) -> None:
         """Take a step back by its job; the errors of ``begin``."""
-        self._require_lead()
+        self.require_lead()
         placed = self._find(step)
         action, situation = ACTIONS[placed.step.do], self.situation(step)
         request = action.undo(situation) if action.undo is not None else None
@@ -190,7 +191,7 @@ class RecoverySession:
 
     def skip(self, step: str, reason: str) -> None:
         """Go past a step; a guard wants a written reason."""
-        self._require_lead()
+        self.require_lead()
         placed = self._find(step)
         if placed.is_behind or placed.state.status == "unknown":
             raise UsageError(f"NOT SKIPPED: {placed.number} is {placed.state.status} already.")
@@ -208,7 +209,7 @@ class RecoverySession:
         Raises:
             SafetyRefusal: something that was based on it changed the server; undo that first.
         """
-        self._require_lead()
+        self.require_lead()
         reading = self.read()
         self._find(step)
         based = _based_on(reading.flow, step)
@@ -231,7 +232,7 @@ class RecoverySession:
         Raises:
             UsageError: a person has to say whether it happened.
         """
-        self._require_lead()
+        self.require_lead()
         placed = self._find(step)
         if placed.state.status != "unknown" or (self.watch and self.watch.step == step):
             return
@@ -240,6 +241,10 @@ class RecoverySession:
             self.look.want(step)
             return
         if action.settling == "again":
+            undo = action.undo if placed.state.undoing else None
+            if undo is not None and undo(self.situation(step)) is None:
+                self._append("undone", step=step, reason="there is nothing left to undo")
+                return
             self._not_done(placed, "its end is not known; it can be done again without harm")
             return
         if happened is None:
@@ -255,12 +260,12 @@ class RecoverySession:
 
     def look_now(self) -> None:
         """Look at the server; ``poll`` takes what was seen."""
-        self._require_lead()
+        self.require_lead()
         self.look.start(self)
 
     def count_written(self) -> None:
         """Count what was written since the swap; ``poll`` takes it, ``facts.written`` has it."""
-        self._require_lead()
+        self.require_lead()
         self.count.start(self)
 
     def note(self, text: str) -> None:
@@ -342,11 +347,12 @@ class RecoverySession:
                 else "They are there, and have 20 s to refuse.",
                 fix="Ask for it, and wait." if asked is None else "Wait, or talk to them.",
             )
-        adopts = tuple(
-            state.job
+        begun = (
+            find_job_of(self.desk.state, incident, state)
             for state in incident.steps.values()
-            if state.status == "unknown" and state.job
+            if state.status == "unknown"
         )
+        adopts = tuple(job.id for job in begun if job is not None)
         entry = self.journal.take_over(
             self.desk.author, why, expected=incident.epoch, adopts=adopts
         )
@@ -364,7 +370,7 @@ class RecoverySession:
         Raises:
             SafetyRefusal: something is still frozen, or a step's outcome is not known.
         """
-        self._require_lead()
+        self.require_lead()
         reading = self.read()
         if reading.incident.freezes:
             frozen = ", ".join(freeze.what for freeze in reading.incident.freezes)
@@ -473,7 +479,8 @@ class RecoverySession:
         )
         raise UsageError(f"NOT BEGUN: {placed.number} {placed.step.title}.", why=why)
 
-    def _require_lead(self) -> None:
+    def require_lead(self) -> None:
+        """Raise StaleLeader where somebody else leads."""
         incident = self._incident()
         if not self.leads:
             leader = incident.leader
@@ -568,13 +575,22 @@ class RecoverySession:
                 self._done(placed.step, facts, {"job": job.id, "result": _bounded(job.result)})
             return
         if job.state == "lost":
-            self.settle(watch.step)
+            # Where only a person can tell, a face asks: nobody does the step any more.
+            with suppress(UsageError):
+                self.settle(watch.step)
             return
-        kind = "not-undone" if state.undoing else "failed"
+        settled = action.undo_settled if state.undoing else action.settled
+        if settled is not None and watch.went_beyond_first_stage:
+            # What failed after the deed is done: the server lost at its commit, say.
+            self.look.want(watch.step)
+            return
+        self._failed(watch.step, state, job)
+
+    def _failed(self, step: str, state: StepState, job: Job) -> None:
         problem = problem_of(job)
         self._append(
-            kind,
-            step=watch.step,
+            "not-undone" if state.undoing else "failed",
+            step=step,
             job=job.id,
             reason=problem.what,
             problem={
@@ -598,11 +614,18 @@ class RecoverySession:
             settled = action.undo_settled if undoing else action.settled
             facts = settled(self.situation(step), standing) if settled is not None else None
             if facts is None:
-                self._not_done(placed, "the server shows that it did not happen")
+                self._not_happened(placed)
             elif undoing:
                 self._append("undone", step=step, facts=dict(facts))
             else:
                 self._done(placed.step, facts, {"reason": "the server shows that it happened"})
+
+    def _not_happened(self, placed: Placed) -> None:
+        job = find_job_of(self.desk.state, self._incident(), placed.state)
+        if job is not None and job.state in ("failed", "cancelled"):
+            self._failed(placed.step.id, placed.state, job)
+        else:
+            self._not_done(placed, "the server shows that it did not happen")
 
     def _take_count(self) -> None:
         written = self.count.take()

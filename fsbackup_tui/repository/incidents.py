@@ -86,11 +86,18 @@ class IncidentJournal:
         return replay(self.id, self.entries())
 
     def append(
-        self, kind: str, body: Mapping[str, object], author: Author, *, epoch: int | None
+        self,
+        kind: str,
+        body: Mapping[str, object],
+        author: Author,
+        *,
+        epoch: int | None,
+        job: str = "",
     ) -> Entry:
         """Add an entry and return it once it is durable.
 
         ``epoch`` is that of the leadership it is written under; None for a watcher's note.
+        ``job`` is the one that writes, if one does: a new leader may have taken it along.
 
         Raises:
             StaleLeader: somebody else leads by now; nothing was written.
@@ -98,7 +105,7 @@ class IncidentJournal:
         """
         with self._writing(author):
             leads = leader_epoch(self.directory)
-            if epoch is not None and epoch != leads:
+            if epoch is not None and epoch != leads and job not in _adopted(self.directory):
                 raise stale_leader(self.directory, epoch)
             return self._append(kind, body, author, leads)
 
@@ -259,6 +266,14 @@ def leader_epoch(directory: Path) -> int:
         return int(json.loads((directory / LEADER).read_bytes())["epoch"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
+
+
+def _adopted(directory: Path) -> tuple[str, ...]:
+    """Return the jobs that the present leader took along; none where it can't be read."""
+    try:
+        return tuple(map(str, json.loads((directory / LEADER).read_bytes())["adopts"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def write_leader(

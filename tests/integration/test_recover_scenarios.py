@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from tests.support.shop import Shop, open_shop, spoil_page
 from tests.support.walking import declare_at, do, read_journal, undo, walk
@@ -50,6 +51,12 @@ def test_a_delete_without_where_by_merge_keeps_what_was_written_since(shop: Shop
         session = declare_at(shop.site, "rows")
         walk(session, {"keep-evidence": "users", "choose-way": "merge"}, until="merge")
         assert session.read().facts.point == point
+        session.leave()
+        exported = shop.site.run("incidents", "export", "--json")
+        assert exported.exit_code == 0, exported.stderr
+        files = {each["table"]: each for each in exported.document["tables"]}
+        assert files["public.users"]["rows"] == 1
+        session = attach(session.desk, session.journal)
         do(session, "merge")
         walk(session)
         assert client.errors == []

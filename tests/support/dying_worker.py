@@ -95,7 +95,9 @@ def _watch_statements(watch: _Watch) -> None:
         watch.meet("after", text)
         return done
 
-    def command_watched(self: Any, query: Any, *given: Any, **named: Any) -> Generator[Any]:
+    def command_watched(
+        self: Any, query: Any, *given: Any, **named: Any
+    ) -> Generator[Any, Any, Any]:
         text = _text(query)
         watch.meet("before", text)
         done = yield from command(self, query, *given, **named)
@@ -126,9 +128,10 @@ def _watch_words(watch: _Watch) -> None:
         author: Author,
         *,
         epoch: int | None,
+        job: str = "",
     ) -> Entry:
         watch.meet("before", f"journal {kind}")
-        entry = append(self, kind, body, author, epoch=epoch)
+        entry = append(self, kind, body, author, epoch=epoch, job=job)
         watch.meet("after", f"journal {kind}")
         return entry
 

@@ -239,6 +239,8 @@ class Emergency:
 
         def known() -> bool:
             self.session.poll()
+            if self.session.watch is None and self.status(step) == "unknown":
+                self.session.settle(step)
             return self.status(step) != "unknown" and not self.session.look.is_under_way
 
         wait_until(known, timeout=_SECONDS, what=f"{step} is settled")
@@ -322,15 +324,8 @@ def production(shop: Shop) -> Mapping[str, tuple[str, ...]]:
         "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE n.nspname = 'public' AND c.relkind = 'r' ORDER BY 1"
     )
-    return {
-        name: tuple(
-            str(row)
-            for (row,) in shop.query(
-                f'SELECT t::text FROM {name} AS t ORDER BY t::text COLLATE "C"'
-            )
-        )
-        for (name,) in names
-    }
+    rows = 'SELECT t::text FROM {} AS t ORDER BY t::text COLLATE "C"'
+    return {name: tuple(str(row) for (row,) in shop.query(rows.format(name))) for (name,) in names}
 
 
 def shut(shop: Shop) -> Mapping[str, frozenset[str]]:

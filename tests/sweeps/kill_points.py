@@ -66,8 +66,8 @@ _INSIDE_FREEZE: Sequence[tuple[Victim, Sequence[_Place]]] = (
             *(("before COMMIT", 2), ("after COMMIT", 2)),
         ),
     ),
-    ("server", ("after journal frozen", "after REVOKE CONNECT", ("after COMMIT", 2))),
-    ("all", ("after journal frozen", ("after COMMIT", 2))),
+    ("server", ("before REVOKE CONNECT", "after REVOKE CONNECT", ("after COMMIT", 2))),
+    ("all", ("before REVOKE CONNECT", ("after COMMIT", 2))),
     ("session", ("after stage freeze$", "after journal frozen")),
 )
 _INSIDE_THAW: Sequence[tuple[Victim, Sequence[_Place]]] = (
@@ -78,7 +78,7 @@ _INSIDE_THAW: Sequence[tuple[Victim, Sequence[_Place]]] = (
 )
 _INSIDE_DIFF: Sequence[tuple[Victim, Sequence[_Place]]] = (
     ("worker", ("after CREATE SCHEMA", "after stage compare$", "after stage propose$")),
-    ("server", ("after stage compare$", "before COMMIT .*")),
+    ("server", ("after stage compare$", "after stage propose$")),
     ("all", ("after stage compare$",)),
 )
 _INSIDE_MERGE: Sequence[tuple[Victim, Sequence[_Place]]] = (
@@ -117,7 +117,9 @@ def points_of_data_loss() -> list[Point]:
         *_inside("freeze", _INSIDE_FREEZE),
         *_inside("freeze", _INSIDE_THAW, undoing=True),
         *_words("freeze", ("before started", "before undone"), undoing=True),
-        *_inside("damage", (("worker", ("after told",)), ("server", ("after stage compare$",)))),
+        *_inside(
+            "damage", (("worker", ("after told",)), ("server", ("after told stage-started",)))
+        ),
         *_words("choose-point", ("before done", "after done")),
         *_words("restore", ("after intent", "before started", "torn done")),
         *_inside("restore", _INSIDE_RESTORE),

@@ -14,8 +14,15 @@ from fsbackup_tui.domain.merge import (
     Proposed,
     TableChoice,
 )
+from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.domain.text import count_text, plain_text
-from fsbackup_tui.operations.merge_documents import read_plan, read_preview, read_proposed
+from fsbackup_tui.operations.merge_documents import (
+    digest_of,
+    merged_by,
+    read_plan,
+    read_preview,
+    read_proposed,
+)
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.recovery_requests import (
     MergePlanRequest,
@@ -24,6 +31,7 @@ from fsbackup_tui.operations.recovery_requests import (
     MergeUndoRequest,
 )
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import parse_request
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.offers import Offer, choices_from, offers_of, table_text
 from fsbackup_tui.recovery.actions.words import bounded
@@ -205,6 +213,12 @@ def preview_lines(situation: Situation) -> tuple[str, ...]:
         for effect in preview.effects
     ]
     lines += [
+        f"{table_text(each.table)}: {each.kind} {plain_text(each.name or '')} made again".replace(
+            "  ", " "
+        )
+        for each in preview.recreated
+    ]
+    lines += [
         f"{left.table[0]}.{plain_text(left.table[1])}: {count_text(left.rows)} {left.row_class}"
         f" rows stay out: {plain_text(left.text)}"
         for left in preview.left_out
@@ -240,6 +254,28 @@ def _undo(situation: Situation) -> Request | None:
 
 def _undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
     return {"merged": None, "merge_undone": {k: v for k, v in result.items() if k != "ok"}}
+
+
+def _found_done(situation: Situation, standing: Standing) -> Mapping[str, Any] | None:
+    """Return the result of the merge, or its undo, whose end nobody saw, if live has it."""
+    state = situation.incident.steps[situation.step]
+    request = parse_request(state.request)
+    if not isinstance(request, MergeRequest | MergeUndoRequest):
+        return None
+    merged = merged_by(digest_of(request), standing.merged)
+    if merged is None:
+        return None
+    return {"staging": request.staging, "merged": plain(merged), "left": plain(merged.left_out)}
+
+
+def _merge_settled(situation: Situation, standing: Standing) -> Facts | None:
+    result = _found_done(situation, standing)
+    return None if result is None else _merged(situation, Answer(), result)
+
+
+def _undo_settled(situation: Situation, standing: Standing) -> Facts | None:
+    result = _found_done(situation, standing)
+    return None if result is None else _undone(situation, result)
 
 
 def _live_name(situation: Situation) -> str:
@@ -293,8 +329,10 @@ ACTIONS = (
         changes=True,
         typed=_live_name,
         settling="look",
+        settled=_merge_settled,
         undo=_undo,
         undo_typed=_live_name,
         undo_learn=_undone,
+        undo_settled=_undo_settled,
     ),
 )

@@ -61,6 +61,10 @@ def _has(command: str) -> Callable[[Situation], bool | None]:
     return holds
 
 
+def _has_affected_users(situation: Situation) -> bool | None:
+    return situation.loaded.config.recovery.affected_users is not None
+
+
 PREDICATES: Mapping[str, Callable[[Situation], bool | None]] = {
     "needs-restore": _needs_restore,
     "needs-values": merging.needs_values,
@@ -71,6 +75,7 @@ PREDICATES: Mapping[str, Callable[[Situation], bool | None]] = {
     "is-frozen": _frozen,
     "is-salvaged": _salvaged,
     "has-regenerate-client": _has("regenerate_client"),
+    "has-affected-users": _has_affected_users,
     "has-pause-jobs": _has("pause_jobs"),
     "has-smoke-test": _has("smoke_test"),
 }

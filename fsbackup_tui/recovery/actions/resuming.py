@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fsbackup_tui.domain.text import plain_text
-from fsbackup_tui.operations.recovery_requests import MigrationRequest
+from fsbackup_tui.domain.text import count_text, plain_text
+from fsbackup_tui.operations.recovery_requests import AffectedRequest, MigrationRequest
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.commands import site_command
+from fsbackup_tui.recovery.actions.words import bounded
 from fsbackup_tui.recovery.messages import done_word, eta_word, first_word
 from fsbackup_tui.recovery.question import Answer, Question
 
@@ -87,7 +88,41 @@ def _confirmed(_: Situation) -> Question:
     return Question("Done? yes, or Esc to leave it open", default="")
 
 
+def _affected(situation: Situation, _: Answer) -> Request:
+    facts = situation.facts
+    swapped = facts.document("swapped")
+    # Those whom it concerns are found where the data still is: in the copy, or in what it became.
+    copy = str(swapped.get("database") or facts.copy)
+    return AffectedRequest(
+        part=situation.part, database=facts.database, target=facts.server, copy=copy
+    )
+
+
+def _learn_affected(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+    return {"affected": {name: value for name, value in result.items() if name != "ok"}}
+
+
+def _affected_lines(situation: Situation) -> tuple[str, ...]:
+    found = situation.facts.document("affected")
+    rows = found.get("rows")
+    if not isinstance(rows, list):
+        return ()
+    lines = [plain_text(", ".join(map(str, row))) for row in rows if isinstance(row, list)]
+    head = f"{count_text(len(rows))} rows{' and more' if found.get('more') else ''}:"
+    return bounded([head, *lines])
+
+
 ACTIONS = (
+    Action(
+        "affected",
+        "check",
+        request=_affected,
+        runs=lambda s: tuple(
+            (s.loaded.config.recovery.affected_users or "nothing is configured").splitlines()
+        ),
+        shows=_affected_lines,
+        learn=_learn_affected,
+    ),
     Action(
         "migrations",
         "check",
