@@ -83,7 +83,7 @@ async def test_a_data_loss_is_led_to_its_end_by_keys_alone(
         await enter_name(pilot, "rows are back")
         await until_text(pilot, "closed, 0 m")
     assert jobs_of(desk).operations() == [
-        *("look", "freeze", "damage", "look", "restore"),
+        *("look", "freeze", "look", "damage", "look", "restore"),
         *("check-copy", "look", "swap", "migration", "backup"),
     ]
     assert find_open(desk.state) is None
