@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
-from pathlib import Path
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem, UsageError
 from fsbackup_tui.domain.incident import Incident, Seen
@@ -20,8 +19,10 @@ from fsbackup_tui.jobs.supervisor import find_job
 from fsbackup_tui.recovery.card import Card
 from fsbackup_tui.recovery.declare import attach, declare, only_source
 from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.handover import handover_text
 from fsbackup_tui.recovery.library import find_runbook, runbook_ids
 from fsbackup_tui.recovery.reading import read_incident
+from fsbackup_tui.recovery.report import report_markdown
 from fsbackup_tui.recovery.session import Reading, RecoverySession
 from fsbackup_tui.repository.incidents import find_incident, list_incidents
 from fsbackup_tui.tui.data import JobRow
@@ -68,8 +69,9 @@ class View:
     """The incident and one of its steps at one moment.
 
     ``card`` None: all steps are behind. ``unsure`` says that a person has to tell whether the
-    step happened. ``failure`` is why the step's job failed, in full. ``may_take``: the lead is
-    free to be taken. ``held`` is how long it is to be watched before it is closed, from ``since``.
+    step happened. ``is_counting``: what was written since a swap. ``failure`` is why the step's
+    job failed, in full. ``may_take``: the lead is free to be taken. ``watch`` is how long one looks
+    on before it is closed.
     """
 
     reading: Reading
@@ -77,6 +79,8 @@ class View:
     leads: bool
     watchers: tuple[str, ...] = ()
     is_looking: bool = False
+    is_counting: bool = False
+    count_problem: Problem | None = None
     look_problem: Problem | None = None
     running: Running | None = None
     unsure: Problem | None = None
@@ -117,11 +121,6 @@ class Seat:
     def id(self) -> str:
         """The incident's id."""
         return self._session.journal.id
-
-    @property
-    def directory(self) -> Path:
-        """Where the incident's journal lies."""
-        return self._session.journal.directory
 
     def leave(self) -> None:
         """Get up; jobs and freezes stay as they are."""
@@ -197,6 +196,9 @@ class Seat:
             self._unsure,
             (feed.seq, round(feed.eta_seconds or 0)) if feed is not None else None,
             session.may_take_over() if asked is not None and not session.leads else None,
+            session.look.is_fresh(incident, reading.now),
+            session.count.is_under_way,
+            session.count.problem,
         )
 
     def _made(self, reading: Reading, step: str | None) -> View:
@@ -208,6 +210,8 @@ class Seat:
             leads=session.leads,
             watchers=self._others(),
             is_looking=session.look.is_under_way,
+            is_counting=session.count.is_under_way,
+            count_problem=session.count.problem,
             look_problem=session.look.problem,
             running=self._running(),
             unsure=self._unsure,
@@ -255,10 +259,10 @@ class Seat:
                 raise UsageError("NO OUTPUT: no job has run at this step.")
             return job_row(find_job(self.desk.state, state.job))
 
-    def reading(self) -> Reading:
-        """Return where the incident stands."""
+    def hand_over(self) -> str:
+        """Return the text that hands the incident over."""
         with self._guard:
-            return self._session.read()
+            return handover_text(self._session.read())
 
 
 def _running(step: str, job: Job, feed: JobFeed) -> Running:
@@ -322,9 +326,10 @@ def runbooks_of(desk: Desk) -> Sequence[str]:
     return runbook_ids(desk.loaded)
 
 
-def report_of(reading: Reading) -> str:
-    """Return what is told of an incident at its end; empty where nothing can be told."""
-    return ""
+def report_of(desk: Desk, incident: str) -> str:
+    """Return an incident's report in Markdown."""
+    journal = find_incident(desk.state, incident)
+    return report_markdown(read_incident(desk, journal), journal.entries())
 
 
 def incidents_of(desk: Desk) -> Sequence[Listed]:

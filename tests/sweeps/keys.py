@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.sweeps.outcomes import Tally
 
-STEPS = ("vacuum-off", "choose-point", "restore", "swap", "swap", "swap", "migrations", "")
+STEPS = ("keep-evidence", "choose-point", "restore", "swap", "swap", "swap", "migrations", "")
 """Where rounds begin: at what can hurt most often; the last one at the end of the incident."""
 
 KEYS_A_ROUND = 500

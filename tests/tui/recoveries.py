@@ -36,13 +36,12 @@ from tests.tui.fakes import Clock, FakeSite, make_app
 from tests.tui.screens import press, until, until_text
 
 LED = (
-    ("name-tables", Answer("videos")),
-    ("vacuum-off", None),
+    ("keep-evidence", Answer("videos")),
     ("pause-jobs", None),
-    ("choose-freeze", Answer("nothing")),
+    ("freeze", Answer("nothing")),
     ("stop-app", None),
     ("tell-first", None),
-    ("choose-preserve", Answer("")),
+    ("preserve", Answer("")),
     ("damage", None),
     ("choose-point", Answer("")),
     ("choose-way", Answer("swap")),

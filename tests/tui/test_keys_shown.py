@@ -95,16 +95,16 @@ STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "recover without config": (unconfigured, ("4",), "fsbackup init"),
     "declare": (recovering(None), ("4", "enter"), "last right?"),
     "what is seen": (recovering(None), ("4", "enter", "enter"), "> 4  don't know"),
-    "text question": (recovering("name-tables"), (), "Which tables"),
-    "text asked for": (recovering("name-tables"), ("enter",), "Enter alone"),
-    "step": (recovering("vacuum-off"), (), "looked 0 s"),
-    "choice": (recovering("choose-freeze"), (), "Who is to be kept"),
+    "text question": (recovering("keep-evidence"), (), "looked 0 s"),
+    "text asked for": (recovering("keep-evidence"), ("enter",), "Enter alone"),
+    "step": (recovering("restore"), (), "looked 0 s"),
+    "choice": (recovering("freeze"), (), "Who is to be kept"),
     "message": (recovering("tell-first"), (), "Send this"),
     "swap": (recovering("swap"), (), "looked 0 s"),
     "typed name": (recovering("swap"), ("enter",), "Type shop"),
     "closing": (recovering(""), (), "All steps are behind"),
     "steps": (recovering("restore"), ("tab",), "4.1 Restore beside"),
-    "hand-over": (recovering("restore"), ("H",), "STEPS"),
+    "hand-over": (recovering("restore"), ("H",), "--resume"),
 }
 TYPED = {"Enter": "enter", "Esc": "escape", "Up Down": "down", "1-9": "1"}
 

@@ -10,6 +10,8 @@ import pytest
 from textual.pilot import Pilot
 
 from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.domain.written import TableWritten, WrittenSince
+from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.repository.incidents import find_open, list_incidents
 from fsbackup_tui.tui.app import FsbackupApp
@@ -51,13 +53,13 @@ async def test_a_data_loss_is_led_to_its_end_by_keys_alone(
     app = recover_app(desk)
     async with app.run_test(size=size) as pilot:
         await declare(pilot, "20 m ago", "4")
-        await until_step(pilot, "name-tables")
+        await until_step(pilot, "keep-evidence")
         await press(pilot, "enter")
         await enter_name(pilot, "videos")
-        for step in ("vacuum-off", "pause-jobs", "choose-freeze", "stop-app", "tell-first"):
+        for step in ("pause-jobs", "freeze", "stop-app", "tell-first"):
             await until_step(pilot, step)
             await press(pilot, "enter")
-        for step in ("choose-preserve", "damage", "choose-point"):
+        for step in ("preserve", "damage", "choose-point"):
             await until_step(pilot, step)
             await press(pilot, "enter")
         await until_step(pilot, "choose-way")
@@ -68,7 +70,7 @@ async def test_a_data_loss_is_led_to_its_end_by_keys_alone(
         await until_step(pilot, "swap")
         await until_text(pilot, "public.users  1 000 -> 1 031 rows  (+31)")
         await press(pilot, "enter")
-        await until_text(pilot, "Type shop to run 4.3 Swap it in.")
+        await until_text(pilot, "Type shop to run ")
         await enter_name(pilot, "shop")
         for step in ("migrations", "start-app", "smoke-test", "resume-jobs", "fresh-backup"):
             await until_step(pilot, step)
@@ -81,7 +83,7 @@ async def test_a_data_loss_is_led_to_its_end_by_keys_alone(
         await enter_name(pilot, "rows are back")
         await until_text(pilot, "closed, 0 m")
     assert jobs_of(desk).operations() == [
-        *("look", "freeze", "damage", "look", "restore"),
+        *("look", "freeze", "look", "damage", "look", "restore"),
         *("check-copy", "look", "swap", "migration", "backup"),
     ]
     assert find_open(desk.state) is None
@@ -154,10 +156,10 @@ async def test_another_server_stops_it_until_it_is_typed(tmp_path: Path) -> None
     jobs_of(desk).replies["look"] = lambda _: make_standing(
         clock, environment="staging", environment_from="the database's name"
     )
-    led_to(desk, "vacuum-off")
+    led_to(desk, "keep-evidence")
     app = recover_app(desk)
     async with app.run_test(size=(80, 24)) as pilot:
-        await open_incident(pilot, "vacuum-off")
+        await open_incident(pilot, "keep-evidence")
         await until_text(pilot, "STOPPED: this is not the database the point came from.")
         await until_text(pilot, "staging")
         await press(pilot, "enter")
@@ -170,6 +172,7 @@ async def test_another_server_stops_it_until_it_is_typed(tmp_path: Path) -> None
         await until_gone(pilot, "STOPPED")
         await until_gone(pilot, "Type db1/shop")
         await press(pilot, "enter")
+        await enter_name(pilot, "videos")
         await until_step(pilot, "pause-jobs")
     assert "freeze" in jobs_of(desk).operations()
 
@@ -199,11 +202,11 @@ async def test_what_is_not_possible_here_says_why(tmp_path: Path) -> None:
     app = recover_app(desk)
     async with app.run_test(size=(80, 24)) as pilot:
         await declare(pilot, "unknown", "1")
-        await until_step(pilot, "name-tables")
+        await until_step(pilot, "keep-evidence")
         await press(pilot, "enter", "enter")
         await until_step(pilot, "pause-jobs")
         await press(pilot, "enter")
-        await until_step(pilot, "choose-freeze")
+        await until_step(pilot, "freeze")
         await press(pilot, "2")
         await until_text(pilot, "Not possible here: No table was named.")
         # Several answers: a digit adds, and takes away.
@@ -212,7 +215,7 @@ async def test_what_is_not_possible_here_says_why(tmp_path: Path) -> None:
         await press(pilot, "enter")
         await until_step(pilot, "tell-first")
         await press(pilot, "enter")
-        await until_step(pilot, "choose-preserve")
+        await until_step(pilot, "preserve")
         await press(pilot, "2", "3", "1", "2")
         await until_text(pilot, "[x] 3")
         assert step_screen(app).chosen == ("salvage",)
@@ -296,16 +299,16 @@ async def test_steps_are_skipped_with_a_reason_and_opened_again(tmp_path: Path) 
         await press(pilot, "S", "enter")
         await until_text(pilot, "A few words are needed")
         await enter_name(pilot, "no cron here")
-        await until_step(pilot, "choose-freeze")
+        await until_step(pilot, "freeze")
         await press(pilot, "tab")
-        await until_text(pilot, "1.3 Pause what runs by the clock")
+        await until_text(pilot, "1.2 Pause what runs by the clock")
         await until_text(pilot, "skipped")
         await press(pilot, "g", "j", "enter")
-        await until_step(pilot, "name-tables")
+        await until_step(pilot, "keep-evidence")
         await press(pilot, "A")
-        await until_text(pilot, "Open 1.1")
-        await press(pilot, "y")
-        await until_text(pilot, "Enter answer")
+        await until_text(pilot, "Open again: not this step")
+        await press(pilot, "escape")
+        await until_step(pilot, "freeze")
         await press(pilot, "N")
         await enter_name(pilot, "ana [b]says[/b] hi")
         await until_text(pilot, "Noted.")
@@ -314,19 +317,22 @@ async def test_steps_are_skipped_with_a_reason_and_opened_again(tmp_path: Path) 
         incident = screen.view.reading.incident
         assert incident.notes[-1].text == "ana [b]says[/b] hi"
         assert incident.steps["pause-jobs"].reason == "no cron here"
-        assert incident.steps["name-tables"].status == "open"
 
 
 async def test_what_was_done_is_taken_back_after_a_look(tmp_path: Path) -> None:
     desk = make_desk(tmp_path)
     led_to(desk, "migrations")
+    jobs_of(desk).replies["written-since"] = lambda _: {
+        "ok": True,
+        **plain(WrittenSince(desk.now(), desk.now(), (TableWritten("public.users", 12, 0, 1),))),
+    }
     app = recover_app(desk)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_incident(pilot, "migrations")
         await press(pilot, "U")
         await until_text(pilot, "there is nothing to take back here")
         await press(pilot, "tab")
-        await until_text(pilot, "4.3 Swap it in")
+        await until_text(pilot, "Swap it in")
         cursor = next(
             index for index in range(60) if step_screen(app).steps.step_at(index) == "swap"
         )
@@ -334,7 +340,9 @@ async def test_what_was_done_is_taken_back_after_a_look(tmp_path: Path) -> None:
         await press(pilot, "enter")
         await until_text(pilot, "done; act")
         await press(pilot, "U")
-        await until_text(pilot, "Take 4.3 Swap it in back? Type shop.")
+        await until_text(pilot, "Swap it in back? Type shop.")
+        await until_text(pilot, "Written since the swap, 0 m ago: 13 rows are set aside")
+        await until_text(pilot, "public.users: 12 inserted, 1 deleted")
         await press(pilot, "enter", "enter")
         assert jobs_of(desk).operations().count("swap") == 1
         await enter_name(pilot, "shop")
@@ -344,10 +352,16 @@ async def test_what_was_done_is_taken_back_after_a_look(tmp_path: Path) -> None:
 
 async def test_the_runbook_and_the_damage_time_can_be_others(tmp_path: Path) -> None:
     desk = make_desk(tmp_path)
-    led_to(desk, "vacuum-off")
+    led_to(desk, "choose-way")
     app = recover_app(desk)
     async with app.run_test(size=(80, 24)) as pilot:
-        await open_incident(pilot, "vacuum-off")
+        await open_incident(pilot, "choose-way")
+        await press(pilot, "tab", "k", "enter")
+        await until_step(pilot, "choose-point")
+        await press(pilot, "A")
+        await until_text(pilot, "Open 3.2")
+        await press(pilot, "y")
+        await until_text(pilot, "Which point?")
         await press(pilot, "W")
         await until_text(pilot, "stay with data-loss")
         await press(pilot, "1")
@@ -373,18 +387,18 @@ async def test_the_application_begins_at_the_open_incident_and_tells_of_it_every
     app = recover_app(desk)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_incident(pilot, "tell-first")
-        await until_text(pilot, "PROD face-swap  INCIDENT 0 m, ana leads, step 1.7")
+        await until_text(pilot, "PROD face-swap  INCIDENT 0 m, ana leads, step 1.5")
         await press(pilot, "escape")
         await until_text(pilot, "OPEN")
         await press(pilot, "1")
-        await until_text(pilot, "INCIDENT 0 m, ana leads, step 1.7")
+        await until_text(pilot, "INCIDENT 0 m, ana leads, step 1.5")
         await until_text(pilot, "1/8")
         await press(pilot, "4")
         await until_text(pilot, "OPEN")
         await press(pilot, "j", "enter")
         await until_step(pilot, "tell-first")
         await press(pilot, "question_mark", "4")
-        await until_text(pilot, "1.7 Tell people")
+        await until_text(pilot, "1.5 Tell people")
         await press(pilot, "y")
         await until_text(pilot, "Copied")
 
@@ -401,14 +415,14 @@ async def test_recover_from_the_inventory_takes_the_point_along(tmp_path: Path) 
         await press(pilot, "enter")
         await until_text(pilot, "What do you see?")
         await press(pilot, "enter")
-        await until_step(pilot, "name-tables")
+        await until_step(pilot, "keep-evidence")
         assert preferred(app) == site.stored[1].id
         await press(pilot, "escape", "1")
         await until_text(pilot, "2/8")
         await press(pilot, "k", "enter")
         await until_text(pilot, "Restore with fsbackup")
         await press(pilot, "r")
-        await until_step(pilot, "name-tables")
+        await until_step(pilot, "keep-evidence")
         await until(pilot, lambda: preferred(app) == site.stored[0].id)
 
 
@@ -437,7 +451,7 @@ async def test_a_drill_is_practised_with_the_same_screens(tmp_path: Path) -> Non
         await until_text(pilot, "DRILL 1122-01 data-loss")
         assert "INCIDENT" not in screen_text(app)
         await press(pilot, "enter")
-        await until_step(pilot, "name-tables")
+        await until_step(pilot, "keep-evidence")
 
 
 async def test_past_incidents_are_read_and_nothing_of_them_is_changed(tmp_path: Path) -> None:
@@ -453,7 +467,9 @@ async def test_past_incidents_are_read_and_nothing_of_them_is_changed(tmp_path: 
         await until_text(pilot, incident[4:])
         await press(pilot, "j", "enter")
         await until_text(pilot, "all is well")
-        await until_text(pilot, "1.2 Keep the evidence")
+        await until_text(pilot, "1.1 Keep the evidence")
+        await press(pilot, "end")
+        await until_text(pilot, "closed")
         await press(pilot, "S", "U", "enter", "C", "T")
         await press(pilot, "y")
         await until_text(pilot, "Copied")
@@ -493,7 +509,7 @@ async def test_the_hand_over_can_be_read_and_copied(tmp_path: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await open_incident(pilot, "damage")
         await press(pilot, "H")
-        await until_text(pilot, incident)
+        await until_text(pilot, f"fsbackup recover --resume {incident}")
         await press(pilot, "y")
         await until_text(pilot, "Copied")
         await press(pilot, "4")

@@ -12,7 +12,7 @@ from tests.tui.recover_keys import press_randomly
 SEED = os.environ.get("FSBACKUP_SWEEP_SEED", "1")
 
 
-@pytest.mark.parametrize("to", ["vacuum-off", "choose-point", "swap", "migrations"])
+@pytest.mark.parametrize("to", ["keep-evidence", "choose-point", "swap", "migrations"])
 async def test_random_keys_begin_nothing_that_can_hurt(tmp_path: Path, to: str) -> None:
     pressed = await press_randomly(tmp_path, f"{SEED}/{to}", 500, to=to)
     assert pressed.keys >= 500

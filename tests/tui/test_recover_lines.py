@@ -13,11 +13,14 @@ from rich.cells import cell_len
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.glance import Glance, frozen_words, incident_answer, minutes_text
 from fsbackup_tui.domain.incident import Freeze, TakeOver
+from fsbackup_tui.domain.written import TableWritten, WrittenSince
+from fsbackup_tui.operations.plain import plain as plain_values
 from fsbackup_tui.recovery.card import Card
+from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.question import Option, Question
 from fsbackup_tui.recovery.session import Reading
 from fsbackup_tui.tui.lines import Line, plain
-from fsbackup_tui.tui.modes.recover_card import card_lines
+from fsbackup_tui.tui.modes.recover_card import card_lines, written_lines
 from fsbackup_tui.tui.modes.recover_lines import (
     ahead_line,
     closing_lines,
@@ -88,7 +91,7 @@ def lines_of(view: View, width: int) -> Iterator[Line]:
     yield from past_lines(view.reading, width, now=view.reading.now, zone=ZONE)
 
 
-@pytest.mark.parametrize("step", ["name-tables", "choose-freeze", "choose-way", "swap", ""])
+@pytest.mark.parametrize("step", ["keep-evidence", "freeze", "choose-way", "swap", ""])
 def test_nothing_is_wider_than_the_window(tmp_path: Path, step: str) -> None:
     view = replace(view_at(tmp_path, step), running=RUNNING)
     problem = Problem("x", "DISK FULL: " + "/very/long" * 20, "Why " * 40, "Next " * 40)
@@ -175,8 +178,26 @@ def test_what_can_hurt_tells_target_and_loss_before_how_it_is_done(tmp_path: Pat
     assert "bob watches and has not said go (G) yet." in text
 
 
+def test_a_rollback_tells_what_it_sets_aside(tmp_path: Path) -> None:
+    view = view_at(tmp_path, "migrations")
+    text = "\n".join(plain(row) for row in written_lines(view, 80))
+    assert text.strip() == "Written since the swap: not known (not counted)"
+    since = view.reading.now - timedelta(minutes=9)
+    tables = tuple(TableWritten(f"public.t{n}\x1b[31m", n, None, 0) for n in range(1, 6))
+    written = plain_values(WrittenSince(since, view.reading.now, tables, "statistics were reset"))
+    known = {**view.reading.incident.parameters, "written": written}
+    view = with_incident(view, parameters=known)
+    facts = IncidentFacts(view.reading.incident)
+    view = replace(view, reading=replace(view.reading, facts=facts))
+    rows = [plain(row) for row in written_lines(view, 80)]
+    assert rows[0] == " Written since the swap, 9 m ago: 15 rows are set aside"
+    assert rows[1] == "   public.t1\ufffd[31m: 1 inserted"
+    assert rows[4] == "   and 2 more tables"
+    assert rows[5] == "   statistics were reset"
+
+
 def test_options_show_what_is_chosen_doubtful_and_impossible(tmp_path: Path) -> None:
-    view = view_at(tmp_path, "choose-freeze")
+    view = view_at(tmp_path, "freeze")
     assert view.card is not None
     options = (
         Option("a", "first", ("costs nothing",), recommended=True),
@@ -224,7 +245,7 @@ def test_past_incidents_are_listed_open_ones_first(tmp_path: Path) -> None:
     session = lead(desk, "damage")
     session.close("false alarm")
     session.leave()
-    lead(desk, "vacuum-off").leave()
+    lead(desk, "pause-jobs").leave()
     listed = incidents_of(desk)
     assert [each.open for each in listed] == [True, False]
     texts = [plain(listed_line(each, 77, now=NOW, zone=ZONE)) for each in listed]

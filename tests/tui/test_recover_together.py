@@ -98,13 +98,11 @@ async def test_the_leader_is_told_and_refuses_with_a_key(tmp_path: Path) -> None
     async with app.run_test(size=(80, 24)) as pilot:
         await until_step(pilot, "restore")
         screen = step_screen(app)
-        assert screen.seat is not None
-        journal = screen.seat.reading().incident
         bob = other_desk(desk, tmp_path)
         from fsbackup_tui.recovery.declare import attach
         from fsbackup_tui.repository.incidents import find_incident
 
-        watcher = attach(bob, find_incident(bob.state, journal.id))
+        watcher = attach(bob, find_incident(bob.state, screen.incident))
         watcher.ask_take_over()
         await until_text(pilot, "bob on db1 asks for the lead: R refuses, within 20 s.")
         await until_text(pilot, "bob watches")

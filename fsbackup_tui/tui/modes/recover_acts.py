@@ -9,12 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fsbackup_tui.domain.errors import UsageError
-from fsbackup_tui.tui.data import JobRow
 from fsbackup_tui.tui.keys import Shown
 from fsbackup_tui.tui.lines import Line, Role, line
-from fsbackup_tui.tui.modes.job import JobScreen
-from fsbackup_tui.tui.modes.recover_texts import ReportScreen
 from fsbackup_tui.tui.widgets.choice import Answer as Choice
 from fsbackup_tui.tui.widgets.entry import QUIET_SECONDS, Check
 
@@ -23,15 +19,9 @@ if TYPE_CHECKING:
     from fsbackup_tui.recovery.question import Option, Question
     from fsbackup_tui.recovery.session import RecoverySession
     from fsbackup_tui.tui.modes.recover_step import StepScreen
-    from fsbackup_tui.tui.recover_data import Seat, View
+    from fsbackup_tui.tui.recover_data import View
 
 Act = Callable[["RecoverySession"], None]
-
-
-class StepJobScreen(JobScreen):
-    """A step's job; its mode is Recover."""
-
-    MODE = "recover"
 
 
 def do(screen: StepScreen, words: str, act: Act, then: Callable[[], None] | None = None) -> None:
@@ -246,7 +236,7 @@ def _ask_reason(screen: StepScreen, card: Card, value: str, doubtful: Sequence[O
         lines,
         lambda reason: begin(screen, card.id, value, reason, ""),
         step=card.id,
-        check=_written,
+        check=written,
     )
 
 
@@ -261,7 +251,7 @@ def _typed(screen: StepScreen, card: Card) -> None:
         lines,
         lambda text: begin(screen, card.id, "", "", text),
         step=card.id,
-        check=_named(name),
+        check=named(name),
         careful=True,
     )
 
@@ -277,7 +267,7 @@ def _accept_target(screen: StepScreen, card: Card) -> None:
         lines,
         lambda text: do(screen, "", lambda session: session.accept_target(text)),
         step=card.id,
-        check=_named(word),
+        check=named(word),
         careful=True,
     )
 
@@ -318,276 +308,17 @@ def ask(
     screen.paint_foot()
 
 
-def _written(text: str) -> str:
+def written(text: str) -> str:
+    """Return why an empty text is no reason; empty where something was written."""
     return "" if text.strip() else "A few words are needed. Esc: back"
 
 
-def _named(name: str) -> Check:
+def named(name: str) -> Check:
+    """Return the check that takes this name alone, in full."""
     return lambda text: "" if text == name else f"That is not {name}. Nothing was done."
 
 
-# Capitals.
-
-
-def skip(screen: StepScreen) -> None:
-    """Go past the step, with a reason."""
-    view = leading(screen)
-    card = view.card if view is not None else None
-    if card is None:
-        return
-    if not card.can_skip:
-        screen.say(f"Skip: it is {card.status} already", "warn")
-        return
-    lines = [
-        line(" ", (f"Why can {card.number} {card.title} be left out?", "heading")),
-        line(" ", (card.why, "muted")),
-    ]
-    ask(
-        screen,
-        lines,
-        lambda text: do(screen, "", lambda session: session.skip(card.id, text)),
-        step=card.id,
-        check=_written,
-    )
-
-
-def undo(screen: StepScreen, *, looked: bool = False) -> None:
-    """Take the step back: looks at the server first, then asks."""
-    view = leading(screen)
-    card = view.card if view is not None else None
-    if view is None or card is None:
-        return
-    if not card.can_undo:
-        by_hand = f"; by hand: {card.undo}" if card.undo and card.status == "done" else ""
-        screen.say(f"Undo: there is nothing to take back here{by_hand}", "warn")
-        return
-    if card.undo_needs_look:
-        if looked:
-            screen.say("Undo: the server could not be looked at. U tries again", "bad")
-            return
-        screen.wants_undo = True
-        do(screen, "Looking at the server first…", lambda session: session.look_now())
-        return
-
-    def act(typed: str) -> None:
-        def undone(session: RecoverySession) -> None:
-            from fsbackup_tui.recovery.question import Answer
-
-            session.undo(card.id, Answer(typed=typed))
-
-        do(screen, "Taking it back…", undone)
-
-    title = f"Take {card.number} {card.title} back?"
-    what = line(" ", (f"{card.undo}" if card.undo else "", "text"))
-    if card.undo_typed:
-        name = card.undo_typed
-        target = [line(" ", (text, "text")) for text in card.target[:2]]
-        lines = [*target, line(" ", (f"{title} Type {name}.", "heading"), "  Esc: back"), what]
-        ask(screen, lines, act, step=card.id, check=_named(name), careful=True)
-        return
-    answers = [Choice("No, leave it"), Choice("Yes, take it back", "y")]
-    screen.ask([line(" ", (title, "heading")), what], answers, lambda _: act(""))
-
-
-def again(screen: StepScreen) -> None:
-    """Open the step again, and with it what was based on it."""
-    view = leading(screen)
-    card = view.card if view is not None else None
-    if card is None:
-        return
-    if not card.can_open_again:
-        word = "U takes it back" if card.can_undo else f"it is {card.status}"
-        screen.say(f"Open again: not this step; {word}", "warn")
-        return
-    question = [
-        line(" ", (f"Open {card.number} {card.title} again?", "heading")),
-        line(" ", ("With it all that was based on it is to be done again.", "muted")),
-    ]
-    answers = [Choice("No, leave it"), Choice("Yes, open it again", "y")]
-    screen.ask(question, answers, lambda _: do(screen, "", lambda s: s.again(card.id)))
-
-
-def note(screen: StepScreen) -> None:
-    """Write a note; who watches may, too."""
-    lines = [line(" ", ("A note for the incident's journal:", "heading"))]
-    ask(
-        screen,
-        lines,
-        lambda text: do(
-            screen, "", lambda session: session.note(text), lambda: screen.say("Noted.", "good")
-        ),
-        check=_written,
-    )
-
-
-def output(screen: StepScreen) -> None:
-    """Open the screen of the step's job."""
-    seat, card = screen.seat, screen.card
-    if seat is None or card is None:
-        screen.say("Output: no step is shown", "warn")
-        return
-
-    def show(row: JobRow) -> None:
-        screen.app.push_screen(StepJobScreen(row))
-
-    screen.in_thread("job", lambda: seat.job(card.id), show)
-
-
-def hand_over(screen: StepScreen) -> None:
-    """Show the text that hands the incident over."""
-    seat = screen.seat
-    if seat is None:
-        screen.say("Still reading the incident", "warn")
-        return
-
-    def show(text: str) -> None:
-        screen.app.push_screen(ReportScreen(text))
-
-    screen.in_thread("hand-over", lambda: _hand_over_text(seat), show)
-
-
-def _hand_over_text(seat: Seat) -> str:
-    from fsbackup_tui.repository.incidents import NOW
-
-    path = seat.directory / NOW
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UsageError(f"NOT READ: {path}.", why=str(error)) from error
-
-
-def runbook(screen: StepScreen) -> None:
-    """Ask which runbook to go on with."""
-    view = leading(screen)
-    if view is None:
-        return
-    here = view.reading.runbook.id
-    others = [name for name in view.runbooks if name != here]
-    answers = [Choice(f"No, stay with {here}")]
-    answers += [Choice(name, str(index)) for index, name in enumerate(others, 1)]
-    question = [
-        line(" ", ("Go on with another runbook?", "heading")),
-        line(" ", ("Steps that are done in both stay done.", "muted")),
-    ]
-
-    def switch(index: int) -> None:
-        name = others[index - 1]
-        do(screen, "", lambda session: session.switch_runbook(name))
-
-    screen.ask(question, answers, switch)
-
-
-def damage_time(screen: StepScreen) -> None:
-    """Correct when it was last right; what was measured by it is measured again."""
-    view = leading(screen)
-    if view is None:
-        return
-    from fsbackup_tui.tui.modes.recover_declare import check_time, echo_time
-
-    now, zone = screen.site_app.now, screen.zone
-    lines = [line(" ", ("When was it last right? (02:45, 20 m ago, unknown)", "heading"))]
-
-    def take(text: str) -> None:
-        def act(session: RecoverySession) -> None:
-            from fsbackup_tui.domain.last_right import parse_last_right
-
-            session.set_damage_time(parse_last_right(text, session.desk.now(), zone))
-
-        do(screen, "", act)
-
-    screen.entry_step = ""
-    screen.entry.ask(
-        lines,
-        take,
-        check=lambda text: check_time(text, now(), zone),
-        echo=lambda text: echo_time(text, now(), zone),
-    )
-    screen.paint_foot()
-
-
-def take_over(screen: StepScreen) -> None:
-    """Ask for the lead; take it where it is free."""
-    view = screen.view
-    if view is None or view.leads:
-        screen.say("Take over: you lead already" if view else "Still reading the incident", "warn")
-        return
-    asked = view.reading.incident.take_over
-    mine = asked is not None and asked.operator == view.me
-    if mine and asked is not None and not asked.refused and not view.may_take:
-        screen.say(f"{view.leader} was asked, and has 20 s to refuse", "warn")
-        return
-    if view.may_take:
-        question = [
-            line(" ", ("Take over the lead?", "heading"), f"  {view.leader} led until now."),
-            line(" ", ("What the former leader asks for is refused from then on.", "muted")),
-        ]
-        answers = [Choice("No, go on watching"), Choice("Yes, take it over", "y")]
-        screen.ask(question, answers, lambda _: do(screen, "", lambda s: s.take_over("by T")))
-        return
-    question = [line(" ", (f"Ask {view.leader} for the lead?", "heading"), "  20 s to refuse")]
-    answers = [Choice("No, go on watching"), Choice("Yes, ask for it", "y")]
-    screen.ask(question, answers, lambda _: do(screen, "", lambda s: s.ask_take_over()))
-
-
-def refuse(screen: StepScreen) -> None:
-    """Keep the lead, at once: there are 20 s only."""
-    view = leading(screen)
-    if view is None:
-        return
-    asked = view.reading.incident.take_over
-    if asked is None or asked.refused:
-        screen.say("Refuse: nobody asks for the lead", "warn")
-        return
-    do(screen, "", lambda session: session.refuse_take_over("not now"))
-
-
-def say_go(screen: StepScreen) -> None:
-    """Agree, watching, to a step that can hurt."""
-    view, card = screen.view, screen.card
-    if view is None or card is None:
-        screen.say("Go: no step is shown", "warn")
-    elif view.leads:
-        screen.say("Go: it is said by who watches; you lead", "warn")
-    elif not card.typed:
-        screen.say("Go: nothing here can hurt", "warn")
-    else:
-        do(screen, "", lambda session: session.say_go(card.id))
-
-
-def prefer(screen: StepScreen, point: str) -> None:
-    """Have a point offered first where one is chosen."""
-    if leading(screen) is None:
-        return
-    words = f"{point} is offered first where the point is chosen."
-    do(screen, "", lambda s: s.prefer_point(point), lambda: screen.say(words, "good"))
-
-
-def close(screen: StepScreen) -> None:
-    """Close the incident, with a word on why."""
-    view = leading(screen)
-    if view is None:
-        return
-    open_steps = [placed for placed in view.reading.flow.steps if not placed.is_behind]
-    lines = [line(" ", ("Close the incident? A word on how it ended:", "heading"))]
-    if open_steps:
-        words = f"{len(open_steps)} steps are not done, from {open_steps[0].number} on."
-        lines.append(line(" ", (words, "warn")))
-    ask(
-        screen,
-        lines,
-        lambda text: do(screen, "Closing…", lambda session: session.close(text)),
-        check=_written,
-    )
-
-
-def ended(screen: StepScreen, view: View) -> None:
-    """Leave the screen of an incident that is over."""
-    seat = screen.seats.pop(screen.incident, None)
-    if seat is not None:
-        screen.app.run_worker(seat.leave, thread=True, group="leave", exit_on_error=False)
-    if screen.is_current:
-        screen.app.pop_screen()
-        screen.site_app.refresh_overview()
+# Copying.
 
 
 def copied(screen: StepScreen) -> str:

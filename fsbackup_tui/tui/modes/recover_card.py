@@ -7,7 +7,9 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.errors import Problem
-from fsbackup_tui.tui.lines import Line, Role, line, spread, wrap
+from fsbackup_tui.domain.glance import minutes_text
+from fsbackup_tui.operations.wording import count_text
+from fsbackup_tui.tui.lines import Line, Role, clip, line, spread, wrap
 from fsbackup_tui.tui.modes.recover_lines import LABEL_CELLS, labelled, running_lines, texts
 from fsbackup_tui.tui.problems import problem_lines
 
@@ -81,8 +83,43 @@ def _matters(view: View, card: Card, width: int, zone: tzinfo, logged: int) -> I
     yield from _looking(view, card, width, zone)
 
 
+def written_lines(view: View, width: int) -> Iterator[Line]:
+    """Yield what a rollback sets aside: the rows written since the swap, by table."""
+    facts = view.reading.facts
+    if not facts.document("swapped"):
+        return
+    written = facts.written
+    if written is None or view.count_problem is not None:
+        why = view.count_problem.what if view.count_problem is not None else "not counted"
+        yield line(" ", (f"Written since the swap: not known ({why})", "warn"))
+        return
+    since = minutes_text((view.reading.now - written.since).total_seconds())
+    role: Role = "warn" if written.rows else "good"
+    rows = count_text(written.rows)
+    yield line(" ", (f"Written since the swap, {since} ago: {rows} rows are set aside", role))
+    for table in written.tables[:3]:
+        told = ", ".join(
+            f"{count_text(count)} {word}"
+            for count, word in (
+                (table.inserted, "inserted"),
+                (table.updated, "updated"),
+                (table.deleted, "deleted"),
+            )
+            if count
+        )
+        yield line("   ", clip(f"{table.table}: {told or 'not known'}", width - 4))
+    if len(written.tables) > 3:
+        yield line("   ", (f"and {len(written.tables) - 3} more tables", "muted"))
+    if written.note:
+        yield line("   ", (clip(written.note, width - 4), "muted"))
+
+
 def _looking(view: View, card: Card, width: int, zone: tzinfo) -> Iterator[Line]:
     if not card.needs_look and card.status != "under way":
+        return
+    if not (view.is_looking or view.look_problem or view.card is None):
+        if view.leads and card.needs_look:
+            yield line(" ", ("The look at the server is too old: Enter looks again.", "warn"))
         return
     if view.is_looking:
         server = view.reading.facts.server

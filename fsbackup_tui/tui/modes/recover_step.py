@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -18,6 +18,8 @@ from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, Shown, bindings, shown_key
 from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes import recover_acts as acts
+from fsbackup_tui.tui.modes import recover_lead as lead
+from fsbackup_tui.tui.modes import recover_more as more
 from fsbackup_tui.tui.modes.recover_card import card_lines
 from fsbackup_tui.tui.modes.recover_lines import (
     ahead_line,
@@ -178,7 +180,12 @@ class StepScreen(FrameScreen):
         """Read the journal, seldom where nothing runs."""
         self._ticks += 1
         view = self.view
-        busy = view is None or view.is_looking or (view.running and not view.running.over)
+        busy = (
+            view is None
+            or view.is_looking
+            or view.is_counting
+            or (view.running and not view.running.over)
+        )
         if busy or self._ticks % _IDLE_TICKS == 0:
             self.look()
 
@@ -217,7 +224,7 @@ class StepScreen(FrameScreen):
             return
         self.view = view
         if view.reading.incident.closed is not None:
-            acts.ended(self, view)
+            lead.ended(self, view)
             return
         card = view.card
         if before is None or before.card is None or card is None or card.id != before.card.id:
@@ -232,9 +239,9 @@ class StepScreen(FrameScreen):
         self._paint()
         if self._point and view.leads:
             self.prefer(self._point)
-        if self.wants_undo and not view.is_looking:
+        if self.wants_undo and not (view.is_looking or view.is_counting):
             self.wants_undo = False
-            acts.undo(self, looked=True)
+            more.undo(self, looked=True)
 
     def _fresh_step(self) -> None:
         """Begin with another step at its top; Enter counts only after a while without keys."""
@@ -261,7 +268,7 @@ class StepScreen(FrameScreen):
     def prefer(self, point: str) -> None:
         """Have a point that was chosen elsewhere offered first."""
         self._point = ""
-        acts.prefer(self, point)
+        more.prefer(self, point)
 
     def show_step(self, step: str | None) -> None:
         """Show another step; None: the one that one is at."""
@@ -359,57 +366,9 @@ class StepScreen(FrameScreen):
         self.focus_body()
         self.paint_foot()
 
-    def action_run(self) -> None:
-        """Do what the step asks for next."""
-        acts.run(self)
-
-    def action_skip(self) -> None:
-        """Go past the step, with a reason."""
-        acts.skip(self)
-
-    def action_undo(self) -> None:
-        """Take the step back."""
-        acts.undo(self)
-
-    def action_again(self) -> None:
-        """Open the step again."""
-        acts.again(self)
-
-    def action_note(self) -> None:
-        """Write a note."""
-        acts.note(self)
-
-    def action_output(self) -> None:
-        """Show all that the step's job says."""
-        acts.output(self)
-
-    def action_hand_over(self) -> None:
-        """Show the text that hands the incident over."""
-        acts.hand_over(self)
-
-    def action_runbook(self) -> None:
-        """Go on with another runbook."""
-        acts.runbook(self)
-
-    def action_damage_time(self) -> None:
-        """Correct when it was last right."""
-        acts.damage_time(self)
-
-    def action_take_over(self) -> None:
-        """Ask for the lead, or take it."""
-        acts.take_over(self)
-
-    def action_refuse(self) -> None:
-        """Keep the lead."""
-        acts.refuse(self)
-
-    def action_go(self) -> None:
-        """Agree to the step."""
-        acts.say_go(self)
-
-    def action_close(self) -> None:
-        """Close the incident."""
-        acts.close(self)
+    def action_act(self, name: str) -> None:
+        """Do what a key stands for, by its name."""
+        _ACTS[name](self)
 
     def action_copy(self) -> None:
         """Copy the commands, or the message."""
@@ -422,3 +381,20 @@ class StepScreen(FrameScreen):
     def action_show(self) -> None:
         """Show them alone on the screen."""
         self.site_app.show_by_hand([acts.copied(self) or self.incident])
+
+
+_ACTS: Mapping[str, Callable[[StepScreen], None]] = {
+    "run": acts.run,
+    "skip": more.skip,
+    "undo": more.undo,
+    "again": more.again,
+    "note": more.note,
+    "output": more.output,
+    "hand-over": more.hand_over,
+    "runbook": more.runbook,
+    "damage-time": more.damage_time,
+    "take-over": lead.take_over,
+    "refuse": lead.refuse,
+    "go": lead.say_go,
+    "close": lead.close,
+}

@@ -61,8 +61,8 @@ class PastScreen(ReportScreen):
     def _read(self, data: SiteData) -> tuple[Reading, str]:
         from fsbackup_tui.tui.recover_data import reading_of, report_of
 
-        reading = reading_of(data.desk(), self._incident)
-        return reading, report_of(reading)
+        desk = data.desk()
+        return reading_of(desk, self._incident), report_of(desk, self._incident)
 
     def _take(self, found: tuple[Reading, str]) -> None:
         self._reading, self._text = found
