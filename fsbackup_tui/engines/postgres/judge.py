@@ -16,6 +16,7 @@ from fsbackup_tui.domain.point import PostgresFacts, TableFacts
 from fsbackup_tui.engines.postgres.catalogue import Catalogue, ObjectKey, entry_key, one_line
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.managed import managed_reason
+from fsbackup_tui.engines.postgres.public_grants import LABEL, PublicSchema, read_public
 from fsbackup_tui.engines.postgres.restore import RestoreRun
 from fsbackup_tui.engines.postgres.schema import canonical_schema
 from fsbackup_tui.engines.postgres.toc import TocEntry
@@ -37,6 +38,7 @@ _STATISTICS = "planner statistics; ANALYZE makes new ones"
 _EXTENSION_COMMENT = "the comment on an extension, which belongs to the extension's owner"
 _TO_ITS_OWNER = "grants to the restoring role, which owns it here"
 _FOREIGN_GRANTS = "grants on what the dump does not define (an extension's, the system's)"
+_ON_PUBLIC = "grants on the schema public, where all may do as much already"
 _EXISTED = "it is in every new database"
 BENIGN_KINDS: Mapping[str, str] = {
     "ENCODING": _SESSION,
@@ -91,6 +93,7 @@ class Judge:
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
         self._extensions: dict[str, str] = {}
         self._role = ""
+        self._public = PublicSchema()
         self._conditions: dict[tuple[str, str], str] = {}
         self._in_roots: dict[tuple[str, str], int | str] = {}
         self._uncounted = 0
@@ -117,6 +120,7 @@ class Judge:
             "SELECT extname::text, extversion FROM pg_catalog.pg_extension"
         )
         self._extensions = {row[0]: row[1] for row in await cursor.fetchall()}
+        self._public = await read_public(self._connection)
         cursor = await self._connection.execute(_CONDITIONS)
         self._conditions = {(row[0], row[1]): row[2] for row in await cursor.fetchall()}
 
@@ -163,6 +167,8 @@ class Judge:
             return _TO_ITS_OWNER
         if self._absent and (managed := managed_reason(entry, self._facts)) is not None:
             return managed
+        if self._absent and _is_on_public(entry) and self._public.has_already(entry.definition):
+            return _ON_PUBLIC
         if self._belongs_to_another(entry):
             return _FOREIGN_GRANTS
         said = " ".join(self._errors.get(entry.dump_id, ()))
@@ -200,6 +206,11 @@ class Judge:
         if self._used[key] >= len(candidates):
             if not candidates:
                 self._absent = True
+            if _is_on_public(entry) and not self._public.is_ours:
+                return (
+                    f"it is not in the copy: there public is {self._public.owner}'s, and only it "
+                    "may grant (let admin: url be a superuser's)"
+                )
             return "it is not in the copy"
         self._used[key] += 1
         # `pg_dump --no-owner` writes none into plain SQL: whoever restores it owns all.
@@ -355,6 +366,10 @@ _LOOKUPS: Mapping[str, Callable[[Judge, TocEntry], Awaitable[str | None]]] = {
     "BLOBS": Judge.large_objects,
     "BLOB METADATA": Judge.large_objects,
 }
+
+
+def _is_on_public(entry: TocEntry) -> bool:
+    return entry.kind == "ACL" and entry.schema is None and entry.name == LABEL
 
 
 def _statements(definition: str) -> list[bytes]:
