@@ -160,7 +160,7 @@ def test_a_hang_up_does_not_end_a_backup(
 ) -> None:
     url = make_database(server)
     fill(url)
-    site = make_site(tmp_path / "site", url, source={"max_rate": "8MB"})
+    site = make_site(tmp_path / "site", url, source={"max_rate": "4MB"})
     process = site.start("backup", "daily", "--json")
     job = wait_for_event(site, rows_flow)
     send(job, signal.SIGHUP)

@@ -90,7 +90,7 @@ def test_a_data_loss_is_led_to_its_end_from_a_script(site: Path) -> None:
     assert incident.steps["swap"].status == "done"
     for words in (
         "When was it last right?",
-        "Nothing destructive happens before step 4.4.",
+        "Nothing destructive happens before step 4.5.",
         "Type the name shop to do it (Enter: nothing is done): shop",
         "What you lose by swapping",
         "All steps are done.",
@@ -193,11 +193,11 @@ def test_where_the_server_can_not_be_seen_nothing_is_changed(site: Path) -> None
 
 
 def test_the_swap_is_taken_back_by_the_typed_name(site: Path) -> None:
-    lines = [*DECLARED, *TO_THE_SWAP, "", "shop", "u 4.4", "", "u 4.4", "shop", "q"]
+    lines = [*DECLARED, *TO_THE_SWAP, "", "shop", "u 4.5", "", "u 4.5", "shop", "q"]
     done = recover(site, lines, "data-loss")
     assert "Counting what was written since" in done.stdout
     assert done.stdout.count("Type the name shop to take it back") == 2
-    assert "4.4 Swap it in: taken back." in done.stdout
+    assert "4.5 Swap it in: taken back." in done.stdout
     assert incident_of(site).steps["swap"].status == "undone"
 
 

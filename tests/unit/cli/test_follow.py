@@ -56,11 +56,15 @@ def on_terminal(site: Path, scenario: str) -> pexpect.spawn[str]:
 
 
 def running_job(site: Path) -> Job:
-    def jobs() -> list[Job]:
-        return [job for job in list_jobs(site / "state") if job.stage is not None]
+    found: list[Job] = []
 
-    wait_until(jobs)
-    return jobs()[0]
+    def runs() -> bool:
+        # Looked at twice, it may have ended in between.
+        found[:] = [job for job in list_jobs(site / "state") if job.stage is not None]
+        return bool(found)
+
+    wait_until(runs)
+    return found[0]
 
 
 def state_of(job: Job) -> str:

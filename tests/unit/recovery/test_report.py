@@ -206,7 +206,7 @@ def test_the_hand_over_fits_a_screen_at_any_moment(tmp_path: Path, clock: Clock)
     told = dict(seen)
     assert "no step yet" in told["declared"]
     assert "role app for" in told["stop-app"]
-    assert "4.4 Swap it in (asks for the typed name)" in told["check-copy"]
+    assert "4.5 Swap it in (asks for the typed name)" in told["check-copy"]
     assert f"fsbackup rollback --incident {session.journal.id}" in told["swap"]
     assert "SWAPPED: live is the restored copy" in told["swap"]
     assert "no backup was taken since" in told["swap"]
