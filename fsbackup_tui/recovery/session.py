@@ -78,6 +78,7 @@ class RecoverySession:
         self.look = Look()
         self.count = Count()
         self._runbook: Runbook | None = None
+        self._took: dict[str, float | None] = {}
         self._presence = Presence(
             journal.directory, desk.author, "leader" if self.epoch else "watcher"
         )
@@ -141,8 +142,13 @@ class RecoverySession:
             looked=self.look.is_fresh(reading.incident, reading.now),
             accepted=facts.accepted_target == word,
             target_word=word,
-            took=last_seconds(self.desk.state, self.journal.id, step),
+            took=self._took_last(step),
         )
+
+    def _took_last(self, step: str) -> float | None:
+        if step not in self._took:
+            self._took[step] = last_seconds(self.desk.state, self.journal.id, step)
+        return self._took[step]
 
     def begin(self, step: str, answer: Answer | None = None) -> None:
         """Begin a step, or take its answer; returns once its job has started.

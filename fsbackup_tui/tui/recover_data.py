@@ -148,13 +148,14 @@ class Seat:
             shown = reading.flow.find(step) if step is not None else None
             placed = shown or current
             name = placed.step.id if placed is not None else None
-            self._look_first(name)
-            seen = self._signature(reading, name)
-            if self._view is not None and seen == self._seen and not anew:
-                return self._view
-            self._seen = seen
-            self._view = self._made(session.read(), name)
-            return self._view
+            known = self._view
+            if known is not None and not anew and self._signature(reading, name) == self._seen:
+                return known
+            view = self._made(reading, name)
+            if self._look_first(view):
+                view = self._made(session.read(), name)
+            self._view, self._seen = view, self._signature(view.reading, name)
+            return view
 
     def _poll(self) -> None:
         session = self._session
@@ -168,19 +169,17 @@ class Seat:
         except UsageError as error:
             self._unsure = error.problem()
 
-    def _look_first(self, step: str | None) -> None:
-        """Look at the server by itself, once, where a step that changes it comes up."""
-        session = self._session
-        if step is None or not session.leads or session.look.is_under_way:
-            return
-        if session.read().incident.closed is not None or not session.card(step).needs_look:
-            return
-        ended = tuple(
-            (name, state.status, state.at) for name, state in session.read().incident.steps.items()
-        )
-        if (step, ended) != self._looked_for:
-            self._looked_for = (step, ended)
-            session.look_now()
+    def _look_first(self, view: View) -> bool:
+        """Begin a look at the server, once, where a step that changes it comes up."""
+        card, incident = view.card, view.reading.incident
+        if card is None or not card.needs_look or not view.leads or view.is_looking:
+            return False
+        ended = tuple((name, state.status, state.at) for name, state in incident.steps.items())
+        if incident.closed is not None or (card.id, ended) == self._looked_for:
+            return False
+        self._looked_for = (card.id, ended)
+        self._session.look_now()
+        return True
 
     def _signature(self, reading: Reading, step: str | None) -> tuple[object, ...]:
         session, incident = self._session, reading.incident

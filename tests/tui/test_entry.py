@@ -131,3 +131,18 @@ async def test_a_line_longer_than_the_window_shows_its_end() -> None:
         assert "hij" in asked.shown()
 
     await with_entry(test)
+
+
+async def test_another_window_in_front_does_not_withdraw_it() -> None:
+    async def test(asked: Asked) -> None:
+        asked.ask(careful=True)
+        await asked.press(*"sho")
+        asked.pilot.app.post_message(events.AppBlur())
+        await asked.pilot.pause()
+        assert asked.entry.open
+        asked.pilot.app.post_message(events.AppFocus())
+        await asked.pilot.pause()
+        await asked.press("p", "enter")
+        assert asked.answers == ["shop"]
+
+    await with_entry(test)

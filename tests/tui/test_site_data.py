@@ -18,6 +18,7 @@ from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import load_job, state_document
 from fsbackup_tui.jobs.layout import STATE, read_request, replace_json
 from fsbackup_tui.jobs.supervisor import list_jobs
+from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.repository.layout import Repository, create_repository, site_state
 from fsbackup_tui.tui.alerts import failed_backups
 from fsbackup_tui.tui.data import PointQuery
@@ -291,3 +292,34 @@ def test_a_proof_of_the_newest_point_that_failed_or_was_blocked_is_an_alert(
     alerts = site.overview().alerts
     assert [alert.what for alert in alerts] == ([words.format(id=point.id)] if words else [])
     assert [alert.severe for alert in alerts] == ([ok is False] if words else [])
+
+
+def test_an_open_incident_is_the_answer_until_it_is_closed(
+    repository: Repository, site: LiveSite
+) -> None:
+    make_point(repository)
+    assert site.glance() is None
+    before = site.overview()
+    assert before.incident is None
+    session = declare(site.desk(), source="db", seen="rows", last_right=None)
+    overview = site.overview()
+    assert overview.incident is not None
+    assert overview.incident.id == session.journal.id
+    line = overview.answer.line(80)
+    assert line.startswith("PROD shop  INCIDENT 0 m, ")
+    assert line.endswith(" leads, step 1.1")
+    session.close("false alarm")
+    session.leave()
+    assert site.glance() is None
+    assert site.overview().answer == before.answer
+
+
+def test_a_drill_does_not_hide_what_can_be_restored(repository: Repository, site: LiveSite) -> None:
+    make_point(repository)
+    before = site.overview()
+    drill = declare(site.desk(), source="db", seen="rows", last_right=None, is_drill=True)
+    overview = site.overview()
+    assert overview.answer == before.answer
+    assert overview.incident is not None
+    assert overview.incident.is_drill
+    drill.leave()

@@ -109,7 +109,7 @@ class RecoverScreen(FrameScreen):
             self._listed = listed
             self._paint()
         for each in listed:
-            wanted = self._point or each.incident.id not in self._gone_to
+            wanted = self._point or not self._gone_to
             if each.open and not each.incident.is_drill and wanted:
                 if self.is_current:
                     self._enter(each.incident.id)

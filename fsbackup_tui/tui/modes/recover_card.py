@@ -155,6 +155,8 @@ def _doing(card: Card, width: int) -> Iterator[Line]:
     if card.by_hand and card.status != "done":
         yield line()
         yield from texts([card.by_hand], width, "accent")
+        if card.can_run:
+            yield from texts(["Enter says that it is done."], width, "muted")
 
 
 def _question(question: Question, chosen: Collection[str], width: int) -> Iterator[Line]:

@@ -204,7 +204,8 @@ def closing_lines(view: View, width: int, zone: tzinfo) -> Iterator[Line]:
     if incident.freezes:
         for freeze in incident.freezes:
             since = minutes_text((now - freeze.since).total_seconds())
-            yield from texts([f"STILL FROZEN {since}: {freeze.what}"], width, "bad")
+            word = "FROZEN" if freeze.keeps_writes_off else "CHANGED"
+            yield from texts([f"STILL {word} {since}: {freeze.what}"], width, "bad")
             yield from texts([f"  {command}" for command in freeze.undo], width)
         yield line()
     until = view.last_done + view.watch

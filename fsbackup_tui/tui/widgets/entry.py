@@ -112,9 +112,14 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         if self.open:
             self._paint()
 
+    def on_focus(self) -> None:
+        """Begin anew with the time without keys: one may come from another window."""
+        self._last_key = self._clock()
+
     def on_blur(self) -> None:
-        """A question that lost the keyboard is withdrawn."""
-        self.close()
+        """Withdraw a question that lost the keyboard, not one whose whole window did."""
+        if self.app.app_focus:
+            self.close()
 
     def on_paste(self, event: events.Paste) -> None:
         """Take what is pasted where that may be: its first line alone."""
