@@ -16,7 +16,7 @@ from fsbackup_tui.engines.postgres.kept import Kept
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.freezes import freeze_body
 from fsbackup_tui.operations.live_server import database_name
-from fsbackup_tui.repository.incidents import INCIDENTS, Author, IncidentJournal
+from fsbackup_tui.repository.incidents import Author, find_incident
 
 _OF_DATABASES = re.compile(r"(ALTER DATABASE|(GRANT|REVOKE) .* ON DATABASE) ", re.DOTALL)
 _NOT_ALLOWED = "ALLOW_CONNECTIONS false"
@@ -142,6 +142,6 @@ async def lift_fence(
             async with await open_database(name) as session:
                 await undo_measure(session, inside)
     if freeze is not None:
-        journal = IncidentJournal(state / INCIDENTS / fence.of)
+        journal = find_incident(state, fence.of)
         author = Author(context.operator, context.host, context.now)
         journal.append("thawed", {**freeze_body(freeze), "why": why}, author, epoch=None)

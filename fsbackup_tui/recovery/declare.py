@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
-from fsbackup_tui.domain.errors import UsageError
+from fsbackup_tui.domain.errors import RepositoryUnwritable, UsageError
 from fsbackup_tui.domain.incident import Seen
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.library import find_runbook, runbook_for
 from fsbackup_tui.recovery.session import RecoverySession
-from fsbackup_tui.repository.incidents import IncidentJournal, open_incident
+from fsbackup_tui.repository.elsewhere import make_elsewhere, why_not_writable
+from fsbackup_tui.repository.incidents import IncidentJournal, find_open, open_incident
 
 SEEN_HERE: tuple[Seen, ...] = ("rows", "structure", "errors", "unknown")
 """What can be seen that the runbooks of this version lead out of."""
@@ -52,12 +54,16 @@ def declare(
 ) -> RecoverySession:
     """Open an incident and lead it; a point that was chosen before is offered first.
 
+    Where the state directory is full or can't be written, its journal and its jobs go elsewhere:
+    ``desk`` of the session knows where, and a note says it.
+
     Raises:
         SafetyRefusal: one of this source is open already.
         DiskFull, RepositoryUnwritable: its journal can't be written.
     """
     name = runbook or runbook_for(seen)
     find_runbook(name, desk.loaded)
+    desk, why = _where_it_can_be_written(desk, source, is_drill=is_drill)
     journal = open_incident(
         desk.state,
         desk.author,
@@ -69,10 +75,31 @@ def declare(
         is_drill=is_drill,
     )
     session = RecoverySession(desk, journal, lead=True)
+    if why:
+        session.note(why)
     session.switch_runbook(name)
     if point:
         session.prefer_point(point)
     return session
+
+
+def _where_it_can_be_written(desk: Desk, source: str, *, is_drill: bool) -> tuple[Desk, str]:
+    """Return the desk with a state directory that takes an incident, and what is to be said."""
+    why = why_not_writable(desk.state)
+    if not why or find_open(desk.state, source=source, is_drill=is_drill) is not None:
+        return desk, ""
+    elsewhere = make_elsewhere(desk.state, desk.environ)
+    if elsewhere is None:
+        raise RepositoryUnwritable(
+            "NOT DECLARED: there is no place for the incident's journal.",
+            why=f"{desk.state} can't be written ({why}), nor can a place of this user's in /tmp.",
+            fix="Free space there, or name another directory: state: in the config.",
+        )
+    told = (
+        f"The state directory {desk.state} can't be written ({why}): this incident and its jobs"
+        f" lie in {elsewhere}, for this user alone, until it is closed."
+    )
+    return replace(desk, state=elsewhere), told
 
 
 def attach(desk: Desk, journal: IncidentJournal) -> RecoverySession:

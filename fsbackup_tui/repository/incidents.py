@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
@@ -19,6 +19,7 @@ from fsbackup_tui.domain.errors import SafetyRefusal, StaleLeader, UsageError
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.incident import Entry, Incident, Seen, parse_entry, replay
 from fsbackup_tui.domain.incident_now import now_text
+from fsbackup_tui.repository.elsewhere import find_elsewhere, home_of
 from fsbackup_tui.repository.files import (
     create_whole,
     make_directory,
@@ -193,7 +194,7 @@ def open_incident(
     root = state / INCIDENTS
     with writing(root):
         make_state_directory(root)
-        directory = _new_directory(root, author.now().astimezone(zone))
+        directory = _new_directory(root, author.now().astimezone(zone), _roots(state))
         write_leader(directory, author, 1)
         journal = IncidentJournal(directory)
         body = {
@@ -209,10 +210,12 @@ def open_incident(
     return journal
 
 
-def _new_directory(root: Path, local: datetime) -> Path:
+def _new_directory(root: Path, local: datetime, roots: Sequence[Path]) -> Path:
     """Make the next incident's directory of a day; numbers are never used again that day."""
     for number in range(1, _MOST_A_DAY + 1):
         directory = root / f"{local:%Y%m%d}-{number:02d}"
+        if any((other / directory.name).exists() for other in roots):
+            continue
         with suppress(FileExistsError):
             return make_state_directory(directory, exist_ok=False)
     raise UsageError(
@@ -223,10 +226,30 @@ def _new_directory(root: Path, local: datetime) -> Path:
 
 def list_incidents(state: Path) -> list[IncidentJournal]:
     """Return the journals of all incidents that were declared here, the newest first."""
-    root = state / INCIDENTS
-    directories = sorted(root.iterdir(), reverse=True) if root.is_dir() else []
-    journals = [IncidentJournal(path) for path in directories if (path / JOURNAL).is_file()]
+    journals = [
+        IncidentJournal(path)
+        for root in _roots(state)
+        if root.is_dir()
+        for path in root.iterdir()
+        if (path / JOURNAL).is_file()
+    ]
+    journals.sort(key=lambda journal: journal.id, reverse=True)
     return [journal for journal in journals if journal.read() is not None]
+
+
+def is_open_in(state: Path) -> bool:
+    """Whether an incident, or a drill, is open in this very directory."""
+    root = state / INCIDENTS
+    journals = [IncidentJournal(path) for path in root.iterdir()] if root.is_dir() else []
+    incidents = [journal.read() for journal in journals]
+    return any(incident is not None and incident.closed is None for incident in incidents)
+
+
+def _roots(state: Path) -> list[Path]:
+    """Return where a site's incidents lie: in its state, and where that could not be written."""
+    home = home_of(state) or state
+    found = [state, home, *find_elsewhere(home, os.environ)]
+    return [directory / INCIDENTS for directory in dict.fromkeys(found)]
 
 
 def find_open(

@@ -22,6 +22,7 @@ from fsbackup_tui.domain.errors import (
     UsageError,
 )
 from fsbackup_tui.domain.events import format_time
+from fsbackup_tui.repository.elsewhere import find_elsewhere
 from fsbackup_tui.repository.files import (
     create_file,
     create_whole,
@@ -298,7 +299,8 @@ def site_state(
     """Return the state directory of this repository, made 0700 where it can be made.
 
     Without a repository (not mounted, never created) it is that of the id remembered for the
-    configured path, else one named after the path.
+    configured path, else one named after the path. While an incident is open that had to go
+    elsewhere (repository/elsewhere.py), it is that place, for everybody who asks.
     """
     from fsbackup_tui.config.load import state_directory
 
@@ -317,7 +319,17 @@ def site_state(
     with suppress(OSError):
         _make_state(directory)
         _share_state(directory, loaded.config.group)
-    return directory
+    return _in_use_elsewhere(directory, environ) or directory
+
+
+def _in_use_elsewhere(directory: Path, environ: Mapping[str, str]) -> Path | None:
+    """Return the directory in whose place an incident is open, as this one was full or so."""
+    found = find_elsewhere(directory, environ)
+    if not found:
+        return None
+    from fsbackup_tui.repository.incidents import is_open_in
+
+    return next((state for state in found if is_open_in(state)), None)
 
 
 def _share_state(directory: Path, group: str | None) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import LockHeld
 from fsbackup_tui.domain.events import format_time, parse_time
+from fsbackup_tui.repository.elsewhere import home_of
 from fsbackup_tui.repository.files import make_state_directory, open_kept, state_file_mode, writing
 
 _POLL_SECONDS = 0.1
@@ -209,8 +210,13 @@ def is_locked(path: Path) -> bool:
 
 
 def is_job_alive(state: Path, job: str) -> bool:
-    """Whether the worker of a job lives: it holds the lock in its JOBDIR below ``state``."""
-    return is_locked(state / "jobs" / job / "lock")
+    """Whether the worker of a job lives: it holds the lock in its JOBDIR below ``state``.
+
+    Of a state that was made in the place of another one both are looked at.
+    """
+    home = home_of(state)
+    places = [state] if home is None else [state, home]
+    return any(is_locked(place / "jobs" / job / "lock") for place in places)
 
 
 def _flock(descriptor: int, kind: int) -> bool:

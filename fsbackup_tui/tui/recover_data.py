@@ -308,7 +308,7 @@ def declare_here(
         point=point,
         is_drill=is_drill,
     )
-    return Seat(desk, session)
+    return Seat(session.desk, session)
 
 
 def drill_here(desk: Desk, runbook: str) -> Seat:

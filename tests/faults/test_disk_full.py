@@ -10,13 +10,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.repository.elsewhere import PLACES
 from fsbackup_tui.repository.layout import create_repository
 from tests.support.disks import fill_disk, mount, small_disk
 from tests.support.faults import (
@@ -27,6 +28,7 @@ from tests.support.faults import (
     moving,
     newest_job,
     sessions_of,
+    state_of,
     wait_for_event,
 )
 from tests.support.servers import MakeDatabase, execute, query
@@ -145,6 +147,42 @@ def test_the_state_directory_is_full_while_a_backup_runs(
         assert newest_job(site).state == "ok"
         assert site.run("backup", "daily", "--json").exit_code == 0
         assert_clean(site, url, points=2)
+
+
+def test_a_recovery_begins_although_the_state_directory_is_full(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    url = make_database(server)
+    live = url.partition("?")[0].rpartition("/")[2]
+    execute(url, "CREATE TABLE t AS SELECT generate_series(1, 100) AS id")
+    site = make_site(tmp_path / "site", url, settings={"environment": "test"})
+    assert site.run("backup", "daily", "--json").exit_code == 0
+    execute(url, "DELETE FROM t")
+    state = state_of(site)
+    shutil.rmtree(site.state)
+    elsewhere = [place / f"fsbackup-{os.geteuid()}" / state.name for place in PLACES]
+    try:
+        with small_disk(site.state, 8):
+            fill_disk(site.state)
+            swap = ("restore", "latest", "--swap", "--reason", "tried", "--confirm", live)
+            done = site.run(*swap, "--json")
+            assert done.exit_code == 0, done.stdout + done.stderr
+            assert query(url, "SELECT count(*) FROM t") == [(100,)]
+            (incident,) = site.run("incidents", "--json").document["incidents"]
+            report = site.run("incidents", "report", incident["id"]).stdout
+            assert f"The state directory {state} can't be written" in report
+            (place,) = [place for place in elsewhere if place.is_dir()]
+            assert (place / "incidents" / incident["id"] / "NOW.txt").is_file()
+            assert list((place / "jobs").iterdir())
+    finally:
+        for place in elsewhere:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):  # not there, or another's are in it
+                place.parent.rmdir()
+        for (name,) in query(
+            server.url(), f"SELECT datname FROM pg_database WHERE datname ~ '^{live}__'"
+        ):
+            execute(server.url(), f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def test_the_repository_is_read_only(
