@@ -229,9 +229,11 @@ async def _planned(
         comment = await _comment(admin, leaving.name)
         is_open = await _is_open(admin, leaving.name)
     elif spare is not None and swapping.repository is not None:
-        comment = captured_comment(swapping.repository, spare)
+        comment = captured_comment(swapping.repository, spare.point, spare.part)
     elif comment is not None and comment.startswith(_OUR_MARK):
         comment = None
+        if request.point and swapping.repository is not None:
+            comment = captured_comment(swapping.repository, request.point, request.part)
     kind: KeptKind = "after" if request.back else "before"
     at = format_time(context.now())
     return Swap(

@@ -19,7 +19,7 @@ from fsbackup_tui.engines.postgres.freeze import (
     undo_measure,
 )
 from fsbackup_tui.engines.postgres.inspect import read_identity
-from fsbackup_tui.engines.postgres.kept import find_kept, kept_name
+from fsbackup_tui.engines.postgres.kept import find_kept, kept_comment, kept_name
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.recovery_requests import SwapRequest
@@ -330,6 +330,17 @@ async def test_a_dropped_database_comes_back_from_its_spare_with_its_own_comment
         assert (done["kept_as"], trouble.users()) == ("", 100)
         assert query(trouble.server.url(), _comment(trouble.live)) == [("the shop",)]
         psycopg.connect(trouble.url(user=trouble.role)).close()
+
+        # So does a copy that a recovery restored, whose mark stands in the comment's place.
+        copy = kept_name(trouble.live, "restore", "again")
+        mark = kept_comment("restore", trouble.live, "2026-11-22T02:00:00Z", "a-job")
+        execute(
+            server.url(),
+            f'ALTER DATABASE "{trouble.live}" RENAME TO "{copy}"',
+            f"COMMENT ON DATABASE \"{copy}\" IS '{mark}'",
+        )
+        await trouble.swap(trouble.request(copy=copy, kept_as="", live_oid=0, point=trouble.point))
+        assert query(trouble.server.url(), _comment(trouble.live)) == [("the shop",)]
 
 
 async def test_a_pooler_that_is_down_keeps_nobody_from_swapping(

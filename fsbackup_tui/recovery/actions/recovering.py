@@ -34,6 +34,7 @@ def _restore(situation: Situation, _: Answer) -> Request:
         part=situation.part,
         beside=beside_name(situation),
         target=facts.server,
+        copy_of=facts.live_name,
     )
 
 
@@ -145,6 +146,7 @@ def _swap(situation: Situation, _: Answer) -> Request:
         kept_as=kept_name(facts.live_name, "before", tag_of(situation, "swap")),
         target=facts.server,
         database=facts.database,
+        point=facts.point,
     )
 
 
