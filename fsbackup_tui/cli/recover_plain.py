@@ -105,6 +105,9 @@ class Plain:
             return self._command(line, placed)
         if line and card.question is None:
             raise UsageError(f"NOT UNDERSTOOD: {line}.", fix="? tells what there is.")
+        if placed.is_behind:
+            self.chosen = ""
+            return False
         self._begin(placed, self.session.card(placed.step.id), line)
         return False
 
@@ -223,10 +226,18 @@ class Plain:
             self.tell_problem(problem)
 
     def wait(self, goes_on: Callable[[], bool]) -> None:
-        """Wait while a job goes on, with a line every few seconds; ctrl-c asks."""
-        told_at, told = time.monotonic(), ""
+        """Wait while a job goes on, with a line every few seconds; ctrl-c asks.
+
+        What it warns of is told at once: a step that is done may not have done all of it.
+        """
+        told_at, told, warned = time.monotonic(), "", 0
         while True:
+            watch = self.session.watch
             self.session.poll()
+            if watch is not None and watch.feed.warning_count > warned:
+                new = watch.feed.warning_count - warned
+                self.labelled(("Note", line.text) for line in list(watch.feed.warnings)[-new:])
+                warned += new
             if not goes_on():
                 return
             number = self.prompts.interrupts.take()
@@ -400,6 +411,9 @@ _WATCHING = frozenset({"l", "n", "h", "r", "T", "q", "?", "help", "go"})
 
 
 def _prompt(card: Card) -> str:
+    if not card.can_run and not card.can_skip:
+        undo = f", u {card.number} takes it back" if card.can_undo else ""
+        return f"It is {card.status}. Enter goes on, a does it again{undo}, l lists all:"
     if not card.can_run:
         return "It can't run now. s skips it, l lists all, q leaves:"
     if card.question is not None:

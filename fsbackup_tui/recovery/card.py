@@ -140,7 +140,7 @@ def _trouble(state: StepState) -> tuple[str, ...]:
         return tuple(state.reason.splitlines())
     if state.status == "unknown" and not state.job:
         return ("Nobody saw how it ended.",)
-    return ()
+    return tuple(plain_text(text) for text in state.warnings)
 
 
 def _ahead(flow: Flow, placed: Placed) -> str:

@@ -246,8 +246,8 @@ def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJo
         if incident.closed is None:
             return journal
         raise SafetyRefusal(
-            f"IT IS OVER: incident {journal.id} was closed, and live was written to since.",
-            why="What was written since the swap would be set aside.",
+            f"IT IS OVER: incident {journal.id} was closed.",
+            why="Live may have been written to since, and a rollback sets that aside.",
             fix=f"fsbackup rollback --incident {journal.id}",
         )
     raise UsageError("NOTHING TO ROLL BACK: no swap stands that fsbackup made.")

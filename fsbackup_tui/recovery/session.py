@@ -291,8 +291,19 @@ class RecoverySession:
             self.again("damage")
 
     def switch_runbook(self, name: str) -> None:
-        """Go on with another runbook; steps done in both stay done."""
-        find_runbook(name, self.desk.loaded)
+        """Go on with another runbook; steps done in both stay done.
+
+        Raises:
+            SafetyRefusal: a step is under way that the other one does not have.
+        """
+        steps = {step.id for step in find_runbook(name, self.desk.loaded).steps()}
+        for placed in self.read().flow.steps:
+            if placed.state.status == "unknown" and placed.step.id not in steps:
+                raise SafetyRefusal(
+                    f"NOT CHANGED: nobody knows how {placed.number} {placed.step.title} ended.",
+                    why=f"{name} has no such step: it would be lost from sight.",
+                    fix="Let it end, or settle it, first.",
+                )
         self.append("runbook", runbook=name)
         self._runbook = None
 

@@ -23,6 +23,7 @@ from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
+from fsbackup_tui.recovery.report_follow import risks
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.files import share_with_group
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
@@ -404,3 +405,68 @@ def test_a_step_that_does_not_apply_lets_nothing_past_it_too_early(tmp_path: Pat
     assert thaw.applies is False
     with pytest.raises(SafetyRefusal, match="NOT YET"):
         session.begin("start-app")
+
+
+def test_what_a_done_step_could_not_do_is_told_wherever_it_is_shown(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    jobs_of(desk).warnings["freeze"] = ("Not frozen: public.nosuch. It is missing.",)
+    do_step(session, "keep-evidence", Answer("videos, nosuch"))
+    assert session.card("keep-evidence").status == "done"
+    assert session.card("keep-evidence").trouble == ("Not frozen: public.nosuch. It is missing.",)
+    again_read = IncidentJournal(session.journal.directory).read()
+    assert again_read is not None
+    assert again_read.steps["keep-evidence"].warnings
+    assert "1.1 Keep the evidence: Not frozen: public.nosuch. It is missing." in list(
+        risks(session.read())
+    )
+
+
+def test_a_step_whose_end_nobody_knows_is_not_lost_by_another_runbook(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="partial-loss")
+    body = {"step": "diff", "title": "Compare by key", "request": {}, "commands": []}
+    session.journal.append("intent", body, session.desk.author, epoch=session.epoch)
+    with pytest.raises(SafetyRefusal, match=r"NOT CHANGED: nobody knows how 4.3 Compare"):
+        session.switch_runbook("data-loss")
+    assert session.read().incident.runbook == "partial-loss"
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_from_acting(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    do_step(session, "keep-evidence", Answer("videos"))
+    clock = desk.author.now
+    assert isinstance(clock, Clock)
+    clock.moment -= timedelta(hours=1)
+    do_step(session, "pause-jobs", Answer())
+    do_step(session, "freeze", Answer("role"))
+    assert session.read().incident.steps["freeze"].status == "done"
+
+
+def test_an_answer_after_a_failed_attempt_has_not_its_job(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    jobs_of(desk).replies["freeze"] = Problem("failed", "ROLE MISSING: app.")
+    do_step(session, "freeze", Answer("role"))
+    assert session.read().incident.steps["freeze"].status == "failed"
+    do_step(session, "freeze", Answer("nothing"))
+    state = session.read().incident.steps["freeze"]
+    assert (state.status, state.job, state.seconds) == ("done", "", None)
+
+
+def test_people_are_called_by_their_whole_names(tmp_path: Path) -> None:
+    first = open_session(make_desk(tmp_path), runbook="data-loss")
+    attach(make_desk(tmp_path, operator="www-data"), IncidentJournal(first.journal.directory))
+    assert first.watchers == ("www-data",)
+
+
+def test_the_last_message_says_what_a_merge_did_not_bring_back(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="partial-loss")
+    lead_to(session, "preserve")
+    do_step(session, "damage")
+    do_step(session, "choose-point", Answer())
+    do_step(session, "choose-way", Answer("merge"))
+    # The report of the desk knows of rows that are in neither.
+    said = "\n".join(session.card("tell-done").shows)
+    assert "Up to 7 rows younger than the backup are gone." in said
+    assert "Nothing was lost" not in said
