@@ -229,9 +229,8 @@ def _declare(
         is_drill=arguments.drill,
     )
     prompts.say(f"Incident {session.journal.id} is open; retention waits until it is closed.")
-    if session.desk.state != desk.state:
-        for note in session.read().incident.notes:
-            prompts.say(note.text)
+    for note in session.read().incident.notes:
+        prompts.say(note.text)
     return session
 
 

@@ -27,7 +27,7 @@ from fsbackup_tui.recovery.report_follow import risks
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.files import share_with_group
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
-from fsbackup_tui.repository.incidents import IncidentJournal
+from fsbackup_tui.repository.incidents import IncidentJournal, find_incident
 from tests.support.recovering import (
     COPY_OID,
     LIVE_OID,
@@ -470,3 +470,18 @@ def test_the_last_message_says_what_a_merge_did_not_bring_back(tmp_path: Path) -
     said = "\n".join(session.card("tell-done").shows)
     assert "Up to 7 rows younger than the backup are gone." in said
     assert "Nothing was lost" not in said
+
+
+def test_an_incident_that_can_not_be_read_keeps_nobody_from_recovering(tmp_path: Path) -> None:
+    first = open_session(make_desk(tmp_path), runbook="data-loss")
+    first.close("over")
+    journal = first.journal.directory / "journal.jsonl"
+    journal.unlink()
+    journal.symlink_to(journal)  # like another user's: there, and can't be opened
+    desk = make_desk(tmp_path)
+    second = open_session(desk, runbook="data-loss")
+    assert second.journal.id != first.journal.id
+    assert f"of what can't be read: {first.journal.id} (" in second.read().incident.notes[0].text
+    with pytest.raises(UsageError, match="NO SUCH INCIDENT") as raised:
+        find_incident(desk.state, first.journal.id)
+    assert f"Not yours to read: {first.journal.id} (" in raised.value.why
