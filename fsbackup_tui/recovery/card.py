@@ -82,7 +82,7 @@ def card_of(
     action = ACTIONS[step.do]
     facts = situation.facts
     undo_request = None
-    if state.status == "done" and action.undo is not None:
+    if action.may_undo(state.status) and action.undo is not None:
         undo_request = action.undo(situation)
     waits = [flow.find(each) for each in placed.waits_for]
     return Card(

@@ -133,14 +133,17 @@ def _failed(session: RecoverySession, placed: Placed, job: Job) -> None:
     if _undone_all(session, placed):
         session.append("undone", step=step, job=job.id, reason=problem.what)
         return
+    action = ACTIONS[placed.step.do]
+    learnt = {} if state.undoing else action.learn_failed(session.situation(step), problem.kind)
     session.append(
         "not-undone" if state.undoing else "failed",
+        facts=dict(learnt),
         step=step,
         job=job.id,
         reason=problem.what,
         problem={"what": problem.what, "why": problem.why, "fix": problem.fix},
     )
-    earlier = ACTIONS[placed.step.do].reopens.get(problem.kind)
+    earlier = action.reopens.get(problem.kind)
     if earlier is not None and not state.undoing:
         session.again(earlier)
 

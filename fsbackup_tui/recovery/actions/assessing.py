@@ -27,6 +27,7 @@ RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
 
 
 _OURS = "autovacuum_enabled=off"
+_SPOILT = "found damaged when it was restored; mend it from a copy of the repository first"
 
 
 def _look_at_damage(situation: Situation, _: Answer) -> Request:
@@ -96,7 +97,10 @@ def _proposal_lines(situation: Situation, report: DamageReport) -> list[str]:
 
 def _points(situation: Situation) -> Question:
     report = situation.facts.report
-    candidates = report.candidates if report is not None else ()
+    candidates = tuple(
+        replace(each, doubt=_SPOILT) if each.point in situation.facts.spoilt else each
+        for each in (report.candidates if report is not None else ())
+    )
     preferred = situation.incident.parameters.get("preferred_point")
     clean = next((each for each in candidates if not each.doubt), None)
     wished = next((each for each in candidates if each.point == preferred), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fsbackup_tui.domain.errors import PointDamaged
 from fsbackup_tui.domain.kept_name import kept_name
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.domain.text import count_text, plain_text
@@ -52,6 +53,13 @@ def _restored(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fa
         "restored": {"entries": result.get("entries"), "seconds": result.get("seconds")},
         **next_attempt(situation, "restore"),
     }
+
+
+def _found_spoilt(situation: Situation, kind: str) -> Facts:
+    """Remember a point whose bytes are not what was sealed, so that another one is proposed."""
+    if kind != PointDamaged.kind:
+        return {}
+    return {"spoilt": [*situation.facts.spoilt, situation.facts.point]}
 
 
 def _restore_settled(situation: Situation, standing: Standing) -> Facts | None:
@@ -295,6 +303,8 @@ ACTIONS = (
         changes=True,
         settling="look",
         settled=_restore_settled,
+        learn_failed=_found_spoilt,
+        reopens={PointDamaged.kind: "choose-point"},
     ),
     Action(
         "check-copy",

@@ -12,6 +12,7 @@ import pytest
 from fsbackup_tui.domain.errors import (
     ConfirmationNeeded,
     IdentityMismatch,
+    PointDamaged,
     Problem,
     SafetyRefusal,
     StaleLeader,
@@ -22,6 +23,7 @@ from fsbackup_tui.jobs.leader import check_leader
 from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.declare import attach
+from fsbackup_tui.recovery.express import last_problem
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.report_follow import risks
 from fsbackup_tui.recovery.session import RecoverySession
@@ -485,3 +487,40 @@ def test_an_incident_that_can_not_be_read_keeps_nobody_from_recovering(tmp_path:
     with pytest.raises(UsageError, match="NO SUCH INCIDENT") as raised:
         find_incident(desk.state, first.journal.id)
     assert f"Not yours to read: {first.journal.id} (" in raised.value.why
+
+
+def test_a_point_that_turns_out_damaged_leads_back_to_the_choice(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    lead_to(session, "tell-eta")
+    jobs_of(desk).replies["restore"] = PointDamaged("POINT DAMAGED: its dump.").problem()
+    do_step(session, "restore")
+    assert session.read().incident.steps["restore"].status == "open"
+    told = last_problem(session.journal, "restore")
+    assert told is not None
+    assert told.what == "POINT DAMAGED: its dump."
+    current = session.read().flow.current()
+    assert current is not None
+    assert current.step.id == "choose-point"
+    question = session.card("choose-point").question
+    assert question is not None
+    assert "found damaged" in question.options[0].doubt
+    assert question.default != POINT
+
+
+def test_a_freeze_that_failed_half_way_can_be_undone(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    jobs_of(desk).replies["freeze"] = Problem("failed", "SERVER LOST: in the middle.")
+    do_step(session, "freeze", Answer("role"))
+    assert not session.card("freeze").can_undo
+    body = {"what": "the role app", "grade": "role", "undo": ["GRANT CONNECT …;"]}
+    session.journal.append("frozen", body, desk.author, epoch=session.epoch)
+    with pytest.raises(SafetyRefusal, match="NOT CLOSED") as raised:
+        session.close("over")
+    assert raised.value.fix == "First undo 1.3 Freeze writing."
+    assert session.card("freeze").can_undo
+    session.look_now()
+    session.poll()
+    session.undo("freeze")
+    assert jobs_of(desk).operations()[-1] == "thaw"
