@@ -206,7 +206,7 @@ class Plain:
         """Wait for the step's job, and tell how it ended."""
         from fsbackup_tui.recovery.express import last_problem
 
-        self.wait(lambda: self.session.watch is not None or self.session.look.is_under_way)
+        self.wait(self._is_busy)
         placed = self.session.read().flow.find(step)
         if placed is None or not self.session.leads:
             return
@@ -224,6 +224,12 @@ class Plain:
             self.say(f"{placed.number} {placed.step.title}: taken back.")
         elif (problem := last_problem(self.session.journal, step)) is not None:
             self.tell_problem(problem)
+
+    def _is_busy(self) -> bool:
+        """Whether a job or a look goes on, or a look is due that tells how a job ended."""
+        look = self.session.look
+        due = look.is_wanted and look.problem is None
+        return self.session.watch is not None or look.is_under_way or due
 
     def wait(self, goes_on: Callable[[], bool]) -> None:
         """Wait while a job goes on, with a line every few seconds; ctrl-c asks.
@@ -290,8 +296,7 @@ class Plain:
             if answer in ("yes", "y", "no", "n"):
                 self.session.settle(placed.step.id, answer in ("yes", "y"))
             return
-        self.session.poll()
-        self.wait(lambda: self.session.look.is_under_way)
+        self.follow(placed.step.id)
         problem = self.session.look.problem
         if problem is not None:
             self.tell_problem(problem)

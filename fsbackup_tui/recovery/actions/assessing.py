@@ -64,7 +64,7 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
     if len(changes) > 8:
         lines.append(f"  and {len(changes) - 8} more changes of the schema")
     if not report.worst and not changes:
-        lines.append("  No table lost rows, and no definition is gone.")
+        lines.append(f"  {_nothing_found(report)}")
     more = [
         table
         for table in report.tables
@@ -83,6 +83,17 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
     lines += [f"  {plain_text(text)}" for text in (*report.health, *report.notes)]
     lines += _proposal_lines(situation, report)
     return tuple(lines)
+
+
+def _nothing_found(report: DamageReport) -> str:
+    """Return what it means that no loss is shown; what was not looked at may be lost."""
+    if report.live == "gone":
+        return "The live database is not there."
+    if report.live == "unreadable":
+        return "Live could not be read: what is lost is NOT KNOWN."
+    if any(table.point_rows is not None and table.live_rows is None for table in report.tables):
+        return "No loss was found, but not every table could be counted."
+    return "No table lost rows, and no definition is gone."
 
 
 def bounded_worst(report: DamageReport) -> Iterator[Any]:

@@ -135,7 +135,9 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
     lines += [f"  {table_line(table)}" for table in lost[:8]]
     if len(lost) > 8:
         lines.append(f"  and {len(lost) - 8} more tables")
-    if not lost:
+    if report.live == "unreadable":
+        lines.append("  NOT KNOWN: live could not be read when it was counted")
+    elif not lost:
         lines.append("  no table has more rows than the point (changed rows are not counted)")
     lines.append("They stay in the damaged database, which is kept, and can be merged back.")
     return tuple(lines)

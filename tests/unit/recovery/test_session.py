@@ -23,6 +23,7 @@ from fsbackup_tui.jobs.leader import check_leader
 from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.declare import attach
+from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.express import last_problem
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.report_follow import risks
@@ -38,6 +39,7 @@ from tests.support.recovering import (
     do_step,
     jobs_of,
     make_desk,
+    make_report,
     make_standing,
     open_session,
 )
@@ -56,6 +58,11 @@ TO_THE_SWAP = (
     ("restore", None),
     ("check-copy", None),
 )
+
+
+def clock_of(desk: Desk) -> Clock:
+    assert isinstance(desk.author.now, Clock)
+    return desk.author.now
 
 
 def lead_to(session: RecoverySession, last: str) -> None:
@@ -437,9 +444,7 @@ def test_a_clock_that_was_set_back_keeps_nobody_from_acting(tmp_path: Path) -> N
     desk = make_desk(tmp_path)
     session = open_session(desk, runbook="data-loss")
     do_step(session, "keep-evidence", Answer("videos"))
-    clock = desk.author.now
-    assert isinstance(clock, Clock)
-    clock.moment -= timedelta(hours=1)
+    clock_of(desk).moment -= timedelta(hours=1)
     do_step(session, "pause-jobs", Answer())
     do_step(session, "freeze", Answer("role"))
     assert session.read().incident.steps["freeze"].status == "done"
@@ -524,3 +529,18 @@ def test_a_freeze_that_failed_half_way_can_be_undone(tmp_path: Path) -> None:
     session.poll()
     session.undo("freeze")
     assert jobs_of(desk).operations()[-1] == "thaw"
+
+
+def test_where_live_can_not_be_read_nothing_is_said_to_be_whole(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    told = make_report(clock_of(desk))
+    unread = [{**table, "live_rows": None, "note": "not read"} for table in told["tables"]]
+    jobs_of(desk).replies["damage"] = {**told, "tables": unread, "live": "unreadable"}
+    lead_to(session, "check-copy")
+    damage = "\n".join(session.card("damage").shows)
+    assert "what is lost is NOT KNOWN" in damage
+    assert "since live could not be read: what is lost is not known" in damage
+    swap = "\n".join(session.card("swap").shows)
+    assert "NOT KNOWN: live could not be read when it was counted" in swap
+    assert not any("no table has" in text.lower() for text in (damage, swap))
