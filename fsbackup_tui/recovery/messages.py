@@ -52,7 +52,7 @@ def eta_word(situation: Situation) -> str:
         low, high = (timedelta(seconds=seconds) for seconds in way.duration_seconds)
         back = f"Back between {_when(situation, low)} and {_when(situation, high)} (an estimate)."
     lost = ""
-    if way is not None and way.loss_rows is not None:
+    if way is not None and way.loss_rows:
         lost = f" About {count_text(way.loss_rows)} newer rows will be missing at first."
     site = situation.incident.site
     return f"{_drill(situation)}{site}: the data is being recovered.{to}{lost} {back}"

@@ -27,6 +27,7 @@ from fsbackup_tui.operations.swap import run
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.reader import PointReader
 from tests.support.contexts import context_of
+from tests.support.incidents import as_it_stands, author, declare
 from tests.support.restored_copies import trouble_on
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import address_of, session
@@ -339,8 +340,15 @@ async def test_a_dropped_database_comes_back_from_its_spare_with_its_own_comment
             f'ALTER DATABASE "{trouble.live}" RENAME TO "{copy}"',
             f"COMMENT ON DATABASE \"{copy}\" IS '{mark}'",
         )
+        journal = declare(trouble.site)
+        frozen = {"what": f"{trouble.role} in {trouble.live}", "grade": "role", "undo": ["GRANT"]}
+        journal.append("frozen", frozen, author(), epoch=1)
+        trouble.incident = journal.directory
         await trouble.swap(trouble.request(copy=copy, kept_as="", live_oid=0, point=trouble.point))
         assert query(trouble.server.url(), _comment(trouble.live)) == [("the shop",)]
+        # The freeze went with the database that is gone: nobody may believe that it holds.
+        psycopg.connect(trouble.url(user=trouble.role)).close()
+        assert as_it_stands(journal).freezes == ()
 
 
 async def test_a_pooler_that_is_down_keeps_nobody_from_swapping(

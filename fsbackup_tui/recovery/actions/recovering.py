@@ -165,7 +165,9 @@ def _swap_lines(situation: Situation) -> tuple[str, ...]:
         return schemas.swap_lines(situation)
     facts = situation.facts
     kept = kept_name(facts.live_name, "before", tag_of(situation, "swap"))
-    live = plain_text(facts.live_name)
+    live, standing = plain_text(facts.live_name), facts.standing
+    if standing is not None and standing.live is None:
+        return (f'ALTER DATABASE "{plain_text(facts.copy)}" RENAME TO "{live}";',)
     return (
         "BEGIN;",
         f'ALTER DATABASE "{live}" RENAME TO "{plain_text(kept)}";',
