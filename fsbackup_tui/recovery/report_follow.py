@@ -54,11 +54,12 @@ def follow_ups(reading: Reading) -> Iterator[str]:
         yield f"left for later by the restore: {plain_text(entry)}"
     for command in texts(incident.parameters.get("resolve")):
         yield f"so that the migrations know of it: {plain_text(command)}"
-    yield from _paused(reading)
+    yield from still_paused(reading)
     yield from _leftovers(reading)
 
 
-def _paused(reading: Reading) -> Iterator[str]:
+def still_paused(reading: Reading) -> Iterator[str]:
+    """Yield what was stopped for the recovery and was not started again, as far as was written."""
     steps = reading.incident.steps
     for begun, ended, what in (
         ("pause-jobs", "resume-jobs", "what runs by the clock is paused"),
