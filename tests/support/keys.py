@@ -204,6 +204,23 @@ class Keys:
         await self.until(lambda: self.title[2].startswith("undone"), f"{title} taken back")
         return told
 
+    async def close(self, why: str) -> None:
+        """Close the incident with a word on how it ended."""
+        await self.press("C")
+        await self.until(lambda: self.asks_for_text, "why it is closed")
+        await self.enter_text(why)
+        await self.until_text("closed, ")
+
+    async def switch_runbook(self, name: str) -> None:
+        """Go on with another runbook."""
+        await self.press("W")
+        await self.until_text("Go on with another runbook?")
+        found = re.search(rf"^ .\s+{name}  \((\d)\)", self.text, re.MULTILINE)
+        assert found is not None, self.text
+        self.screens.append(self.text)
+        await self.press(found[1])
+        await self.until(lambda: f" {name} " in self.lines[2], name)
+
     async def until_asked(self) -> None:
         """Wait until the step waits for a person."""
 

@@ -230,6 +230,8 @@ class StepScreen(FrameScreen):
         if before is None or before.card is None or card is None or card.id != before.card.id:
             self._fresh_step()
             self.site_app.refresh_overview()
+            if view.found:
+                self.say(view.found)
         elif before.is_looking and not view.is_looking:
             self.say("")
         self._keep_question(card)
