@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
+
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.incident import Entry, Incident
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
@@ -339,12 +341,25 @@ def _children(parent: int) -> list[int]:
 
 def production(shop: Shop) -> Mapping[str, tuple[str, ...]]:
     """Return all rows of all tables that the live database has."""
-    names = shop.query(
+    names = _of_live(
+        shop,
         "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'public' AND c.relkind = 'r' ORDER BY 1"
+        " WHERE n.nspname = 'public' AND c.relkind = 'r' ORDER BY 1",
     )
     rows = 'SELECT t::text FROM {} AS t ORDER BY t::text COLLATE "C"'
-    return {name: tuple(str(row) for (row,) in shop.query(rows.format(name))) for (name,) in names}
+    return {
+        name: tuple(str(row) for (row,) in _of_live(shop, rows.format(name))) for (name,) in names
+    }
+
+
+def _of_live(shop: Shop, statement: str) -> list[tuple[Any, ...]]:
+    """Return what live answers; once more where it was swapped while one was connecting."""
+    try:
+        return shop.query(statement)
+    except psycopg.OperationalError as error:
+        if "just been dropped or renamed" not in str(error):
+            raise
+        return shop.query(statement)
 
 
 def shut(shop: Shop) -> Mapping[str, frozenset[str]]:
@@ -359,11 +374,12 @@ def shut(shop: Shop) -> Mapping[str, frozenset[str]]:
         found[f"CONNECTION LIMIT {limit}, open {is_open}"] = frozenset({"everyone"})
     if not may_connect:
         found[f"{shop.role} can't connect"] = frozenset({"role", "everyone"})
-    for name, options, may_write in shop.query(
+    for name, options, may_write in _of_live(
+        shop,
         "SELECT c.relname::text, coalesce(c.reloptions::text, ''),"
         f" has_table_privilege('{shop.role}', c.oid, 'INSERT') FROM pg_class AS c"
         " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'public' AND c.relkind = 'r'"
+        " WHERE n.nspname = 'public' AND c.relkind = 'r'",
     ):
         if options:
             found[f"{name} has {options}"] = frozenset({"vacuum"})
