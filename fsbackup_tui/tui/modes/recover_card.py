@@ -167,9 +167,8 @@ def _question(question: Question, chosen: Collection[str], width: int) -> Iterat
     yield from texts([question.text], width, "heading")
     for number, option in enumerate(question.options, 1):
         yield from _option(question, option, number, option.key in chosen, width)
-    hint = question.hint if question.options else f"Enter, then type. {question.hint}".strip()
-    if hint:
-        yield from texts([hint], width, "muted")
+    if question.hint:
+        yield from texts([question.hint], width, "muted")
 
 
 def _option(
