@@ -214,7 +214,7 @@ def _swap_loss(reading: Reading) -> Iterator[str]:
     facts = reading.facts
     kept = facts.document("swapped").get("kept_as")
     report = facts.report
-    if report is None:
+    if report is None or report.live == "unreadable":
         yield "The rows that only the former database has were not counted."
         return
     rows = [

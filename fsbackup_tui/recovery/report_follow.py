@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from fsbackup_tui.domain.text import plain_text
@@ -21,6 +22,8 @@ def risks(reading: Reading) -> Iterator[str]:
         elif placed.state.status == "skipped" and placed.step.guard:
             why = plain_text(placed.state.reason)
             yield f"{placed.number} {placed.step.title} was skipped, a guard: {why}"
+        for text in placed.state.warnings if placed.state.status == "done" else ():
+            yield f"{placed.number} {placed.step.title}: {plain_text(text)}"
     if facts.mismatch and not facts.accepted_target:
         yield "the server may be the wrong one: " + plain_text(facts.mismatch)
     check = facts.copy_check
@@ -91,4 +94,4 @@ def _leftovers(reading: Reading) -> Iterator[str]:
 
 
 def _drop(name: str) -> str:
-    return f"fsbackup leftovers --drop {plain_text(name)}"
+    return f"fsbackup leftovers --drop {shlex.quote(plain_text(name))}"

@@ -28,6 +28,7 @@ from fsbackup_tui.tui.modes.recover_lines import (
     output_lines,
     request_line,
     strip_line,
+    warned_of,
 )
 from fsbackup_tui.tui.modes.recover_list import StepList
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
@@ -231,6 +232,8 @@ class StepScreen(FrameScreen):
         if before is None or before.card is None or card is None or card.id != before.card.id:
             self._fresh_step()
             self.site_app.refresh_overview()
+            if words := warned_of(before, view):
+                self.say(words, "warn")
         elif before.is_looking and not view.is_looking:
             self.say("")
         self._keep_question(card)
