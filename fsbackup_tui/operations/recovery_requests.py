@@ -397,6 +397,30 @@ class SchemaSwapRequest(RecoveryRequest):
     preview: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RearmRequest(RecoveryRequest):
+    """Arm in the live database, which was swapped in, what no copy may have.
+
+    ``subscriptions`` are moved there from the kept database, ``cron``: pg_cron and its jobs come
+    from the point's archive. ``back`` undoes it. ``then_resume_jobs`` runs the site's command
+    afterwards. Returns ``{"armed": [{"what", "detail"}], "by_hand": [{"what", "why", "lines"}]}``
+    and what CommandRequest returns.
+    """
+
+    operation: ClassVar[str] = "rearm"
+    runner: ClassVar[str] = "fsbackup_tui.operations.rearm:run"
+    stages: ClassVar[tuple[str, ...]] = ("arm", "run")
+    point: str = ""
+    live_oid: int = 0
+    kept_as: str = ""
+    kept_oid: int = 0
+    subscriptions: tuple[str, ...] = ()
+    cron: bool = False
+    back: bool = False
+    then_resume_jobs: bool = False
+    schema_point: str | None = None
+
+
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     LookRequest,
     DamageRequest,
@@ -421,4 +445,5 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     RehearsalRequest,
     SchemaCopyRequest,
     SchemaSwapRequest,
+    RearmRequest,
 )

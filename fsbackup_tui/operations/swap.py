@@ -366,6 +366,7 @@ async def _document(
             await find_obstacles(admin, Database(kept, swap.leaving.oid))
         ).subscriptions
     lines = [line for slot in slots for line in follow_up(slot, name, kept)]
+    moving = {each: list(subscription_follow_up(each, name, kept)) for each in subscriptions}
     for slot in slots:
         held = (
             "an unknown amount" if slot.retained_bytes is None else f"{slot.retained_bytes} bytes"
@@ -386,7 +387,8 @@ async def _document(
         "standbys": swapping.standbys,
         "slots": plain(slots),
         "subscriptions": list(subscriptions),
-        "follow_up": [*lines, *subscription_follow_up(subscriptions, kept)],
+        "follow_up": [*lines, *(line for each in moving.values() for line in each)],
+        "subscription_follow_up": moving,
         "counters": "" if swapping.counters is None else swapping.counters.text(),
         "notes": list(swapping.notes),
     }
