@@ -52,6 +52,7 @@ from fsbackup_tui.operations.swap_counters import (
     counters_before,
     counters_of_spare,
 )
+from fsbackup_tui.operations.swap_numbers import MARGIN, move_numbers
 from fsbackup_tui.operations.swap_spare import (
     captured_comment,
     record_swapped_in,
@@ -86,6 +87,7 @@ class _Swapping:
     paused: tuple[str, ...] = ()
     standbys: list[dict[str, object]] = field(default_factory=list)
     counters: TableCounters | None = None
+    numbered: bool = False
 
     async def open_admin(self) -> Connection:
         """Open a session in the maintenance database."""
@@ -178,6 +180,9 @@ async def _swap(
         if spare is None
         else counters_of_spare(context, spare)
     )
+    if spare is None and swap.replaces:
+        # Not in a spare: a session in it makes it one that somebody used, if the swap fails.
+        await _move_numbers(swapping, of=coming, beyond=leaving, margin=MARGIN)
     context.stage("swap")
     async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
         swapping.paused = names
@@ -193,6 +198,15 @@ async def _swap(
         say_gone_with_live(context)
     say_frozen_again(context, swap.coming.oid)
     return swap, swapped
+
+
+async def _move_numbers(
+    swapping: _Swapping, *, of: Database, beyond: Database, margin: int = 0
+) -> None:
+    why = await move_numbers(swapping.context, swapping.admin, of=of, beyond=beyond, margin=margin)
+    swapping.numbered = not why
+    if why:
+        swapping.warn(why)
 
 
 async def _refuse_obstacles(admin: Connection, leaving: Database, coming: Database) -> None:
@@ -322,6 +336,9 @@ async def _settle(swapping: _Swapping, swap: Swap, identity: ServerIdentity) -> 
         swapping.counters = await counters_after(context, swapping.admin, live, swapping.notes)
     if swap.replaces:
         kept = Database(swap.kept_as, swap.leaving.oid)
+        if not swapping.numbered:
+            live = Database(swap.leaving.name, swap.coming.oid)
+            await _move_numbers(swapping, of=live, beyond=kept)
         maintenance = postgres_source(context.loaded, part).admin.maintenance_database
         standbys = await _addresses(swapping, "standbys")
         ended = await asyncio.gather(

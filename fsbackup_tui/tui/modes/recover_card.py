@@ -112,6 +112,9 @@ def written_lines(view: View, width: int) -> Iterator[Line]:
         yield line("   ", (f"and {len(written.tables) - 3} more tables", "muted"))
     if written.note:
         yield line("   ", (clip(written.note, width - 4), "muted"))
+    if written.rows:
+        words = "They stay in it: it is kept as …__after_…, and they can be merged back."
+        yield line(" ", (words, "muted"))
 
 
 def _looking(view: View, card: Card, width: int, zone: tzinfo) -> Iterator[Line]:

@@ -234,6 +234,8 @@ class StepScreen(FrameScreen):
             self.site_app.refresh_overview()
             if words := warned_of(before, view):
                 self.say(words, "warn")
+            elif view.found:
+                self.say(view.found)
         elif before.is_looking and not view.is_looking:
             self.say("")
         self._keep_question(card)
