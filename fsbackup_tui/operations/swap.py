@@ -42,7 +42,7 @@ from fsbackup_tui.engines.postgres.swap import (
 from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.freezes import say_frozen_again
+from fsbackup_tui.operations.freezes import say_frozen_again, say_gone_with_live
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
@@ -194,6 +194,8 @@ async def _swap(
             f"{swapped.sessions_ended} sessions ended.{former}"
         )
     )
+    if not swap.replaces:
+        say_gone_with_live(context)
     say_frozen_again(context, swap.coming.oid)
     return swap, swapped
 
@@ -243,9 +245,11 @@ async def _planned(
         comment = await _comment(admin, leaving.name)
         is_open = await _is_open(admin, leaving.name)
     elif spare is not None and swapping.repository is not None:
-        comment = captured_comment(swapping.repository, spare)
+        comment = captured_comment(swapping.repository, spare.point, spare.part)
     elif comment is not None and comment.startswith(_OUR_MARK):
         comment = None
+        if request.point and swapping.repository is not None:
+            comment = captured_comment(swapping.repository, request.point, request.part)
     kind: KeptKind = "after" if request.back else "before"
     at = format_time(context.now())
     return Swap(
@@ -379,6 +383,7 @@ async def _document(
             await find_obstacles(admin, Database(kept, swap.leaving.oid))
         ).subscriptions
     lines = [line for slot in slots for line in follow_up(slot, name, kept)]
+    moving = {each: list(subscription_follow_up(each, name, kept)) for each in subscriptions}
     for slot in slots:
         held = (
             "an unknown amount" if slot.retained_bytes is None else f"{slot.retained_bytes} bytes"
@@ -399,7 +404,8 @@ async def _document(
         "standbys": swapping.standbys,
         "slots": plain(slots),
         "subscriptions": list(subscriptions),
-        "follow_up": [*lines, *subscription_follow_up(subscriptions, kept)],
+        "follow_up": [*lines, *(line for each in moving.values() for line in each)],
+        "subscription_follow_up": moving,
         "counters": "" if swapping.counters is None else swapping.counters.text(),
         "notes": list(swapping.notes),
     }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.recovery.session import RecoverySession
 
 _RESULT_KEPT = 4000
+_WARNINGS_KEPT = 8
 
 
 def finish(session: RecoverySession, watch: JobWatch) -> None:
@@ -32,7 +33,8 @@ def finish(session: RecoverySession, watch: JobWatch) -> None:
     action = ACTIONS[placed.step.do]
     found = action.finds and job.state == "failed" and bool(job.result)
     if job.state == "ok" or found:
-        _came_to_its_end(session, placed, job)
+        warnings = [line.text for line in watch.feed.warnings][:_WARNINGS_KEPT]
+        _came_to_its_end(session, placed, job, {"warnings": warnings} if warnings else {})
         return
     if job.state == "lost":
         # Where only a person can tell, a face asks: nobody does the step any more.
@@ -118,7 +120,9 @@ def _write_undone(session: RecoverySession, placed: Placed, **more: Any) -> None
             session.append("not-done", step=each.step.id, reason=why)
 
 
-def _came_to_its_end(session: RecoverySession, placed: Placed, job: Job) -> None:
+def _came_to_its_end(
+    session: RecoverySession, placed: Placed, job: Job, warned: Mapping[str, list[str]]
+) -> None:
     step, state = placed.step, placed.state
     action, situation = ACTIONS[step.do], session.situation(step.id)
     why = action.fails(job.result)
@@ -128,10 +132,11 @@ def _came_to_its_end(session: RecoverySession, placed: Placed, job: Job) -> None
     elif state.undoing:
         learn = action.undo_learn
         facts = learn(situation, job.result) if learn is not None else {}
-        _write_undone(session, placed, job=job.id, facts=dict(facts))
+        _write_undone(session, placed, job=job.id, facts=dict(facts), **warned)
     else:
         facts = action.learn(situation, _answer_of(state), job.result)
-        write_done(session, step, facts, {"job": job.id, "result": _bounded(job.result)})
+        more = {"job": job.id, "result": _bounded(job.result), **warned}
+        write_done(session, step, facts, more)
 
 
 def _failed(session: RecoverySession, placed: Placed, job: Job) -> None:
@@ -139,14 +144,17 @@ def _failed(session: RecoverySession, placed: Placed, job: Job) -> None:
     if _undone_all(session, placed):
         _write_undone(session, placed, job=job.id, reason=problem.what)
         return
+    action = ACTIONS[placed.step.do]
+    learnt = {} if state.undoing else action.learn_failed(session.situation(step), problem.kind)
     session.append(
         "not-undone" if state.undoing else "failed",
+        facts=dict(learnt),
         step=step,
         job=job.id,
         reason=problem.what,
         problem={"what": problem.what, "why": problem.why, "fix": problem.fix},
     )
-    earlier = ACTIONS[placed.step.do].reopens.get(problem.kind)
+    earlier = action.reopens.get(problem.kind)
     if earlier is not None and not state.undoing:
         session.again(earlier)
 

@@ -11,6 +11,7 @@ from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.commands import site_command
+from fsbackup_tui.recovery.actions.rearming import RESUME_JOBS
 from fsbackup_tui.recovery.actions.words import bounded
 from fsbackup_tui.recovery.messages import done_word, eta_word, first_word
 from fsbackup_tui.recovery.question import Answer, Question
@@ -143,9 +144,7 @@ ACTIONS = (
         "smoke_test",
         by_hand="Log in, open what was lost, write something, read it again.",
     ),
-    site_command(
-        "resume-jobs", "resume_jobs", by_hand="Start cron and workers again that were stopped."
-    ),
+    RESUME_JOBS,
     Action(
         "fresh-backup",
         "act",

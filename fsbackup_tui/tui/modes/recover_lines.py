@@ -56,6 +56,19 @@ def header_line(reading: Reading, width: int) -> Line:
     return spread(line(*left), line((right, "bad")), width)
 
 
+def warned_of(before: View | None, view: View) -> str:
+    """Return what the step that was shown could not do, though it is done; empty: nothing."""
+    if before is None or before.card is None:
+        return ""
+    was, now = (each.reading.flow.find(before.card.id) for each in (before, view))
+    if was is None or now is None or was.state.warnings == now.state.warnings:
+        return ""
+    more = len(now.state.warnings) - 1
+    if more < 0:
+        return ""
+    return f"{now.number}: {now.state.warnings[0]}" + (f" (and {more} more)" if more else "")
+
+
 def lost_words(reading: Reading) -> str:
     """Return what the damage report found lost: ``5 300 videos``; empty before there is one."""
     report = reading.facts.report

@@ -28,6 +28,7 @@ from fsbackup_tui.tui.modes.recover_lines import (
     output_lines,
     request_line,
     strip_line,
+    warned_of,
 )
 from fsbackup_tui.tui.modes.recover_list import StepList
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
@@ -231,7 +232,9 @@ class StepScreen(FrameScreen):
         if before is None or before.card is None or card is None or card.id != before.card.id:
             self._fresh_step()
             self.site_app.refresh_overview()
-            if view.found:
+            if words := warned_of(before, view):
+                self.say(words, "warn")
+            elif view.found:
                 self.say(view.found)
         elif before.is_looking and not view.is_looking:
             self.say("")
