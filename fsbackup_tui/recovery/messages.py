@@ -27,10 +27,11 @@ def first_word(situation: Situation) -> str:
     if incident.last_right is not None:
         at = when_text(incident.last_right, situation.now, situation.zone)
         right = f" It was last right at about {at}."
+    seen = f" ({SEEN_TEXTS[incident.seen]})" if incident.seen != "unknown" else ""
     frozen = " Writing is switched off." if incident.frozen_for(situation.now) else ""
     return (
-        f"{_drill(situation)}{incident.site}: we have a problem with the data "
-        f"({SEEN_TEXTS[incident.seen]}).{right}{frozen} {incident.opened_by} is at it. "
+        f"{_drill(situation)}{incident.site}: we have a problem with the data"
+        f"{seen}.{right}{frozen} {incident.opened_by} is at it. "
         f"Next word by {_when(situation, NEXT_WORD_AFTER)}."
     )
 
@@ -50,7 +51,9 @@ def eta_word(situation: Situation) -> str:
         low, high = (timedelta(seconds=seconds) for seconds in way.duration_seconds)
         back = f"Back between {_when(situation, low)} and {_when(situation, high)} (an estimate)."
     lost = ""
-    if way is not None and way.loss_rows is not None:
+    if way is not None and way.loss_rows == 0:
+        lost = " No newer row is lost."
+    elif way is not None and way.loss_rows is not None:
         lost = f" About {count_text(way.loss_rows)} newer rows will be missing at first."
     site = situation.incident.site
     return f"{_drill(situation)}{site}: the data is being recovered.{to}{lost} {back}"
