@@ -62,7 +62,9 @@ def card_lines(card: Card) -> Iterator[tuple[str, str]]:
         yield "By hand", card.by_hand
     for line in () if card.by_hand else card.runs:
         yield "Runs", line
-    yield "Changes", card.changes
+    # What a site's own command changes is the site's to know: only a check says "nothing".
+    if card.changes != "nothing" or not card.kind.startswith("act"):
+        yield "Changes", card.changes
     if card.undo:
         yield "Undo", card.undo
     for line in card.target:

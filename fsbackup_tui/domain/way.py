@@ -64,11 +64,17 @@ def propose_runbook(seen: Seen, report: DamageReport) -> tuple[RunbookId, tuple[
     whole = tuple(_all_is_lost(report))
     if whole:
         return "data-loss", whole
-    reasons = [*_hurt(report)] or ["no table has fewer rows: changed ones show in the comparison"]
+    reasons = [*_hurt(report)] or [_no_loss_seen(report)]
     kept = sum(1 for table in report.tables if not table.is_gone and not table.rows_lost)
     if kept and report.worst:
         reasons.append(f"{_tables(kept)} lost no row: a restore of all would set them back, too")
     return "partial-loss", tuple(reasons)
+
+
+def _no_loss_seen(report: DamageReport) -> str:
+    if report.live == "unreadable":
+        return "live could not be read: what is lost is not known"
+    return "no table has fewer rows: changed ones show in the comparison"
 
 
 def _all_is_lost(report: DamageReport) -> Iterator[str]:

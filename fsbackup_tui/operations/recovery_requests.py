@@ -191,7 +191,8 @@ class SwapRequest(Request):
 
     Both are told by name and OID; ``target`` is the server that the person saw. ``back`` says that
     it undoes an earlier swap: what is live now was restored, and what comes was live before.
-    ``live_oid`` 0: there is no live database, and the copy is only renamed.
+    ``live_oid`` 0: there is no live database, and the copy is only renamed; it gets the comment
+    that was captured in ``point``.
     """
 
     operation: ClassVar[str] = "swap"
@@ -205,6 +206,7 @@ class SwapRequest(Request):
     target: ServerIdentity | None = None
     back: bool = False
     database: str = ""
+    point: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +397,30 @@ class SchemaSwapRequest(RecoveryRequest):
     preview: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RearmRequest(RecoveryRequest):
+    """Arm in the live database, which was swapped in, what no copy may have.
+
+    ``subscriptions`` are moved there from the kept database, ``cron``: pg_cron and its jobs come
+    from the point's archive. ``back`` undoes it. ``then_resume_jobs`` runs the site's command
+    afterwards. Returns ``{"armed": [{"what", "detail"}], "by_hand": [{"what", "why", "lines"}]}``
+    and what CommandRequest returns.
+    """
+
+    operation: ClassVar[str] = "rearm"
+    runner: ClassVar[str] = "fsbackup_tui.operations.rearm:run"
+    stages: ClassVar[tuple[str, ...]] = ("arm", "run")
+    point: str = ""
+    live_oid: int = 0
+    kept_as: str = ""
+    kept_oid: int = 0
+    subscriptions: tuple[str, ...] = ()
+    cron: bool = False
+    back: bool = False
+    then_resume_jobs: bool = False
+    schema_point: str | None = None
+
+
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     LookRequest,
     DamageRequest,
@@ -419,4 +445,5 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     RehearsalRequest,
     SchemaCopyRequest,
     SchemaSwapRequest,
+    RearmRequest,
 )

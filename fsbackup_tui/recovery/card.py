@@ -82,7 +82,7 @@ def card_of(
     action = ACTIONS[step.do]
     facts = situation.facts
     undo_request = None
-    if state.status == "done" and action.undo is not None:
+    if action.may_undo(state.status) and action.undo is not None:
         undo_request = action.undo(situation)
     waits = [flow.find(each) for each in placed.waits_for]
     return Card(
@@ -140,7 +140,7 @@ def _trouble(state: StepState) -> tuple[str, ...]:
         return tuple(state.reason.splitlines())
     if state.status == "unknown" and not state.job:
         return ("Nobody saw how it ended.",)
-    return ()
+    return tuple(plain_text(text) for text in state.warnings)
 
 
 def _ahead(flow: Flow, placed: Placed) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.recovery.session import RecoverySession
 
 _RESULT_KEPT = 4000
+_WARNINGS_KEPT = 8
 
 
 def finish(session: RecoverySession, watch: JobWatch) -> None:
@@ -32,7 +33,8 @@ def finish(session: RecoverySession, watch: JobWatch) -> None:
     action = ACTIONS[placed.step.do]
     found = action.finds and job.state == "failed" and bool(job.result)
     if job.state == "ok" or found:
-        _came_to_its_end(session, placed, job)
+        warnings = [line.text for line in watch.feed.warnings][:_WARNINGS_KEPT]
+        _came_to_its_end(session, placed, job, {"warnings": warnings} if warnings else {})
         return
     if job.state == "lost":
         # Where only a person can tell, a face asks: nobody does the step any more.
@@ -58,8 +60,7 @@ def settle(session: RecoverySession, placed: Placed, happened: bool | None) -> N
         session.look.want(placed.step.id)
     elif action.settling == "again":
         if _undone_all(session, placed):
-            why = "there is nothing left to undo"
-            session.append("undone", step=placed.step.id, reason=why)
+            _write_undone(session, placed, reason="there is nothing left to undo")
             return
         _not_done(session, placed, "its end is not known; it can be done again without harm")
     elif happened is None:
@@ -90,7 +91,7 @@ def take_look(session: RecoverySession) -> None:
         if facts is None:
             _not_happened(session, placed)
         elif undoing:
-            session.append("undone", step=step, facts=dict(facts))
+            _write_undone(session, placed, facts=dict(facts))
         else:
             why = {"reason": "the server shows that it happened"}
             write_done(session, placed.step, facts, why)
@@ -107,7 +108,21 @@ def write_done(session: RecoverySession, step: Step, facts: Facts, more: Mapping
         session.switch_runbook(runbook)
 
 
-def _came_to_its_end(session: RecoverySession, placed: Placed, job: Job) -> None:
+def _write_undone(session: RecoverySession, placed: Placed, **more: Any) -> None:
+    """Write down that a step was taken back; what was done on the ground of it is open again."""
+    session.append("undone", step=placed.step.id, **more)
+    reading = session.read()
+    if not placed.step.destructive or reading.incident.closed is not None:
+        return
+    for each in reading.flow.based_on(placed.step.id):
+        if each.state.status in ("done", "skipped", "failed"):
+            why = f"{placed.number} {placed.step.title} was taken back"
+            session.append("not-done", step=each.step.id, reason=why)
+
+
+def _came_to_its_end(
+    session: RecoverySession, placed: Placed, job: Job, warned: Mapping[str, list[str]]
+) -> None:
     step, state = placed.step, placed.state
     action, situation = ACTIONS[step.do], session.situation(step.id)
     why = action.fails(job.result)
@@ -117,25 +132,29 @@ def _came_to_its_end(session: RecoverySession, placed: Placed, job: Job) -> None
     elif state.undoing:
         learn = action.undo_learn
         facts = learn(situation, job.result) if learn is not None else {}
-        session.append("undone", step=step.id, job=job.id, facts=dict(facts))
+        _write_undone(session, placed, job=job.id, facts=dict(facts), **warned)
     else:
         facts = action.learn(situation, _answer_of(state), job.result)
-        write_done(session, step, facts, {"job": job.id, "result": _bounded(job.result)})
+        more = {"job": job.id, "result": _bounded(job.result), **warned}
+        write_done(session, step, facts, more)
 
 
 def _failed(session: RecoverySession, placed: Placed, job: Job) -> None:
     step, state, problem = placed.step.id, placed.state, problem_of(job)
     if _undone_all(session, placed):
-        session.append("undone", step=step, job=job.id, reason=problem.what)
+        _write_undone(session, placed, job=job.id, reason=problem.what)
         return
+    action = ACTIONS[placed.step.do]
+    learnt = {} if state.undoing else action.learn_failed(session.situation(step), problem.kind)
     session.append(
         "not-undone" if state.undoing else "failed",
+        facts=dict(learnt),
         step=step,
         job=job.id,
         reason=problem.what,
         problem={"what": problem.what, "why": problem.why, "fix": problem.fix},
     )
-    earlier = ACTIONS[placed.step.do].reopens.get(problem.kind)
+    earlier = action.reopens.get(problem.kind)
     if earlier is not None and not state.undoing:
         session.again(earlier)
 

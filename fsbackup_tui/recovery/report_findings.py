@@ -166,6 +166,9 @@ def check_lines(reading: Reading) -> Iterator[str]:
         f"- {each.state.upper()}: {escaped(each.sort)} {escaped(each.name)} {escaped(each.detail)}"
         for each in check.differences
     )
+    for each in mappings(facts.document("rearmed").get("armed")):
+        what, detail = escaped(str(each.get("what"))), escaped(str(each.get("detail")))
+        yield f"- Armed again in live: {what}; {detail}"
 
 
 def _seconds(value: object) -> str:
@@ -214,7 +217,7 @@ def _swap_loss(reading: Reading) -> Iterator[str]:
     facts = reading.facts
     kept = facts.document("swapped").get("kept_as")
     report = facts.report
-    if report is None:
+    if report is None or report.live == "unreadable":
         yield "The rows that only the former database has were not counted."
         return
     rows = [

@@ -116,6 +116,19 @@ class RecoverySession:
         """
         self._lead.take(why)
 
+    def _thawed_by(self, reading: Reading) -> str:
+        """Return which steps let go of what is frozen, as a person would look for them."""
+        names = [
+            f"undo {placed.number} {placed.step.title.rstrip('?')}"
+            for placed in reading.flow.steps
+            if placed.step.do in ("keep-evidence", "freeze") and self.card(placed.step.id).can_undo
+        ]
+        thaw = next((each for each in reading.flow.steps if each.step.do == "thaw"), None)
+        if thaw is not None and thaw.can_run:
+            names.insert(0, f"do {thaw.number} {thaw.step.title}")
+        words = " or ".join(names) or "let writing go on"
+        return f"First {words}."
+
     def reopen(self, why: str) -> None:
         """Lead an incident that was over, once more.
 
@@ -208,7 +221,7 @@ class RecoverySession:
         placed = self.find(step)
         action, situation = ACTIONS[placed.step.do], self.situation(step)
         request = action.undo(situation) if action.undo is not None else None
-        if request is None or placed.state.status != "done":
+        if request is None or not action.may_undo(placed.state.status):
             raise UsageError(
                 f"NOTHING TO UNDO: {placed.number} {placed.step.title}.",
                 why=placed.step.undo and f"It can be taken back by hand: {placed.step.undo}.",
@@ -242,8 +255,7 @@ class RecoverySession:
         """
         self.require_lead()
         reading = self.read()
-        self.find(step)
-        based = _based_on(reading.flow, step)
+        based = (self.find(step), *reading.flow.based_on(step))
         for placed in based:
             if placed.step.destructive and placed.state.status == "done":
                 raise SafetyRefusal(
@@ -291,8 +303,19 @@ class RecoverySession:
             self.again("damage")
 
     def switch_runbook(self, name: str) -> None:
-        """Go on with another runbook; steps done in both stay done."""
-        find_runbook(name, self.desk.loaded)
+        """Go on with another runbook; steps done in both stay done.
+
+        Raises:
+            SafetyRefusal: a step is under way that the other one does not have.
+        """
+        steps = {step.id for step in find_runbook(name, self.desk.loaded).steps()}
+        for placed in self.read().flow.steps:
+            if placed.state.status == "unknown" and placed.step.id not in steps:
+                raise SafetyRefusal(
+                    f"NOT CHANGED: nobody knows how {placed.number} {placed.step.title} ended.",
+                    why=f"{name} has no such step: it would be lost from sight.",
+                    fix="Let it end, or settle it, first.",
+                )
         self.append("runbook", runbook=name)
         self._runbook = None
 
@@ -335,7 +358,7 @@ class RecoverySession:
         if reading.incident.freezes:
             frozen = ", ".join(freeze.what for freeze in reading.incident.freezes)
             raise SafetyRefusal(
-                "NOT CLOSED: it is still frozen.", why=frozen, fix="Undo the freeze first (thaw)."
+                "NOT CLOSED: it is still frozen.", why=frozen, fix=self._thawed_by(reading)
             )
         unknown = [placed for placed in reading.flow.steps if placed.state.status == "unknown"]
         if unknown:
@@ -483,17 +506,6 @@ class RecoverySession:
     def feed(self) -> JobFeed | None:
         """The live state of the job that runs; None without one."""
         return self.watch.feed if self.watch is not None else None
-
-
-def _based_on(flow: Flow, step: str) -> list[Placed]:
-    """Return the step and all that require it, directly or not."""
-    based = {step}
-    found: list[Placed] = []
-    for placed in flow.steps:
-        if placed.step.id in based or based & set(placed.step.requires):
-            based.add(placed.step.id)
-            found.append(placed)
-    return found
 
 
 def _told(answer: Answer) -> dict[str, str]:

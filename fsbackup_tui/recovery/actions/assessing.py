@@ -28,6 +28,7 @@ RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
 
 _OURS = "autovacuum_enabled=off"
 _DETAIL = 100
+_SPOILT = "found damaged when it was restored; mend it from a copy of the repository first"
 
 
 def _look_at_damage(situation: Situation, _: Answer) -> Request:
@@ -69,7 +70,7 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
     if len(changes) > 8:
         lines.append(f"  and {len(changes) - 8} more changes of the schema")
     if not report.worst and not changes:
-        lines.append("  No table lost rows, and no definition is gone.")
+        lines.append(f"  {_nothing_found(report)}")
     more = [
         table
         for table in report.tables
@@ -90,6 +91,17 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _nothing_found(report: DamageReport) -> str:
+    """Return what it means that no loss is shown; what was not looked at may be lost."""
+    if report.live == "gone":
+        return "The live database is not there."
+    if report.live == "unreadable":
+        return "Live could not be read: what is lost is NOT KNOWN."
+    if any(table.point_rows is not None and table.live_rows is None for table in report.tables):
+        return "No loss was found, but not every table could be counted."
+    return "No table lost rows, and no definition is gone."
+
+
 def bounded_worst(report: DamageReport) -> Iterator[Any]:
     """Yield the tables that are told of, the worst first, ten at most."""
     yield from report.worst[:10]
@@ -102,7 +114,10 @@ def _proposal_lines(situation: Situation, report: DamageReport) -> list[str]:
 
 def _points(situation: Situation) -> Question:
     report = situation.facts.report
-    candidates = report.candidates if report is not None else ()
+    candidates = tuple(
+        replace(each, doubt=_SPOILT) if each.point in situation.facts.spoilt else each
+        for each in (report.candidates if report is not None else ())
+    )
     preferred = situation.incident.parameters.get("preferred_point")
     clean = next((each for each in candidates if not each.doubt), None)
     wished = next((each for each in candidates if each.point == preferred), None)

@@ -161,6 +161,7 @@ ACTIONS = (
         learn=_named_tables,
         changes=True,
         undo=_thaw_vacuum,
+        undo_failed=True,
     ),
     Action(
         "freeze",
@@ -172,6 +173,7 @@ ACTIONS = (
         shows=_still_writing,
         changes=True,
         undo=_thaw_all,
+        undo_failed=True,
     ),
     Action("thaw", "act", request=_thaw, runs=_frozen_lines, changes=True),
     site_command(

@@ -113,6 +113,9 @@ def written_lines(view: View, width: int) -> Iterator[Line]:
         yield line("   ", (f"and {len(written.tables) - 3} more tables", "muted"))
     if written.note:
         yield line("   ", (clip(written.note, width - 4), "muted"))
+    if written.rows:
+        words = "They stay in it: it is kept as …__after_…, and they can be merged back."
+        yield line(" ", (words, "muted"))
 
 
 def _looking(view: View, card: Card, width: int, zone: tzinfo) -> Iterator[Line]:
@@ -174,9 +177,8 @@ def _question(question: Question, chosen: Collection[str], width: int) -> Iterat
     yield from texts([question.text], width, "heading")
     for number, option in enumerate(question.options, 1):
         yield from _option(question, option, number, option.key in chosen, width)
-    hint = question.hint if question.options else f"Enter, then type. {question.hint}".strip()
-    if hint:
-        yield from texts([hint], width, "muted")
+    if question.hint:
+        yield from texts([question.hint], width, "muted")
 
 
 def _option(

@@ -60,6 +60,19 @@ def header_line(reading: Reading, width: int) -> Line:
     return spread(line(*left), line((right, "bad")), width)
 
 
+def warned_of(before: View | None, view: View) -> str:
+    """Return what the step that was shown could not do, though it is done; empty: nothing."""
+    if before is None or before.card is None:
+        return ""
+    was, now = (each.reading.flow.find(before.card.id) for each in (before, view))
+    if was is None or now is None or was.state.warnings == now.state.warnings:
+        return ""
+    more = len(now.state.warnings) - 1
+    if more < 0:
+        return ""
+    return f"{now.number}: {now.state.warnings[0]}" + (f" (and {more} more)" if more else "")
+
+
 def lost_words(reading: Reading) -> str:
     """Return what the damage report found lost: ``5 300 videos``; empty before there is one."""
     report = reading.facts.report
@@ -161,10 +174,16 @@ def step_rows(reading: Reading) -> list[Placed | str]:
     return rows
 
 
-def step_line(reading: Reading, row: Placed | str, shown: str, width: int, *, marked: bool) -> Line:
-    """Return a row of the list: where one is, its number, title and state."""
+def step_line(
+    reading: Reading, row: Placed | str, shown: str, width: int, *, marked: bool | None
+) -> Line:
+    """Return a row of the list: where one is, its number, title and state.
+
+    ``marked``: whether the cursor is on it; None where the list has no keyboard, the mark is at
+    the step that is shown then.
+    """
     if isinstance(row, str):
-        return line(" ", (row, "heading"))
+        return line((">" if marked else " ", "key"), (row, "heading"))
     current = reading.flow.current()
     word, role = _STATES[row.state.status]
     if row.applies is False:
@@ -172,7 +191,8 @@ def step_line(reading: Reading, row: Placed | str, shown: str, width: int, *, ma
     elif row.waits_for and not word:
         word, role = "waits", "muted"
     here = current is not None and current.step.id == row.step.id
-    mark = ">" if row.step.id == shown else "*" if here else " "
+    points = row.step.id == shown if marked is None else marked
+    mark = ">" if points else "*" if here else " "
     title_role: Role = "heading" if row.step.id == shown else "muted" if row.is_behind else "text"
     title = f"{row.number} {row.step.title}"
     danger = " !" if row.step.destructive and not row.is_behind else ""
@@ -242,11 +262,25 @@ def closing_lines(view: View, width: int, zone: tzinfo) -> Iterator[Line]:
         words = f"{kept} is the database as it was before. Drop it when nobody needs it any more:"
         yield from labelled("Kept", words, width)
         yield from labelled("", "fsbackup leftovers", width, "key")
+    yield from _way_back(reading, width)
     elapsed = minutes_text(incident.elapsed(now).total_seconds())
     yield from labelled("Took", f"{elapsed} since it was declared", width)
     yield line()
     words = "C closes the incident, with a word on how it ended. Tab lists the steps."
     yield from texts([words], width)
+
+
+def _way_back(reading: Reading, width: int) -> Iterator[Line]:
+    """Yield how the swap or the merge is taken back, by the keys that do it."""
+    for placed in reading.flow.steps:
+        if not placed.step.destructive or placed.state.status != "done":
+            continue
+        words = f"Tab, {placed.number} {placed.step.title}, then U: {placed.step.undo}."
+        yield from labelled("Back", words, width)
+    if reading.facts.document("swapped").get("kept_as") and not reading.incident.is_drill:
+        yield from labelled("", "Once it is closed:", width)
+        command = f"fsbackup rollback --incident {reading.incident.id}"
+        yield from labelled("", command, width, "key")
 
 
 def _minutes(view: View) -> str:

@@ -29,6 +29,7 @@ from fsbackup_tui.tui.modes.recover_lines import (
     output_lines,
     request_line,
     strip_line,
+    warned_of,
 )
 from fsbackup_tui.tui.modes.recover_list import StepList
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
@@ -80,6 +81,7 @@ class StepScreen(FrameScreen):
         self._point = point
         self._step: str | None = None
         self._question_key: tuple[object, ...] = ()
+        self._offered = False
         self._quiet = 0.0
         self._last_key = 0.0
         self._ticks = 0
@@ -231,6 +233,10 @@ class StepScreen(FrameScreen):
         if before is None or before.card is None or card is None or card.id != before.card.id:
             self._fresh_step()
             self.site_app.refresh_overview()
+            if words := warned_of(before, view):
+                self.say(words, "warn")
+            elif view.found:
+                self.say(view.found)
         elif before.is_looking and not view.is_looking:
             self.site_app.refresh_overview()
             if self.said == acts.LOOKING:
@@ -248,10 +254,18 @@ class StepScreen(FrameScreen):
         if self.wants_undo and not (view.is_looking or view.is_counting):
             self.wants_undo = False
             more.undo(self, looked=True)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Open the field of the step one is at, once: who types at once types into it."""
+        free = self.is_current and self._step is None and self.card_view.has_focus
+        if free and not self._offered and not self.entry.open:
+            self._offered = acts.offer(self)
 
     def _fresh_step(self) -> None:
         """Begin with another step at its top; Enter counts only after a while without keys."""
         self._last_key = self.site_app.clock()
+        self._offered = False
         self.card_view.action_first()
         self.query_one(ChoicePanel).close()
 
