@@ -22,6 +22,7 @@ _FIXED = tuple(
     for pattern, words in (
         (r"\d{8}T\d{6}Z-daily-\w{4}", "YYYYMMDDTHHMMSSZ-daily-xxxx"),
         (r"(__restore_|__before_)\d{8}", r"\1YYYYMMDD"),
+        (r"(?<=--incident )\d{8}", "YYYYMMDD"),
         (r"(INCIDENT|DRILL) \d{4}-", r"\1 MMDD-"),
         (r"T\+\d\d:\d\d:\d\d", "T+hh:mm:ss"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d", "YYYY-MM-DD hh:mm"),
@@ -49,7 +50,7 @@ class Walkthrough:
     """A person, ``operator``, in front of a terminal; ``bytes`` is what each screen cost."""
 
     terminal: Terminal
-    operator: str
+    operator: str = ""
     screens: list[str] = field(default_factory=list)
     bytes: list[tuple[str, int]] = field(default_factory=list)
     _counted: int = 0

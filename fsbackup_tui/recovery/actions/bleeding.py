@@ -19,7 +19,7 @@ def _which_tables(_: Situation) -> Question:
     return Question(
         "Which tables were hurt? schema.table, commas between them; or: unknown",
         default=UNKNOWN,
-        hint="Like public.videos, public.users. Enter means that you don't know yet.",
+        hint="Like public.videos, public.users",
     )
 
 
