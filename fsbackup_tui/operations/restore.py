@@ -40,6 +40,7 @@ from fsbackup_tui.operations.filling import (
     fill_and_account,
 )
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.one_job import ONCE_MORE, by_one_job_at_last
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.restore_from import RestoreSource, check_seals, in_use, open_source
@@ -125,7 +126,8 @@ async def _restore_beside(
     client = await client_for_restore(context, address, identity.server_version_num, newest)
     data_directory = await local_data_directory(admin, identity.system_identifier)
     _check_space(restore, data_directory)
-    async with restore_lock(admin, identity, context.application_name):
+
+    async def attempt(jobs: int) -> Accounting:
         context.stage("create")
         side = SideDatabase(
             context,
@@ -144,7 +146,7 @@ async def _restore_beside(
                 address=address.with_database(created.name),
                 client=client,
                 database_oid=created.oid,
-                jobs=request.jobs or _automatic_jobs(),
+                jobs=jobs,
             )
             accounting = await guarded(
                 _fill(restore, filling), *_space_guards(restore, data_directory)
@@ -152,7 +154,13 @@ async def _restore_beside(
             restore.source.check_unchanged()
             context.stage("finish")
             await _finish(restore, side, filling, created, accounting)
-    return accounting
+        if jobs != wanted:
+            restore.notes.append(ONCE_MORE)
+        return accounting
+
+    wanted = request.jobs or _automatic_jobs()
+    async with restore_lock(admin, identity, context.application_name):
+        return await by_one_job_at_last(context, wanted, attempt)
 
 
 def _automatic_jobs() -> int:

@@ -52,6 +52,7 @@ from fsbackup_tui.operations.swap_counters import (
     counters_before,
     counters_of_spare,
 )
+from fsbackup_tui.operations.swap_numbers import MARGIN, move_numbers
 from fsbackup_tui.operations.swap_spare import (
     captured_comment,
     record_swapped_in,
@@ -86,6 +87,7 @@ class _Swapping:
     paused: tuple[str, ...] = ()
     standbys: list[dict[str, object]] = field(default_factory=list)
     counters: TableCounters | None = None
+    numbered: bool = False
 
     async def open_admin(self) -> Connection:
         """Open a session in the maintenance database."""
@@ -178,6 +180,9 @@ async def _swap(
         if spare is None
         else counters_of_spare(context, spare)
     )
+    if spare is None and swap.replaces and not swapping.request.back:
+        # A rollback brings back exactly what was; a session in a spare makes it one that was used.
+        await _move_numbers(swapping, of=coming, beyond=leaving, margin=MARGIN)
     context.stage("swap")
     # Killed in between, the incident knows of more than is frozen, never of less.
     say_frozen_again(context, swap.coming.oid)
@@ -198,6 +203,15 @@ async def _swap(
     kept_as = swap.kept_as if swap.replaces else ""
     say_left_behind(context, swap.leaving.oid, swap.coming.oid, kept_as)
     return swap, swapped
+
+
+async def _move_numbers(
+    swapping: _Swapping, *, of: Database, beyond: Database, margin: int = 0
+) -> None:
+    why = await move_numbers(swapping.context, swapping.admin, of=of, beyond=beyond, margin=margin)
+    swapping.numbered = not why
+    if why:
+        swapping.warn(why)
 
 
 async def _refuse_obstacles(admin: Connection, leaving: Database, coming: Database) -> None:
@@ -327,6 +341,9 @@ async def _settle(swapping: _Swapping, swap: Swap, identity: ServerIdentity) -> 
         swapping.counters = await counters_after(context, swapping.admin, live, swapping.notes)
     if swap.replaces:
         kept = Database(swap.kept_as, swap.leaving.oid)
+        if not (swapping.numbered or swapping.request.back):
+            live = Database(swap.leaving.name, swap.coming.oid)
+            await _move_numbers(swapping, of=live, beyond=kept)
         maintenance = postgres_source(context.loaded, part).admin.maintenance_database
         standbys = await _addresses(swapping, "standbys")
         ended = await asyncio.gather(
@@ -371,6 +388,7 @@ async def _document(
             await find_obstacles(admin, Database(kept, swap.leaving.oid))
         ).subscriptions
     lines = [line for slot in slots for line in follow_up(slot, name, kept)]
+    moving = {each: list(subscription_follow_up(each, name, kept)) for each in subscriptions}
     for slot in slots:
         held = (
             "an unknown amount" if slot.retained_bytes is None else f"{slot.retained_bytes} bytes"
@@ -391,7 +409,8 @@ async def _document(
         "standbys": swapping.standbys,
         "slots": plain(slots),
         "subscriptions": list(subscriptions),
-        "follow_up": [*lines, *subscription_follow_up(subscriptions, kept)],
+        "follow_up": [*lines, *(line for each in moving.values() for line in each)],
+        "subscription_follow_up": moving,
         "counters": "" if swapping.counters is None else swapping.counters.text(),
         "notes": list(swapping.notes),
     }

@@ -60,8 +60,7 @@ def settle(session: RecoverySession, placed: Placed, happened: bool | None) -> N
         session.look.want(placed.step.id)
     elif action.settling == "again":
         if _undone_all(session, placed):
-            why = "there is nothing left to undo"
-            session.append("undone", step=placed.step.id, reason=why)
+            _write_undone(session, placed, reason="there is nothing left to undo")
             return
         _not_done(session, placed, "its end is not known; it can be done again without harm")
     elif happened is None:
@@ -92,7 +91,7 @@ def take_look(session: RecoverySession) -> None:
         if facts is None:
             _not_happened(session, placed)
         elif undoing:
-            session.append("undone", step=step, facts=dict(facts))
+            _write_undone(session, placed, facts=dict(facts))
         else:
             why = {"reason": "the server shows that it happened"}
             write_done(session, placed.step, facts, why)
@@ -109,6 +108,18 @@ def write_done(session: RecoverySession, step: Step, facts: Facts, more: Mapping
         session.switch_runbook(runbook)
 
 
+def _write_undone(session: RecoverySession, placed: Placed, **more: Any) -> None:
+    """Write down that a step was taken back; what was done on the ground of it is open again."""
+    session.append("undone", step=placed.step.id, **more)
+    reading = session.read()
+    if not placed.step.destructive or reading.incident.closed is not None:
+        return
+    for each in reading.flow.based_on(placed.step.id):
+        if each.state.status in ("done", "skipped", "failed"):
+            why = f"{placed.number} {placed.step.title} was taken back"
+            session.append("not-done", step=each.step.id, reason=why)
+
+
 def _came_to_its_end(
     session: RecoverySession, placed: Placed, job: Job, warned: Mapping[str, list[str]]
 ) -> None:
@@ -121,7 +132,7 @@ def _came_to_its_end(
     elif state.undoing:
         learn = action.undo_learn
         facts = learn(situation, job.result) if learn is not None else {}
-        session.append("undone", step=step.id, job=job.id, facts=dict(facts), **warned)
+        _write_undone(session, placed, job=job.id, facts=dict(facts), **warned)
     else:
         facts = action.learn(situation, _answer_of(state), job.result)
         more = {"job": job.id, "result": _bounded(job.result), **warned}
@@ -131,7 +142,7 @@ def _came_to_its_end(
 def _failed(session: RecoverySession, placed: Placed, job: Job) -> None:
     step, state, problem = placed.step.id, placed.state, problem_of(job)
     if _undone_all(session, placed):
-        session.append("undone", step=step, job=job.id, reason=problem.what)
+        _write_undone(session, placed, job=job.id, reason=problem.what)
         return
     action = ACTIONS[placed.step.do]
     learnt = {} if state.undoing else action.learn_failed(session.situation(step), problem.kind)

@@ -29,10 +29,11 @@ def first_word(situation: Situation) -> str:
     if incident.last_right is not None:
         at = when_text(incident.last_right, situation.now, situation.zone)
         right = f" It was last right at about {at}."
+    seen = f" ({SEEN_TEXTS[incident.seen]})" if incident.seen != "unknown" else ""
     frozen = " Writing is switched off." if incident.frozen_for(situation.now) else ""
     return (
-        f"{_drill(situation)}{incident.site}: we have a problem with the data "
-        f"({SEEN_TEXTS[incident.seen]}).{right}{frozen} {incident.opened_by} is at it. "
+        f"{_drill(situation)}{incident.site}: we have a problem with the data"
+        f"{seen}.{right}{frozen} {incident.opened_by} is at it. "
         f"Next word by {_when(situation, NEXT_WORD_AFTER)}."
     )
 
@@ -64,12 +65,15 @@ def done_word(situation: Situation) -> str:
     took = duration_text(incident.elapsed(situation.now).total_seconds())
     candidate = facts.candidate
     lost = _lost_by_merging(situation)
-    if facts.way != "merge" and candidate is not None:
+    if facts.document("swapped") and candidate is not None:
         at = when_text(candidate.at, situation.now, situation.zone)
-        rows = ""
-        if candidate.rows_lost:
-            rows = f" ({count_text(candidate.rows_lost)} rows, kept aside)"
-        lost = f"What was written after {at} is missing{rows}."
+        lost = f"What was written after {at}"
+        if facts.document("merged"):
+            lost += " was put back as far as it could be saved."
+        elif candidate.rows_lost:
+            lost += f" is missing ({count_text(candidate.rows_lost)} rows, kept aside)."
+        else:
+            lost += " is missing."
     return f"{_drill(situation)}{incident.site} runs again, after {took}. {lost}"
 
 

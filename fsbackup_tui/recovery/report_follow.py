@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from fsbackup_tui.domain.rearming import cron_lines
 from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.recovery.actions.rearming import CRON, armed_lines
 from fsbackup_tui.recovery.report_findings import live_again
 from fsbackup_tui.recovery.report_text import mappings, number_text, texts
 from fsbackup_tui.recovery.session import Reading
@@ -47,15 +50,42 @@ def follow_ups(reading: Reading) -> Iterator[str]:
         yield f"still FROZEN: {plain_text(freeze.what)}. Undo: {plain_text(commands) or 'thaw'}"
     yield from risks(reading)
     swapped = facts.document("swapped")
-    for name in texts(swapped.get("follow_up")):
-        yield plain_text(name)
-    check = facts.copy_check
-    for entry in check.deferred if check is not None else ():
-        yield f"left for later by the restore: {plain_text(entry)}"
+    armed = {str(each.get("what")) for each in mappings(facts.document("rearmed").get("armed"))}
+    of_armed = {
+        line
+        for name, lines in _by_name(swapped).items()
+        if f"subscription {name}" in armed
+        for line in texts(lines)
+    }
+    for line in texts(swapped.get("follow_up")):
+        if line not in of_armed:
+            yield plain_text(line)
+    yield from _deferred(reading)
     for command in texts(incident.parameters.get("resolve")):
         yield f"so that the migrations know of it: {plain_text(command)}"
     yield from still_paused(reading)
     yield from _leftovers(reading)
+
+
+def _by_name(swapped: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = swapped.get("subscription_follow_up")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _deferred(reading: Reading) -> Iterator[str]:
+    """Yield what a copy may not have and nobody armed since."""
+    facts = reading.facts
+    rearmed, check = facts.document("rearmed"), facts.copy_check
+    if rearmed:
+        for line in armed_lines(rearmed):
+            if not line.startswith("armed: "):
+                yield line
+        return
+    for entry in check.deferred if check is not None else ():
+        yield f"left for later by the restore: {plain_text(entry)}"
+        if entry == CRON and facts.document("swapped"):
+            kept = str(facts.document("swapped").get("kept_as") or "")
+            yield from map(plain_text, cron_lines(facts.live_name, kept))
 
 
 def still_paused(reading: Reading) -> Iterator[str]:

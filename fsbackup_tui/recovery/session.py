@@ -256,8 +256,7 @@ class RecoverySession:
         """
         self.require_lead()
         reading = self.read()
-        self.find(step)
-        based = _based_on(reading.flow, step)
+        based = (self.find(step), *reading.flow.based_on(step))
         for placed in based:
             if placed.step.destructive and placed.state.status == "done":
                 raise SafetyRefusal(
@@ -508,17 +507,6 @@ class RecoverySession:
     def feed(self) -> JobFeed | None:
         """The live state of the job that runs; None without one."""
         return self.watch.feed if self.watch is not None else None
-
-
-def _based_on(flow: Flow, step: str) -> list[Placed]:
-    """Return the step and all that require it, directly or not."""
-    based = {step}
-    found: list[Placed] = []
-    for placed in flow.steps:
-        if placed.step.id in based or based & set(placed.step.requires):
-            based.add(placed.step.id)
-            found.append(placed)
-    return found
 
 
 def _told(answer: Answer) -> dict[str, str]:

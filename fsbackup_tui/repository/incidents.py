@@ -279,6 +279,13 @@ def _roots(state: Path) -> list[Path]:
     return [directory / INCIDENTS for directory in dict.fromkeys(found)]
 
 
+def open_last_right(state: Path) -> datetime | None:
+    """Return when it was last right, by the incident that is open; None: none, or not known."""
+    journal = find_open(state)
+    incident = journal.read() if journal is not None else None
+    return incident.last_right if incident is not None else None
+
+
 def find_open(
     state: Path, *, source: str | None = None, is_drill: bool = False
 ) -> IncidentJournal | None:

@@ -119,14 +119,43 @@ def check_lines(situation: Situation) -> tuple[str, ...]:
     return bounded(lines)
 
 
+def swapped_lines(situation: Situation) -> tuple[str, ...]:
+    """Return where a swap left both databases; empty where nothing is swapped, or schemas are."""
+    kept = situation.facts.document("swapped").get("kept_as")
+    if not kept:
+        return ()
+    return (
+        "SWAPPED: live is the restored copy.",
+        f"{plain_text(str(kept))} is the damaged database, whole.",
+    )
+
+
+def taken_back_lines(situation: Situation) -> tuple[str, ...]:
+    """Return where a swap that was taken back left both databases, and what may be done now."""
+    newer = situation.facts.document("rolled_back").get("kept_as")
+    if not newer or situation.facts.way == schemas.WAY:
+        return ()
+    return (
+        "TAKEN BACK: live is the database that it was at the swap.",
+        f"The restored one is kept, with all that was written to it: {plain_text(str(newer))}",
+        "To put rows of it back: W, runbook partial-loss, compares it with live by key.",
+        "To have it live again: this step, once more.",
+    )
+
+
 def loss_lines(situation: Situation) -> tuple[str, ...]:
     """Return what a swap loses, table by table: rows that live has and the point has not."""
     facts = situation.facts
     report = facts.report
-    lines = list(check_lines(situation))
+    swapped = swapped_lines(situation)
+    lines = list(swapped or taken_back_lines(situation) or check_lines(situation))
     if report is None:
         return tuple(lines)
-    lines.append("What you lose by swapping: rows that only live has, as last counted")
+    lines.append(
+        "Rows that only the kept one has, as last counted before"
+        if swapped
+        else "What you lose by swapping: rows that only live has, as last counted"
+    )
     lost = [
         table
         for table in report.tables
@@ -183,6 +212,7 @@ def _live_name(situation: Situation) -> str:
 def _swapped(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
         "swapped": {name: value for name, value in result.items() if name != "ok"},
+        "rolled_back": None,
         **next_attempt(situation, "swap"),
     }
 
@@ -200,6 +230,7 @@ def _swap_settled(situation: Situation, standing: Standing) -> Facts | None:
             "kept_as": arguments.get("kept_as") if arguments.get("live_oid") else "",
             "kept_oid": arguments.get("live_oid"),
         },
+        "rolled_back": None,
         **next_attempt(situation, "swap"),
     }
 
@@ -224,6 +255,8 @@ def _rollback(situation: Situation) -> Request | None:
 
 
 def _rolled_back(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    if result.get("schemas"):
+        return schemas.rolled_back(situation, result)
     return {
         "swapped": None,
         "rolled_back": {name: value for name, value in result.items() if name != "ok"},
