@@ -83,6 +83,7 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
         SafetyRefusal: the copy is not as its point. UsageError: the point or way can't be taken.
         JobError: a step failed.
     """
+    _leave_out(session)
     _do(session, "damage", Answer(), wait)
     _do(session, "choose-point", Answer(plan.point, plan.reason), wait)
     _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
@@ -99,6 +100,14 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
             "STOPPED: this is not the database the point came from.", why=card.stopped
         )
     return card
+
+
+def _leave_out(session: RecoverySession) -> None:
+    """Write that the steps before are left out: who goes on by hand begins where this ended."""
+    for placed in session.read().flow.steps:
+        before = placed.phase in ("stop", "preserve") or placed.step.id == "tell-eta"
+        if before and not placed.is_behind:
+            session.skip(placed.step.id, "by fsbackup restore, without the walkthrough")
 
 
 def _way(session: RecoverySession, plan: ExpressPlan) -> str:

@@ -395,6 +395,33 @@ def release_repository(repository: Repository, journal: IncidentJournal) -> None
         path.unlink(missing_ok=True)
 
 
+def release_closed(repository: Repository, state: Path, host: str) -> tuple[str, ...]:
+    """Take away holds of incidents that were closed here while the repository was out of reach.
+
+    Else every later backup would count as taken in an incident. Returns their ids; holds of
+    other hosts, and of incidents that can't be read, stay.
+    """
+    closed = {
+        journal.id: journal
+        for journal in list_incidents(state)
+        if (incident := journal.read()) is not None and incident.closed is not None
+    }
+    found = []
+    for hold in repository.holds_open():
+        journal = closed.get(hold.stem)
+        if journal is not None and _host_of(hold) == host:
+            release_repository(repository, journal)
+            found.append(journal.id)
+    return tuple(found)
+
+
+def _host_of(hold: Path) -> str:
+    try:
+        return str(json.loads(hold.read_bytes())["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def idle_for(incident: Incident, now: datetime) -> timedelta:
     """Return how long nobody did anything about an incident."""
     return now - (incident.last_entry or incident.opened)
