@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 from fsbackup_tui.domain.events import format_time
@@ -69,10 +70,8 @@ def connect_command(parameters: Mapping[str, Any]) -> str:
     server = parameters.get("server")
     if not isinstance(server, Mapping):
         return "psql -d postgres        (as a role that may rename databases)"
-    return (
-        f"psql -h {server.get('host')} -p {server.get('port')} -U {server.get('role')}"
-        f" -d {server.get('database')}"
-    )
+    host, role, database = (quote(str(server.get(name))) for name in ("host", "role", "database"))
+    return f"psql -h {host} -p {server.get('port')} -U {role} -d {database}"
 
 
 def _frozen(incident: Incident) -> Iterator[str]:

@@ -191,7 +191,8 @@ class SwapRequest(Request):
 
     Both are told by name and OID; ``target`` is the server that the person saw. ``back`` says that
     it undoes an earlier swap: what is live now was restored, and what comes was live before.
-    ``live_oid`` 0: there is no live database, and the copy is only renamed.
+    ``live_oid`` 0: there is no live database, and the copy is only renamed; it gets the comment
+    that was captured in ``point``.
     """
 
     operation: ClassVar[str] = "swap"
@@ -205,6 +206,7 @@ class SwapRequest(Request):
     target: ServerIdentity | None = None
     back: bool = False
     database: str = ""
+    point: str = ""
 
 
 @dataclass(frozen=True, slots=True)

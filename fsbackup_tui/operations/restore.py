@@ -6,12 +6,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import DiskFull, FsbackupError, RestoreIncomplete, UsageError
-from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.events import Log, Warned, format_time
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
@@ -21,6 +21,7 @@ from fsbackup_tui.engines.postgres.guards import (
     watch_free_space,
 )
 from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.kept import kept_comment
 from fsbackup_tui.engines.postgres.replay import (
     CreatedDatabase,
     Properties,
@@ -67,8 +68,18 @@ class _Restore:
 
 
 async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, object]:
-    """Restore as ``restore_beside`` does, and give the copy what was captured with it."""
-    return await restore_beside(request, context, dress=lambda facts: facts)
+    """Restore as ``restore_beside`` does, and give the copy what was captured with it.
+
+    A recovery's copy bears its mark in place of the captured comment, until it is swapped in.
+    """
+
+    def dress(facts: PostgresFacts) -> PostgresFacts:
+        if not request.copy_of:
+            return facts
+        at = format_time(context.now())
+        return replace(facts, comment=kept_comment("restore", request.copy_of, at, context.job))
+
+    return await restore_beside(request, context, dress=dress)
 
 
 async def restore_beside(

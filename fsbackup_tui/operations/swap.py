@@ -42,7 +42,7 @@ from fsbackup_tui.engines.postgres.swap import (
 from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.freezes import say_frozen_again
+from fsbackup_tui.operations.freezes import say_frozen_again, say_gone_with_live
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
@@ -52,6 +52,7 @@ from fsbackup_tui.operations.swap_counters import (
     counters_before,
     counters_of_spare,
 )
+from fsbackup_tui.operations.swap_numbers import MARGIN, move_numbers
 from fsbackup_tui.operations.swap_spare import (
     captured_comment,
     record_swapped_in,
@@ -86,6 +87,7 @@ class _Swapping:
     paused: tuple[str, ...] = ()
     standbys: list[dict[str, object]] = field(default_factory=list)
     counters: TableCounters | None = None
+    numbered: bool = False
 
     async def open_admin(self) -> Connection:
         """Open a session in the maintenance database."""
@@ -178,6 +180,9 @@ async def _swap(
         if spare is None
         else counters_of_spare(context, spare)
     )
+    if spare is None and swap.replaces and not swapping.request.back:
+        # A rollback brings back exactly what was; a session in a spare makes it one that was used.
+        await _move_numbers(swapping, of=coming, beyond=leaving, margin=MARGIN)
     context.stage("swap")
     async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
         swapping.paused = names
@@ -189,8 +194,19 @@ async def _swap(
             f"{swapped.sessions_ended} sessions ended.{former}"
         )
     )
+    if not swap.replaces:
+        say_gone_with_live(context)
     say_frozen_again(context, swap.coming.oid)
     return swap, swapped
+
+
+async def _move_numbers(
+    swapping: _Swapping, *, of: Database, beyond: Database, margin: int = 0
+) -> None:
+    why = await move_numbers(swapping.context, swapping.admin, of=of, beyond=beyond, margin=margin)
+    swapping.numbered = not why
+    if why:
+        swapping.warn(why)
 
 
 async def _refuse_obstacles(admin: Connection, leaving: Database, coming: Database) -> None:
@@ -229,9 +245,11 @@ async def _planned(
         comment = await _comment(admin, leaving.name)
         is_open = await _is_open(admin, leaving.name)
     elif spare is not None and swapping.repository is not None:
-        comment = captured_comment(swapping.repository, spare)
+        comment = captured_comment(swapping.repository, spare.point, spare.part)
     elif comment is not None and comment.startswith(_OUR_MARK):
         comment = None
+        if request.point and swapping.repository is not None:
+            comment = captured_comment(swapping.repository, request.point, request.part)
     kind: KeptKind = "after" if request.back else "before"
     at = format_time(context.now())
     return Swap(
@@ -318,6 +336,9 @@ async def _settle(swapping: _Swapping, swap: Swap, identity: ServerIdentity) -> 
         swapping.counters = await counters_after(context, swapping.admin, live, swapping.notes)
     if swap.replaces:
         kept = Database(swap.kept_as, swap.leaving.oid)
+        if not (swapping.numbered or swapping.request.back):
+            live = Database(swap.leaving.name, swap.coming.oid)
+            await _move_numbers(swapping, of=live, beyond=kept)
         maintenance = postgres_source(context.loaded, part).admin.maintenance_database
         standbys = await _addresses(swapping, "standbys")
         ended = await asyncio.gather(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ def risks(reading: Reading) -> Iterator[str]:
         elif placed.state.status == "skipped" and placed.step.guard:
             why = plain_text(placed.state.reason)
             yield f"{placed.number} {placed.step.title} was skipped, a guard: {why}"
+        for text in placed.state.warnings if placed.state.status == "done" else ():
+            yield f"{placed.number} {placed.step.title}: {plain_text(text)}"
     if facts.mismatch and not facts.accepted_target:
         yield "the server may be the wrong one: " + plain_text(facts.mismatch)
     check = facts.copy_check
@@ -60,7 +63,7 @@ def follow_ups(reading: Reading) -> Iterator[str]:
     yield from _deferred(reading)
     for command in texts(incident.parameters.get("resolve")):
         yield f"so that the migrations know of it: {plain_text(command)}"
-    yield from _paused(reading)
+    yield from still_paused(reading)
     yield from _leftovers(reading)
 
 
@@ -85,7 +88,8 @@ def _deferred(reading: Reading) -> Iterator[str]:
             yield from map(plain_text, cron_lines(facts.live_name, kept))
 
 
-def _paused(reading: Reading) -> Iterator[str]:
+def still_paused(reading: Reading) -> Iterator[str]:
+    """Yield what was stopped for the recovery and was not started again, as far as was written."""
     steps = reading.incident.steps
     for begun, ended, what in (
         ("pause-jobs", "resume-jobs", "what runs by the clock is paused"),
@@ -121,4 +125,4 @@ def _leftovers(reading: Reading) -> Iterator[str]:
 
 
 def _drop(name: str) -> str:
-    return f"fsbackup leftovers --drop {plain_text(name)}"
+    return f"fsbackup leftovers --drop {shlex.quote(plain_text(name))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fsbackup_tui.domain.errors import PointDamaged
 from fsbackup_tui.domain.kept_name import kept_name
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.domain.text import count_text, plain_text
@@ -34,6 +35,7 @@ def _restore(situation: Situation, _: Answer) -> Request:
         part=situation.part,
         beside=beside_name(situation),
         target=facts.server,
+        copy_of=facts.live_name,
     )
 
 
@@ -51,6 +53,13 @@ def _restored(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fa
         "restored": {"entries": result.get("entries"), "seconds": result.get("seconds")},
         **next_attempt(situation, "restore"),
     }
+
+
+def _found_spoilt(situation: Situation, kind: str) -> Facts:
+    """Remember a point whose bytes are not what was sealed, so that another one is proposed."""
+    if kind != PointDamaged.kind:
+        return {}
+    return {"spoilt": [*situation.facts.spoilt, situation.facts.point]}
 
 
 def _restore_settled(situation: Situation, standing: Standing) -> Facts | None:
@@ -110,14 +119,43 @@ def check_lines(situation: Situation) -> tuple[str, ...]:
     return bounded(lines)
 
 
+def swapped_lines(situation: Situation) -> tuple[str, ...]:
+    """Return where a swap left both databases; empty where nothing is swapped, or schemas are."""
+    kept = situation.facts.document("swapped").get("kept_as")
+    if not kept:
+        return ()
+    return (
+        "SWAPPED: live is the restored copy.",
+        f"{plain_text(str(kept))} is the damaged database, whole.",
+    )
+
+
+def taken_back_lines(situation: Situation) -> tuple[str, ...]:
+    """Return where a swap that was taken back left both databases, and what may be done now."""
+    newer = situation.facts.document("rolled_back").get("kept_as")
+    if not newer or situation.facts.way == schemas.WAY:
+        return ()
+    return (
+        "TAKEN BACK: live is the database that it was at the swap.",
+        f"The restored one is kept, with all that was written to it: {plain_text(str(newer))}",
+        "To put rows of it back: W, runbook partial-loss, compares it with live by key.",
+        "To have it live again: this step, once more.",
+    )
+
+
 def loss_lines(situation: Situation) -> tuple[str, ...]:
     """Return what a swap loses, table by table: rows that live has and the point has not."""
     facts = situation.facts
     report = facts.report
-    lines = list(check_lines(situation))
+    swapped = swapped_lines(situation)
+    lines = list(swapped or taken_back_lines(situation) or check_lines(situation))
     if report is None:
         return tuple(lines)
-    lines.append("What you lose by swapping: rows that only live has, as last counted")
+    lines.append(
+        "Rows that only the kept one has, as last counted before"
+        if swapped
+        else "What you lose by swapping: rows that only live has, as last counted"
+    )
     lost = [
         table
         for table in report.tables
@@ -126,7 +164,9 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
     lines += [f"  {table_line(table)}" for table in lost[:8]]
     if len(lost) > 8:
         lines.append(f"  and {len(lost) - 8} more tables")
-    if not lost:
+    if report.live == "unreadable":
+        lines.append("  NOT KNOWN: live could not be read when it was counted")
+    elif not lost:
         lines.append("  no table has more rows than the point (changed rows are not counted)")
     lines.append("They stay in the damaged database, which is kept, and can be merged back.")
     return tuple(lines)
@@ -145,6 +185,7 @@ def _swap(situation: Situation, _: Answer) -> Request:
         kept_as=kept_name(facts.live_name, "before", tag_of(situation, "swap")),
         target=facts.server,
         database=facts.database,
+        point=facts.point,
     )
 
 
@@ -153,7 +194,9 @@ def _swap_lines(situation: Situation) -> tuple[str, ...]:
         return schemas.swap_lines(situation)
     facts = situation.facts
     kept = kept_name(facts.live_name, "before", tag_of(situation, "swap"))
-    live = plain_text(facts.live_name)
+    live, standing = plain_text(facts.live_name), facts.standing
+    if standing is not None and standing.live is None:
+        return (f'ALTER DATABASE "{plain_text(facts.copy)}" RENAME TO "{live}";',)
     return (
         "BEGIN;",
         f'ALTER DATABASE "{live}" RENAME TO "{plain_text(kept)}";',
@@ -169,6 +212,7 @@ def _live_name(situation: Situation) -> str:
 def _swapped(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
         "swapped": {name: value for name, value in result.items() if name != "ok"},
+        "rolled_back": None,
         **next_attempt(situation, "swap"),
     }
 
@@ -186,6 +230,7 @@ def _swap_settled(situation: Situation, standing: Standing) -> Facts | None:
             "kept_as": arguments.get("kept_as") if arguments.get("live_oid") else "",
             "kept_oid": arguments.get("live_oid"),
         },
+        "rolled_back": None,
         **next_attempt(situation, "swap"),
     }
 
@@ -295,6 +340,8 @@ ACTIONS = (
         changes=True,
         settling="look",
         settled=_restore_settled,
+        learn_failed=_found_spoilt,
+        reopens={PointDamaged.kind: "choose-point"},
     ),
     Action(
         "check-copy",

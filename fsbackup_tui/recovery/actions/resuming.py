@@ -35,11 +35,12 @@ def _migration_lines(situation: Situation) -> tuple[str, ...]:
     head, expected = str(migration.get("head") or ""), str(migration.get("expected") or "")
     if not head:
         lines = ["The database has no table of migrations."]
+    elif expected == head:
+        lines = [f"They fit: code and database are at migration {plain_text(head)}."]
     else:
         lines = [f"The database is at migration {plain_text(head)}."]
-    if expected and head:
-        same = "the same: they fit." if expected == head else "ANOTHER: they do not fit."
-        lines.append(f"The code is at {plain_text(expected)}: {same}")
+        if expected:
+            lines = ["THEY DO NOT FIT.", *lines, f"The code is at {plain_text(expected)}."]
     failed = migration.get("failed")
     if isinstance(failed, list) and failed:
         lines.append(f"Failed half-way: {plain_text(', '.join(map(str, failed)))}")
