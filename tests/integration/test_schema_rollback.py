@@ -26,6 +26,7 @@ from tests.support.servers import FreshServer, execute, query
 from tests.support.waiting import wait_until
 from tests.support.walking import declare_at, do, look, undo, walk
 
+_SEQUENCES = ('"public"."numbers"', '"public"."users_id_seq"', '"public"."orders_id_seq"')
 _numbers = itertools.count(1)
 # What is asked of live while somebody is killed: rows and sequences, and every definition.
 State = tuple[dict[str, object], str]
@@ -58,6 +59,13 @@ def beside(shop: Shop) -> list[str]:
 
 def state(shop: Shop) -> State:
     return shop.content(), shop.definitions()
+
+
+def lasting(shop: Shop) -> State:
+    """The state without sequences: a crash of the server lets each jump ahead by itself."""
+    content, definitions = state(shop)
+    rows = {name: value for name, value in content.items() if name not in _SEQUENCES}
+    return rows, definitions
 
 
 def lead_to_the_swap(shop: Shop) -> RecoverySession:
@@ -159,17 +167,17 @@ def test_whoever_is_killed_within_it_it_is_wholly_the_old_or_wholly_the_new(
     server = fresh_server(settings={"synchronous_commit": "on"})
     with shop_on(server, tmp_path) as shop:
         damage(shop)
-        old = state(shop)
+        old = lasting(shop)
         session = lead_to_the_swap(shop)
         new: State | None = None
         for strike in STRIKES:
             session = kill(shop, session, strike)
             before, after = (new, old) if strike.back else (old, new)
-            assert state(shop) == (after if strike.done and after is not None else before), strike
+            assert lasting(shop) == (after if strike.done and after is not None else before), strike
             finish(session, strike)
-            after = after or state(shop)
+            after = after or lasting(shop)
             new = new or after
-            assert state(shop) == after, strike
+            assert lasting(shop) == after, strike
         assert old != new
         session.close("practised")
 
