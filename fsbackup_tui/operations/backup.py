@@ -22,8 +22,9 @@ from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
+from fsbackup_tui.repository.holds import release_closed
 from fsbackup_tui.repository.incidents import IncidentJournal
-from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
 from fsbackup_tui.repository.reader import PointReader
@@ -55,6 +56,8 @@ async def back_up(
     for name in databases:
         await wait_for_restores(context, name, request.wait_seconds or RESTORE_WAIT_SECONDS)
     own = recovered_incident(context)
+    for closed in release_closed(repository, site_state(context.loaded, os.environ, repository)):
+        context.report(Log(f"The incident {closed} is closed: its hold is taken away"))
     in_incident = open_incident(repository, but=own)
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):

@@ -26,7 +26,6 @@ from fsbackup_tui.repository.files import (
     make_state_directory,
     open_kept,
     owner_name,
-    reading,
     replace_file,
     state_file_mode,
     sync_directory,
@@ -34,6 +33,7 @@ from fsbackup_tui.repository.files import (
 )
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Holder, Lock
+from fsbackup_tui.repository.whereabouts import state_closed
 
 INCIDENTS = "incidents"
 JOURNAL = "journal.jsonl"
@@ -248,8 +248,10 @@ def unreadable_incidents(state: Path) -> tuple[str, ...]:
 def _directories(state: Path) -> list[Path]:
     found: list[Path] = []
     for root in _roots(state):
-        with reading(root):
+        try:
             found += root.iterdir() if root.is_dir() else ()
+        except PermissionError as error:
+            raise state_closed(root.parent) from error
     return found
 
 

@@ -63,7 +63,10 @@ class Walkthrough:
 
     def settle(self, shows: str | Callable[[], bool]) -> str:
         """Wait until these words are on the screen and nothing more comes; return the screen."""
-        holds = (lambda: shows in self.terminal.text()) if isinstance(shows, str) else shows
+
+        def holds() -> bool:
+            return shows in self.terminal.text() if isinstance(shows, str) else shows()
+
         self.terminal.until(lambda: holds() and self._is_settled(), str(shows))
         return self.terminal.text()
 
