@@ -189,6 +189,7 @@ def loss_lines(reading: Reading) -> Iterator[str]:
             (_effect_row(each) for each in mappings(merged.get("effects"))),
         )
         yield ""
+        yield from (_again_line(each) for each in mappings(merged.get("recreated")))
         yield from (
             f"- {code(table_name(each.get('table')))}: {number_text(each.get('rows'))}"
             f" {escaped(each.get('row_class'))} rows stayed out ({escaped(each.get('reason'))}"
@@ -206,6 +207,17 @@ def loss_lines(reading: Reading) -> Iterator[str]:
             " were gone before the recovery: no copy has them"
         )
     yield from _written_lines(reading)
+
+
+def _again_line(each: Mapping[str, Any]) -> str:
+    kind, name = each.get("kind"), each.get("name")
+    what = f"{escaped(kind)} {escaped(name)}" if name else escaped(kind)
+    lacking = [escaped(text) for text in texts(each.get("lacking"))]
+    without = f", without {'; '.join(lacking)}" if lacking else ""
+    return (
+        f"- {code(table_name(each.get('table')))}: {what} made again,"
+        f" {number_text(each.get('filled'))} rows from the copy{without}"
+    )
 
 
 def _effect_row(each: Mapping[str, Any]) -> tuple[str, ...]:

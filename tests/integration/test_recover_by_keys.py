@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.domain.text import count_text
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from tests.support.keys import Keys, at_the_keys
+from fsbackup_tui.recovery.past import read_incident
+from fsbackup_tui.recovery.report import handover_text, report_markdown
+from fsbackup_tui.repository.incidents import list_incidents
+from tests.support.figures import check_figures
+from tests.support.keys import at_the_keys
 from tests.support.shop import Application, Shop, open_shop, spoil_page
+from tests.support.walking import desk_of
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -23,6 +30,9 @@ GONE = "table or column gone"
 WRONG = "rows gone or wrong"
 ERRORS = "errors, bad blocks"
 NOW = "0 s ago"
+# What comes after is done by hand, or shown by the recoveries that are led to their end.
+END = "Start the application"
+VISITS = "SELECT id, at FROM visits"
 ALL = ("users", "videos", "likes", "visits")
 
 
@@ -30,13 +40,6 @@ ALL = ("users", "videos", "likes", "visits")
 def shop(tmp_path: Path, server: ScratchServer) -> Iterator[Shop]:
     with open_shop(tmp_path, server) as made:
         yield made
-
-
-def kept_of(keys: Keys) -> str:
-    """Return the name that the last screen gives for the damaged database."""
-    found = re.search(r"^ Kept +(\S+) is the database", keys.text, re.MULTILINE)
-    assert found is not None, keys.text
-    return found[1]
 
 
 def check_visits(shop: Shop, client: Application, *databases: str) -> None:
@@ -57,18 +60,20 @@ async def test_a_dropped_table_by_swap_and_back_and_what_was_written_since_merge
             await keys.declare(NOW, GONE)
             await keys.walk({"Choose the way": "swap"})
         assert shop.content() == before
-        kept = kept_of(keys)
+        found = re.search(r"^ Kept +(\S+) is the database", keys.text, re.MULTILINE)
+        assert found is not None, keys.text
+        kept = found[1]
         check_visits(shop, client, kept)
         assert shop.query("SELECT to_regclass('videos') IS NULL", kept) == [(True,)]
         assert shop.works_for_the_application()
 
         # And back, with what was written to the restored one since counted and kept.
         damaged = shop.content(("users", "visits"), kept)
+        visits_then = shop.query(VISITS, kept)
         shop.execute("INSERT INTO videos (user_id, title) VALUES (7, 'after the swap')")
-        newer = shop.content(ALL)
+        newer, visits_since = shop.content(ALL), shop.query(VISITS)
         told = await keys.undo("Swap it in")
-        visits = f"{newer['visits'][0]:,}".replace(",", " ")
-        assert f"public.visits: {visits} inserted" in told
+        assert f"public.visits: {count_text(len(visits_since))} inserted" in told
         assert "public.videos: 1 inserted" in told
         assert shop.content(("users", "visits")) == damaged
         (after,) = (name for name in shop.databases() if "__after_" in name)
@@ -82,11 +87,28 @@ async def test_a_dropped_table_by_swap_and_back_and_what_was_written_since_merge
         assert shop.content(("users", "videos", "likes")) == {
             name: newer[name] for name in ("users", "videos", "likes")
         }
-        written = "SELECT count(*) FROM visits"
-        both = damaged["visits"][0] + newer["visits"][0]
-        assert shop.query(f"{written} WHERE id <= (SELECT max(id) FROM visits)")[0][0] >= both
+        assert {*visits_then, *visits_since} <= set(shop.query(VISITS))
         assert shop.works_for_the_application()
+        handed_over = await keys.hand_over()
         await keys.close("rows are where they were")
+        read = await keys.past_incident()
+    check_report(shop, handed_over, read)
+
+
+def check_report(shop: Shop, handed_over: str, read: str) -> None:
+    """Print the report and the hand-over, and find every figure of them in the journal."""
+    desk = desk_of(shop.site)
+    (journal,) = list_incidents(desk.state)
+    reading = read_incident(desk, journal)
+    report, handover = report_markdown(reading, journal.entries()), handover_text(reading)
+    sys.stdout.write(f"{report}\n{handover}")
+    assert check_figures(journal, reading, report) > 300
+    assert check_figures(journal, reading, handover) > 8
+    # It is what stood on the screen, too.
+    assert "MERGED: rows were put back into live" in handed_over
+    assert f"fsbackup recover --resume {journal.id}" in handed_over
+    assert f"# Incident {journal.id}: " in read
+    assert all(line[:70].strip() in read for line in report.splitlines() if line.startswith("- "))
 
 
 async def test_a_delete_without_where_by_merge_keeps_what_was_written_since(shop: Shop) -> None:
@@ -101,8 +123,10 @@ async def test_a_delete_without_where_by_merge_keeps_what_was_written_since(shop
             await keys.declare(f"{right:%H:%M:%S}", WRONG)
             await keys.walk({"Keep the evidence": "users"}, until="Choose the point")
             points = await keys.whole_card()
-            assert re.search(r" > +1 .* PROVEN .*\(recommended\)", points), points
-            assert re.search(r" 2 [^\n]*needs a reason.*AFTER DAMAGE", points, re.DOTALL), points
+            assert re.search(r"^    *1 .* \(needs a reason\)\n +AFTER DAMAGE\n", points, re.M), (
+                points
+            )
+            assert re.search(r"^  >  2 .* PROVEN .* \(recommended\)", points, re.M), points
             await keys.walk({"Choose the way": "merge"}, until="Put the rows back")
             assert any(point in screen for screen in keys.screens)
             await check_export(shop)
@@ -135,7 +159,7 @@ async def test_a_bad_update_is_set_back(shop: Shop) -> None:
         with shop.application() as client:
             await keys.declare(NOW, WRONG)
             answers = {"Choose the way": "merge", "Choose what is put back": "public.videos: set"}
-            await keys.walk(answers)
+            await keys.walk(answers, until=END)
             assert client.errors == []
         assert shop.content() == before
         check_visits(shop, client)
@@ -155,11 +179,11 @@ async def test_a_truncate_is_swapped_away_while_the_application_is_kept_out(shop
             assert "FROZEN" in keys.lines[2]
             assert any("permission denied" in error for error in client.errors)
             kept_out = client.written
-            await keys.walk()
+            await keys.walk(until=END)
             assert "FROZEN" not in keys.text
             await keys.until(lambda: client.written > kept_out, "the application is back")
         assert shop.content() == before
-        check_visits(shop, client, kept_of(keys))
+        check_visits(shop, client, await keys.kept_by_the_swap())
         assert shop.works_for_the_application()
         await keys.close("recovered")
 
@@ -183,7 +207,7 @@ async def test_a_column_that_a_migration_dropped_comes_back_under_new_rows(shop:
             await keys.walk({"Choose the way": "merge"}, until="Fill what nobody knows")
             column = re.search(r"never had one\? (\S+)", keys.text)
             assert column is not None, keys.text
-            await keys.walk({"Fill what nobody knows": f"{column[1]}=free"})
+            await keys.walk({"Fill what nobody knows": f"{column[1]}=free"}, until=END)
             assert client.errors == []
         assert shop.content([old]) == before
         plans = dict(shop.query("SELECT plan, count(*) FROM users GROUP BY 1"))
@@ -218,13 +242,27 @@ async def test_a_corrupted_page_costs_only_what_nobody_can_read(shop: Shop) -> N
                 preserved
             )
             await keys.press("escape")
-            await keys.walk(answers)
+            await keys.walk(answers, until=END)
             client.stop()
-            kept = kept_of(keys)
+            kept = await keys.kept_by_the_swap()
             assert shop.content() == before
             # All that was written to the damaged one is in both: it was readable.
-            rows = shop.query("SELECT id, at FROM visits", kept)
-            assert set(rows) <= set(shop.query("SELECT id, at FROM visits"))
+            assert {*shop.query(VISITS, kept)} <= set(shop.query(VISITS))
             assert shop.count("visits") >= client.written + 500
             assert shop.works_for_the_application()
             await keys.close("recovered")
+
+
+async def test_a_drill_plays_on_a_copy_and_leaves_nothing(shop: Shop) -> None:
+    shop.back_up()
+    before = shop.content()
+    there = shop.databases()
+    with shop.application() as client:
+        async with at_the_keys(shop.site) as keys:
+            await keys.drill("data-loss")
+            await keys.walk({"Choose the way": "swap"})
+            await keys.close("practised")
+        assert client.errors == []
+    assert shop.content() == before
+    left = shop.databases() - there
+    assert all("drill" in name for name in left), left

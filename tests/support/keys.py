@@ -33,7 +33,7 @@ Answers = Mapping[str, str | Sequence[str]]
 """What a person answers, by the step's title: text, words of an option, or of several."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class SiteInvocation:
     """The command line's context, as the application wants it."""
 
@@ -175,12 +175,12 @@ class Keys:
             if BEHIND in self.text or (until and title == until):
                 return
             await self.do(known.get(title, ""))
-            await self.until(
-                lambda here=number: self.title[0] != here or "FAILED" in self.title[2],
-                f"after {number} {title}",
-            )
+            await self.until(partial(self._is_past, number), f"after {number} {title}")
             assert "FAILED" not in self.title[2], self.text
         raise AssertionError(f"it does not come to an end\n{self.text}")
+
+    def _is_past(self, number: str) -> bool:
+        return self.title[0] != number or "FAILED" in self.title[2]
 
     async def go_to(self, title: str) -> None:
         """Go to a step by the list of steps."""
@@ -204,6 +204,46 @@ class Keys:
         await self.until(lambda: self.title[2].startswith("undone"), f"{title} taken back")
         return told
 
+    async def drill(self, runbook: str) -> None:
+        """Begin to practise, from the inventory."""
+        await self.until_text("1/")
+        await self.press("4")
+        await self.until_text("> Declare an incident")
+        await self.press("D")
+        await self.until_text("Practise which scenario?")
+        await self._choose(runbook)
+        await self.until(lambda: self.title[0], "the first step")
+
+    async def _choose(self, answer: str) -> None:
+        """Give an answer of the question at the bottom by its key."""
+        found = re.search(rf"^ .\s+{answer}  \((\S)\)", self.text, re.MULTILINE)
+        assert found is not None, self.text
+        self.screens.append(self.text)
+        await self.press(found[1])
+
+    async def hand_over(self) -> str:
+        """Read the text that hands the incident over, and go back."""
+        before = self.foot
+        await self.press("H")
+        await self.until(lambda: self.foot != before, "the hand-over")
+        text = await self.whole_card()
+        await self.press("escape")
+        return text
+
+    async def past_incident(self) -> str:
+        """Open the past incident in the list, and read all of it."""
+        await self.press("down", "enter")
+        await self.until_text(" Closed ")
+        return await self.whole_card()
+
+    async def kept_by_the_swap(self) -> str:
+        """Read at the swap's step under which name the damaged database is kept."""
+        await self.go_to("Swap it in")
+        found = re.search(r"(\S+__before_\S+?) is the", await self.whole_card())
+        assert found is not None, self.text
+        await self.press("escape")
+        return found[1]
+
     async def close(self, why: str) -> None:
         """Close the incident with a word on how it ended."""
         await self.press("C")
@@ -215,10 +255,7 @@ class Keys:
         """Go on with another runbook."""
         await self.press("W")
         await self.until_text("Go on with another runbook?")
-        found = re.search(rf"^ .\s+{name}  \((\d)\)", self.text, re.MULTILINE)
-        assert found is not None, self.text
-        self.screens.append(self.text)
-        await self.press(found[1])
+        await self._choose(name)
         await self.until(lambda: f" {name} " in self.lines[2], name)
 
     async def until_asked(self) -> None:

@@ -61,5 +61,7 @@ FROM pg_catalog.pg_sequences
 """
 _SET = """
 SELECT pg_catalog.setval(name::pg_catalog.regclass, value)
-FROM pg_catalog.unnest(%s::pg_catalog.text[], %s::pg_catalog.int8[]) AS wanted(name, value)
+FROM ROWS FROM (
+    pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.int8[])
+) AS wanted(name, value)
 """

@@ -119,6 +119,17 @@ def check_lines(situation: Situation) -> tuple[str, ...]:
     return bounded(lines)
 
 
+def swapped_lines(situation: Situation) -> tuple[str, ...]:
+    """Return where a swap left both databases; empty where nothing is swapped, or schemas are."""
+    kept = situation.facts.document("swapped").get("kept_as")
+    if not kept:
+        return ()
+    return (
+        "SWAPPED: live is the restored copy.",
+        f"{plain_text(str(kept))} is the damaged database, whole.",
+    )
+
+
 def taken_back_lines(situation: Situation) -> tuple[str, ...]:
     """Return where a swap that was taken back left both databases, and what may be done now."""
     newer = situation.facts.document("rolled_back").get("kept_as")
@@ -136,10 +147,15 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
     """Return what a swap loses, table by table: rows that live has and the point has not."""
     facts = situation.facts
     report = facts.report
-    lines = list(taken_back_lines(situation) or check_lines(situation))
+    swapped = swapped_lines(situation)
+    lines = list(swapped or taken_back_lines(situation) or check_lines(situation))
     if report is None:
         return tuple(lines)
-    lines.append("What you lose by swapping: rows that only live has, as last counted")
+    lines.append(
+        "Rows that only the kept one has, as last counted before"
+        if swapped
+        else "What you lose by swapping: rows that only live has, as last counted"
+    )
     lost = [
         table
         for table in report.tables
@@ -239,6 +255,8 @@ def _rollback(situation: Situation) -> Request | None:
 
 
 def _rolled_back(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    if result.get("schemas"):
+        return schemas.rolled_back(situation, result)
     return {
         "swapped": None,
         "rolled_back": {name: value for name, value in result.items() if name != "ok"},

@@ -318,7 +318,7 @@ def past_lines(reading: Reading, width: int, *, now: datetime, zone: tzinfo) -> 
     if incident.last_right is not None:
         right = when_text(incident.last_right, now, zone)
     yield from labelled("Seen", SEEN_TEXTS[incident.seen], width)
-    yield from labelled("Right at", right, width)
+    yield from labelled("Right", right, width)
     opened = f"{when_text(incident.opened, now, zone)} by {incident.opened_by}"
     yield from labelled("Opened", opened, width)
     if incident.closed is not None:
