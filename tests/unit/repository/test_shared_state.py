@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from fsbackup_tui.domain.errors import RepositoryUnreadable
-from fsbackup_tui.repository import incidents
 from fsbackup_tui.repository.files import make_directory
 from fsbackup_tui.repository.holds import release_closed
 from fsbackup_tui.repository.incidents import IncidentJournal, hold_repository, list_incidents
@@ -55,7 +54,7 @@ def test_a_state_that_is_closed_to_us_says_whose_it_is_and_is_not_an_empty_one(
     def refuse(_: Path) -> object:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(incidents.Path, "iterdir", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(RepositoryUnreadable, match="STATE DIRECTORY NOT READABLE") as caught:
         list_incidents(tmp_path)
     assert "one may be open" in caught.value.why
