@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from fsbackup_tui import __version__
 from fsbackup_tui.config.model import PostgresSource
-from fsbackup_tui.domain.errors import FsbackupError, PointDamaged, UsageError
+from fsbackup_tui.domain.errors import PointDamaged, UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
@@ -22,7 +22,8 @@ from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
-from fsbackup_tui.repository.incidents import IncidentJournal, release_closed
+from fsbackup_tui.repository.holds import release_closed
+from fsbackup_tui.repository.incidents import IncidentJournal
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
@@ -93,12 +94,9 @@ async def back_up(
 
 
 def _release_closed(context: JobContext, repository: Repository) -> None:
-    try:
-        state = site_state(context.loaded, os.environ, repository)
-        for incident in release_closed(repository, state, context.host):
-            context.report(Log(f"Incident {incident} was closed: its hold is taken away."))
-    except FsbackupError as error:
-        context.report(Log(f"Whether holds are of closed incidents is not known: {error.what}"))
+    state = site_state(context.loaded, os.environ, repository)
+    for incident in release_closed(repository, state):
+        context.report(Log(f"Incident {incident} was closed: its hold is taken away."))
 
 
 def open_incident(repository: Repository, *, but: str | None = None) -> str | None:

@@ -18,12 +18,8 @@ from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.recovery_wait import wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
-from fsbackup_tui.repository.incidents import (
-    Author,
-    IncidentJournal,
-    hold_repository,
-    release_repository,
-)
+from fsbackup_tui.repository.holds import hold_repository, release_repository
+from fsbackup_tui.repository.incidents import Author, IncidentJournal
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.manifest import parse_manifest
 from tests.support.incidents import author, declare, incident_context
