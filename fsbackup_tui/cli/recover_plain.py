@@ -22,6 +22,7 @@ from fsbackup_tui.cli.recover_words import (
     list_lines,
     progress_line,
     question_lines,
+    watch_words,
 )
 from fsbackup_tui.domain.errors import FsbackupError, Interrupted, Problem, UsageError
 
@@ -310,6 +311,7 @@ class Plain:
         for text in header_lines(reading):
             self.say(text)
         self.say("All steps are done.")
+        self.say(watch_words(reading, self.session.desk.loaded.config.recovery.watch))
         line = self.prompts.ask("Close the incident? Type c, or c and a few words (q leaves):")
         return self._command(line, None) if line else False
 

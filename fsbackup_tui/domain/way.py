@@ -197,7 +197,9 @@ def _loss_text(way: WayEstimate) -> str:
         return "what it loses is not known before"
     if way.loss_minutes is None:
         return f"loses {_number(way.loss_rows)} rows"
-    return f"loses {_number(way.loss_rows)} rows and the changes of {way.loss_minutes:.0f} minutes"
+    minutes = f"{way.loss_minutes:.0f}"
+    word = "minute" if minutes == "1" else "minutes"
+    return f"loses {_number(way.loss_rows)} rows and the changes of {minutes} {word}"
 
 
 def _merge(report: DamageReport, candidate: Candidate) -> WayEstimate:
@@ -213,7 +215,7 @@ def _merge(report: DamageReport, candidate: Candidate) -> WayEstimate:
         point=candidate.point,
         loss_rows=0,
         loss_minutes=0.0,
-        downtime="none: the application may run on; writers to these tables wait for seconds",
+        downtime="none, the application may run on; writers to these tables wait for seconds",
         downtime_seconds=_MERGE_WAITS,
         duration_seconds=_restore(candidate, most=_MERGE_BESIDE),
         way_back="undo of the merge, exact as long as nobody wrote to its rows since",

@@ -213,7 +213,8 @@ class SwapRequest(Request):
 class WrittenSinceRequest(RecoveryRequest):
     """Count what was written to the live database since it was swapped in.
 
-    ``counters`` is what the swap's result told. Returns ``domain/written.py:WrittenSince``.
+    ``counters`` is what the swap's result told; only ``schemas`` count, if any are named.
+    Returns ``domain/written.py:WrittenSince``.
     """
 
     operation: ClassVar[str] = "written-since"
@@ -221,6 +222,7 @@ class WrittenSinceRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("count",)
     live_oid: int = 0
     counters: str = ""
+    schemas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,11 +378,13 @@ class SchemaSwapRequest(RecoveryRequest):
 
     ``live_oids`` and ``copy_oids`` are those of ``schemas``, in their order (0: there is no live
     one). ``back`` undoes it: what was kept comes back, and ``SCHEMA__after_TAG`` is kept then;
-    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``end_sessions`` afterwards; None:
+    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``again`` swaps what that kept in
+    once more. ``end_sessions`` afterwards; None:
     only where columns have types of the schema's own, which statements prepared before refuse to
     return until their session ends. ``preview`` changes nothing.
     Returns ``{"schemas": [{"schema", "oid", "kept_as", "kept_oid"}], "closed_seconds",
-    "attempts", "sessions_ended", "repointed", "unchecked", "grants", "notified", "notes"}``.
+    "attempts", "sessions_ended", "repointed", "unchecked", "grants", "counters", "notified",
+    "notes"}``.
     """
 
     operation: ClassVar[str] = "schema-swap"
@@ -391,6 +395,7 @@ class SchemaSwapRequest(RecoveryRequest):
     copy_oids: tuple[int, ...] = ()
     tag: str = ""
     back: bool = False
+    again: bool = False
     end_blockers: bool = False
     end_sessions: bool | None = None
     patience_seconds: float = 30.0

@@ -110,7 +110,7 @@ def card_of(
         can_run=placed.can_run,
         can_undo=undo_request is not None,
         can_skip=not placed.is_behind and state.status != "unknown",
-        can_open_again=state.status in ("done", "skipped") and step.kind != "act",
+        can_open_again=_can_open_again(step, state),
         ahead=_ahead(flow, placed),
         undo_needs_look=undo_request is not None and action.changes and not looked,
     )
@@ -122,6 +122,13 @@ def _runs(action: Action, situation: Situation, placed: Placed) -> tuple[str, ..
     if placed.step.destructive and state.status == "done" and state.commands:
         return state.commands
     return action.runs(situation)
+
+
+def _can_open_again(step: Step, state: StepState) -> bool:
+    """Whether a step may be decided anew: one that did something is taken back instead."""
+    if state.status == "skipped":
+        return True
+    return state.status == "done" and (step.kind != "act" or not state.job)
 
 
 def _kind(step: Step) -> str:
@@ -186,7 +193,8 @@ def target_lines(situation: Situation) -> tuple[str, ...]:
     ]
     people = len(standing.sessions) + standing.sessions_more
     writers = sum(session.writes for session in standing.sessions)
-    lines.append(f"{people} sessions in it, {writers} of them writing")
+    word = "session" if people == 1 else "sessions"
+    lines.append(f"{people} {word} in it, {writers} of them writing")
     for label, names in (
         ("prepared transactions hold it open", standing.prepared),
         ("logical slots hold WAL", standing.slots),

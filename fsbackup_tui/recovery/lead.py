@@ -10,6 +10,7 @@ from fsbackup_tui.recovery.running import find_job_of
 from fsbackup_tui.repository.incidents import IncidentJournal, find_open, hold_repository
 
 TAKE_OVER_SECONDS = 20.0
+_WATCHER = "watcher"
 
 
 class Lead:
@@ -20,7 +21,8 @@ class Lead:
         self._journal = journal
         incident = read_incident(journal)
         self.epoch = incident.epoch if lead and incident.leader is not None else 0
-        role = "leader" if self.epoch else "watcher"
+        self._seen_leading = bool(self.epoch)
+        role = _leader_of(self.epoch) if self.epoch else _WATCHER
         self._presence = Presence(journal.directory, desk.author, role)
         if self.epoch and incident.closed is None and not incident.is_drill:
             self._hold()
@@ -51,10 +53,14 @@ class Lead:
         self._journal.append("take-over-asked", {}, self._desk.author, epoch=None)
 
     def is_free(self) -> bool:
-        """Whether the leader is gone, or was asked 20 s ago by this person and said nothing."""
-        if not present(self._journal.directory, "leader"):
+        """Whether the leader is gone, or was asked 20 s ago by this person and said nothing.
+
+        Who led before and sits there still is no leader.
+        """
+        incident = read_incident(self._journal)
+        if not present(self._journal.directory, _leader_of(incident.epoch)):
             return True
-        asked = read_incident(self._journal).take_over
+        asked = incident.take_over
         if asked is None or asked.refused or asked.operator != self._desk.author.operator:
             return False
         return (self._desk.now() - asked.at).total_seconds() >= TAKE_OVER_SECONDS
@@ -78,7 +84,16 @@ class Lead:
         entry = self._journal.take_over(author, why, expected=incident.epoch, adopts=adopts)
         self.epoch = entry.epoch
         self._presence.leave()
-        self._presence = Presence(self._journal.directory, author, "leader")
+        self._presence = Presence(self._journal.directory, author, _leader_of(self.epoch))
+        self._seen_leading = True
+
+    def step_down(self) -> None:
+        """Be seen as somebody who watches, where another one leads by now."""
+        if not self._seen_leading or self.is_held:
+            return
+        self._seen_leading = False
+        self._presence.leave()
+        self._presence = Presence(self._journal.directory, self._desk.author, _WATCHER)
 
     def reopen(self, why: str) -> None:
         """Lead an incident that was over, once more; it raises what ``take`` does, too."""
@@ -104,6 +119,10 @@ class Lead:
         except FsbackupError as error:
             text = f"Retention is not held back: {error.what}"
             self._journal.append("note", {"text": text}, desk.author, epoch=self.epoch)
+
+
+def _leader_of(epoch: int) -> str:
+    return f"leader.{epoch}"
 
 
 def read_incident(journal: IncidentJournal) -> Incident:

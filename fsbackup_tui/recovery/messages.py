@@ -29,10 +29,11 @@ def first_word(situation: Situation) -> str:
     if incident.last_right is not None:
         at = when_text(incident.last_right, situation.now, situation.zone)
         right = f" It was last right at about {at}."
+    seen = f" ({SEEN_TEXTS[incident.seen]})" if incident.seen != "unknown" else ""
     frozen = " Writing is switched off." if incident.frozen_for(situation.now) else ""
     return (
-        f"{_drill(situation)}{incident.site}: we have a problem with the data "
-        f"({SEEN_TEXTS[incident.seen]}).{right}{frozen} {incident.opened_by} is at it. "
+        f"{_drill(situation)}{incident.site}: we have a problem with the data"
+        f"{seen}.{right}{frozen} {incident.opened_by} is at it. "
         f"Next word by {_when(situation, NEXT_WORD_AFTER)}."
     )
 

@@ -36,7 +36,7 @@ class Presence:
 
 
 def present(directory: Path, role: str) -> tuple[str, ...]:
-    """Return the names of those who are there in that role (``leader``, ``watcher``)."""
+    """Return the names of those who are there in that role (``leader.EPOCH``, ``watcher``)."""
     found: list[str] = []
     root = directory / _DIRECTORY
     for path in sorted(root.glob(f"{role}-*")) if root.is_dir() else ():

@@ -63,7 +63,7 @@ def follow_ups(reading: Reading) -> Iterator[str]:
     yield from _deferred(reading)
     for command in texts(incident.parameters.get("resolve")):
         yield f"so that the migrations know of it: {plain_text(command)}"
-    yield from _paused(reading)
+    yield from still_paused(reading)
     yield from _leftovers(reading)
 
 
@@ -88,7 +88,8 @@ def _deferred(reading: Reading) -> Iterator[str]:
             yield from map(plain_text, cron_lines(facts.live_name, kept))
 
 
-def _paused(reading: Reading) -> Iterator[str]:
+def still_paused(reading: Reading) -> Iterator[str]:
+    """Yield what was stopped for the recovery and was not started again, as far as was written."""
     steps = reading.incident.steps
     for begun, ended, what in (
         ("pause-jobs", "resume-jobs", "what runs by the clock is paused"),

@@ -159,6 +159,7 @@ class RecoverySession:
         if watch is not None:
             watch.read()
         if not self.leads:
+            self._lead.step_down()
             return
         take_look(self)
         self._take_count()

@@ -8,7 +8,7 @@ from typing import Any
 
 from fsbackup_tui.domain.damage import DamageReport
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.text import count_text, duration_text, plain_text
+from fsbackup_tui.domain.text import count_text, duration_text, plain_text, shorten
 from fsbackup_tui.domain.way import WayEstimate, propose_runbook, weigh_ways
 from fsbackup_tui.operations.recovery_requests import DamageRequest
 from fsbackup_tui.operations.request import Request
@@ -27,6 +27,7 @@ RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
 
 
 _OURS = "autovacuum_enabled=off"
+_DETAIL = 100
 _SPOILT = "found damaged when it was restored; mend it from a copy of the repository first"
 
 
@@ -54,11 +55,16 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
         return ()
     lines = [f"Live now against {report.point}, {moment(situation, report.point_at)}:"]
     lines += [f"  {table_line(table)}" for table in bounded_worst(report)]
-    # What step 1.1 switched off itself is no damage.
-    changes = [change for change in report.schema if _OURS not in change.detail]
+    # What step 1.1 switched off itself is no damage; a table that is gone was told of already.
+    told = {table.qualified for table in bounded_worst(report) if table.is_gone}
+    changes = [
+        change
+        for change in report.schema
+        if _OURS not in change.detail and not (change.kind == "table" and change.name in told)
+    ]
     lines += [
         f"  {change.kind} {plain_text(change.name)} {change.what.upper()}"
-        + (f": {plain_text(change.detail)}" if change.detail else "")
+        + (f": {shorten(plain_text(change.detail), _DETAIL)}" if change.detail else "")
         for change in changes[:8]
     ]
     if len(changes) > 8:
@@ -165,7 +171,7 @@ def _ways(situation: Situation) -> Question:
         Option(
             way.way,
             _way_label(way),
-            tuple(text for text in (way.why, f"Way back: {way.way_back}") if text),
+            _way_detail(way),
             impossible=_impossible(situation, way),
             doubt=way.doubt,
             recommended=way.recommended,
@@ -187,11 +193,17 @@ def _way_label(way: WayEstimate) -> str:
     if way.loss_rows is not None:
         lost = f"loses {count_text(way.loss_rows)} rows"
     minutes = f", {way.loss_minutes:.0f} m of changes" if way.loss_minutes else ""
-    took = ""
+    return f"{way.way}: {lost}{minutes}"
+
+
+def _way_detail(way: WayEstimate) -> tuple[str, ...]:
+    lines = [f"Downtime: {way.downtime}"]
     if way.duration_seconds is not None:
         low, high = way.duration_seconds
-        took = f", takes {duration_text(low)} to {duration_text(high)}"
-    return f"{way.way}: {lost}{minutes}; {way.downtime}{took}"
+        lines.append(f"Takes: {duration_text(low)} to {duration_text(high)}")
+    lines += [f"Way back: {way.way_back}"]
+    lines += [f"Why: {way.why}"] if way.why and way.possible and not way.doubt else []
+    return tuple(lines)
 
 
 def _chosen_way(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
@@ -247,6 +259,7 @@ ACTIONS = (
         "choose-point",
         "choose",
         question=_points,
+        shows=report_lines,
         learn=_chosen_point,
         forget=("copy_check", "staging", "plan", "proposed", "preview", "choices"),
     ),

@@ -19,7 +19,7 @@ def _which_tables(_: Situation) -> Question:
     return Question(
         "Which tables were hurt? schema.table, commas between them; or: unknown",
         default=UNKNOWN,
-        hint="Like public.videos, public.users. Enter means that you don't know yet.",
+        hint="Like public.videos, public.users",
     )
 
 
@@ -44,7 +44,7 @@ def _vacuum_off(situation: Situation, answer: Answer) -> Request | None:
 
 
 def _vacuum_lines(situation: Situation) -> tuple[str, ...]:
-    tables = situation.facts.tables or ("TABLE",)
+    tables = situation.facts.tables or ("…",)
     return tuple(
         f"ALTER TABLE {plain_text(table)} SET (autovacuum_enabled = off);" for table in tables
     )
@@ -79,7 +79,7 @@ def _grades(situation: Situation) -> Question:
             ),
         ),
         default="nothing",
-        hint="It can be undone at any time, and is told everywhere until it is.",
+        hint="It can be undone at any time; until then every screen says that it is frozen.",
     )
 
 

@@ -255,6 +255,8 @@ def _rollback(situation: Situation) -> Request | None:
 
 
 def _rolled_back(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    if result.get("schemas"):
+        return schemas.rolled_back(situation, result)
     return {
         "swapped": None,
         "rolled_back": {name: value for name, value in result.items() if name != "ok"},

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.tui.modes.recover_step import StepScreen
     from fsbackup_tui.tui.recover_data import View
 
+LOOKING = "Looking at the server…"
 Act = Callable[["RecoverySession"], None]
 
 
@@ -130,7 +131,7 @@ def run(screen: StepScreen) -> None:
         if view.is_looking:
             screen.say("Looking at the server first…")
         else:
-            do(screen, "Looking at the server…", lambda session: session.look_now())
+            do(screen, LOOKING, lambda session: session.look_now())
     elif card.stopped:
         _accept_target(screen, card)
     elif card.question is not None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.glance import minutes_text
 from fsbackup_tui.domain.incident import PHASE_TITLES, PHASES, SEEN_TEXTS
+from fsbackup_tui.domain.text import duration_text
 from fsbackup_tui.operations.wording import count_text, left_text, size_text, when_text
-from fsbackup_tui.tui.lines import Line, Part, Role, line, pad, spread, wrap, wrapped
+from fsbackup_tui.tui.lines import Line, Part, Role, line, pad, spread, width_of, wrap, wrapped
 from fsbackup_tui.tui.modes.columns import percent_text
 from fsbackup_tui.tui.modes.live import bar_text
 
@@ -48,11 +49,14 @@ def header_line(reading: Reading, width: int) -> Line:
     ]
     if incident.closed is not None:
         left.append(("  CLOSED", "good"))
-    lost = lost_words(reading)
-    if lost:
-        left.append((f"   lost: {lost}", "warn"))
     frozen = incident.frozen_for(now)
     right = f"FROZEN {minutes_text(frozen.total_seconds())} " if frozen is not None else ""
+    lost = lost_words(reading)
+    if lost:
+        words = f"   lost: {lost}"
+        if width_of(line(*left, words, right)) >= width:
+            words = f"  lost: {lost.rpartition(' table')[0] or lost}"
+        left.append((words, "warn"))
     return spread(line(*left), line((right, "bad")), width)
 
 
@@ -76,7 +80,7 @@ def lost_words(reading: Reading) -> str:
         return ""
     first, *others = report.worst
     rows = first.point_rows if first.is_gone else (first.point_rows or 0) - (first.live_rows or 0)
-    more = f" +{len(others)}" if others else ""
+    more = f" +{len(others)} table{'s' if len(others) > 1 else ''}" if others else ""
     return f"{count_text(rows)} {first.name}{more}"
 
 
@@ -125,6 +129,22 @@ def ahead_line(view: View) -> Line:
             " ", ("This is the step that can hurt. It runs by its typed name alone.", "bad")
         )
     return line(" ", (card.ahead, "good"))
+
+
+def ended_words(before: Reading, reading: Reading) -> str:
+    """Return what came to its end since ``before``, with how long it took; empty: nothing did.
+
+    The next step is on the screen already then.
+    """
+    found = ""
+    for placed in reading.flow.steps:
+        state = placed.state
+        word = {"done": "done", "undone": "taken back"}.get(state.status, "")
+        if not word or not state.job or before.incident.steps.get(placed.step.id) == state:
+            continue
+        took = "" if state.seconds is None else f" in {duration_text(state.seconds)}"
+        found = f"{placed.number} {placed.step.title}: {word}{took}"
+    return found
 
 
 def labelled(label: str, text: str, width: int, role: Role = "text") -> Iterator[Line]:
@@ -276,7 +296,9 @@ def listed_line(listed: Listed, width: int, *, now: datetime, zone: tzinfo) -> L
         took = minutes_text(incident.elapsed(now).total_seconds())
         state = (f"closed, {took}", "good")
     kind = "drill " if incident.is_drill else ""
-    about = f"{kind}{incident.runbook or '-'}: {SEEN_TEXTS[incident.seen]}"
+    about = f"{kind}{incident.runbook or '-'}"
+    if incident.seen != "unknown":
+        about += f": {SEEN_TEXTS[incident.seen]}"
     left = line(
         (short_id(incident.id), "heading"),
         "  ",

@@ -24,6 +24,7 @@ from fsbackup_tui.tui.modes.recover_card import card_lines
 from fsbackup_tui.tui.modes.recover_lines import (
     ahead_line,
     closing_lines,
+    ended_words,
     header_line,
     output_lines,
     request_line,
@@ -237,7 +238,12 @@ class StepScreen(FrameScreen):
             elif view.found:
                 self.say(view.found)
         elif before.is_looking and not view.is_looking:
-            self.say("")
+            self.site_app.refresh_overview()
+            if self.said == acts.LOOKING:
+                self.say("")
+        ended = ended_words(before.reading, view.reading) if before is not None else ""
+        if ended:
+            self.say(ended, "good")
         self._keep_question(card)
         if self.entry.open and not self._still_asked(view):
             self.entry.close()

@@ -288,6 +288,13 @@ def test_a_leader_who_is_there_has_twenty_seconds(tmp_path: Path) -> None:
     assert not first.leads
     with pytest.raises(StaleLeader):
         first.begin("keep-evidence", Answer("videos"))
+    # Who led before and sits there still watches, and keeps nobody from following the leader.
+    first.poll()
+    assert second.watchers == ("ana",)
+    second.leave()
+    assert first.may_take_over()
+    first.take_over("ben went home")
+    assert first.leads
 
 
 def test_a_leader_may_refuse(tmp_path: Path) -> None:
@@ -544,3 +551,15 @@ def test_where_live_can_not_be_read_nothing_is_said_to_be_whole(tmp_path: Path) 
     swap = "\n".join(session.card("swap").shows)
     assert "NOT KNOWN: live could not be read when it was counted" in swap
     assert not any("no table has" in text.lower() for text in (damage, swap))
+
+
+def test_what_was_left_alone_can_be_decided_anew(tmp_path: Path) -> None:
+    """Who froze nothing at first must be able to freeze later, and not only line by line."""
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    do_step(session, "keep-evidence", Answer("videos"))
+    do_step(session, "freeze", Answer("nothing"))
+    assert not session.card("keep-evidence").can_open_again
+    assert session.card("freeze").can_open_again
+    session.again("freeze")
+    do_step(session, "freeze", Answer("role"))
+    assert not session.card("freeze").can_open_again
