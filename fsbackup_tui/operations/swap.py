@@ -180,8 +180,8 @@ async def _swap(
         if spare is None
         else counters_of_spare(context, spare)
     )
-    if spare is None and swap.replaces and not swapping.request.back:
-        # A rollback brings back exactly what was; a session in a spare makes it one that was used.
+    if spare is None and swap.replaces:
+        # Not in a spare: a session in it makes it one that was used, should the swap fail.
         await _move_numbers(swapping, of=coming, beyond=leaving, margin=MARGIN)
     context.stage("swap")
     # Killed in between, the incident knows of more than is frozen, never of less.
@@ -341,7 +341,7 @@ async def _settle(swapping: _Swapping, swap: Swap, identity: ServerIdentity) -> 
         swapping.counters = await counters_after(context, swapping.admin, live, swapping.notes)
     if swap.replaces:
         kept = Database(swap.kept_as, swap.leaving.oid)
-        if not (swapping.numbered or swapping.request.back):
+        if not swapping.numbered:
             live = Database(swap.leaving.name, swap.coming.oid)
             await _move_numbers(swapping, of=live, beyond=kept)
         maintenance = postgres_source(context.loaded, part).admin.maintenance_database

@@ -27,7 +27,8 @@ async def move_numbers(
     """Move the sequences ``of`` one database beyond those of the other; returns why not.
 
     Rows born in both get numbers of their own by it: those of the database that is kept can be
-    merged into the one that is live, without a clash.
+    merged into the one that is live without a clash, and a number that was told to somebody means
+    one thing only. So also at a rollback, whose rows are exactly as they were.
     """
     try:
         with plain_errors(address):
