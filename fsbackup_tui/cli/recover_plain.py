@@ -48,6 +48,7 @@ class Plain:
         self._asked_for_lead = ""
         self._look_failed = ""
         self._shown: tuple[object, ...] = ()
+        self._told_of: tuple[str, ...] = ()
         prompts.idle = self.idle
 
     def run(self) -> None:
@@ -112,6 +113,7 @@ class Plain:
         for text in header_lines(reading):
             self.say(text)
         self.labelled(card_lines(card))
+        self._told_of = card.shows
         if card.question is not None:
             self.labelled(question_lines(card.question))
 
@@ -148,6 +150,7 @@ class Plain:
                 fix="l lists all steps; s skips this one.",
             )
         if card.question is not None:
+            self._require_choice(card.question, line)
             value = answer_value(card.question, line.removeprefix("="))
             reason = self._reason(card.question, value)
         if card.needs_look and not self.look():
@@ -162,6 +165,17 @@ class Plain:
         self.session.begin(card.id, Answer(value, reason, typed))
         self.follow(card.id)
         self.chosen = ""
+
+    def _require_choice(self, question: Question, line: str) -> None:
+        """Raise UsageError where nothing was typed, and nothing is safe to take instead."""
+        if line or question.default or question.may_be_empty or not question.options:
+            return
+        doubts = any(option.doubt for option in question.options)
+        raise UsageError(
+            "NOTHING WAS CHOSEN: no answer here is safe to be taken by Enter alone.",
+            why="Each is in doubt." if doubts else "",
+            fix="Type its number; a doubtful one asks for a few words. q leaves.",
+        )
 
     def _reason(self, question: Question, value: str) -> str:
         keys = [key.strip() for key in (value or question.default).split(",")]
@@ -201,9 +215,12 @@ class Plain:
 
     def follow(self, step: str) -> None:
         """Wait for the step's job, and tell how it ended."""
+        self.wait(self._is_busy)
+        self._tell_end(step)
+
+    def _tell_end(self, step: str) -> None:
         from fsbackup_tui.recovery.express import last_problem
 
-        self.wait(lambda: self.session.watch is not None or self.session.look.is_under_way)
         placed = self.session.read().flow.find(step)
         if placed is None or not self.session.leads:
             return
@@ -215,12 +232,25 @@ class Plain:
 
                 took = f" in {duration_text(state.seconds)}"
             self.say(f"{placed.number} {placed.step.title}: done{took}.")
-            shows = self.session.card(step).shows if state.job else ()
-            self.labelled(("Shows", text) for text in shows)
+            if state.job:
+                self._tell_found(step)
         elif state.status == "undone":
             self.say(f"{placed.number} {placed.step.title}: taken back.")
+            self._tell_found(step)
         elif (problem := last_problem(self.session.journal, step)) is not None:
             self.tell_problem(problem)
+
+    def _is_busy(self) -> bool:
+        """Whether a job runs, or it is being looked at what it came to."""
+        look = self.session.look
+        wanted = look.is_wanted and look.problem is None
+        return self.session.watch is not None or look.is_under_way or wanted
+
+    def _tell_found(self, step: str) -> None:
+        """Tell what a step shows now, where that is not what was told before it ran."""
+        shows = self.session.card(step).shows
+        if shows != self._told_of:
+            self.labelled(("Shows", text) for text in shows)
 
     def wait(self, goes_on: Callable[[], bool]) -> None:
         """Wait while a job goes on, with a line every few seconds; ctrl-c asks."""
@@ -288,6 +318,8 @@ class Plain:
             if line:
                 self._command(line, placed)
             self.session.look.problem = None
+            return
+        self._tell_end(placed.step.id)
 
     def _at_the_end(self, reading: Reading) -> bool:
         self.prompts.line()

@@ -52,6 +52,7 @@ from fsbackup_tui.operations.swap_counters import (
     counters_before,
     counters_of_spare,
 )
+from fsbackup_tui.operations.swap_sequences import keep_apart
 from fsbackup_tui.operations.swap_spare import (
     captured_comment,
     record_swapped_in,
@@ -85,6 +86,7 @@ class _Swapping:
     notes: list[str] = field(default_factory=list)
     paused: tuple[str, ...] = ()
     standbys: list[dict[str, object]] = field(default_factory=list)
+    sequences_moved: int | None = None
     counters: TableCounters | None = None
 
     async def open_admin(self) -> Connection:
@@ -178,10 +180,17 @@ async def _swap(
         if spare is None
         else counters_of_spare(context, spare)
     )
+    # On the way back, too: its rows are as they were, and what was written since can be merged.
+    if swap.replaces and spare is None:
+        await _keep_apart(swapping, coming, leaving)
     context.stage("swap")
     async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
         swapping.paused = names
         swapped = await swap_databases(swapping.open_admin, swap)
+    if swap.replaces and spare is not None:
+        # It let nobody in before.
+        live, kept = (leaving.name, coming.oid), (swap.kept_as, leaving.oid)
+        await _keep_apart(swapping, Database(*live), Database(*kept))
     former = f" The former one is {swap.kept_as}." if swap.replaces else ""
     context.report(
         Log(
@@ -191,6 +200,12 @@ async def _swap(
     )
     say_frozen_again(context, swap.coming.oid)
     return swap, swapped
+
+
+async def _keep_apart(swapping: _Swapping, copy: Database, live: Database) -> None:
+    swapping.sequences_moved = await keep_apart(
+        swapping.context, swapping.admin, copy, live, swapping.notes
+    )
 
 
 async def _refuse_obstacles(admin: Connection, leaving: Database, coming: Database) -> None:
@@ -377,6 +392,7 @@ async def _document(
         "kept_oid": swap.leaving.oid,
         "open": await _is_open(admin, name),
         "closed_seconds": None if swapped is None else round(swapped.closed_seconds, 3),
+        "sequences_moved": swapping.sequences_moved,
         "sessions_ended": None if swapped is None else swapped.sessions_ended,
         "paused": list(swapping.paused),
         "standbys": swapping.standbys,

@@ -52,6 +52,8 @@ def eta_word(situation: Situation) -> str:
     lost = ""
     if way is not None and way.loss_rows is not None:
         lost = f" About {count_text(way.loss_rows)} newer rows will be missing at first."
+        if not way.loss_rows:
+            lost = " No newer rows will be missing."
     site = situation.incident.site
     return f"{_drill(situation)}{site}: the data is being recovered.{to}{lost} {back}"
 
@@ -62,7 +64,14 @@ def done_word(situation: Situation) -> str:
     took = duration_text(incident.elapsed(situation.now).total_seconds())
     candidate = facts.candidate
     lost = "Nothing was lost that we know of."
-    if facts.way != "merge" and candidate is not None:
+    merged = facts.document("merged")
+    if facts.way == "merge" and not (merged.get("effects") or merged.get("recreated")):
+        lost = "What was lost is not back yet."
+    if facts.way == "salvage":
+        rows = facts.salvaged.lost_rows if facts.salvaged is not None else None
+        some = "Some rows" if rows is None else f"{count_text(rows)} rows"
+        lost = f"{some} could not be read any more, and are missing."
+    elif facts.way != "merge" and candidate is not None:
         at = when_text(candidate.at, situation.now, situation.zone)
         rows = ""
         if candidate.rows_lost:

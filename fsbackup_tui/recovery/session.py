@@ -298,6 +298,14 @@ class RecoverySession:
         if where:
             self._append("set", name="where", value=where)
 
+    def take_kept(self, name: str, oid: int) -> None:
+        """Take the rows from a database that an earlier recovery kept: no point is chosen."""
+        known = {"copy": name, "copy_oid": oid, "copy_is_kept": True, "way": "merge"}
+        for what, value in known.items():
+            self._append("set", name=what, value=value)
+        for step in ("damage", "choose-point", "choose-way", "check-copy"):
+            self.skip(step, f"the rows come from {name}, which is kept on the server")
+
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
         self._append("set", name="preferred_point", value=point)
@@ -565,7 +573,7 @@ class RecoverySession:
         action = ACTIONS[placed.step.do]
         found = action.finds and job.state == "failed" and bool(job.result)
         if job.state == "ok" or found:
-            why = action.fails(job.result)
+            why = action.fails(self.situation(watch.step), job.result)
             if why:
                 facts = action.learn(self.situation(watch.step), _answer_of(state), job.result)
                 self._append("failed", step=watch.step, job=job.id, reason=why, facts=dict(facts))

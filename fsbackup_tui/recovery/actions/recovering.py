@@ -18,7 +18,13 @@ from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.actions import schemas
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.names import next_attempt, tag_of
-from fsbackup_tui.recovery.actions.words import bounded, table_line
+from fsbackup_tui.recovery.actions.words import (
+    bounded,
+    only_before,
+    put_back_command,
+    shell,
+    table_line,
+)
 from fsbackup_tui.recovery.question import Answer
 
 
@@ -84,8 +90,9 @@ def _checked(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return learnt
 
 
-def _differs(result: Mapping[str, Any]) -> str:
-    if result.get("verdict") != "different":
+def _differs(situation: Situation, result: Mapping[str, Any]) -> str:
+    # What was saved from live can't be as a point: it lacks what nobody can read.
+    if result.get("verdict") != "different" or situation.facts.way == "salvage":
         return ""
     found = result.get("differences")
     count = len(found) if isinstance(found, list) else 0
@@ -106,8 +113,54 @@ def check_lines(situation: Situation) -> tuple[str, ...]:
         f"  {plain_text(finding.detail)}"
         for finding in check.differences
     ]
+    if check.differences and situation.facts.way == "salvage":
+        lines.append("It was saved from live: it lacks what can't be read, and has what is newer")
     lines += [f"  for later: {plain_text(entry)}" for entry in check.deferred]
     return bounded(lines)
+
+
+def swap_lines(situation: Situation) -> tuple[str, ...]:
+    """Return what a swap would lose; once it is done, what stands; and once it is undone."""
+    facts, live = situation.facts, plain_text(situation.facts.live_name)
+    swapped, back = facts.document("swapped"), facts.document("rolled_back")
+    if swapped.get("kept_as"):
+        kept = str(swapped["kept_as"])
+        lines = [
+            f"{live} is the restored one now. The former one is kept, whole, as",
+            f"  {plain_text(kept)}",
+            *_closed_lines(swapped),
+        ]
+        rows = only_before(situation)
+        if rows:
+            lines += [
+                "When this incident is closed, rows that only it has can be put back by:",
+                f"fsbackup restore {shell([kept])} --tables {shell([','.join(rows)])}",
+            ]
+        return tuple(lines)
+    if back.get("kept_as") and facts.copy == back["kept_as"]:
+        kept = str(back["kept_as"])
+        lines = [
+            f"{live} is as it was before the swap. The restored one is kept, whole, as",
+            f"  {plain_text(kept)}",
+        ]
+        command = put_back_command(kept, facts.written)
+        if command:
+            lines += [
+                "What was written to it can be put into live: choose the way again, and merge;",
+                "or, when this incident is closed:",
+                command,
+            ]
+        return tuple(lines)
+    return loss_lines(situation)
+
+
+def _closed_lines(swapped: Mapping[str, Any]) -> list[str]:
+    seconds, ended = swapped.get("closed_seconds"), swapped.get("sessions_ended")
+    lines = []
+    if isinstance(seconds, int | float):
+        lines.append(f"Nobody got in for {seconds:.2f} s; {ended} sessions were ended.")
+    notes = swapped.get("notes")
+    return [*lines, *(plain_text(str(each)) for each in (notes or ()))]
 
 
 def loss_lines(situation: Situation) -> tuple[str, ...]:
@@ -115,6 +168,8 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
     facts = situation.facts
     report = facts.report
     lines = list(check_lines(situation))
+    if facts.way == "salvage":
+        return (*lines, "The damaged database is kept, whole.")
     if report is None:
         return tuple(lines)
     lines.append("What you lose by swapping: rows that only live has, as last counted")
@@ -308,7 +363,7 @@ ACTIONS = (
         "act",
         request=_swap,
         runs=_swap_lines,
-        shows=loss_lines,
+        shows=swap_lines,
         learn=_swapped,
         changes=True,
         typed=_live_name,
