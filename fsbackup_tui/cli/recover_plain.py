@@ -22,6 +22,7 @@ from fsbackup_tui.cli.recover_words import (
     list_lines,
     progress_line,
     question_lines,
+    require_choice,
 )
 from fsbackup_tui.domain.errors import FsbackupError, Interrupted, Problem, UsageError
 
@@ -150,7 +151,7 @@ class Plain:
                 fix="l lists all steps; s skips this one.",
             )
         if card.question is not None:
-            self._require_choice(card.question, line)
+            require_choice(card.question, line)
             value = answer_value(card.question, line.removeprefix("="))
             reason = self._reason(card.question, value)
         if card.needs_look and not self.look():
@@ -165,17 +166,6 @@ class Plain:
         self.session.begin(card.id, Answer(value, reason, typed))
         self.follow(card.id)
         self.chosen = ""
-
-    def _require_choice(self, question: Question, line: str) -> None:
-        """Raise UsageError where nothing was typed, and nothing is safe to take instead."""
-        if line or question.default or question.may_be_empty or not question.options:
-            return
-        doubts = any(option.doubt for option in question.options)
-        raise UsageError(
-            "NOTHING WAS CHOSEN: no answer here is safe to be taken by Enter alone.",
-            why="Each is in doubt." if doubts else "",
-            fix="Type its number; a doubtful one asks for a few words. q leaves.",
-        )
 
     def _reason(self, question: Question, value: str) -> str:
         keys = [key.strip() for key in (value or question.default).split(",")]

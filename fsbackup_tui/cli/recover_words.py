@@ -102,6 +102,20 @@ def default_words(question: Question) -> str:
     return ", ".join(numbers) if numbers else question.default
 
 
+def require_choice(question: Question, line: str) -> None:
+    """Raise UsageError where nothing was typed, and nothing is safe to take instead."""
+    from fsbackup_tui.domain.errors import UsageError
+
+    if line or question.default or question.may_be_empty or not question.options:
+        return
+    doubtful = any(option.doubt for option in question.options)
+    raise UsageError(
+        "NOTHING WAS CHOSEN: no answer here is safe to be taken by Enter alone.",
+        why="Each is in doubt." if doubtful else "",
+        fix="Type its number; a doubtful one asks for a few words. q leaves.",
+    )
+
+
 def answer_value(question: Question, line: str) -> str:
     """Return the keys that the numbers in a line mean; other words stay as they are."""
     if not question.options:

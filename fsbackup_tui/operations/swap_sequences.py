@@ -26,9 +26,11 @@ async def keep_apart(
     """
     try:
         with plain_errors(address):
-            async with await _open(context, address, live) as drawn:
-                async with await _open(context, address, copy) as moved:
-                    count = await keep_sequences_apart(moved, drawn)
+            async with (
+                await _open(context, address, live) as drawn,
+                await _open(context, address, copy) as moved,
+            ):
+                count = await keep_sequences_apart(moved, drawn)
     except FsbackupError as error:
         notes.append(
             "The sequences are not moved on, so that new rows may get the keys of rows that only"

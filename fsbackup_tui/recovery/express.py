@@ -94,11 +94,14 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
         SafetyRefusal: the copy is not as its point. UsageError: the point or way can't be taken.
         JobError: a step failed.
     """
-    if plan.freeze:
-        _do(session, "freeze", Answer("role"), wait)
     if plan.kept:
         _take_kept(session, plan, wait)
     else:
+        _choose(session, plan, wait)
+    if plan.freeze:
+        # Not before: what wants a reason is refused with nobody kept out.
+        _do(session, "freeze", Answer("role"), wait)
+    if not plan.kept:
         _make_copy(session, plan, wait)
     if plan.tables:
         _prepare_merge(session, plan, wait)
@@ -111,10 +114,13 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
     return card
 
 
-def _make_copy(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
+def _choose(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
     _do(session, "damage", Answer(), wait)
     _do(session, "choose-point", Answer(plan.point, plan.reason), wait)
     _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
+
+
+def _make_copy(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
     _do_if_needed(session, "restore", wait)
     _do(session, "check-copy", Answer(), wait)
     _require_good_copy(session, plan)

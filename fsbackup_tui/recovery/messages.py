@@ -68,8 +68,8 @@ def done_word(situation: Situation) -> str:
     if facts.way == "merge" and not (merged.get("effects") or merged.get("recreated")):
         lost = "What was lost is not back yet."
     if facts.way == "salvage":
-        rows = facts.salvaged.lost_rows if facts.salvaged is not None else None
-        some = "Some rows" if rows is None else f"{count_text(rows)} rows"
+        unread = facts.salvaged.lost_rows if facts.salvaged is not None else None
+        some = "Some rows" if unread is None else f"{count_text(unread)} rows"
         lost = f"{some} could not be read any more, and are missing."
     elif facts.way != "merge" and candidate is not None:
         at = when_text(candidate.at, situation.now, situation.zone)

@@ -14,11 +14,12 @@ from tests.support.damages import (
     delete_all,
     drop_column,
     drop_tables,
+    open_damaged_shop,
     spoil,
     truncate_all,
     update_all,
 )
-from tests.support.shop import Shop, open_shop
+from tests.support.shop import Shop
 from tests.support.sites import CommandResult
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture
 def shop(tmp_path: Path, server: ScratchServer) -> Iterator[Shop]:
-    with open_shop(tmp_path, server) as made:
+    with open_damaged_shop(tmp_path, server) as made:
         yield made
 
 

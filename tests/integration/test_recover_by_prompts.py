@@ -20,12 +20,13 @@ from tests.support.damages import (
     delete_all,
     drop_column,
     drop_tables,
+    open_damaged_shop,
     spoil,
     truncate_all,
     update_all,
 )
 from tests.support.prompting import Person
-from tests.support.shop import Shop, open_shop
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.timeout(300)
 ROWS, STRUCTURE, ERRORS = "1", "2", "3"
@@ -34,7 +35,7 @@ MERGE, SWAP = "1", "2"
 
 @pytest.fixture
 def shop(tmp_path: Path, server: ScratchServer) -> Iterator[Shop]:
-    with open_shop(tmp_path, server) as made:
+    with open_damaged_shop(tmp_path, server) as made:
         yield made
 
 
@@ -150,9 +151,9 @@ def test_a_corrupted_page_by_swap_and_what_only_the_damaged_one_had(shop: Shop) 
         person.walk({"Keep what there is": "3", "Take a fresh backup": NO_NEW_BACKUP})
     damage.check_back()
     (kept,) = [name for name in shop.databases() if "__before_" in name]
-    salvaged = [name for name in shop.databases() if name.endswith("_read")]
-    assert len(salvaged) == 1, person.seen
+    (salvaged,) = [name for name in shop.databases() if name.endswith("_read")]
+    assert "public.videos: part, " in person.seen
     # What the application wrote between the salvage and the swap is in the kept one alone.
-    assert damage.visits(salvaged[0]) <= damage.visits()
+    assert damage.visits(salvaged) <= damage.visits()
     assert shop.count("visits", kept) >= 500
     close(person)

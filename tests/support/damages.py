@@ -5,16 +5,22 @@ Each leaves a proven point from before it, and knows what has to be there again 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from tests.support.shop import Application, Shop, spoil_page
+from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from tests.support.shop import Shop, open_shop, spoil_page
 
 SHOP = ("users", "videos", "likes")
 OLD_USERS = "(SELECT id, mail, plan FROM users WHERE id <= 300)"
+_PLANS = {
+    "daily": {"sources": ["db"], "verify": "proven"},
+    "quick": {"sources": ["db"]},
+}
 NO_NEW_BACKUP = "s the test has one already"
 
 
@@ -24,16 +30,8 @@ class Damage:
 
     shop: Shop
     point: str
-    before: Mapping[str, tuple[Any, ...]]
+    before: dict[str, tuple[Any, ...]]
     right: str
-    clients: list[Application] = field(default_factory=list)
-
-    @contextmanager
-    def application(self) -> Iterator[Application]:
-        """Let the application run; all that it wrote is to be there afterwards."""
-        with self.shop.application() as client:
-            self.clients.append(client)
-            yield client
 
     def visits(self, database: str | None = None) -> set[tuple[Any, ...]]:
         """Return what the application wrote to a database, row by row."""
@@ -43,6 +41,13 @@ class Damage:
         """Check that all is as it was, row by row, and the application's role is at home in it."""
         assert self.shop.content(tuple(self.before)) == self.before
         assert self.shop.works_for_the_application()
+
+
+@contextmanager
+def open_damaged_shop(directory: Path, server: ScratchServer) -> Iterator[Shop]:
+    """Make a shop that also has a plan without a proof."""
+    with open_shop(directory, server, {"plans": _PLANS}) as shop:
+        yield shop
 
 
 def _before(shop: Shop, tables: tuple[str, ...] = SHOP) -> Damage:
@@ -61,10 +66,9 @@ def delete_all(shop: Shop) -> Damage:
     """DELETE without WHERE, its children by CASCADE; a row since, and a point on top of it."""
     damage = _before(shop)
     shop.execute("DELETE FROM users", "INSERT INTO users (mail) VALUES ('new@example.org')")
-    assert shop.site.run("backup", "daily", "--json").exit_code == 0
+    assert shop.site.run("backup", "quick", "--json").exit_code == 0
     old = "(SELECT * FROM users WHERE mail <> 'new@example.org')"
-    damage.before = {**damage.before, old: damage.before["users"]}
-    del damage.before["users"]  # type: ignore[attr-defined]
+    damage.before[old] = damage.before.pop("users")
     return damage
 
 
