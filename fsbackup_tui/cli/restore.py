@@ -58,7 +58,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--freeze",
         action="store_true",
-        help="with --swap or --tables: keep the application's role out until it is done",
+        help="with --swap: keep the application's role out until it is done",
     )
     parser.add_argument(
         "--confirm", metavar="NAME", help="the live database's name: the answer for scripts"
@@ -104,6 +104,11 @@ def _into_live(arguments: argparse.Namespace, context: CliContext) -> int:
         raise UsageError("WHICH TABLES?", fix="Name them: --tables videos,users")
     if arguments.where is not None and len(names) != 1:
         raise UsageError("ONE TABLE, PLEASE: --where is a condition on the rows of one table.")
+    if arguments.freeze and not arguments.swap:
+        raise UsageError(
+            "NOT TOGETHER: --tables with --freeze.",
+            why="Rows are put back while the application runs on.",
+        )
     if arguments.swap and (arguments.changed or arguments.value):
         raise UsageError("NOT TOGETHER: --swap with --changed or --value.")
     if arguments.part is not None:

@@ -143,6 +143,7 @@ def test_a_point_in_doubt_wants_a_reason_and_leaves_the_incident_open(shop: Shop
         (("--tables", "a,b", "--where", "id > 3"), "ONE TABLE, PLEASE"),
         (("--beside", "x", "--confirm", "y"), "NOT TOGETHER: --beside and --confirm."),
         (("--swap", "--jobs", "2"), "NOT TOGETHER: --swap with --jobs"),
+        (("--tables", "a", "--freeze"), "NOT TOGETHER: --tables with --freeze."),
         (("--swap", "--changed"), "NOT TOGETHER: --swap with --changed"),
         (("--beside", "x", "--freeze"), "NOT TOGETHER: --beside and --freeze."),
     ],
