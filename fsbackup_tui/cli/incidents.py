@@ -51,14 +51,18 @@ def run_incidents(arguments: argparse.Namespace, context: CliContext) -> int:
     """List the incidents, or tell of one."""
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.recovery.desk import open_desk
-    from fsbackup_tui.repository.incidents import find_incident, list_incidents
+    from fsbackup_tui.repository.incidents import (
+        find_incident,
+        list_incidents,
+        unreadable_incidents,
+    )
 
     if arguments.output is not None and arguments.what != "report":
         raise UsageError("NOT TOGETHER: --output belongs to: fsbackup incidents report ID")
     desk = open_desk(context.load(), context.environ, now=context.now)
     journals = list_incidents(desk.state)
     if arguments.what is None:
-        return _list(context, journals)
+        return _list(context, journals, unreadable_incidents(desk.state))
     if arguments.incident is not None:
         journal = find_incident(desk.state, arguments.incident)
     elif journals:
@@ -77,7 +81,7 @@ def run_incidents(arguments: argparse.Namespace, context: CliContext) -> int:
     return _report(context, journal, reading, arguments.output)
 
 
-def _list(context: CliContext, journals: list[IncidentJournal]) -> int:
+def _list(context: CliContext, journals: list[IncidentJournal], hidden: tuple[str, ...]) -> int:
     from fsbackup_tui.operations.status import site_zone
     from fsbackup_tui.operations.wording import duration_text, pad_text, plain_text, when_text
 
@@ -85,8 +89,10 @@ def _list(context: CliContext, journals: list[IncidentJournal]) -> int:
     incidents = [found for journal in journals if (found := journal.read()) is not None]
 
     def human() -> None:
+        if hidden:
+            context.say_text(f"Not yours to read: {', '.join(hidden)}.")
         if not incidents:
-            context.say("No incident was ever declared here.")
+            context.say("No incident was ever declared here." if not hidden else "No other.")
             return
         rows = [
             (
@@ -106,7 +112,7 @@ def _list(context: CliContext, journals: list[IncidentJournal]) -> int:
             context.say("  ".join(cells).rstrip())
 
     documents = [_document(journal) for journal in journals]
-    context.emit({"ok": True, "incidents": documents}, human)
+    context.emit({"ok": True, "incidents": documents, "unreadable": list(hidden)}, human)
     return 0
 
 

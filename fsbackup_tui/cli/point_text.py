@@ -22,6 +22,7 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
+    AFTER_DAMAGE,
     IN_INCIDENT,
     UNKNOWN,
     accepted_words,
@@ -29,6 +30,7 @@ from fsbackup_tui.operations.wording import (
     blocked_words,
     cell_width,
     count_text,
+    damage_words,
     duration_text,
     in_incident_words,
     level_word,
@@ -55,6 +57,8 @@ def trust_word(point: PointSummary) -> str:
     if point.running:
         return "running"
     doubt = "SUSPECT" if point.suspect else IN_INCIDENT if point.in_incident else ""
+    if point.after_damage and not doubt:
+        doubt = AFTER_DAMAGE
     if doubt and point.trust is Trust.UNVERIFIED:
         return doubt
     word = point.trust.word
@@ -104,7 +108,8 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
 def _notes(point: PointSummary) -> list[str]:
     foreign = [f"foreign: {point.reason}"] if point.foreign else []
     incident = [in_incident_words(point.in_incident)] if point.in_incident else []
-    notes = [*foreign, *point.suspect, *incident, *point.problems]
+    damage = [damage_words(point)] if point.after_damage else []
+    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems]
     more = len(notes) - _NOTES_SHOWN
     return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
 
@@ -140,6 +145,8 @@ def show_lines(
         yield from _wrapped("SUSPECT", reason)
     if point.in_incident:
         yield from _wrapped(IN_INCIDENT, in_incident_words(point.in_incident))
+    if point.after_damage is not None:
+        yield from _wrapped("damage", damage_words(point))
     for problem in point.problems:
         yield from _wrapped("PROBLEM", problem)
     yield ""
@@ -297,6 +304,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "trust": point.trust.word,
         "suspect": list(point.suspect),
         "in_incident": point.in_incident or None,
+        "after_damage": point.after_damage,
         "bytes": point.bytes,
         "rows": point.rows,
         "rows_change": point.rows_change,

@@ -214,6 +214,7 @@ def _declare(
     config = desk.loaded.config
     kind = "A drill" if arguments.drill else "An incident"
     prompts.say(f"{kind} of {config.site}, {config.environment.upper()}, database {source}.")
+    _tell_of_another(desk, prompts)
     if arguments.last_right is None or arguments.seen is None:
         prompts.say("Two questions, then it begins. Answering changes nothing.")
     last_right = _last_right(arguments, desk, prompts)
@@ -229,10 +230,29 @@ def _declare(
         is_drill=arguments.drill,
     )
     prompts.say(f"Incident {session.journal.id} is open; retention waits until it is closed.")
-    if session.desk.state != desk.state:
-        for note in session.read().incident.notes:
-            prompts.say(note.text)
+    for note in session.read().incident.notes:
+        prompts.say(note.text)
     return session
+
+
+def _tell_of_another(desk: Desk, prompts: Prompts) -> None:
+    """Tell of an incident of another database, or of one that was called otherwise when it began.
+
+    What it froze is frozen still.
+    """
+    from fsbackup_tui.repository.incidents import find_open
+
+    other = find_open(desk.state)
+    incident = other.read() if other is not None else None
+    if incident is None:
+        return
+    known = incident.source in desk.loaded.config.sources
+    prompts.say(
+        f"Incident {incident.id} of {incident.source} is open"
+        + ("" if known else ", which the configuration does not name any more")
+        + (": WRITES ARE FROZEN by it" if incident.frozen_for(desk.now()) else "")
+        + f". Go on with it: fsbackup recover --resume {incident.id}"
+    )
 
 
 def _last_right(arguments: argparse.Namespace, desk: Desk, prompts: Prompts) -> datetime | None:

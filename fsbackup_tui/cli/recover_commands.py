@@ -42,11 +42,7 @@ def _undo(plain: Plain, rest: str, _: Placed | None) -> None:
     from fsbackup_tui.recovery.question import Answer
 
     session = plain.session
-    done = [
-        placed
-        for placed in session.read().flow.steps
-        if placed.state.status == "done" and session.card(placed.step.id).can_undo
-    ]
+    done = [placed for placed in session.read().flow.steps if session.card(placed.step.id).can_undo]
     last = max(done, key=lambda placed: placed.state.at, default=None)
     placed = _which(plain, rest, last)
     if not plain.look():

@@ -23,6 +23,7 @@ from fsbackup_tui.cli.recover_words import (
     progress_line,
     question_lines,
     require_choice,
+    watch_words,
 )
 from fsbackup_tui.domain.errors import FsbackupError, Interrupted, Problem, UsageError
 
@@ -107,6 +108,9 @@ class Plain:
             return self._command(line, placed)
         if line and card.question is None:
             raise UsageError(f"NOT UNDERSTOOD: {line}.", fix="? tells what there is.")
+        if placed.is_behind:
+            self.chosen = ""
+            return False
         self._begin(placed, self.session.card(placed.step.id), line)
         return False
 
@@ -231,10 +235,10 @@ class Plain:
             self.tell_problem(problem)
 
     def _is_busy(self) -> bool:
-        """Whether a job runs, or it is being looked at what it came to."""
+        """Whether a job or a look goes on, or a look is due that tells how a job ended."""
         look = self.session.look
-        wanted = look.is_wanted and look.problem is None
-        return self.session.watch is not None or look.is_under_way or wanted
+        due = look.is_wanted and look.problem is None
+        return self.session.watch is not None or look.is_under_way or due
 
     def _tell_found(self, step: str) -> None:
         """Tell what a step shows now, where that is not what was told before it ran."""
@@ -243,10 +247,18 @@ class Plain:
             self.labelled(("Shows", text) for text in shows)
 
     def wait(self, goes_on: Callable[[], bool]) -> None:
-        """Wait while a job goes on, with a line every few seconds; ctrl-c asks."""
-        told_at, told = time.monotonic(), ""
+        """Wait while a job goes on, with a line every few seconds; ctrl-c asks.
+
+        What it warns of is told at once: a step that is done may not have done all of it.
+        """
+        told_at, told, warned = time.monotonic(), "", 0
         while True:
+            watch = self.session.watch
             self.session.poll()
+            if watch is not None and watch.feed.warning_count > warned:
+                new = watch.feed.warning_count - warned
+                self.labelled(("Note", line.text) for line in list(watch.feed.warnings)[-new:])
+                warned += new
             if not goes_on():
                 return
             number = self.prompts.interrupts.take()
@@ -299,8 +311,7 @@ class Plain:
             if answer in ("yes", "y", "no", "n"):
                 self.session.settle(placed.step.id, answer in ("yes", "y"))
             return
-        self.session.poll()
-        self.wait(lambda: self.session.look.is_under_way)
+        self.follow(placed.step.id)
         problem = self.session.look.problem
         if problem is not None:
             self.tell_problem(problem)
@@ -316,6 +327,7 @@ class Plain:
         for text in header_lines(reading):
             self.say(text)
         self.say("All steps are done.")
+        self.say(watch_words(reading, self.session.desk.loaded.config.recovery.watch))
         line = self.prompts.ask("Close the incident? Type c, or c and a few words (q leaves):")
         return self._command(line, None) if line else False
 
@@ -422,6 +434,9 @@ _WATCHING = frozenset({"l", "n", "h", "r", "T", "q", "?", "help", "go"})
 
 
 def _prompt(card: Card) -> str:
+    if not card.can_run and not card.can_skip:
+        undo = f", u {card.number} takes it back" if card.can_undo else ""
+        return f"It is {card.status}. Enter goes on, a does it again{undo}, l lists all:"
     if not card.can_run:
         return "It can't run now. s skips it, l lists all, q leaves:"
     if card.question is not None:

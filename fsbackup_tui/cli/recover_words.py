@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from fsbackup_tui.domain.incident import Entry
     from fsbackup_tui.jobs.feed import JobFeed
@@ -62,7 +62,9 @@ def card_lines(card: Card) -> Iterator[tuple[str, str]]:
         yield "Shows", line
     for line in () if card.by_hand else card.runs:
         yield "Runs", line
-    yield "Changes", card.changes
+    # What a site's own command changes is the site's to know: only a check says "nothing".
+    if card.changes != "nothing" or not card.kind.startswith("act"):
+        yield "Changes", card.changes
     if card.undo:
         yield "Undo", card.undo
     for line in card.target:
@@ -176,8 +178,9 @@ def progress_line(feed: JobFeed, now: datetime) -> str:
 
 
 def farewell(session: RecoverySession) -> Iterator[str]:
-    """Yield what goes on after one has left, and how to come back."""
+    """Yield what goes on after one has left, and how to come back; once closed, what to do."""
     from fsbackup_tui.domain.text import age_text
+    from fsbackup_tui.recovery.report_follow import follow_ups
 
     reading = session.read()
     incident = reading.incident
@@ -185,6 +188,7 @@ def farewell(session: RecoverySession) -> Iterator[str]:
         yield f"Incident {incident.id} is closed. Its report: fsbackup incidents report" + (
             f" {incident.id}"
         )
+        yield from (f"To do: {text}" for text in follow_ups(reading))
         return
     frozen = incident.frozen_for(reading.now)
     stays = "Nothing is frozen."
@@ -193,6 +197,18 @@ def farewell(session: RecoverySession) -> Iterator[str]:
     yield f"You left. {stays}"
     yield from _running(reading)
     yield f"Incident {incident.id} stays open. Back: fsbackup recover --resume {incident.id}"
+
+
+def watch_words(reading: Reading, watch: timedelta) -> str:
+    """Return how long to look on before an incident is closed of which every step is behind."""
+    from fsbackup_tui.domain.text import when_text
+
+    incident = reading.incident
+    since = max((state.at for state in incident.steps.values()), default=incident.opened)
+    if reading.now >= since + watch:
+        return "It ran long enough since the last step to be closed."
+    until = when_text(since + watch, reading.now, reading.zone)
+    return f"Look on until {until} before you close it: errors, load, what users say."
 
 
 def _running(reading: Reading) -> Sequence[str]:

@@ -10,7 +10,10 @@ from fsbackup_tui.domain.health import Answer, site_head
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """An open incident: who leads, at which step (empty: all are behind), since when frozen."""
+    """An open incident: who leads, at which step (empty: all are behind), since when frozen.
+
+    ``last_right`` is when the database was last right; None where nobody knows.
+    """
 
     id: str
     opened: datetime
@@ -18,6 +21,7 @@ class Glance:
     step: str = ""
     frozen_since: datetime | None = None
     is_drill: bool = False
+    last_right: datetime | None = None
 
 
 def minutes_text(seconds: float) -> str:

@@ -94,7 +94,8 @@ class StepState:
     """What is known of one step: by whom, when, with which job and result or reason.
 
     ``request`` is what was asked for, ``commands`` how it can be done by hand (its intent has
-    both). ``status`` unknown: it was begun, and nobody wrote how it ended.
+    both). ``status`` unknown: it was begun, and nobody wrote how it ended. ``warnings`` are its
+    job's: what is done may not be all of it.
     """
 
     status: StepStatus
@@ -109,6 +110,7 @@ class StepState:
     commands: tuple[str, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -306,9 +308,13 @@ def _after_step(incident: Incident, entry: Entry) -> Incident:
     body = entry.body
     before = incident.steps.get(name) or StepState("open", entry.at, "")
     begins = entry.kind == "intent"
+    if entry.kind == "done" and before.status != "unknown":
+        # An answer alone, after an attempt that had a job: that one's time is not its own.
+        before = replace(before, job="", began=None)
     result, commands = body.get("result"), body.get("commands")
     answer = body.get("answer")
     request, facts = body.get("request"), body.get("facts")
+    warnings = body.get("warnings")
     state = StepState(
         status=status,
         at=entry.at,
@@ -323,6 +329,7 @@ def _after_step(incident: Incident, entry: Entry) -> Incident:
         commands=tuple(map(str, commands)) if isinstance(commands, list) else before.commands,
         result=result if isinstance(result, Mapping) else {},
         reason=str(body.get("reason", "")),
+        warnings=tuple(map(str, warnings)) if isinstance(warnings, list) else (),
     )
     known = {**incident.parameters, **(facts if isinstance(facts, Mapping) else {})}
     return replace(incident, steps={**incident.steps, name: state}, parameters=known)

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.incident import SEEN_TEXTS, Incident, StepState
 from fsbackup_tui.domain.kept_name import kept_name
+from fsbackup_tui.domain.merge_by_hand import merge_look_sql, merge_undo_sql
 
 _END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
 _LIST_DATABASES = " -c 'SELECT oid, datname FROM pg_database'"
+_DROP_UNFINISHED = (
+    "SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database"
+    " WHERE shobj_description(oid, 'pg_database') = '{mark}' OR datname = 'fsbackup-{job}' \\gexec"
+)
 _STATUS_WORDS = {
     "unknown": "BEGUN, END NOT KNOWN",
     "done": "done",
@@ -64,10 +70,8 @@ def connect_command(parameters: Mapping[str, Any]) -> str:
     server = parameters.get("server")
     if not isinstance(server, Mapping):
         return "psql -d postgres        (as a role that may rename databases)"
-    return (
-        f"psql -h {server.get('host')} -p {server.get('port')} -U {server.get('role')}"
-        f" -d {server.get('database')}"
-    )
+    host, role, database = (quote(str(server.get(name))) for name in ("host", "role", "database"))
+    return f"psql -h {host} -p {server.get('port')} -U {role} -d {database}"
 
 
 def _frozen(incident: Incident) -> Iterator[str]:
@@ -120,7 +124,19 @@ def _databases(incident: Incident) -> Iterator[str]:
     if isinstance(merged, Mapping):
         yield f"MERGED    rows were put back; what undoes it lies in schema {merged.get('staging')}"
         yield f"          of the live database (set {merged.get('set_number')})."
+        yield from _merge_back(incident, str(merged.get("staging") or ""))
         yield ""
+
+
+def _merge_back(incident: Incident, staging: str) -> Iterator[str]:
+    live = incident.parameters.get("live_name")
+    if not (staging and isinstance(live, str) and live):
+        return
+    yield "To take the rows out again by hand (what was written to them since is overwritten; rows"
+    yield "of tables without a key stay, and so does what was defined again):"
+    yield f"  {connect_command(incident.parameters)}"
+    yield f"  \\connect {_quoted(live)}"
+    yield from (f"  {line}" for line in merge_undo_sql(staging))
 
 
 def _schemas(incident: Incident, schemas: list[Any]) -> Iterator[str]:
@@ -194,6 +210,45 @@ def _how_to_look(incident: Incident, step: StepState) -> Iterator[str]:
     elif operation == "restore":
         yield connect_command(incident.parameters) + _LIST_DATABASES
         yield f"It is done if {arguments.get('beside')} exists: unfinished copies have other names."
+        if step.job:
+            yield "To drop what it left unfinished:"
+            yield f"  {connect_command(incident.parameters)}"
+            yield f"  {_drop_unfinished(step.job)}"
+    elif operation in ("merge", "merge-undo"):
+        yield from _look_at_merge(incident, str(arguments.get("staging") or ""))
+    elif operation == "schema-swap":
+        yield from _look_at_schemas(incident, arguments)
+
+
+def _drop_unfinished(job: str) -> str:
+    """Return the SQL that drops what a job began to restore; nothing else bears its mark."""
+    mark = f"fsbackup: unfinished restore by job {job}. Not usable; may be dropped."
+    return _DROP_UNFINISHED.replace("{mark}", mark).replace("{job}", job)
+
+
+def _look_at_merge(incident: Incident, staging: str) -> Iterator[str]:
+    """Yield how to see whether a merge is in force: it is one transaction, done or not."""
+    live = incident.parameters.get("live_name")
+    if not (staging and isinstance(live, str) and live):
+        return
+    yield "It is one transaction: nothing is half done. A merge is in force if this shows a row:"
+    yield f"  {connect_command(incident.parameters)}"
+    yield f"  \\connect {_quoted(live)}"
+    yield f"  {merge_look_sql(staging)}"
+    yield from _merge_back(incident, staging)
+
+
+def _look_at_schemas(incident: Incident, arguments: Mapping[str, Any]) -> Iterator[str]:
+    names, live = arguments.get("schemas"), incident.parameters.get("live_name")
+    coming = arguments.get("copy_oids")
+    if not (isinstance(names, list) and isinstance(coming, list) and isinstance(live, str)):
+        return
+    yield "It is one transaction: nothing is half done. Look which schema has which OID:"
+    yield f"  {connect_command(incident.parameters)}"
+    yield f"  \\connect {_quoted(live)}"
+    yield "  SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' ORDER BY 2;"
+    told = ", ".join(f"{name} has OID {oid}" for name, oid in zip(names, coming, strict=False))
+    yield f"It is done if {told}."
 
 
 def _back_by_hand(incident: Incident, arguments: Mapping[str, Any]) -> Iterator[str]:

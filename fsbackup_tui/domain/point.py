@@ -326,7 +326,8 @@ class PointSummary:
     verifications and drills as they went. ``blocked`` is what could not be tried and nobody
     accepted, ``accepted`` what could not and somebody did. ``spares`` stand, as far as the
     records know. ``in_incident`` is the incident that was open when it was taken, until a person
-    clears the point.
+    clears the point. ``after_damage`` says, while an incident is open, whether it was taken after
+    the database was last right; None: no incident, or nobody knows.
     """
 
     id: str
@@ -352,6 +353,7 @@ class PointSummary:
     runs: tuple[MeasuredRun, ...] = ()
     spares: tuple[SpareSummary, ...] = ()
     in_incident: str = ""
+    after_damage: bool | None = None
 
     @property
     def doubtful(self) -> bool:

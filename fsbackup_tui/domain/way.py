@@ -64,11 +64,17 @@ def propose_runbook(seen: Seen, report: DamageReport) -> tuple[RunbookId, tuple[
     whole = tuple(_all_is_lost(report))
     if whole:
         return "data-loss", whole
-    reasons = [*_hurt(report)] or ["no table has fewer rows: changed ones show in the comparison"]
+    reasons = [*_hurt(report)] or [_no_loss_seen(report)]
     kept = sum(1 for table in report.tables if not table.is_gone and not table.rows_lost)
     if kept and report.worst:
         reasons.append(f"{_tables(kept)} lost no row: a restore of all would set them back, too")
     return "partial-loss", tuple(reasons)
+
+
+def _no_loss_seen(report: DamageReport) -> str:
+    if report.live == "unreadable":
+        return "live could not be read: what is lost is not known"
+    return "no table has fewer rows: changed ones show in the comparison"
 
 
 def _all_is_lost(report: DamageReport) -> Iterator[str]:
@@ -191,7 +197,9 @@ def _loss_text(way: WayEstimate) -> str:
         return "what it loses is not known before"
     if way.loss_minutes is None:
         return f"loses {_number(way.loss_rows)} rows"
-    return f"loses {_number(way.loss_rows)} rows and the changes of {way.loss_minutes:.0f} minutes"
+    minutes = f"{way.loss_minutes:.0f}"
+    word = "minute" if minutes == "1" else "minutes"
+    return f"loses {_number(way.loss_rows)} rows and the changes of {minutes} {word}"
 
 
 def _merge(report: DamageReport, candidate: Candidate) -> WayEstimate:
@@ -207,7 +215,7 @@ def _merge(report: DamageReport, candidate: Candidate) -> WayEstimate:
         point=candidate.point,
         loss_rows=0,
         loss_minutes=0.0,
-        downtime="none: the application may run on; writers to these tables wait for seconds",
+        downtime="none, the application may run on; writers to these tables wait for seconds",
         downtime_seconds=_MERGE_WAITS,
         duration_seconds=_restore(candidate, most=_MERGE_BESIDE),
         way_back="undo of the merge, exact as long as nobody wrote to its rows since",

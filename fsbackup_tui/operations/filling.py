@@ -30,6 +30,7 @@ from fsbackup_tui.engines.postgres.restore import (
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.one_job import ErrorsTorn
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,17 @@ async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = N
 
     A dump of data alone needs ``schema``, an archive: its tables are made first, the rows
     loaded, and the indexes, keys and triggers made last, so that no order of rows offends them.
+
+    Raises:
+        ErrorsTorn: several jobs wrote their errors over each other; see ``by_one_job_at_last``.
     """
+    accounting = await _fill_and_account(filling, dump, schema)
+    if accounting.torn:
+        raise ErrorsTorn("RESTORE NOT TOLD.", why="\n".join(accounting.problems()))
+    return accounting
+
+
+async def _fill_and_account(filling: Filling, dump: Dump, schema: Dump | None) -> Accounting:
     context = filling.context
     with ExitStack() as stack:
         environment = stack.enter_context(
@@ -165,6 +176,7 @@ async def _load_plain(
             dump.path,
             scan=scan,
             work=context.work,
+            server_version_num=connection.info.server_version,
             fed=fed,
             report=context.report,
             redactor=context.redactor,

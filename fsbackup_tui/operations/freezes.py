@@ -87,6 +87,24 @@ def say_frozen_again(context: JobContext, live_oid: int) -> None:
         context.report(Warned(f"It may be frozen in part, and thaw undoes that: {error.what}"))
 
 
+def say_gone_with_live(context: JobContext) -> None:
+    """Write that what was frozen is in force no more: it went with a live database that is gone.
+
+    The copy that took the name has the rights that were captured, and lets the application in.
+    """
+    if context.incident is None:
+        return
+    try:
+        journal = FreezeJournal(context)
+        for freeze in journal.read().freezes:
+            journal.thawed(freeze, why="it went with the live database, which is gone")
+            context.report(
+                Warned(f"Frozen no more: {freeze.what}. It went with the former database.")
+            )
+    except FsbackupError as error:
+        context.report(Warned(f"It may be told as frozen, and is not: {error.what}"))
+
+
 def refreshed(known: Freeze, planned: Freeze) -> Freeze:
     """Return a freeze that is taken once more, with what undoes both times.
 

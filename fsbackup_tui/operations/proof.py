@@ -42,6 +42,7 @@ from fsbackup_tui.operations.filling import (
     fill_and_account,
 )
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.one_job import ONCE_MORE, by_one_job_at_last
 from fsbackup_tui.operations.scratch_place import (
     ScratchPlace,
     prepare_roles,
@@ -50,7 +51,7 @@ from fsbackup_tui.operations.scratch_place import (
 from fsbackup_tui.operations.spare import SpareKeeper, trial_place
 from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.timing import RESTORE, Timing, part_work
-from fsbackup_tui.operations.trial_database import trial_database
+from fsbackup_tui.operations.trial_database import TrialDatabase, trial_database
 from fsbackup_tui.operations.wording import place_words
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
@@ -171,38 +172,55 @@ async def _prove(trial: _Trial, place: ScratchPlace, *, compare: bool) -> Proof:
         place, context, trial.facts, _globals_path(trial), owners=owners
     ):
         trial.note(note)
-    async with trial_database(context, place, trial.facts, is_alive=alive) as database:
-        trial.notes.extend(database.created.notes)
-        filling = Filling(
-            context=context,
-            address=place.address.with_database(database.name),
-            client=place.client,
-            database_oid=database.created.oid,
-            jobs=place.jobs,
-            deferred=trial_deferred_entries,
-        )
-        trial.enter(RESTORE)
-        dump = Dump(_dump_path(trial), trial.facts)
-        accounting = await guarded(fill_and_account(filling, dump), *place.space_guards())
-        trial.notes.extend(accounting.notes)
-        blockers, lost = sort_losses(accounting, place, entries)
-        if not any(accounting.counts().values()) and not _was_empty(trial.facts):
-            blockers = (*blockers, Blocker(NO_ENTRIES, _NO_ENTRIES_FIX))
-        restored: Outcome = "failed" if lost else "blocked" if blockers else "ok"
-        tables: tuple[TableProof, ...] = ()
-        checks: tuple[ProofCheck, ...] = ()
-        proven: Outcome | None = None
-        if compare and restored == "ok":
-            tables, checks = await _compare(trial, place, filling, accounting)
-            proven = conclude(tables, checks)
-            reason = unproven_reason(trial.facts, tables, checks)
-            if proven == "ok" and reason is not None:
-                fix = _NO_COUNTS if reason.startswith("rows ") else _NO_DEFINITIONS
-                blockers, proven = (Blocker(reason, fix), *blockers), "blocked"
-        if proven == "ok" and trial.keeper is not None:
-            trial.enter("spare")
-            await trial.keeper.keep(place, database, filling, accounting)
-        trial.enter("remove")
+
+    async def attempt(jobs: int) -> Proof:
+        async with trial_database(context, place, trial.facts, is_alive=alive) as database:
+            if jobs != place.jobs:
+                trial.notes.append(ONCE_MORE)
+            return await _try_in(trial, replace(place, jobs=jobs), database, entries, compare)
+
+    return await by_one_job_at_last(context, place.jobs, attempt)
+
+
+async def _try_in(
+    trial: _Trial,
+    place: ScratchPlace,
+    database: TrialDatabase,
+    entries: list[TocEntry],
+    compare: bool,
+) -> Proof:
+    context = trial.context
+    trial.notes.extend(database.created.notes)
+    filling = Filling(
+        context=context,
+        address=place.address.with_database(database.name),
+        client=place.client,
+        database_oid=database.created.oid,
+        jobs=place.jobs,
+        deferred=trial_deferred_entries,
+    )
+    trial.enter(RESTORE)
+    dump = Dump(_dump_path(trial), trial.facts)
+    accounting = await guarded(fill_and_account(filling, dump), *place.space_guards())
+    trial.notes.extend(accounting.notes)
+    blockers, lost = sort_losses(accounting, place, entries)
+    if not any(accounting.counts().values()) and not _was_empty(trial.facts):
+        blockers = (*blockers, Blocker(NO_ENTRIES, _NO_ENTRIES_FIX))
+    restored: Outcome = "failed" if lost else "blocked" if blockers else "ok"
+    tables: tuple[TableProof, ...] = ()
+    checks: tuple[ProofCheck, ...] = ()
+    proven: Outcome | None = None
+    if compare and restored == "ok":
+        tables, checks = await _compare(trial, place, filling, accounting)
+        proven = conclude(tables, checks)
+        reason = unproven_reason(trial.facts, tables, checks)
+        if proven == "ok" and reason is not None:
+            fix = _NO_COUNTS if reason.startswith("rows ") else _NO_DEFINITIONS
+            blockers, proven = (Blocker(reason, fix), *blockers), "blocked"
+    if proven == "ok" and trial.keeper is not None:
+        trial.enter("spare")
+        await trial.keeper.keep(place, database, filling, accounting)
+    trial.enter("remove")
     return Proof(
         place=place.text,
         restored=restored,

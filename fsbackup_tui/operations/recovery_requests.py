@@ -191,7 +191,8 @@ class SwapRequest(Request):
 
     Both are told by name and OID; ``target`` is the server that the person saw. ``back`` says that
     it undoes an earlier swap: what is live now was restored, and what comes was live before.
-    ``live_oid`` 0: there is no live database, and the copy is only renamed.
+    ``live_oid`` 0: there is no live database, and the copy is only renamed; it gets the comment
+    that was captured in ``point``.
     """
 
     operation: ClassVar[str] = "swap"
@@ -205,13 +206,15 @@ class SwapRequest(Request):
     target: ServerIdentity | None = None
     back: bool = False
     database: str = ""
+    point: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenSinceRequest(RecoveryRequest):
     """Count what was written to the live database since it was swapped in.
 
-    ``counters`` is what the swap's result told. Returns ``domain/written.py:WrittenSince``.
+    ``counters`` is what the swap's result told; only ``schemas`` count, if any are named.
+    Returns ``domain/written.py:WrittenSince``.
     """
 
     operation: ClassVar[str] = "written-since"
@@ -219,6 +222,7 @@ class WrittenSinceRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("count",)
     live_oid: int = 0
     counters: str = ""
+    schemas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,11 +378,13 @@ class SchemaSwapRequest(RecoveryRequest):
 
     ``live_oids`` and ``copy_oids`` are those of ``schemas``, in their order (0: there is no live
     one). ``back`` undoes it: what was kept comes back, and ``SCHEMA__after_TAG`` is kept then;
-    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``end_sessions`` afterwards; None:
+    ``live_oids`` are what is live now, ``copy_oids`` what comes. ``again`` swaps what that kept in
+    once more. ``end_sessions`` afterwards; None:
     only where columns have types of the schema's own, which statements prepared before refuse to
     return until their session ends. ``preview`` changes nothing.
     Returns ``{"schemas": [{"schema", "oid", "kept_as", "kept_oid"}], "closed_seconds",
-    "attempts", "sessions_ended", "repointed", "unchecked", "grants", "notified", "notes"}``.
+    "attempts", "sessions_ended", "repointed", "unchecked", "grants", "counters", "notified",
+    "notes"}``.
     """
 
     operation: ClassVar[str] = "schema-swap"
@@ -389,10 +395,35 @@ class SchemaSwapRequest(RecoveryRequest):
     copy_oids: tuple[int, ...] = ()
     tag: str = ""
     back: bool = False
+    again: bool = False
     end_blockers: bool = False
     end_sessions: bool | None = None
     patience_seconds: float = 30.0
     preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RearmRequest(RecoveryRequest):
+    """Arm in the live database, which was swapped in, what no copy may have.
+
+    ``subscriptions`` are moved there from the kept database, ``cron``: pg_cron and its jobs come
+    from the point's archive. ``back`` undoes it. ``then_resume_jobs`` runs the site's command
+    afterwards. Returns ``{"armed": [{"what", "detail"}], "by_hand": [{"what", "why", "lines"}]}``
+    and what CommandRequest returns.
+    """
+
+    operation: ClassVar[str] = "rearm"
+    runner: ClassVar[str] = "fsbackup_tui.operations.rearm:run"
+    stages: ClassVar[tuple[str, ...]] = ("arm", "run")
+    point: str = ""
+    live_oid: int = 0
+    kept_as: str = ""
+    kept_oid: int = 0
+    subscriptions: tuple[str, ...] = ()
+    cron: bool = False
+    back: bool = False
+    then_resume_jobs: bool = False
+    schema_point: str | None = None
 
 
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (
@@ -419,4 +450,5 @@ RECOVERY_REQUESTS: tuple[type[Request], ...] = (
     RehearsalRequest,
     SchemaCopyRequest,
     SchemaSwapRequest,
+    RearmRequest,
 )

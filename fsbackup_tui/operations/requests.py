@@ -112,6 +112,8 @@ class RestoreBesideRequest(Request):
 
     ``target`` is what the person saw before starting; the worker looks again and refuses when
     it differs. ``schema_point`` names the schema point that a data point is loaded into.
+    ``copy_of`` is the live database in whose recovery it is made: the copy is marked as
+    fsbackup's, so that ``leftovers`` lists it. What a person restores beside is that person's.
     """
 
     operation: ClassVar[str] = "restore"
@@ -123,6 +125,7 @@ class RestoreBesideRequest(Request):
     target: ServerIdentity | None = None
     jobs: int | None = None
     schema_point: str | None = None
+    copy_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import DiskFull, FsbackupError, RestoreIncomplete, UsageError
-from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.events import Log, Warned, format_time
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
@@ -21,6 +21,7 @@ from fsbackup_tui.engines.postgres.guards import (
     watch_free_space,
 )
 from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.kept import kept_comment
 from fsbackup_tui.engines.postgres.replay import (
     CreatedDatabase,
     Properties,
@@ -39,6 +40,7 @@ from fsbackup_tui.operations.filling import (
     fill_and_account,
 )
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.one_job import ONCE_MORE, by_one_job_at_last
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.restore_from import RestoreSource, check_seals, in_use, open_source
@@ -66,8 +68,18 @@ class _Restore:
 
 
 async def run(request: RestoreBesideRequest, context: JobContext) -> dict[str, object]:
-    """Restore as ``restore_beside`` does, and give the copy what was captured with it."""
-    return await restore_beside(request, context, dress=lambda facts: facts)
+    """Restore as ``restore_beside`` does, and give the copy what was captured with it.
+
+    A recovery's copy bears its mark in place of the captured comment, until it is swapped in.
+    """
+
+    def dress(facts: PostgresFacts) -> PostgresFacts:
+        if not request.copy_of:
+            return facts
+        at = format_time(context.now())
+        return replace(facts, comment=kept_comment("restore", request.copy_of, at, context.job))
+
+    return await restore_beside(request, context, dress=dress)
 
 
 async def restore_beside(
@@ -114,7 +126,8 @@ async def _restore_beside(
     client = await client_for_restore(context, address, identity.server_version_num, newest)
     data_directory = await local_data_directory(admin, identity.system_identifier)
     _check_space(restore, data_directory)
-    async with restore_lock(admin, identity, context.application_name):
+
+    async def attempt(jobs: int) -> Accounting:
         context.stage("create")
         side = SideDatabase(
             context,
@@ -133,7 +146,7 @@ async def _restore_beside(
                 address=address.with_database(created.name),
                 client=client,
                 database_oid=created.oid,
-                jobs=request.jobs or _automatic_jobs(),
+                jobs=jobs,
             )
             accounting = await guarded(
                 _fill(restore, filling), *_space_guards(restore, data_directory)
@@ -141,7 +154,13 @@ async def _restore_beside(
             restore.source.check_unchanged()
             context.stage("finish")
             await _finish(restore, side, filling, created, accounting)
-    return accounting
+        if jobs != wanted:
+            restore.notes.append(ONCE_MORE)
+        return accounting
+
+    wanted = request.jobs or _automatic_jobs()
+    async with restore_lock(admin, identity, context.application_name):
+        return await by_one_job_at_last(context, wanted, attempt)
 
 
 def _automatic_jobs() -> int:

@@ -54,6 +54,7 @@ from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.one_job import by_one_job_at_last
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SchemaCopyRequest
 from fsbackup_tui.operations.schema_copying import Copying, expected_facts, look
@@ -145,20 +146,24 @@ async def _make(copying: Copying, live: Connection, facts: PostgresFacts) -> Acc
     archive = context.work / "schemas"
     try:
         await _dump(copying)
-        context.stage("restore")
-        await create_beside(live, copying.marks("unfinished"))
-        try:
-            accounting = await _restore(copying, facts)
-            context.stage("prove")
-            await prove(copying, facts, accounting)
-            context.stage("settle")
-            await _settle(copying, live)
-        except BaseException:
-            await undisturbed(_take_back(copying))
-            raise
+
+        async def attempt(jobs: int) -> Accounting:
+            context.stage("restore")
+            await create_beside(live, copying.marks("unfinished"))
+            try:
+                accounting = await _restore(copying, facts, jobs)
+                context.stage("prove")
+                await prove(copying, facts, accounting)
+                context.stage("settle")
+                await _settle(copying, live)
+            except BaseException:
+                await undisturbed(_take_back(copying))
+                raise
+            return accounting
+
+        return await by_one_job_at_last(context, copying.jobs, attempt)
     finally:
         _remove(archive)
-    return accounting
 
 
 def _remove(archive: Path) -> None:
@@ -206,7 +211,7 @@ async def _name_again(copying: Copying) -> None:
         )
 
 
-async def _restore(copying: Copying, facts: PostgresFacts) -> Accounting:
+async def _restore(copying: Copying, facts: PostgresFacts, jobs: int) -> Accounting:
     keys: dict[str, list[tuple[str, str]]] = {}
     for tie in copying.side_ties.ties:
         if tie.kind == "constraint":
@@ -216,7 +221,7 @@ async def _restore(copying: Copying, facts: PostgresFacts) -> Accounting:
         address=copying.live,
         client=copying.client,
         database_oid=facts.identity.database_oid,
-        jobs=copying.jobs,
+        jobs=jobs,
         deferred=lambda entries: held_back(entries, keys),
         schemas=copying.beside,
     )

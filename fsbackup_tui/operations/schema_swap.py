@@ -24,9 +24,14 @@ from fsbackup_tui.engines.postgres.schema_swap import in_the_way, swap_schemas
 from fsbackup_tui.engines.postgres.schema_ties import find_ties
 from fsbackup_tui.engines.postgres.schema_waiting import end_other_sessions
 from fsbackup_tui.engines.postgres.side import restore_lock
+from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SchemaSwapRequest
+from fsbackup_tui.operations.swap_counters import (
+    counters_of_schemas,
+    counters_of_swapped_schemas,
+)
 from fsbackup_tui.operations.target import (
     admin_address,
     check_target,
@@ -63,6 +68,7 @@ class _Swapping:
     notes: list[str] = field(default_factory=list)
     grants: tuple[str, ...] = ()
     notified: bool = False
+    counters: TableCounters | None = None
 
     async def open(self) -> Connection:
         """Open a session in the live database."""
@@ -116,6 +122,8 @@ def _planned(request: SchemaSwapRequest, context: JobContext) -> SchemaSwap:
     ):
         before, after = (kept_name(schema, kind, request.tag) for kind in ("before", "after"))
         coming = before if request.back else beside_name(schema, request.tag)
+        if request.again:
+            coming = after
         kept_as = after if request.back else before
         pairs.append(SchemaPair(schema, live_oid, coming, copy_oid, kept_as))
     at = format_time(context.now())
@@ -124,11 +132,15 @@ def _planned(request: SchemaSwapRequest, context: JobContext) -> SchemaSwap:
 
 async def _swap(swapping: _Swapping) -> dict[str, object]:
     request, context, swap = swapping.request, swapping.context, swapping.swap
+    oid = swap.pairs[0].coming_oid
     async with await swapping.open() as connection:
         if await standing(connection, swap) == "after":
             context.report(Log("It is done already: the schemas have their new names."))
             # A job that died after the commit may not have come to this.
             left = await check_constraints(connection, await left_to_check(connection, swap))
+            swapping.counters = await counters_of_swapped_schemas(
+                context, swapping.live, connection, [p.schema for p in swap.pairs], oid
+            )
             return await _document(swapping, connection, None, left)
         ties = await find_ties(connection, [pair.leaving_oid for pair in swap.leaving])
         if ties.blockers:
@@ -150,6 +162,10 @@ async def _swap(swapping: _Swapping) -> dict[str, object]:
                 **await _document(swapping, connection, None, ()),
                 "repointed": [r.what for r in ties.repoints],
             }
+        names = {pair.coming: pair.schema for pair in swap.pairs}
+        swapping.counters = await counters_of_schemas(
+            context, swapping.live, connection, names, oid
+        )
         context.stage("swap")
         swapped = await swap_schemas(
             swapping.open,
@@ -158,10 +174,10 @@ async def _swap(swapping: _Swapping) -> dict[str, object]:
             end_blockers=request.end_blockers,
             notify=[_POSTGREST] if swapping.notified else [],
         )
-        names = ", ".join(pair.schema for pair in swap.pairs)
+        told = ", ".join(pair.schema for pair in swap.pairs)
         context.report(
             Log(
-                f"{names}: the copy has the name now; closed for {swapped.closed_seconds:.2f} s, "
+                f"{told}: the copy has the name now; closed for {swapped.closed_seconds:.2f} s, "
                 f"{swapped.attempts} attempts, {swapped.sessions_ended} sessions ended."
             )
         )
@@ -217,6 +233,7 @@ async def _document(
         "repointed": [] if swapped is None else list(swapped.repointed),
         "unchecked": list(unchecked),
         "grants": list(swapping.grants),
+        "counters": "" if swapping.counters is None else swapping.counters.text(),
         "notified": swapping.notified and swapped is not None,
         "notes": list(swapping.notes),
     }

@@ -42,7 +42,7 @@ from fsbackup_tui.engines.postgres.swap import (
 from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.freezes import say_frozen_again
+from fsbackup_tui.operations.freezes import say_frozen_again, say_gone_with_live
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
@@ -52,7 +52,7 @@ from fsbackup_tui.operations.swap_counters import (
     counters_before,
     counters_of_spare,
 )
-from fsbackup_tui.operations.swap_sequences import keep_apart
+from fsbackup_tui.operations.swap_numbers import MARGIN, move_numbers
 from fsbackup_tui.operations.swap_spare import (
     captured_comment,
     record_swapped_in,
@@ -86,8 +86,8 @@ class _Swapping:
     notes: list[str] = field(default_factory=list)
     paused: tuple[str, ...] = ()
     standbys: list[dict[str, object]] = field(default_factory=list)
-    sequences_moved: int | None = None
     counters: TableCounters | None = None
+    numbered: bool = False
 
     async def open_admin(self) -> Connection:
         """Open a session in the maintenance database."""
@@ -180,17 +180,13 @@ async def _swap(
         if spare is None
         else counters_of_spare(context, spare)
     )
-    # On the way back, too: its rows are as they were, and what was written since can be merged.
-    if swap.replaces and spare is None:
-        await _keep_apart(swapping, coming, leaving)
+    if spare is None and swap.replaces and not swapping.request.back:
+        # A rollback brings back exactly what was; a session in a spare makes it one that was used.
+        await _move_numbers(swapping, of=coming, beyond=leaving, margin=MARGIN)
     context.stage("swap")
     async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
         swapping.paused = names
         swapped = await swap_databases(swapping.open_admin, swap)
-    if swap.replaces and spare is not None:
-        # It let nobody in before.
-        live, kept = (leaving.name, coming.oid), (swap.kept_as, leaving.oid)
-        await _keep_apart(swapping, Database(*live), Database(*kept))
     former = f" The former one is {swap.kept_as}." if swap.replaces else ""
     context.report(
         Log(
@@ -198,14 +194,19 @@ async def _swap(
             f"{swapped.sessions_ended} sessions ended.{former}"
         )
     )
+    if not swap.replaces:
+        say_gone_with_live(context)
     say_frozen_again(context, swap.coming.oid)
     return swap, swapped
 
 
-async def _keep_apart(swapping: _Swapping, copy: Database, live: Database) -> None:
-    swapping.sequences_moved = await keep_apart(
-        swapping.context, swapping.admin, copy, live, swapping.notes
-    )
+async def _move_numbers(
+    swapping: _Swapping, *, of: Database, beyond: Database, margin: int = 0
+) -> None:
+    why = await move_numbers(swapping.context, swapping.admin, of=of, beyond=beyond, margin=margin)
+    swapping.numbered = not why
+    if why:
+        swapping.warn(why)
 
 
 async def _refuse_obstacles(admin: Connection, leaving: Database, coming: Database) -> None:
@@ -244,9 +245,11 @@ async def _planned(
         comment = await _comment(admin, leaving.name)
         is_open = await _is_open(admin, leaving.name)
     elif spare is not None and swapping.repository is not None:
-        comment = captured_comment(swapping.repository, spare)
+        comment = captured_comment(swapping.repository, spare.point, spare.part)
     elif comment is not None and comment.startswith(_OUR_MARK):
         comment = None
+        if request.point and swapping.repository is not None:
+            comment = captured_comment(swapping.repository, request.point, request.part)
     kind: KeptKind = "after" if request.back else "before"
     at = format_time(context.now())
     return Swap(
@@ -333,6 +336,9 @@ async def _settle(swapping: _Swapping, swap: Swap, identity: ServerIdentity) -> 
         swapping.counters = await counters_after(context, swapping.admin, live, swapping.notes)
     if swap.replaces:
         kept = Database(swap.kept_as, swap.leaving.oid)
+        if not (swapping.numbered or swapping.request.back):
+            live = Database(swap.leaving.name, swap.coming.oid)
+            await _move_numbers(swapping, of=live, beyond=kept)
         maintenance = postgres_source(context.loaded, part).admin.maintenance_database
         standbys = await _addresses(swapping, "standbys")
         ended = await asyncio.gather(
@@ -377,6 +383,7 @@ async def _document(
             await find_obstacles(admin, Database(kept, swap.leaving.oid))
         ).subscriptions
     lines = [line for slot in slots for line in follow_up(slot, name, kept)]
+    moving = {each: list(subscription_follow_up(each, name, kept)) for each in subscriptions}
     for slot in slots:
         held = (
             "an unknown amount" if slot.retained_bytes is None else f"{slot.retained_bytes} bytes"
@@ -392,13 +399,13 @@ async def _document(
         "kept_oid": swap.leaving.oid,
         "open": await _is_open(admin, name),
         "closed_seconds": None if swapped is None else round(swapped.closed_seconds, 3),
-        "sequences_moved": swapping.sequences_moved,
         "sessions_ended": None if swapped is None else swapped.sessions_ended,
         "paused": list(swapping.paused),
         "standbys": swapping.standbys,
         "slots": plain(slots),
         "subscriptions": list(subscriptions),
-        "follow_up": [*lines, *subscription_follow_up(subscriptions, kept)],
+        "follow_up": [*lines, *(line for each in moving.values() for line in each)],
+        "subscription_follow_up": moving,
         "counters": "" if swapping.counters is None else swapping.counters.text(),
         "notes": list(swapping.notes),
     }

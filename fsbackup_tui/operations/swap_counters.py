@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,48 @@ async def counters_before(
         return None
     _keep(context, copy, counters)
     return counters
+
+
+async def counters_of_schemas(
+    context: JobContext,
+    address: DatabaseAddress,
+    connection: Connection,
+    names: Mapping[str, str],
+    oid: int,
+) -> TableCounters | None:
+    """Return the counters of schemas' tables while nobody uses them, and keep them.
+
+    ``names`` has for each schema's name now the one that it gets; ``oid`` is one schema's own.
+    """
+    try:
+        with plain_errors(address):
+            found = await read_table_counters(connection, format_time(context.now()))
+    except FsbackupError:
+        return None
+    tables = {
+        number: replace(table, name=f"{new}.{table.name.removeprefix(f'{old}.')}")
+        for number, table in found.tables.items()
+        for old, new in names.items()
+        if table.name.startswith(f"{old}.")
+    }
+    counters = replace(found, tables=tables)
+    _keep(context, Database("", oid), counters)
+    return counters
+
+
+async def counters_of_swapped_schemas(
+    context: JobContext,
+    address: DatabaseAddress,
+    connection: Connection,
+    names: Sequence[str],
+    oid: int,
+) -> TableCounters | None:
+    """Return the counters of a schema swap that is done: those kept before it, else as now."""
+    if (kept := _kept(context, Database("", oid))) is not None:
+        return kept
+    context.report(Warned(f"What was written since is {_LATE}"))
+    same = {name: name for name in names}
+    return await counters_of_schemas(context, address, connection, same, oid)
 
 
 def counters_of_spare(context: JobContext, spare: Spare) -> TableCounters | None:

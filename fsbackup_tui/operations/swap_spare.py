@@ -65,10 +65,10 @@ async def refuse_used(admin: Connection, spare: Spare, context: JobContext) -> s
     )
 
 
-def captured_comment(repository: Repository, spare: Spare) -> str | None:
-    """Return the comment that the spare's database had when captured; None where not known."""
+def captured_comment(repository: Repository, point: str, part: str) -> str | None:
+    """Return the comment that a part's database had when captured; None where not known."""
     try:
-        facts = PointReader(repository, spare.point).part(spare.part).postgres
+        facts = PointReader(repository, point).part(part).postgres
     except FsbackupError:
         return None
     return None if facts is None else facts.comment

@@ -27,6 +27,7 @@ from fsbackup_tui.engines.postgres.side import (
 )
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.one_job import ErrorsTorn
 from fsbackup_tui.operations.scratch_look import ScratchPlace
 
 _LOCK_SECONDS = 30.0
@@ -75,10 +76,14 @@ async def trial_database(
             database = TrialDatabase(created, admin)
             for note in created.notes:
                 context.report(Log(note))
+            again = False
             try:
                 yield database
+            except ErrorsTorn:
+                again = True
+                raise
             finally:
-                if not database.kept and place.kind != "own":
+                if not database.kept and (again or place.kind != "own"):
                     await undisturbed(_drop(context, place, admin, created))
 
 

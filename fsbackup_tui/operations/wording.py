@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 
 import humanize
 
-from fsbackup_tui.domain.point import AcceptedBlock, LevelCheck, SpareSummary
+from fsbackup_tui.domain.point import AcceptedBlock, LevelCheck, PointSummary, SpareSummary
 from fsbackup_tui.domain.text import (
     UNKNOWN,
     age_text,
@@ -22,6 +22,7 @@ from fsbackup_tui.domain.text import (
 from fsbackup_tui.domain.text import when_text as _when_text
 
 __all__ = [
+    "AFTER_DAMAGE",
     "IN_INCIDENT",
     "UNKNOWN",
     "accepted_words",
@@ -29,6 +30,7 @@ __all__ = [
     "blocked_words",
     "cell_width",
     "count_text",
+    "damage_words",
     "duration_text",
     "in_incident_words",
     "left_text",
@@ -95,9 +97,21 @@ def place_words(place: str) -> str:
     return place if place.startswith("beside ") else f"on {place}"
 
 
+AFTER_DAMAGE = "AFTER DAMAGE"
+
+
 def in_incident_words(incident: str) -> str:
     """Return why a point that was taken in an incident is not to be relied on."""
     return f"taken in the incident {incident}: what it holds may be damaged"
+
+
+def damage_words(point: PointSummary) -> str:
+    """Return on which side of the damage a point was taken; empty where no incident is open."""
+    if point.after_damage is None:
+        return ""
+    if point.after_damage:
+        return "taken after it was last right: it may hold the damage"
+    return "taken before the damage"
 
 
 def spare_words(spare: SpareSummary, now: datetime, zone: tzinfo) -> str:

@@ -6,6 +6,9 @@ tables that are small enough are counted themselves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import Log, format_time, parse_time
 from fsbackup_tui.domain.written import TableWritten, WrittenSince
@@ -65,12 +68,19 @@ async def run(request: WrittenSinceRequest, context: JobContext) -> dict[str, ob
             now, pending = await settled_table_counters(
                 connection, format_time(at), limit_seconds=_SETTLE_SECONDS
             )
+            if request.schemas:
+                now = replace(now, tables=_of_schemas(now.tables, request.schemas))
             tables, notes = await _written(connection, before, now)
     if pending:
         notes.append(f"{pending} sessions are at work: what they wrote last may not be counted yet")
     written = WrittenSince(parse_time(before.at), at, tuple(tables), "; ".join(notes))
     context.report(Log(f"{written.rows} rows written in {len(tables)} tables since {before.at}"))
     return {"ok": True, **plain(written), "rows": written.rows}
+
+
+def _of_schemas(tables: Mapping[int, TableCount], schemas: Sequence[str]) -> dict[int, TableCount]:
+    starts = tuple(f"{schema}." for schema in schemas)
+    return {oid: table for oid, table in tables.items() if table.name.startswith(starts)}
 
 
 async def _written(

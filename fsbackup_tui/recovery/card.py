@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fsbackup_tui.domain.incident import StepState
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.text import age_text, duration_text, plain_text
-from fsbackup_tui.recovery.actions.action import Situation
+from fsbackup_tui.recovery.actions.action import Action, Situation
 from fsbackup_tui.recovery.actions.registry import ACTIONS
 from fsbackup_tui.recovery.flow import Flow, Placed
 from fsbackup_tui.recovery.question import Question
@@ -82,7 +82,7 @@ def card_of(
     action = ACTIONS[step.do]
     facts = situation.facts
     undo_request = None
-    if state.status == "done" and action.undo is not None:
+    if action.may_undo(state.status) and action.undo is not None:
         undo_request = action.undo(situation)
     waits = [flow.find(each) for each in placed.waits_for]
     return Card(
@@ -92,7 +92,7 @@ def card_of(
         kind=_kind(step),
         status=STATUS_WORDS[state.status],
         why=step.why,
-        runs=action.runs(situation),
+        runs=_runs(action, situation, placed),
         changes=step.changes,
         undo=step.undo,
         took=_took(took, step),
@@ -110,10 +110,25 @@ def card_of(
         can_run=placed.can_run,
         can_undo=undo_request is not None,
         can_skip=not placed.is_behind and state.status != "unknown",
-        can_open_again=state.status in ("done", "skipped") and step.kind != "act",
+        can_open_again=_can_open_again(step, state),
         ahead=_ahead(flow, placed),
         undo_needs_look=undo_request is not None and action.changes and not looked,
     )
+
+
+def _runs(action: Action, situation: Situation, placed: Placed) -> tuple[str, ...]:
+    """Return the commands: of what can hurt and is done those that ran, else as they will run."""
+    state = placed.state
+    if placed.step.destructive and state.status == "done" and state.commands:
+        return state.commands
+    return action.runs(situation)
+
+
+def _can_open_again(step: Step, state: StepState) -> bool:
+    """Whether a step may be decided anew: one that did something is taken back instead."""
+    if state.status == "skipped":
+        return True
+    return state.status == "done" and (step.kind != "act" or not state.job)
 
 
 def _kind(step: Step) -> str:
@@ -140,7 +155,7 @@ def _trouble(state: StepState) -> tuple[str, ...]:
         return tuple(state.reason.splitlines())
     if state.status == "unknown" and not state.job:
         return ("Nobody saw how it ended.",)
-    return ()
+    return tuple(plain_text(text) for text in state.warnings)
 
 
 def _ahead(flow: Flow, placed: Placed) -> str:
@@ -178,7 +193,8 @@ def target_lines(situation: Situation) -> tuple[str, ...]:
     ]
     people = len(standing.sessions) + standing.sessions_more
     writers = sum(session.writes for session in standing.sessions)
-    lines.append(f"{people} sessions in it, {writers} of them writing")
+    word = "session" if people == 1 else "sessions"
+    lines.append(f"{people} {word} in it, {writers} of them writing")
     for label, names in (
         ("prepared transactions hold it open", standing.prepared),
         ("logical slots hold WAL", standing.slots),

@@ -11,7 +11,12 @@ from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.library import find_runbook, runbook_for
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.elsewhere import make_elsewhere, why_not_writable
-from fsbackup_tui.repository.incidents import IncidentJournal, find_open, open_incident
+from fsbackup_tui.repository.incidents import (
+    IncidentJournal,
+    find_open,
+    open_incident,
+    unreadable_incidents,
+)
 
 SEEN_HERE: tuple[Seen, ...] = ("rows", "structure", "errors", "unknown")
 """What can be seen that the runbooks of this version lead out of."""
@@ -75,6 +80,10 @@ def declare(
         is_drill=is_drill,
     )
     session = RecoverySession(desk, journal, lead=True)
+    hidden = unreadable_incidents(desk.state)
+    if hidden:
+        told = ", ".join(hidden)
+        session.note(f"Whether one is open already is not known of what can't be read: {told}.")
     if why:
         session.note(why)
     session.switch_runbook(name)

@@ -270,14 +270,18 @@ def _require(session: RecoverySession, step: str, status: StepStatus) -> None:
 
 def last_problem(journal: IncidentJournal, step: str) -> Problem | None:
     """Return why a step last went wrong, in full; None where nothing was written of it."""
+    reason = ""
     for entry in reversed(journal.entries()):
-        if entry.body.get("step") == step:
-            told = entry.body.get("problem")
-            if isinstance(told, dict):
-                return Problem.from_mapping(told)
-            reason = entry.body.get("reason")
-            return Problem("failed", str(reason)) if reason else None
-    return None
+        if entry.body.get("step") != step:
+            continue
+        told = entry.body.get("problem")
+        if isinstance(told, dict):
+            return Problem.from_mapping(told)
+        # One that failed and is to be done again failed for its first reason.
+        reason = str(entry.body.get("reason") or "") or reason
+        if entry.kind != "not-done":
+            break
+    return Problem("failed", reason) if reason else None
 
 
 def still_open(error: FsbackupError, session: RecoverySession) -> Problem:
@@ -319,8 +323,8 @@ def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJo
         if incident.closed is None:
             return journal
         raise SafetyRefusal(
-            f"IT IS OVER: incident {journal.id} was closed, and live was written to since.",
-            why="What was written since the swap would be set aside.",
+            f"IT IS OVER: incident {journal.id} was closed.",
+            why="Live may have been written to since, and a rollback sets that aside.",
             fix=f"fsbackup rollback --incident {journal.id}",
         )
     raise UsageError("NOTHING TO ROLL BACK: no swap stands that fsbackup made.")

@@ -129,6 +129,11 @@ class IncidentFacts:
         """The point that was chosen."""
         return self._text("point")
 
+    @property
+    def spoilt(self) -> tuple[str, ...]:
+        """The points that turned out to be damaged when they were about to be restored."""
+        return self._texts("spoilt")
+
     @cached_property
     def candidate(self) -> Candidate | None:
         """What is known of the chosen point; before one is chosen, None."""

@@ -57,6 +57,16 @@ class Flow:
         """Return the step of that id."""
         return next((placed for placed in self.steps if placed.step.id == step), None)
 
+    def based_on(self, step: str) -> tuple[Placed, ...]:
+        """Return all steps that require that step, directly or not."""
+        based = {step}
+        found: list[Placed] = []
+        for placed in self.steps:
+            if based & set(placed.step.requires):
+                based.add(placed.step.id)
+                found.append(placed)
+        return tuple(found)
+
     def phase_words(self) -> Mapping[str, str]:
         """Return for each phase ``done``, ``2/6`` (the step one is at, of how many), or ``-``."""
         current = self.current()

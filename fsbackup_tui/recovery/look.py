@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.recovery.session import RecoverySession
 
 FRESH = timedelta(minutes=2)
+_CLOCKS_DIFFER = timedelta(seconds=5)
 
 
 class Look:
@@ -30,6 +31,8 @@ class Look:
         self._seen: Standing | None = None
         self._wanted: list[str] = []
         self._settling: tuple[str, ...] = ()
+        self._ended: frozenset[object] = frozenset()
+        self._seen_ended: frozenset[object] = frozenset()
 
     @property
     def is_under_way(self) -> bool:
@@ -56,17 +59,14 @@ class Look:
         return bool(self._wanted)
 
     def is_fresh(self, incident: Incident, now: datetime) -> bool:
-        """Whether the last look was after the last step, and not long ago."""
+        """Whether no step was begun or has ended since the last look, and that was not long ago.
+
+        A clock that was set back or forward makes a look old, at worst.
+        """
         seen = self._seen
-        if seen is None:
+        if seen is None or _ended(incident) != self._seen_ended:
             return False
-        ended = [
-            state.at
-            for state in incident.steps.values()
-            if state.job and state.status in ("done", "failed", "undone", "unknown")
-        ]
-        newest = max(ended, default=seen.at)
-        return newest <= seen.at and now - seen.at < FRESH
+        return -_CLOCKS_DIFFER < now - seen.at < FRESH
 
     def start(self, session: RecoverySession) -> None:
         """Begin a look, unless one is under way."""
@@ -74,6 +74,7 @@ class Look:
             return
         self.problem, self._settling = None, tuple(self._wanted)
         reading = session.read()
+        self._ended = _ended(reading.incident)
         request = LookRequest(
             part=reading.incident.source,
             database=reading.facts.database,
@@ -98,9 +99,18 @@ class Look:
         if standing is None:
             self.problem = problem_of(job)
             return None
-        self._seen = standing
+        self._seen, self._seen_ended = standing, self._ended
         session.take_standing(standing)
         return standing
+
+
+def _ended(incident: Incident) -> frozenset[object]:
+    """Return which jobs of steps are under way or have ended, and how."""
+    return frozenset(
+        (name, state.job, state.status, state.at)
+        for name, state in incident.steps.items()
+        if state.job and state.status in ("done", "failed", "undone", "unknown")
+    )
 
 
 def _staging_of_unknown(incident: Incident) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from fsbackup_tui.domain.incident import SEEN_TEXTS
 from fsbackup_tui.domain.text import count_text, duration_text, when_text
 from fsbackup_tui.recovery.actions.action import Situation
 from fsbackup_tui.recovery.actions.assessing import ways_of
+from fsbackup_tui.recovery.actions.merging import plan_of
 
 NEXT_WORD_AFTER = timedelta(minutes=30)
 
@@ -27,10 +29,11 @@ def first_word(situation: Situation) -> str:
     if incident.last_right is not None:
         at = when_text(incident.last_right, situation.now, situation.zone)
         right = f" It was last right at about {at}."
+    seen = f" ({SEEN_TEXTS[incident.seen]})" if incident.seen != "unknown" else ""
     frozen = " Writing is switched off." if incident.frozen_for(situation.now) else ""
     return (
-        f"{_drill(situation)}{incident.site}: we have a problem with the data "
-        f"({SEEN_TEXTS[incident.seen]}).{right}{frozen} {incident.opened_by} is at it. "
+        f"{_drill(situation)}{incident.site}: we have a problem with the data"
+        f"{seen}.{right}{frozen} {incident.opened_by} is at it. "
         f"Next word by {_when(situation, NEXT_WORD_AFTER)}."
     )
 
@@ -50,10 +53,8 @@ def eta_word(situation: Situation) -> str:
         low, high = (timedelta(seconds=seconds) for seconds in way.duration_seconds)
         back = f"Back between {_when(situation, low)} and {_when(situation, high)} (an estimate)."
     lost = ""
-    if way is not None and way.loss_rows is not None:
+    if way is not None and way.loss_rows:
         lost = f" About {count_text(way.loss_rows)} newer rows will be missing at first."
-        if not way.loss_rows:
-            lost = " No newer rows will be missing."
     site = situation.incident.site
     return f"{_drill(situation)}{site}: the data is being recovered.{to}{lost} {back}"
 
@@ -63,18 +64,37 @@ def done_word(situation: Situation) -> str:
     incident, facts = situation.incident, situation.facts
     took = duration_text(incident.elapsed(situation.now).total_seconds())
     candidate = facts.candidate
-    lost = "Nothing was lost that we know of."
-    merged = facts.document("merged")
-    if facts.way == "merge" and not (merged.get("effects") or merged.get("recreated")):
-        lost = "What was lost is not back yet."
+    lost = _lost_by_merging(situation)
     if facts.way == "salvage":
         unread = facts.salvaged.lost_rows if facts.salvaged is not None else None
         some = "Some rows" if unread is None else f"{count_text(unread)} rows"
         lost = f"{some} could not be read any more, and are missing."
-    elif facts.way != "merge" and candidate is not None:
+    elif facts.document("swapped") and candidate is not None:
         at = when_text(candidate.at, situation.now, situation.zone)
-        rows = ""
-        if candidate.rows_lost:
-            rows = f" ({count_text(candidate.rows_lost)} rows, kept aside)"
-        lost = f"What was written after {at} is missing{rows}."
+        lost = f"What was written after {at}"
+        if facts.document("merged"):
+            lost += " was put back as far as it could be saved."
+        elif candidate.rows_lost:
+            lost += f" is missing ({count_text(candidate.rows_lost)} rows, kept aside)."
+        else:
+            lost += " is missing."
     return f"{_drill(situation)}{incident.site} runs again, after {took}. {lost}"
+
+
+def _lost_by_merging(situation: Situation) -> str:
+    """Return what did not come back although the rest of the database stayed as it was."""
+    facts, plan = situation.facts, plan_of(situation)
+    effects = facts.document("merged").get("effects")
+    told = [each for each in effects if isinstance(each, Mapping)] if effects else []
+    back = sum(int(each.get("inserted") or 0) for each in told)
+    missing = sum(table.missing for table in plan.tables) if plan is not None else 0
+    lost = []
+    if missing > back:
+        lost.append(f"{count_text(missing - back)} rows of the backup are still missing.")
+    nothing = not told and not facts.document("merged").get("recreated")
+    if nothing and plan is not None and any(table.changed for table in plan.tables):
+        lost.append("Rows that differ from the backup were left as they are.")
+    if facts.report is not None and facts.report.born_and_gone:
+        born = count_text(facts.report.born_and_gone)
+        lost.append(f"Up to {born} rows younger than the backup are gone.")
+    return " ".join(lost) or "Nothing was lost that we know of."

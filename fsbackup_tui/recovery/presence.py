@@ -17,7 +17,8 @@ class Presence:
     """This process's mark, as a leader or a watcher; gone when the process is."""
 
     def __init__(self, directory: Path, author: Author, role: str) -> None:
-        self.path = directory / _DIRECTORY / f"{role}-{author.operator}-{author.host}-{os.getpid()}"
+        name = author.operator.replace("/", "_")
+        self.path = directory / _DIRECTORY / f"{role}-{name}@{author.host}-{os.getpid()}"
         self._descriptor: int | None = None
         # Where it can't be written nobody is seen, and nobody is hindered.
         with suppress(OSError):
@@ -35,12 +36,12 @@ class Presence:
 
 
 def present(directory: Path, role: str) -> tuple[str, ...]:
-    """Return the names of those who are there in that role (``leader``, ``watcher``)."""
+    """Return the names of those who are there in that role (``leader.EPOCH``, ``watcher``)."""
     found: list[str] = []
     root = directory / _DIRECTORY
     for path in sorted(root.glob(f"{role}-*")) if root.is_dir() else ():
         if _is_held(path):
-            found.append(path.name.split("-")[1])
+            found.append(path.name.removeprefix(f"{role}-").split("@")[0])
         else:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fsbackup_tui.domain.incident import PHASE_TITLES, SEEN_TEXTS, Entry
+from fsbackup_tui.domain.incident import PHASE_TITLES, SEEN_TEXTS, Entry, StepState
 from fsbackup_tui.recovery.handover import handover_text
 from fsbackup_tui.recovery.report_findings import (
     affected_lines,
@@ -79,25 +79,41 @@ def _plain_markdown(text: str) -> str:
 
 
 def _step_lines(reading: Reading) -> Iterator[str]:
-    rows = []
-    for placed in reading.flow.steps:
-        state = placed.state
-        if placed.applies is False or state.status == "open":
-            continue
-        rows.append(
-            (
-                placed.number,
-                escaped(placed.step.title),
-                escaped(PHASE_TITLES.get(placed.phase, placed.phase)),
-                "not known" if state.status == "unknown" else state.status,
-                both_text(state.at, reading.zone),
-                escaped(state.operator),
-                escaped(state.reason),
-            )
+    rows = [
+        _step_row(
+            reading,
+            placed.number,
+            placed.step.title,
+            PHASE_TITLES.get(placed.phase, placed.phase),
+            placed.state,
         )
+        for placed in reading.flow.steps
+        if placed.applies is not False and placed.state.status != "open"
+    ]
+    # What was done by a runbook that was followed before counts, too.
+    here = {placed.step.id for placed in reading.flow.steps}
+    rows += [
+        _step_row(reading, "-", state.title or step, "another runbook", state)
+        for step, state in reading.incident.steps.items()
+        if step not in here and state.status != "open"
+    ]
     if not rows:
         yield "None was begun."
     yield from table(("step", "what", "phase", "end", "at", "who", "why"), rows)
+
+
+def _step_row(
+    reading: Reading, number: str, title: str, phase: str, state: StepState
+) -> tuple[str, ...]:
+    return (
+        number,
+        escaped(title),
+        escaped(phase),
+        "not known" if state.status == "unknown" else state.status,
+        both_text(state.at, reading.zone),
+        escaped(state.operator),
+        escaped(state.reason),
+    )
 
 
 def _note_lines(reading: Reading) -> Iterator[str]:

@@ -166,6 +166,9 @@ def check_lines(reading: Reading) -> Iterator[str]:
         f"- {each.state.upper()}: {escaped(each.sort)} {escaped(each.name)} {escaped(each.detail)}"
         for each in check.differences
     )
+    for each in mappings(facts.document("rearmed").get("armed")):
+        what, detail = escaped(str(each.get("what"))), escaped(str(each.get("detail")))
+        yield f"- Armed again in live: {what}; {detail}"
 
 
 def _seconds(value: object) -> str:
@@ -186,6 +189,7 @@ def loss_lines(reading: Reading) -> Iterator[str]:
             (_effect_row(each) for each in mappings(merged.get("effects"))),
         )
         yield ""
+        yield from (_again_line(each) for each in mappings(merged.get("recreated")))
         yield from (
             f"- {code(table_name(each.get('table')))}: {number_text(each.get('rows'))}"
             f" {escaped(each.get('row_class'))} rows stayed out ({escaped(each.get('reason'))}"
@@ -205,6 +209,17 @@ def loss_lines(reading: Reading) -> Iterator[str]:
     yield from _written_lines(reading)
 
 
+def _again_line(each: Mapping[str, Any]) -> str:
+    kind, name = each.get("kind"), each.get("name")
+    what = f"{escaped(kind)} {escaped(name)}" if name else escaped(kind)
+    lacking = [escaped(text) for text in texts(each.get("lacking"))]
+    without = f", without {'; '.join(lacking)}" if lacking else ""
+    return (
+        f"- {code(table_name(each.get('table')))}: {what} made again,"
+        f" {number_text(each.get('filled'))} rows from the copy{without}"
+    )
+
+
 def _effect_row(each: Mapping[str, Any]) -> tuple[str, ...]:
     counts = (each.get("inserted"), each.get("overwritten"), each.get("deleted"))
     return (code(table_name(each.get("table"))), *(number_text(count) for count in counts))
@@ -214,7 +229,7 @@ def _swap_loss(reading: Reading) -> Iterator[str]:
     facts = reading.facts
     kept = facts.document("swapped").get("kept_as")
     report = facts.report
-    if report is None:
+    if report is None or report.live == "unreadable":
         yield "The rows that only the former database has were not counted."
         return
     rows = [

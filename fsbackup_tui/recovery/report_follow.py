@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from fsbackup_tui.domain.rearming import cron_lines
 from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.recovery.actions.rearming import CRON, armed_lines
 from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.report_findings import live_again
 from fsbackup_tui.recovery.report_text import mappings, number_text, texts
@@ -22,6 +26,8 @@ def risks(reading: Reading) -> Iterator[str]:
         elif placed.state.status == "skipped" and placed.step.guard and not facts.copy_is_kept:
             why = plain_text(placed.state.reason)
             yield f"{placed.number} {placed.step.title} was skipped, a guard: {why}"
+        for text in placed.state.warnings if placed.state.status == "done" else ():
+            yield f"{placed.number} {placed.step.title}: {plain_text(text)}"
     if facts.mismatch and not facts.accepted_target:
         yield "the server may be the wrong one: " + plain_text(facts.mismatch)
     check = facts.copy_check
@@ -45,18 +51,46 @@ def follow_ups(reading: Reading) -> Iterator[str]:
         yield f"still FROZEN: {plain_text(freeze.what)}. Undo: {plain_text(commands) or 'thaw'}"
     yield from risks(reading)
     swapped = facts.document("swapped")
-    for name in texts(swapped.get("follow_up")):
-        yield plain_text(name)
-    check = facts.copy_check
-    for entry in check.deferred if check is not None else ():
-        yield f"left for later by the restore: {plain_text(entry)}"
+    armed = {str(each.get("what")) for each in mappings(facts.document("rearmed").get("armed"))}
+    of_armed = {
+        line
+        for name, lines in _by_name(swapped).items()
+        if f"subscription {name}" in armed
+        for line in texts(lines)
+    }
+    for line in texts(swapped.get("follow_up")):
+        if line not in of_armed:
+            yield plain_text(line)
+    yield from _deferred(reading)
     for command in texts(incident.parameters.get("resolve")):
         yield f"so that the migrations know of it: {plain_text(command)}"
-    yield from _paused(reading)
+    yield from still_paused(reading)
     yield from _leftovers(reading)
 
 
-def _paused(reading: Reading) -> Iterator[str]:
+def _by_name(swapped: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = swapped.get("subscription_follow_up")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _deferred(reading: Reading) -> Iterator[str]:
+    """Yield what a copy may not have and nobody armed since."""
+    facts = reading.facts
+    rearmed, check = facts.document("rearmed"), facts.copy_check
+    if rearmed:
+        for line in armed_lines(rearmed):
+            if not line.startswith("armed: "):
+                yield line
+        return
+    for entry in check.deferred if check is not None else ():
+        yield f"left for later by the restore: {plain_text(entry)}"
+        if entry == CRON and facts.document("swapped"):
+            kept = str(facts.document("swapped").get("kept_as") or "")
+            yield from map(plain_text, cron_lines(facts.live_name, kept))
+
+
+def still_paused(reading: Reading) -> Iterator[str]:
+    """Yield what was stopped for the recovery and was not started again, as far as was written."""
     steps = reading.incident.steps
     for begun, ended, what in (
         ("pause-jobs", "resume-jobs", "what runs by the clock is paused"),
@@ -96,4 +130,4 @@ def _copy_words(facts: IncidentFacts) -> str:
 
 
 def _once(name: str) -> str:
-    return f"; once nobody needs it: fsbackup leftovers --drop {plain_text(name)}"
+    return f"; once nobody needs it: fsbackup leftovers --drop {shlex.quote(plain_text(name))}"

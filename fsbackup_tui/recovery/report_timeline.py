@@ -52,7 +52,9 @@ def step_name(reading: Reading, step: object, title: object = "") -> str:
     """Return a step's number and title; of one that this runbook has not, what was written."""
     placed = reading.flow.find(str(step))
     if placed is None:
-        return escaped(f"{step} {title or ''}".strip())
+        state = reading.incident.steps.get(str(step))
+        known = title or (state.title if state is not None else "")
+        return escaped(f"{step} {known}".strip())
     return f"{placed.number} {escaped(placed.step.title)}"
 
 

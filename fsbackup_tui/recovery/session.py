@@ -6,8 +6,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -17,40 +16,36 @@ from fsbackup_tui.domain.errors import (
     FsbackupError,
     IdentityMismatch,
     SafetyRefusal,
-    StaleLeader,
     UsageError,
 )
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.incident import Incident, StepState
+from fsbackup_tui.domain.incident import Incident
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import request_document
-from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
+from fsbackup_tui.recovery.actions.action import Action, Situation
 from fsbackup_tui.recovery.actions.registry import ACTIONS, conditions
 from fsbackup_tui.recovery.card import Card, card_of
 from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.ending import finish, settle, take_look, write_done
 from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.flow import Flow, Placed, place_steps
+from fsbackup_tui.recovery.lead import Lead, read_incident
 from fsbackup_tui.recovery.library import find_runbook
 from fsbackup_tui.recovery.look import Look, mismatch_words, standing_facts
-from fsbackup_tui.recovery.presence import Presence, present
+from fsbackup_tui.recovery.presence import present
 from fsbackup_tui.recovery.question import Answer, check_answer
 from fsbackup_tui.recovery.rehearsing import with_rehearsal
 from fsbackup_tui.recovery.runbook import Runbook, Step
-from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds, problem_of
+from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds
 from fsbackup_tui.recovery.written import Count
 from fsbackup_tui.repository.incidents import (
     IncidentJournal,
-    find_open,
-    hold_repository,
     release_repository,
 )
-
-TAKE_OVER_SECONDS = 20.0
-_RESULT_KEPT = 4000
 
 
 @dataclass(frozen=True)
@@ -71,33 +66,76 @@ class RecoverySession:
     def __init__(self, desk: Desk, journal: IncidentJournal, *, lead: bool) -> None:
         self.desk = desk
         self.journal = journal
-        incident = self._incident()
-        leads = lead and incident.leader is not None
-        self.epoch = incident.epoch if leads else 0
         self.watch: JobWatch | None = None
         self.look = Look()
         self.count = Count()
         self._runbook: Runbook | None = None
         self._took: dict[str, float | None] = {}
-        self._presence = Presence(
-            journal.directory, desk.author, "leader" if self.epoch else "watcher"
-        )
-        if self.epoch and incident.closed is None and not incident.is_drill:
-            self._hold()
+        self._lead = Lead(desk, journal, lead=lead)
 
     def leave(self) -> None:
         """Get up; jobs and freezes stay as they are."""
-        self._presence.leave()
+        self._lead.leave()
+
+    @property
+    def epoch(self) -> int:
+        """What this session's requests carry; 0 where it never led."""
+        return self._lead.epoch
 
     @property
     def leads(self) -> bool:
         """Whether this session leads by what the journal says now."""
-        return bool(self.epoch) and self.epoch == self._incident().epoch
+        return self._lead.is_held
+
+    def require_lead(self) -> None:
+        """Raise StaleLeader where somebody else leads."""
+        self._lead.require()
 
     @property
     def watchers(self) -> tuple[str, ...]:
         """Who else looks on."""
         return present(self.journal.directory, "watcher")
+
+    def ask_take_over(self) -> None:
+        """Ask the leader for the lead; a leader that is gone need not be asked."""
+        self._lead.ask()
+
+    def refuse_take_over(self, why: str) -> None:
+        """Keep the lead."""
+        self.append("take-over-refused", why=why)
+
+    def may_take_over(self) -> bool:
+        """Whether the lead is free: its leader is gone, or was asked 20 s ago and said nothing."""
+        return self._lead.is_free()
+
+    def take_over(self, why: str = "") -> None:
+        """Lead from now on; requests of the former leader are refused.
+
+        Raises:
+            SafetyRefusal: the leader is there and was not asked, or refused. StaleLeader.
+        """
+        self._lead.take(why)
+
+    def _thawed_by(self, reading: Reading) -> str:
+        """Return which steps let go of what is frozen, as a person would look for them."""
+        names = [
+            f"undo {placed.number} {placed.step.title.rstrip('?')}"
+            for placed in reading.flow.steps
+            if placed.step.do in ("keep-evidence", "freeze") and self.card(placed.step.id).can_undo
+        ]
+        thaw = next((each for each in reading.flow.steps if each.step.do == "thaw"), None)
+        if thaw is not None and thaw.can_run:
+            names.insert(0, f"do {thaw.number} {thaw.step.title}")
+        words = " or ".join(names) or "let writing go on"
+        return f"First {words}."
+
+    def reopen(self, why: str) -> None:
+        """Lead an incident that was over, once more.
+
+        Raises:
+            SafetyRefusal: another one of the source is open, or somebody sits at this one.
+        """
+        self._lead.reopen(why)
 
     def read(self) -> Reading:
         """Return where the incident stands now."""
@@ -121,11 +159,12 @@ class RecoverySession:
         if watch is not None:
             watch.read()
         if not self.leads:
+            self._lead.step_down()
             return
-        self._take_look()
+        take_look(self)
         self._take_count()
         if watch is not None and watch.ended:
-            self._finish(incident, watch)
+            finish(self, watch)
 
     def card(self, step: str) -> Card:
         """Return a step as faces show it."""
@@ -170,7 +209,7 @@ class RecoverySession:
             request = action.request(situation, given)
         if request is None:
             facts = {} if action.by_hand(situation) else action.learn(situation, given, {})
-            self._done(placed.step, facts, {"answer": _told(given), "reason": given.reason})
+            write_done(self, placed.step, facts, {"answer": _told(given), "reason": given.reason})
             return
         if action.changes:
             self._require_target(situation)
@@ -180,10 +219,10 @@ class RecoverySession:
     def undo(self, step: str, answer: Answer | None = None) -> None:
         """Take a step back by its job; the errors of ``begin``."""
         self.require_lead()
-        placed = self._find(step)
+        placed = self.find(step)
         action, situation = ACTIONS[placed.step.do], self.situation(step)
         request = action.undo(situation) if action.undo is not None else None
-        if request is None or placed.state.status != "done":
+        if request is None or not action.may_undo(placed.state.status):
             raise UsageError(
                 f"NOTHING TO UNDO: {placed.number} {placed.step.title}.",
                 why=placed.step.undo and f"It can be taken back by hand: {placed.step.undo}.",
@@ -198,7 +237,7 @@ class RecoverySession:
     def skip(self, step: str, reason: str) -> None:
         """Go past a step; a guard wants a written reason."""
         self.require_lead()
-        placed = self._find(step)
+        placed = self.find(step)
         if placed.is_behind or placed.state.status == "unknown":
             raise UsageError(f"NOT SKIPPED: {placed.number} is {placed.state.status} already.")
         if not reason.strip():
@@ -207,7 +246,7 @@ class RecoverySession:
                 why=placed.step.why,
                 fix="Write in a few words why it can be left out.",
             )
-        self._append("skipped", step=step, title=placed.step.title, reason=reason.strip())
+        self.append("skipped", step=step, title=placed.step.title, reason=reason.strip())
 
     def again(self, step: str) -> None:
         """Open a step again, and with it all that were based on it.
@@ -217,8 +256,7 @@ class RecoverySession:
         """
         self.require_lead()
         reading = self.read()
-        self._find(step)
-        based = _based_on(reading.flow, step)
+        based = (self.find(step), *reading.flow.based_on(step))
         for placed in based:
             if placed.step.destructive and placed.state.status == "done":
                 raise SafetyRefusal(
@@ -227,7 +265,7 @@ class RecoverySession:
                 )
         for placed in based:
             if placed.state.status in ("done", "skipped", "failed"):
-                self._append("not-done", step=placed.step.id, reason=f"{step} is done again")
+                self.append("not-done", step=placed.step.id, reason=f"{step} is done again")
 
     def settle(self, step: str, happened: bool | None = None) -> None:
         """Find out how a step ended that nobody saw the end of.
@@ -239,29 +277,9 @@ class RecoverySession:
             UsageError: a person has to say whether it happened.
         """
         self.require_lead()
-        placed = self._find(step)
-        if placed.state.status != "unknown" or (self.watch and self.watch.step == step):
-            return
-        action = ACTIONS[placed.step.do]
-        if action.settling == "look" and action.settled is not None:
-            self.look.want(step)
-            return
-        if action.settling == "again":
-            if self._undone_all(placed):
-                self._append("undone", step=step, reason="there is nothing left to undo")
-                return
-            self._not_done(placed, "its end is not known; it can be done again without harm")
-            return
-        if happened is None:
-            raise UsageError(
-                f"DID IT HAPPEN? Nobody saw the end of {placed.number} {placed.step.title}.",
-                why="\n".join(placed.state.commands),
-                fix="Look, then answer yes or no.",
-            )
-        if happened:
-            self._done(placed.step, {}, {"reason": "a person saw that it happened"})
-        else:
-            self._not_done(placed, "a person saw that it did not happen")
+        placed = self.find(step)
+        if placed.state.status == "unknown" and not (self.watch and self.watch.step == step):
+            settle(self, placed, happened)
 
     def look_now(self) -> None:
         """Look at the server; ``poll`` takes what was seen."""
@@ -281,97 +299,58 @@ class RecoverySession:
     def set_damage_time(self, last_right: datetime | None) -> None:
         """Correct when it was last right; what was measured by it is measured again."""
         value = None if last_right is None else format_time(last_right)
-        self._append("damage-time", last_right=value)
+        self.append("damage-time", last_right=value)
         if self._incident().step("damage", self.desk.now()).settled:
             self.again("damage")
 
     def switch_runbook(self, name: str) -> None:
-        """Go on with another runbook; steps done in both stay done."""
-        find_runbook(name, self.desk.loaded)
-        self._append("runbook", runbook=name)
+        """Go on with another runbook; steps done in both stay done.
+
+        Raises:
+            SafetyRefusal: a step is under way that the other one does not have.
+        """
+        steps = {step.id for step in find_runbook(name, self.desk.loaded).steps()}
+        for placed in self.read().flow.steps:
+            if placed.state.status == "unknown" and placed.step.id not in steps:
+                raise SafetyRefusal(
+                    f"NOT CHANGED: nobody knows how {placed.number} {placed.step.title} ended.",
+                    why=f"{name} has no such step: it would be lost from sight.",
+                    fix="Let it end, or settle it, first.",
+                )
+        self.append("runbook", runbook=name)
         self._runbook = None
 
     def narrow(self, tables: Iterable[str], where: str = "") -> None:
         """Remember which tables it is about, and a condition on the rows of the one named."""
         named = [name if "." in name else f"public.{name}" for name in tables]
-        self._append("set", name="tables", value=named)
+        self.append("set", name="tables", value=named)
         if where:
-            self._append("set", name="where", value=where)
+            self.append("set", name="where", value=where)
 
     def take_kept(self, name: str, oid: int) -> None:
         """Take the rows from a database that an earlier recovery kept: no point is chosen."""
         known = {"copy": name, "copy_oid": oid, "copy_is_kept": True, "way": "merge"}
         for what, value in known.items():
-            self._append("set", name=what, value=value)
+            self.append("set", name=what, value=value)
         for step in ("damage", "choose-point", "choose-way", "check-copy"):
             self.skip(step, f"the rows come from {name}, which is kept on the server")
 
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
-        self._append("set", name="preferred_point", value=point)
+        self.append("set", name="preferred_point", value=point)
 
     def accept_target(self, typed: str) -> None:
         """Take a server for the target that is not the one the points came from."""
         wanted = self.target_word()
         if typed.strip() != wanted:
             raise _not_typed(wanted)
-        self._append("set", name="accepted_target", value=wanted)
+        self.append("set", name="accepted_target", value=wanted)
 
     def target_word(self) -> str:
         """Return what has to be typed to accept another server: host/database."""
         facts = self.read().facts
         host = facts.server.host if facts.server is not None else ""
         return f"{host}/{facts.live_name}"
-
-    def ask_take_over(self) -> None:
-        """Ask the leader for the lead; a leader that is gone need not be asked."""
-        self.journal.append("take-over-asked", {}, self.desk.author, epoch=None)
-
-    def refuse_take_over(self, why: str) -> None:
-        """Keep the lead."""
-        self._append("take-over-refused", why=why)
-
-    def may_take_over(self) -> bool:
-        """Whether the lead is free: its leader is gone, or was asked 20 s ago and said nothing."""
-        incident = self._incident()
-        if not present(self.journal.directory, "leader"):
-            return True
-        asked = incident.take_over
-        if asked is None or asked.refused or asked.operator != self.desk.author.operator:
-            return False
-        return (self.desk.now() - asked.at).total_seconds() >= TAKE_OVER_SECONDS
-
-    def take_over(self, why: str = "") -> None:
-        """Lead from now on; requests of the former leader are refused.
-
-        Raises:
-            SafetyRefusal: the leader is there and was not asked, or refused. StaleLeader.
-        """
-        incident = self._incident()
-        if not self.may_take_over():
-            asked = incident.take_over
-            refused = asked.refused if asked is not None else ""
-            why = f"Refused: {refused}" if refused else "They are there, and have 20 s to refuse."
-            leader = incident.leader.operator if incident.leader is not None else "-"
-            raise SafetyRefusal(
-                f"NOT TAKEN OVER: {leader} leads.",
-                why=f"Refused: {refused}"
-                if refused
-                else "They are there, and have 20 s to refuse.",
-                fix="Ask for it, and wait." if asked is None else "Wait, or talk to them.",
-            )
-        begun = (
-            find_job_of(self.desk.state, incident, state)
-            for state in incident.steps.values()
-            if state.status == "unknown"
-        )
-        adopts = tuple(job.id for job in begun if job is not None)
-        entry = self.journal.take_over(
-            self.desk.author, why, expected=incident.epoch, adopts=adopts
-        )
-        self.epoch = entry.epoch
-        self._presence.leave()
-        self._presence = Presence(self.journal.directory, self.desk.author, "leader")
 
     def say_go(self, step: str) -> None:
         """Agree, as somebody who watches, to a step that can hurt."""
@@ -388,7 +367,7 @@ class RecoverySession:
         if reading.incident.freezes:
             frozen = ", ".join(freeze.what for freeze in reading.incident.freezes)
             raise SafetyRefusal(
-                "NOT CLOSED: it is still frozen.", why=frozen, fix="Undo the freeze first (thaw)."
+                "NOT CLOSED: it is still frozen.", why=frozen, fix=self._thawed_by(reading)
             )
         unknown = [placed for placed in reading.flow.steps if placed.state.status == "unknown"]
         if unknown:
@@ -396,28 +375,9 @@ class RecoverySession:
                 f"NOT CLOSED: nobody knows how {unknown[0].number} {unknown[0].step.title} ended.",
                 fix="Settle it first.",
             )
-        self._append("closed", why=why.strip())
+        self.append("closed", why=why.strip())
         if self.desk.repository is not None:
             release_repository(self.desk.repository, self.journal)
-
-    def reopen(self, why: str) -> None:
-        """Lead an incident that was over, once more.
-
-        Raises:
-            SafetyRefusal: another one of the source is open, or somebody sits at this one.
-        """
-        incident = self._incident()
-        other = find_open(self.desk.state, source=incident.source, is_drill=incident.is_drill)
-        if other is not None:
-            raise SafetyRefusal(
-                f"INCIDENT OPEN ALREADY: {other.id}.",
-                why="Two incidents of one source would undo each other's work.",
-                fix=f"fsbackup recover --resume {other.id}",
-            )
-        self.take_over(why)
-        self._append("reopened", why=why)
-        if not incident.is_drill:
-            self._hold()
 
     def begin_job(self, request: Request) -> Job:
         """Begin a job of this incident, under this session's leadership."""
@@ -438,20 +398,10 @@ class RecoverySession:
         captured = self.desk.captured_from(incident.source)
         environment = self.desk.loaded.config.environment
         mismatch = mismatch_words(standing, captured, environment, is_drill=incident.is_drill)
-        self._append("looked", facts=standing_facts(standing, mismatch))
-
-    def _hold(self) -> None:
-        if self.desk.repository is not None:
-            try:
-                hold_repository(self.desk.repository, self.journal, self.desk.author)
-            except FsbackupError as error:
-                self.note(f"Retention is not held back: {error.what}")
+        self.append("looked", facts=standing_facts(standing, mismatch))
 
     def _incident(self) -> Incident:
-        incident = self.journal.read()
-        if incident is None:
-            raise UsageError(f"NO SUCH INCIDENT: {self.journal.id} has no first entry.")
-        return incident
+        return read_incident(self.journal)
 
     def _situation(self, incident: Incident, step: str = "") -> Situation:
         desk = self.desk
@@ -466,7 +416,8 @@ class RecoverySession:
             self._runbook = with_rehearsal(found) if incident.is_drill else found
         return self._runbook
 
-    def _find(self, step: str) -> Placed:
+    def find(self, step: str) -> Placed:
+        """Return a step where it stands now; UsageError where there is none of that name."""
         placed = self.read().flow.find(step)
         if placed is None:
             raise UsageError(f"NO SUCH STEP: {step}.")
@@ -491,17 +442,6 @@ class RecoverySession:
             placed.state.status, f"It is {placed.state.status} already."
         )
         raise UsageError(f"NOT BEGUN: {placed.number} {placed.step.title}.", why=why)
-
-    def require_lead(self) -> None:
-        """Raise StaleLeader where somebody else leads."""
-        incident = self._incident()
-        if not self.leads:
-            leader = incident.leader
-            who = f"{leader.operator} on {leader.host}" if leader is not None else "nobody"
-            raise StaleLeader(
-                f"YOU WATCH: {who} leads incident {incident.id}.",
-                fix="Ask for the lead to act (take over).",
-            )
 
     def _require_target(self, situation: Situation) -> None:
         facts = situation.facts
@@ -528,7 +468,7 @@ class RecoverySession:
         *,
         undoing: bool = False,
     ) -> None:
-        self._append(
+        self.append(
             "intent",
             step=step.id,
             title=step.title,
@@ -541,9 +481,9 @@ class RecoverySession:
             job = self.begin_job(request)
         except FsbackupError as error:
             kind = "not-undone" if undoing else "failed"
-            self._append(kind, step=step.id, reason=error.what)
+            self.append(kind, step=step.id, reason=error.what)
             raise
-        self._append("started", step=step.id, job=job.id)
+        self.append("started", step=step.id, job=job.id)
         self.watch = JobWatch(step.id, job)
 
     def _follow(self, incident: Incident) -> None:
@@ -562,116 +502,13 @@ class RecoverySession:
         found = find_job_of(self.desk.state, incident, state)
         self.watch = JobWatch(name, found) if found is not None else None
 
-    def _finish(self, incident: Incident, watch: JobWatch) -> None:
-        """Write down how the job ended; of a lost one nobody knows, and it is looked at."""
-        state = incident.steps[watch.step]
-        placed = self.read().flow.find(watch.step)
-        job = watch.job
-        if placed is None:
-            return
-        self.watch = None
-        action = ACTIONS[placed.step.do]
-        found = action.finds and job.state == "failed" and bool(job.result)
-        if job.state == "ok" or found:
-            why = action.fails(self.situation(watch.step), job.result)
-            if why:
-                facts = action.learn(self.situation(watch.step), _answer_of(state), job.result)
-                self._append("failed", step=watch.step, job=job.id, reason=why, facts=dict(facts))
-                return
-            situation = self.situation(watch.step)
-            if state.undoing:
-                learn = action.undo_learn
-                facts = learn(situation, job.result) if learn is not None else {}
-                self._append("undone", step=watch.step, job=job.id, facts=dict(facts))
-            else:
-                facts = action.learn(situation, _answer_of(state), job.result)
-                self._done(placed.step, facts, {"job": job.id, "result": _bounded(job.result)})
-            return
-        if job.state == "lost":
-            # Where only a person can tell, a face asks: nobody does the step any more.
-            with suppress(UsageError):
-                self.settle(watch.step)
-            return
-        settled = action.undo_settled if state.undoing else action.settled
-        if settled is not None and watch.went_beyond_first_stage:
-            # What failed after the deed is done: the server lost at its commit, say.
-            self.look.want(watch.step)
-            return
-        self._failed(placed, job)
-
-    def _failed(self, placed: Placed, job: Job) -> None:
-        step, state, problem = placed.step.id, placed.state, problem_of(job)
-        if self._undone_all(placed):
-            self._append("undone", step=step, job=job.id, reason=problem.what)
-            return
-        self._append(
-            "not-undone" if state.undoing else "failed",
-            step=step,
-            job=job.id,
-            reason=problem.what,
-            problem={
-                "what": problem.what,
-                "why": problem.why,
-                "fix": problem.fix,
-            },
-        )
-        earlier = ACTIONS[placed.step.do].reopens.get(problem.kind)
-        if earlier is not None and not state.undoing:
-            self.again(earlier)
-
-    def _take_look(self) -> None:
-        """Take a look that has come back: what stands, and what it settles."""
-        standing = self.look.take(self)
-        if standing is None:
-            return
-        for step in self.look.settles():
-            placed = self._find(step)
-            if placed.state.status != "unknown":
-                continue
-            action = ACTIONS[placed.step.do]
-            undoing = placed.state.undoing
-            settled = action.undo_settled if undoing else action.settled
-            facts = settled(self.situation(step), standing) if settled is not None else None
-            if facts is None:
-                self._not_happened(placed)
-            elif undoing:
-                self._append("undone", step=step, facts=dict(facts))
-            else:
-                self._done(placed.step, facts, {"reason": "the server shows that it happened"})
-
-    def _undone_all(self, placed: Placed) -> bool:
-        """Whether a step was to be taken back, and by the journal nothing of it is left."""
-        action = ACTIONS[placed.step.do]
-        if not placed.state.undoing or action.undo is None or action.settling != "again":
-            return False
-        return action.undo(self.situation(placed.step.id)) is None
-
-    def _not_happened(self, placed: Placed) -> None:
-        job = find_job_of(self.desk.state, self._incident(), placed.state)
-        if job is not None and job.state in ("failed", "cancelled"):
-            self._failed(placed, job)
-        else:
-            self._not_done(placed, "the server shows that it did not happen")
-
     def _take_count(self) -> None:
         written = self.count.take()
         if written is not None:
-            self._append("looked", facts={"written": plain(written)})
+            self.append("looked", facts={"written": plain(written)})
 
-    def _done(self, step: Step, facts: Facts, more: Mapping[str, Any]) -> None:
-        forgotten = dict.fromkeys(ACTIONS[step.do].forget)
-        self._append(
-            "done", step=step.id, title=step.title, facts={**forgotten, **facts}, **dict(more)
-        )
-        runbook = facts.get("runbook")
-        if isinstance(runbook, str) and runbook and runbook != self._incident().runbook:
-            self.switch_runbook(runbook)
-
-    def _not_done(self, placed: Placed, why: str) -> None:
-        kind = "not-undone" if placed.state.undoing else "not-done"
-        self._append(kind, step=placed.step.id, reason=why)
-
-    def _append(self, kind: str, /, **body: Any) -> None:
+    def append(self, kind: str, /, **body: Any) -> None:
+        """Write an entry, as the one who leads."""
         self.journal.append(kind, body, self.desk.author, epoch=self.epoch or None)
 
     @property
@@ -680,32 +517,9 @@ class RecoverySession:
         return self.watch.feed if self.watch is not None else None
 
 
-def _based_on(flow: Flow, step: str) -> list[Placed]:
-    """Return the step and all that require it, directly or not."""
-    based = {step}
-    found: list[Placed] = []
-    for placed in flow.steps:
-        if placed.step.id in based or based & set(placed.step.requires):
-            based.add(placed.step.id)
-            found.append(placed)
-    return found
-
-
 def _told(answer: Answer) -> dict[str, str]:
     """Return what the journal keeps of an answer."""
     return {"value": answer.value, "reason": answer.reason}
-
-
-def _answer_of(state: StepState) -> Answer:
-    return Answer(str(state.answer.get("value", "")), str(state.answer.get("reason", "")))
-
-
-def _bounded(result: Mapping[str, object]) -> dict[str, object]:
-    """Return a result without what would make the journal long; the job's own has it whole."""
-    kept = {}
-    for name, value in result.items():
-        kept[name] = value if len(str(value)) <= _RESULT_KEPT else "in the job's journal"
-    return kept
 
 
 def _not_typed(wanted: str) -> ConfirmationNeeded:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.domain.written import WrittenSince
@@ -12,6 +13,13 @@ from fsbackup_tui.recovery.running import JobWatch, problem_of
 
 if TYPE_CHECKING:
     from fsbackup_tui.recovery.session import RecoverySession
+
+
+def swapped_schemas(swapped: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the schemas that a schema swap gave live's names; empty for databases."""
+    found = swapped.get("schemas")
+    listed = found if isinstance(found, list) else []
+    return tuple(str(each.get("schema")) for each in listed if isinstance(each, Mapping))
 
 
 class Count:
@@ -31,7 +39,8 @@ class Count:
         incident = session.read().incident
         facts = session.read().facts
         swapped = facts.document("swapped")
-        if self._watch is not None or not swapped.get("kept_as"):
+        schemas = swapped_schemas(swapped)
+        if self._watch is not None or not (swapped.get("kept_as") or schemas):
             return
         self.problem = None
         request = WrittenSinceRequest(
@@ -40,6 +49,7 @@ class Count:
             target=facts.server,
             live_oid=int(swapped.get("database_oid") or 0),
             counters=str(swapped.get("counters") or ""),
+            schemas=schemas,
         )
         try:
             self._watch = JobWatch("written", session.begin_job(request))

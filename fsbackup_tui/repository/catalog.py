@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -74,10 +74,12 @@ class Catalogue:
     """The inventory of one repository; use from several threads and processes at once.
 
     ``acceptances`` are what the configuration accepts of what could not be tried: they are no
-    part of the file, so that a changed configuration shows at once.
+    part of the file, so that a changed configuration shows at once. ``last_right`` is when it was
+    last right, while an incident is open.
     """
 
     acceptances: Sequence[Acceptance] = ()
+    last_right: datetime | None = None
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self._connection = connection
@@ -228,7 +230,10 @@ class Catalogue:
         return int(float(rows[0][0])) if rows else 0
 
     def _point(self, row: Sequence[Any]) -> PointSummary:
-        return with_acceptances(from_row(row), self.acceptances)
+        point = with_acceptances(from_row(row), self.acceptances)
+        if self.last_right is None:
+            return point
+        return replace(point, after_damage=point.created > self.last_right)
 
     def _read(self, statement: str, arguments: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._guard:

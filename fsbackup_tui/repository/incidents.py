@@ -25,6 +25,8 @@ from fsbackup_tui.repository.files import (
     make_directory,
     make_state_directory,
     open_kept,
+    owner_name,
+    reading,
     replace_file,
     state_file_mode,
     sync_directory,
@@ -225,16 +227,41 @@ def _new_directory(root: Path, local: datetime, roots: Sequence[Path]) -> Path:
 
 
 def list_incidents(state: Path) -> list[IncidentJournal]:
-    """Return the journals of all incidents that were declared here, the newest first."""
-    journals = [
-        IncidentJournal(path)
-        for root in _roots(state)
-        if root.is_dir()
-        for path in root.iterdir()
-        if (path / JOURNAL).is_file()
-    ]
+    """Return the journals of all incidents that were declared here, the newest first.
+
+    Those that this user may not read are left out: they must keep nobody from recovering.
+
+    Raises:
+        RepositoryUnreadable: the directory of all of them can't be read.
+    """
+    journals = [IncidentJournal(path) for path in _directories(state) if _readable(path)]
     journals.sort(key=lambda journal: journal.id, reverse=True)
     return [journal for journal in journals if journal.read() is not None]
+
+
+def unreadable_incidents(state: Path) -> tuple[str, ...]:
+    """Return the incidents that this user may not read, each with whose it is."""
+    found = [path for path in _directories(state) if _readable(path) is False]
+    return tuple(f"{path.name} ({owner_name(path / JOURNAL)}'s)" for path in sorted(found))
+
+
+def _directories(state: Path) -> list[Path]:
+    found: list[Path] = []
+    for root in _roots(state):
+        with reading(root):
+            found += root.iterdir() if root.is_dir() else ()
+    return found
+
+
+def _readable(directory: Path) -> bool | None:
+    """Whether an incident's journal can be read; None where there is none."""
+    try:
+        (directory / JOURNAL).open("rb").close()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError:
+        return False
+    return True
 
 
 def is_open_in(state: Path) -> bool:
@@ -250,6 +277,13 @@ def _roots(state: Path) -> list[Path]:
     home = home_of(state) or state
     found = [state, home, *find_elsewhere(home, os.environ)]
     return [directory / INCIDENTS for directory in dict.fromkeys(found)]
+
+
+def open_last_right(state: Path) -> datetime | None:
+    """Return when it was last right, by the incident that is open; None: none, or not known."""
+    journal = find_open(state)
+    incident = journal.read() if journal is not None else None
+    return incident.last_right if incident is not None else None
 
 
 def find_open(
@@ -277,9 +311,9 @@ def find_incident(state: Path, text: str) -> IncidentJournal:
     ]
     if not named:
         known = ", ".join(journal.id for journal in journals[:5]) or "none"
-        raise UsageError(
-            f"NO SUCH INCIDENT: {text}.", why=f"There is {known}.", fix="fsbackup incidents"
-        )
+        hidden = ", ".join(unreadable_incidents(state))
+        why = f"There is {known}." + (f" Not yours to read: {hidden}." if hidden else "")
+        raise UsageError(f"NO SUCH INCIDENT: {text}.", why=why, fix="fsbackup incidents")
     return named[0]
 
 

@@ -16,7 +16,7 @@ from textual.worker import Worker, WorkerState
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.keys import Context, Shown, bindings
-from fsbackup_tui.tui.lines import Line, Role, fit, line, spread, width_of, wrap
+from fsbackup_tui.tui.lines import Line, Role, fit, line, plain, spread, width_of, wrap
 from fsbackup_tui.tui.problems import told_here
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
 from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
@@ -184,6 +184,11 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self._pointer = ()
         self._said_at = None if stays or not text else self.site_app.clock()
         self._paint_status()
+
+    @property
+    def said(self) -> str:
+        """The message in the status line."""
+        return plain(self._status).strip()
 
     def key_comes(self) -> None:
         """Take note that a key was pressed, before anything takes it."""

@@ -120,6 +120,10 @@ def fit(shown: Line, width: int) -> Line:
 def spread(left: Line, right: Line, width: int) -> Line:
     """Return ``left`` and ``right`` at the two ends of ``width`` cells; the left gives way."""
     room = max(0, width - width_of(right))
+    follows = plain(right)
+    if follows and follows[0] != " " and width_of(left) >= room:
+        # What is cut off must not run into what follows.
+        return fit((*fit(left, max(0, room - 1)), Piece(" "), *right), width)
     return fit((*fit(left, room), *right), width)
 
 

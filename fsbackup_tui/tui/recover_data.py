@@ -70,8 +70,9 @@ class View:
 
     ``card`` None: all steps are behind. ``unsure`` says that a person has to tell whether the
     step happened. ``is_counting``: what was written since a swap. ``failure`` is why the step's
-    job failed, in full. ``may_take``: the lead is free to be taken. ``watch`` is how long one looks
-    on before it is closed.
+    job failed, in full. ``may_take``: the lead is free to be taken. ``found`` is what the check
+    found that was shown before and is done now. ``watch`` is how long one looks on before it is
+    closed.
     """
 
     reading: Reading
@@ -86,6 +87,7 @@ class View:
     unsure: Problem | None = None
     failure: Problem | None = None
     may_take: bool = False
+    found: str = ""
     runbooks: tuple[str, ...] = ()
     me: str = ""
     zone: tzinfo | None = None
@@ -154,8 +156,21 @@ class Seat:
             view = self._made(reading, name)
             if self._look_first(view):
                 view = self._made(session.read(), name)
+            if known is not None and known.card is not None and known.card.id != name:
+                view = replace(view, found=self._found(reading, known.card))
             self._view, self._seen = view, self._signature(view.reading, name)
             return view
+
+    def _found(self, reading: Reading, before: Card) -> str:
+        """Return in a line what a check found that has just been done; empty of other steps."""
+        placed = reading.flow.find(before.id)
+        if placed is None or placed.step.kind != "check" or before.status == "done":
+            return ""
+        if placed.state.status != "done":
+            return ""
+        shows = self._session.card(before.id).shows
+        telling = next((text.strip() for text in shows if not text.endswith(":")), "")
+        return f"{placed.number} found: {telling}" if telling else ""
 
     def _poll(self) -> None:
         session = self._session

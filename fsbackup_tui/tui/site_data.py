@@ -164,6 +164,9 @@ class LiveSite:
         answer = status.answer
         if glance is not None and not glance.is_drill:
             answer = incident_answer(glance, config.site, config.environment, self._now())
+            self._mark_damage(glance.last_right)
+        else:
+            self._mark_damage(None)
         return Overview(
             site=config.site,
             environment=config.environment,
@@ -184,6 +187,14 @@ class LiveSite:
             blocked=self._blocked(status, secrets),
             incident=glance,
         )
+
+    def _mark_damage(self, last_right: datetime | None) -> None:
+        """Have points say whether they were taken after it was last right."""
+        with self._guard:
+            reading = self._reading
+            if reading is not None and reading.catalogue.last_right != last_right:
+                reading.catalogue.last_right = last_right
+                self._reloads += 1
 
     def _reload(self) -> None:
         """Read the configuration again where the file was changed; keep the old while it is bad."""

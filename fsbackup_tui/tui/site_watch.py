@@ -16,6 +16,8 @@ from fsbackup_tui.tui.data import Overview, PointQuery, SiteData
 from fsbackup_tui.tui.last_seen import ROWS_KEPT, LastSeen
 
 if TYPE_CHECKING:
+    from textual.timer import Timer
+
     from fsbackup_tui.tui.app import FsbackupApp
 
 LOOK_SECONDS = 5.0
@@ -35,6 +37,7 @@ class SiteWatch:
         self._stopped = False
         self._problem: Problem | None = None
         self._kept: LastSeen | None = None
+        self._next: Timer | None = None
 
     def look(self) -> None:
         """Look at the site beside the screen; one look at a time."""
@@ -102,7 +105,10 @@ class SiteWatch:
         if self._again:
             self._again = False
             pause = 0.05
-        self._app.set_timer(pause, self.look)
+        # One timer alone: each look that was asked for would leave one of its own behind.
+        if self._next is not None:
+            self._next.stop()
+        self._next = self._app.set_timer(pause, self.look)
 
     def _without_site(self, problem: Problem) -> Overview:
         """Return what is shown where a look failed: never what was green before."""

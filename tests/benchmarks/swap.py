@@ -4,8 +4,10 @@ The swap is the job's own, with everything around it, on a site whose applicatio
 time from many sessions. One client of the application's role, in a process of its own, inserts
 without a pause and comes back at once whenever it is thrown out; the longest time between two of
 its successes is how long live was unreachable, and every error it saw is counted. Three ways:
-directly, behind a PgBouncer that the tool pauses, and directly with readers on a hot standby,
-where the client reads. Exit code 0 when every gap on the primary is below ``--limit``.
+directly, behind a PgBouncer that the tool pauses, and with a hot standby: there one client writes
+to the primary, and one reads from the standby. Exit code 0 when every gap on the primary is below
+``--limit``. ``--dir`` says on which disk the servers lie, with fsync: in memory (/dev/shm) the
+figures are the program's own, on a disk those of a commit there as well.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from ctypes import c_bool, c_int
 from dataclasses import dataclass, field
@@ -39,6 +41,7 @@ from tests.support.waiting import wait_until
 
 _WRITE = "INSERT INTO orders (user_id, total) VALUES (1, 1)"
 _READ = "SELECT count(*) FROM users"
+_CLIENTS = ("direct", "pooler", "primary", "standby")
 _spawn = multiprocessing.get_context("spawn")
 
 
@@ -88,32 +91,34 @@ def _load(url: str, statement: str, count: int, stop: Any) -> None:
 
 
 @dataclass
-class Client:
-    """The client that measures; ``phase`` says which swap it is looking at."""
+class Clients:
+    """The clients that measure, by name; ``phase`` says which swap they are looking at."""
 
     phase: Any
     stop: Any
-    told: Pipe
+    told: Mapping[str, Pipe]
 
-    def finish(self) -> dict[int, Seen]:
-        """Stop it and return what it saw, by phase."""
+    def finish(self) -> dict[str, dict[int, Seen]]:
+        """Stop them and return what each saw, by phase."""
         self.stop.value = True
-        seen: dict[int, Seen] = self.told.recv()
-        return seen
+        return {name: told.recv() for name, told in self.told.items()}
 
 
 @contextmanager
-def _clients(measured: tuple[str, str], load: tuple[str, str], count: int) -> Iterator[Client]:
+def _clients(
+    measured: Mapping[str, tuple[str, str]], load: tuple[str, str], count: int
+) -> Iterator[Clients]:
     phase, stop = _spawn.Value(c_int, 0), _spawn.Value(c_bool, False)
-    receiver, sender = _spawn.Pipe(duplex=False)
+    pipes = {name: _spawn.Pipe(duplex=False) for name in measured}
     processes = [
-        _spawn.Process(target=_hammer, args=(*measured, phase, stop, sender), daemon=True),
-        _spawn.Process(target=_load, args=(*load, count, stop), daemon=True),
+        _spawn.Process(target=_hammer, args=(*what, phase, stop, pipes[name][1]), daemon=True)
+        for name, what in measured.items()
     ]
+    processes.append(_spawn.Process(target=_load, args=(*load, count, stop), daemon=True))
     for process in processes:
         process.start()
     try:
-        yield Client(phase, stop, receiver)
+        yield Clients(phase, stop, {name: receiver for name, (receiver, _) in pipes.items()})
     finally:
         stop.value = True
         for process in processes:
@@ -132,8 +137,8 @@ class Round:
     seen: Seen
 
 
-def _measure(way: str, trouble: Trouble, clients: Client, *, reads: str | None) -> list[Round]:
-    """Swap and undo it under load; ``reads`` is where the client is, if not on the primary."""
+def _measure(trouble: Trouble, clients: Clients, *, reads: str | None) -> list[Round]:
+    """Swap and undo it under load; ``reads`` is where one client reads beside the primary."""
     url = trouble.url()
     wait_until(lambda: _busy(url) and (reads is None or _busy(reads)), timeout=60)
     _let_run()
@@ -146,9 +151,11 @@ def _measure(way: str, trouble: Trouble, clients: Client, *, reads: str | None) 
     _let_run()
     seen = clients.finish()
     for direction, document, phase in (("swap", done, 1), ("back", undone, 2)):
-        rounds.append(
-            Round(way, direction, float(document["closed_seconds"]), seen.get(phase, Seen()))
-        )
+        closed = float(document["closed_seconds"])
+        rounds += [
+            Round(way, direction, closed, of_client.get(phase, Seen()))
+            for way, of_client in seen.items()
+        ]
     return rounds
 
 
@@ -175,7 +182,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=3, help="rounds of each way")
     parser.add_argument("--limit", type=float, default=1.0, help="seconds of the longest gap")
     parser.add_argument("--bin", type=Path, default=default_binaries(), help="the server's")
-    parser.add_argument("--dir", type=Path, help="where to work")
+    parser.add_argument("--dir", type=Path, help="where to work: a disk, or memory (/dev/shm)")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
@@ -210,13 +217,14 @@ def _round(way: str, work: Path, binaries: Path, writers: int) -> list[Round]:
             reads = standby.url(trouble.live, user=trouble.role)
             wait_until(lambda: query(standby.url("shop"), _READ) == [(3,)], timeout=60)
             load = (trouble.url(user=trouble.role), _WRITE)
-            clients = stack.enter_context(_clients((reads, _READ), load, writers))
-            return _measure(way, trouble, clients, reads=standby.url(trouble.live))
+            measured = {"primary": load, "standby": (reads, _READ)}
+            clients = stack.enter_context(_clients(measured, load, writers))
+            return _measure(trouble, clients, reads=standby.url(trouble.live))
         trouble = stack.enter_context(trouble_on(server, server.url("shop"), work))
         _grant(trouble)
         load = (trouble.url(user=trouble.role), _WRITE)
-        clients = stack.enter_context(_clients(load, load, writers))
-        return _measure(way, trouble, clients, reads=None)
+        clients = stack.enter_context(_clients({way: load}, load, writers))
+        return _measure(trouble, clients, reads=None)
 
 
 def _behind_pooler(
@@ -230,8 +238,8 @@ def _behind_pooler(
     trouble.site.source = {**trouble.site.source, "poolers": [pooler.admin]}
     trouble.site.write_config()
     load = (pooler.url("app", trouble.role), _WRITE)
-    clients = stack.enter_context(_clients(load, load, writers))
-    return _measure("pooler", trouble, clients, reads=None)
+    clients = stack.enter_context(_clients({"pooler": load}, load, writers))
+    return _measure(trouble, clients, reads=None)
 
 
 def _grant(trouble: Trouble) -> None:
@@ -252,11 +260,15 @@ def _server(
 
 
 def _print(rounds: list[Round], writers: int, limit: float) -> int:
-    print(f"{writers} hot writers; seconds as median (longest) of {len(rounds) // 6} rounds")
+    count = len(rounds) // (2 * len(_CLIENTS))
+    print(f"{writers} hot writers; seconds as median (longest) of {count} rounds")
+    print(
+        "primary and standby: with a hot standby, a client that writes there, one that reads here"
+    )
     print(f"{'way':<9} {'':<5} {'renames':>15} {'unreachable':>15} {'errors':>7}")
     held = True
     kinds: set[str] = set()
-    for way in ("direct", "pooler", "standby"):
+    for way in _CLIENTS:
         for direction in ("swap", "back"):
             these = [r for r in rounds if (r.way, r.direction) == (way, direction)]
             closed = [r.closed for r in these]

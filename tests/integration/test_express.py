@@ -43,6 +43,11 @@ class Shop:
         found = [journal.read() for journal in list_incidents(state)]
         return [incident for incident in found if incident is not None]
 
+    def left(self) -> list[Any]:
+        listed = self.site.run("leftovers", "--json")
+        assert listed.exit_code == 0, listed.stdout
+        return list(listed.document["leftovers"])
+
     def swap(self, *more: str) -> CommandResult:
         return self.site.run("restore", self.point, "--swap", *more)
 
@@ -215,6 +220,15 @@ def test_rows_of_a_table_are_put_back_and_what_was_written_since_stays(shop: Sho
     assert incident.closed is not None
     report = shop.site.run("incidents", "report", incident.id)
     assert "| `public.videos` | 500 | 0 | 0 |" in report.stdout
+
+    # The copy that was restored for it is as large as live: it must be found, and dropped.
+    items = {item["kind"]: item for item in shop.left()}
+    copy = items["restore"]["name"]
+    assert copy in shop.databases()
+    assert (items["restore"]["of"], items["staging"]["of"]) == (incident.id, incident.id)
+    dropped = shop.site.run("leftovers", "--drop", copy, "--confirm", copy, "--json")
+    assert dropped.exit_code == 0, dropped.stdout
+    assert copy not in shop.databases()
 
 
 def test_only_the_rows_that_meet_the_condition_are_put_back(shop: Shop) -> None:

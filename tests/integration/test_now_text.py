@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +14,7 @@ from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import NOW
+from tests.support.by_hand import by_hand
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sites import Site, make_site
 from tests.support.waiting import wait_until
@@ -92,48 +89,12 @@ def lead_to(shop: Shop, step: str) -> RecoverySession:
     return session
 
 
-def by_hand(text: str, heading: str) -> None:
-    """Do what stands under a heading: its indented lines, in psql as the text calls it."""
-    lines = text.splitlines()
-    start = next(n for n, line in enumerate(lines) if line.strip().startswith(heading))
-    depth = len(lines[start]) - len(lines[start].lstrip()) + 2
-    commands: list[str] = []
-    for line in lines[start + 1 :]:
-        if len(line) - len(line.lstrip()) == depth:
-            commands.append(line.strip())
-        elif commands or not line.strip():
-            break
-    psql = next(command for command in commands if command.startswith("psql "))
-    statements = "\n".join(command for command in commands if command != psql)
-    program, *arguments = shlex.split(psql)
-    found = shutil.which(program)
-    assert found is not None
-    done = subprocess.run(
-        [found, "-X", "-v", "ON_ERROR_STOP=1", *arguments],
-        input=statements,
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
-        check=False,
-    )
-    assert done.returncode == 0, f"{psql}\n{statements}\n{done.stderr}"
-
-
 def killed(session: RecoverySession) -> str:
     """Let the program be gone; returns what it left for whoever finds the directory."""
     session.leave()
     text = (session.journal.directory / NOW).read_text()
     assert f"fsbackup recover --resume {session.journal.id}" in text
     return text
-
-
-@pytest.mark.parametrize("step", ["stop-app", "damage", "restore", "swap"])
-def test_what_is_frozen_is_opened_again_at_each_step(shop: Shop, step: str) -> None:
-    text = killed(lead_to(shop, step))
-    assert not shop.may_write()
-    by_hand(text, "FROZEN")
-    assert shop.may_write()
-    assert shop.videos() == 7
 
 
 def test_a_proven_copy_takes_the_place_and_the_former_one_is_kept(shop: Shop) -> None:

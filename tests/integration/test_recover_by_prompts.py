@@ -72,7 +72,7 @@ def test_dropped_tables_by_swap_and_back_and_what_was_written_since_by_merge(sho
     assert counted is not None, person.page
     assert int(counted[1].replace(" ", "")) == len(since)
     person.say(shop.live)
-    assert f"{shop.live} is as it was before the swap." in person.seen
+    assert "TAKEN BACK: live is the database that it was at the swap." in person.seen
     assert damage.visits() == at_the_swap
     assert shop.content(["users"]) == users
     (after,) = [name for name in shop.databases() if "__after_" in name]
@@ -108,7 +108,7 @@ def test_a_bad_update_is_set_back_by_choosing_the_changed_rows(shop: Shop) -> No
         person = begin(damage, ROWS)
         person.walk({"Keep the evidence": "videos"}, until="Choose what is put back")
         assert "Enter alone puts nothing back" in person.page
-        assert "title: oops, was video 1" in person.page
+        assert "title: oops, in the copy video 1" in person.page
         person.walk({"Choose what is put back": "1", "Take a fresh backup": NO_NEW_BACKUP})
         assert client.errors == []
     assert "1 500 set back" in person.seen

@@ -94,6 +94,7 @@ def test_a_data_loss_is_led_to_its_end_from_a_script(site: Path) -> None:
         "Type the name shop to do it (Enter: nothing is done): shop",
         "What you lose by swapping",
         "All steps are done.",
+        "Look on until",
     ):
         assert words in done.stdout, words
     check_lines(done.stdout)
@@ -123,6 +124,8 @@ def test_one_leaves_and_comes_back_to_the_same_step(site: Path) -> None:
     assert incident_of(site).epoch == 2
     named = recover(site, ["q"], "--resume", incident_of(site).id)
     assert "1.3 Freeze writing?" in named.stdout
+    closed = recover(site, ["c a false alarm"])
+    assert "To do: what runs by the clock is paused, and nobody wrote" in closed.stdout
     wrong = recover(site, [], "--resume", "x-99")
     assert wrong.returncode == 2
     assert "NO SUCH INCIDENT: x-99." in wrong.stderr

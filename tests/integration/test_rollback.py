@@ -78,6 +78,20 @@ async def test_there_and_back_exactly_with_what_was_written_counted_and_kept(
     assert by_table(await trouble.written(again)) == {}
 
 
+async def test_numbers_that_live_gave_are_not_given_again(trouble: Trouble) -> None:
+    as_app, order = trouble.url(user=trouble.role), "INSERT INTO orders (user_id, total)"
+    execute(as_app, *[f"{order} SELECT min(id), {total} FROM users" for total in (1, 2, 3)])
+    damaged = trouble.content()
+    done = await trouble.swap()
+    assert not [note for note in done["notes"] if "numbers" in note]
+    execute(as_app, f"{order} VALUES (1, 4)")
+    numbers = "SELECT id FROM orders WHERE total IN (1, 2, 3, 4) AND id > 300"
+    assert query(as_app, numbers) == [(10_304,)]
+    await trouble.swap(trouble.back(done))
+    assert trouble.content() == damaged
+    assert query(as_app, numbers) == [(301,), (302,), (303,)]
+
+
 async def test_a_kept_database_that_was_renamed_or_dropped_by_hand_is_named(
     trouble: Trouble,
 ) -> None:

@@ -32,8 +32,9 @@ def restored(project: SupabaseDouble, directory: Path) -> Shop:
     site = make_site(directory / "site", project.url, settings={"clients": [str(binaries(major))]})
     done = site.run("backup", "daily", "--json")
     assert done.exit_code == 0, done.stdout + done.stderr
-    # Several jobs may write the benign errors of a managed project over each other.
-    beside = site.run("restore", "latest", "--beside", "recovered", "--jobs", "1", "--json")
+    # Several jobs may write the benign errors of a managed project over each other: then it is
+    # restored once more by one.
+    beside = site.run("restore", "latest", "--beside", "recovered", "--jobs", "4", "--json")
     assert beside.exit_code == 0, beside.stdout + beside.stderr
     return Shop(project.server, site, "postgres", "recovered", owner="postgres")
 

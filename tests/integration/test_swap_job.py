@@ -19,7 +19,7 @@ from fsbackup_tui.engines.postgres.freeze import (
     undo_measure,
 )
 from fsbackup_tui.engines.postgres.inspect import read_identity
-from fsbackup_tui.engines.postgres.kept import find_kept, kept_name
+from fsbackup_tui.engines.postgres.kept import find_kept, kept_comment, kept_name
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.recovery_requests import SwapRequest
@@ -27,6 +27,7 @@ from fsbackup_tui.operations.swap import run
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.reader import PointReader
 from tests.support.contexts import context_of
+from tests.support.incidents import as_it_stands, author, declare
 from tests.support.restored_copies import trouble_on
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sessions import address_of, session
@@ -330,6 +331,24 @@ async def test_a_dropped_database_comes_back_from_its_spare_with_its_own_comment
         assert (done["kept_as"], trouble.users()) == ("", 100)
         assert query(trouble.server.url(), _comment(trouble.live)) == [("the shop",)]
         psycopg.connect(trouble.url(user=trouble.role)).close()
+
+        # So does a copy that a recovery restored, whose mark stands in the comment's place.
+        copy = kept_name(trouble.live, "restore", "again")
+        mark = kept_comment("restore", trouble.live, "2026-11-22T02:00:00Z", "a-job")
+        execute(
+            server.url(),
+            f'ALTER DATABASE "{trouble.live}" RENAME TO "{copy}"',
+            f"COMMENT ON DATABASE \"{copy}\" IS '{mark}'",
+        )
+        journal = declare(trouble.site)
+        frozen = {"what": f"{trouble.role} in {trouble.live}", "grade": "role", "undo": ["GRANT"]}
+        journal.append("frozen", frozen, author(), epoch=1)
+        trouble.incident = journal.directory
+        await trouble.swap(trouble.request(copy=copy, kept_as="", live_oid=0, point=trouble.point))
+        assert query(trouble.server.url(), _comment(trouble.live)) == [("the shop",)]
+        # The freeze went with the database that is gone: nobody may believe that it holds.
+        psycopg.connect(trouble.url(user=trouble.role)).close()
+        assert as_it_stands(journal).freezes == ()
 
 
 async def test_a_pooler_that_is_down_keeps_nobody_from_swapping(

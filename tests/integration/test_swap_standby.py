@@ -218,24 +218,3 @@ async def test_what_the_result_says_to_run_lets_the_subscriber_follow_the_restor
     before = int(str(query(followed.subscriber, _SUBSCRIBED)[0][0]))
     execute(trouble.url(), "INSERT INTO users VALUES (900, 'after the swap')")
     await asyncio.to_thread(wait_until, lambda: followed.has(before + 1), timeout=60)
-
-
-async def test_a_subscription_in_the_swapped_database_goes_on_there_and_is_told(
-    primary: ScratchServer, fresh_server: FreshServer, tmp_path: Path
-) -> None:
-    publisher = fresh_server(tcp=True, settings={"wal_level": "logical"})
-    execute(publisher.url(), "CREATE TABLE news (id int PRIMARY KEY)", "CREATE PUBLICATION news")
-    url = primary.url("shop")
-    with trouble_on(primary, url, tmp_path) as trouble:
-        execute(url, f"CREATE SUBSCRIPTION news CONNECTION '{publisher.url()}' PUBLICATION news")
-        done = await trouble.swap()
-        kept = done["kept_as"]
-        assert done["subscriptions"] == ["news"]
-        ran = run_lines(done["follow_up"], {kept: trouble.url(kept)})
-        assert ran == [kept]
-        assert query(trouble.url(kept), "SELECT subenabled FROM pg_subscription") == [(False,)]
-        execute(
-            trouble.url(kept),
-            "ALTER SUBSCRIPTION news SET (slot_name = NONE)",
-            "DROP SUBSCRIPTION news",
-        )

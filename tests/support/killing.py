@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+import psycopg
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.incident import Entry, Incident
@@ -29,6 +31,7 @@ from tests.support.shop import Shop
 from tests.support.waiting import wait_until
 from tests.support.walking import desk_of, do, look, undo, walk
 
+_T = TypeVar("_T")
 Victim = Literal["worker", "server", "restart", "both", "session", "all"]
 """``restart``: the server is back before the worker says another word; ``both`` and ``all``: the
 worker with it, and the session with them."""
@@ -338,13 +341,31 @@ def _children(parent: int) -> list[int]:
 
 
 def production(shop: Shop) -> Mapping[str, tuple[str, ...]]:
-    """Return all rows of all tables that the live database has."""
-    names = shop.query(
+    """Return all rows of all tables that the live database has, in one snapshot."""
+    return _of_live(shop, _all_rows)
+
+
+def _all_rows(session: psycopg.Connection[tuple[Any, ...]]) -> Mapping[str, tuple[str, ...]]:
+    session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    names = session.execute(
         "SELECT c.relname::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE n.nspname = 'public' AND c.relkind = 'r' ORDER BY 1"
-    )
+    ).fetchall()
     rows = 'SELECT t::text FROM {} AS t ORDER BY t::text COLLATE "C"'
-    return {name: tuple(str(row) for (row,) in shop.query(rows.format(name))) for (name,) in names}
+    return {
+        name: tuple(str(row) for (row,) in session.execute(rows.format(name).encode()))
+        for (name,) in names
+    }
+
+
+def _of_live(shop: Shop, read: Callable[[psycopg.Connection[tuple[Any, ...]]], _T]) -> _T:
+    """Return what is read from live; once more where it was swapped in that very moment."""
+    try:
+        with psycopg.connect(shop.url(), autocommit=True) as session:
+            return read(session)
+    except psycopg.OperationalError:
+        with psycopg.connect(shop.url(), autocommit=True) as session:
+            return read(session)
 
 
 def shut(shop: Shop) -> Mapping[str, frozenset[str]]:
@@ -359,12 +380,14 @@ def shut(shop: Shop) -> Mapping[str, frozenset[str]]:
         found[f"CONNECTION LIMIT {limit}, open {is_open}"] = frozenset({"everyone"})
     if not may_connect:
         found[f"{shop.role} can't connect"] = frozenset({"role", "everyone"})
-    for name, options, may_write in shop.query(
+    statement = (
         "SELECT c.relname::text, coalesce(c.reloptions::text, ''),"
         f" has_table_privilege('{shop.role}', c.oid, 'INSERT') FROM pg_class AS c"
         " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
         " WHERE n.nspname = 'public' AND c.relkind = 'r'"
-    ):
+    )
+    tables = _of_live(shop, lambda session: session.execute(statement.encode()).fetchall())
+    for name, options, may_write in tables:
         if options:
             found[f"{name} has {options}"] = frozenset({"vacuum"})
         if not may_write:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.damage import Candidate, DamageReport, TableDamage
 from fsbackup_tui.domain.errors import Problem
-from fsbackup_tui.domain.events import JobFinished, JobStarted, Outcome, StageStarted
+from fsbackup_tui.domain.events import JobFinished, JobStarted, Outcome, StageStarted, Warned
 from fsbackup_tui.domain.incident import Seen
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.secret import Redactor
@@ -58,7 +58,7 @@ class ScriptedJobs:
     """Starts jobs that have ended when they begin; ``requests`` are all that were asked for.
 
     ``replies`` has for an operation its result, its problem, or what makes them of the request;
-    ``stages`` those that it comes to.
+    ``stages`` those that it comes to, ``warnings`` what it warns of.
     """
 
     clock: Clock
@@ -66,6 +66,7 @@ class ScriptedJobs:
     requests: list[Request] = field(default_factory=list)
     refuse: frozenset[str] = frozenset()
     stages: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -101,6 +102,8 @@ class ScriptedJobs:
         )
         for stage in self.stages.get(request.operation, ()):
             writer.write(StageStarted(stage))
+        for text in self.warnings.get(request.operation, ()):
+            writer.write(Warned(text))
         writer.write(
             JobFinished(
                 outcome,

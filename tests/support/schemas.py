@@ -230,6 +230,7 @@ def make_shop(
     *,
     extension_in: str = "extensions",
     source: Mapping[str, object] = {},
+    restored: bool = True,
 ) -> Shop:
     """Make the shop, back it up, and restore it beside under the name ``NAME__restore``."""
     major = server.version_num // 10_000
@@ -252,8 +253,9 @@ def make_shop(
     done = site.run("backup", "daily", "--json")
     assert done.exit_code == 0, done.stdout + done.stderr
     shop = Shop(server, site, name, f"{name}__restore")
-    restored = site.run("restore", "latest", "--beside", shop.copy, "--json")
-    assert restored.exit_code == 0, restored.stdout + restored.stderr
+    if restored:
+        beside = site.run("restore", "latest", "--beside", shop.copy, "--json")
+        assert beside.exit_code == 0, beside.stdout + beside.stderr
     return shop
 
 

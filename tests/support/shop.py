@@ -143,12 +143,20 @@ class Shop:
 
 @contextmanager
 def open_shop(
-    directory: Path, server: ScratchServer, settings: Mapping[str, object] | None = None
+    directory: Path,
+    server: ScratchServer,
+    settings: Mapping[str, object] | None = None,
+    *,
+    names: tuple[str, str] | None = None,
 ) -> Iterator[Shop]:
-    """Make a shop on a server, and take everything of it away again."""
+    """Make a shop on a server, and take everything of it away again.
+
+    ``names`` are those of its database and its role; without them they are like no other's.
+    """
     number = next(_numbers)
     live, role = f"shop_{number}_{directory.name[-8:]}".lower(), f"app_{number}"
     live = "".join(c if c.isalnum() or c == "_" else "_" for c in live)
+    live, role = names or (live, role)
     execute(server.url(), f"DROP DATABASE IF EXISTS {live}", f"DROP ROLE IF EXISTS {role}")
     execute(server.url(), f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
     execute(server.url(), f"CREATE DATABASE {live}")

@@ -6,12 +6,12 @@ so that a scratch server of the same version lacks them, as any server outside S
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
 from tests.support.servers import binaries, execute
+from tests.support.stand_ins import with_stand_ins
 
 SUPERUSER = "supabase_admin"
 _SQL = Path(__file__).with_suffix(".sql")
@@ -72,29 +72,11 @@ def start_supabase_double(directory: Path, major: int) -> SupabaseDouble:
     directory.mkdir(parents=True, exist_ok=True)
     server = start_scratch_server(
         directory / "server",
-        bin_directory=_with_stand_ins(binaries(major), directory / "programs"),
+        bin_directory=with_stand_ins(
+            binaries(major), directory / "programs", _STAND_INS, _REAL_WHERE_PRESENT
+        ),
         initdb_options=[f"--username={SUPERUSER}"],
     )
     double = SupabaseDouble(server)
     double.as_platform(_SQL.read_text())
     return double
-
-
-def _with_stand_ins(bin_directory: Path, place: Path) -> Path:
-    """Copy a server's programs and add the extensions."""
-    tree = bin_directory.parent
-    place = place / tree.parent.name / tree.name
-    shutil.copytree(tree, place, symlinks=True)
-    libraries = tree.parent.with_name(f"{tree.parent.name}.libs")
-    if libraries.is_dir():  # where a Python package keeps what its programs load
-        shutil.copytree(libraries, place.parents[1] / libraries.name)
-    (known,) = place.glob("share/**/extension/plpgsql.control")
-    extensions = known.parent
-    for name, (version, script) in _STAND_INS.items():
-        control = extensions / f"{name}.control"
-        if name not in _REAL_WHERE_PRESENT or not control.exists():
-            for other in extensions.glob(f"{name}--*.sql"):
-                other.unlink()
-            control.write_text(f"default_version = '{version}'\nrelocatable = false\n")
-            (extensions / f"{name}--{version}.sql").write_text(script)
-    return place / bin_directory.name

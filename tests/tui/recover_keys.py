@@ -79,11 +79,12 @@ async def _some(app: FsbackupApp, pilot: Pilot[int], draw: random.Random, presse
     if isinstance(screen, StepScreen):
         if screen.card is not None:
             pressed.steps.add(screen.card.id)
-        pressed.asked += screen.entry.open
         if draw.random() < 0.1:
             (app.focused or screen).post_message(events.Paste(draw.choice(PASTES)))
     elif draw.random() < 0.3:
         # Back to the incident: from wherever it went.
         keys = ["escape", "escape", "4", "down", "enter"]
-    await pilot.press(*keys)
-    pressed.keys += len(keys)
+    for key in keys:
+        await pilot.press(key)
+        pressed.keys += 1
+        pressed.asked += isinstance(app.screen, StepScreen) and app.screen.entry.open

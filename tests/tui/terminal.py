@@ -11,7 +11,8 @@ import struct
 import sys
 import termios
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyte
@@ -23,11 +24,16 @@ import sys
 from tests.tui.pty_program import main
 sys.exit(main())
 """
+_READ_SECONDS = 0.02
 ROOT = Path(__file__).parents[2]
 
 
 class Terminal:
-    """A child on a pty; everything it writes is kept and drawn."""
+    """A child on a pty; everything it writes is kept and drawn.
+
+    The child is the application on a site in memory, or ``command``. What it writes is read no
+    faster than ``bytes_per_second``, where that is given: the line is as slow as that.
+    """
 
     def __init__(
         self,
@@ -35,6 +41,8 @@ class Terminal:
         *words: str,
         columns: int = 80,
         rows: int = 24,
+        command: Sequence[str] = (),
+        bytes_per_second: int = 0,
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
@@ -42,13 +50,16 @@ class Terminal:
         self.received = bytearray()
         self.status: int | None = None
         self._closed = False
+        self._last_came = time.monotonic()
+        self._piece = max(1, round(bytes_per_second * _READ_SECONDS)) if bytes_per_second else 65536
+        self._pause = _READ_SECONDS if bytes_per_second else 0.0
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             # Before it is looked at: a size that changes later is painted twice.
             _set_size(0, columns, rows)
             os.chdir(ROOT)
-            command = [sys.executable, "-c", PROGRAM, *words]
-            os.execve(sys.executable, command, dict(environ))  # noqa: S606
+            command = command or [sys.executable, "-c", PROGRAM, *words]
+            os.execve(command[0], list(command), dict(environ))  # noqa: S606
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -57,6 +68,7 @@ class Terminal:
         _set_size(self.master, columns, rows)
 
     def _read(self) -> None:
+        pause, due = threading.Event(), time.monotonic()
         while True:
             try:
                 ready, _, _ = select.select([self.master], [], [], 0.2)
@@ -64,7 +76,7 @@ class Terminal:
                     return
                 if not ready:
                     continue
-                data = os.read(self.master, 65536)
+                data = os.read(self.master, self._piece)
             except OSError:
                 return
             if not data:
@@ -72,6 +84,10 @@ class Terminal:
             with self._guard:
                 self.received += data
                 self._stream.feed(data)
+                self._last_came = time.monotonic()
+            if self._pause:
+                due = max(due + self._pause, time.monotonic() - self._pause)
+                pause.wait(max(0.0, due - time.monotonic()))
 
     def count(self) -> int:
         """Return how many bytes came so far."""
@@ -82,6 +98,11 @@ class Terminal:
         """Return whether these bytes came; the reader may lag behind the child: wait for it."""
         with self._guard:
             return sequence in self.received
+
+    def quiet_for(self) -> float:
+        """Return for how many seconds nothing has come."""
+        with self._guard:
+            return time.monotonic() - self._last_came
 
     def sent(self) -> bytes:
         """Return all bytes that came so far."""

@@ -289,3 +289,15 @@ async def test_text_that_goes_on_below_says_so_until_its_end() -> None:
         await until_text(pilot, " 1 more line below")
         await pilot.resize_terminal(80, 60)
         await until_gone(pilot, "more lines below")
+
+
+async def test_however_often_the_site_is_looked_at_one_timer_goes_on_with_it() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        for _ in range(5):
+            app.refresh_overview()
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+        looks = [timer for timer in app._timers if "SiteWatch.look" in repr(timer._callback)]
+        assert len(looks) == 1

@@ -30,6 +30,17 @@ def test_its_row_and_its_details_say_so() -> None:
     assert f"IN INCIDENT: {WHY}" in "".join(piece.text for line in note for piece in line)
 
 
+def test_while_an_incident_is_open_each_says_on_which_side_of_the_damage_it_lies() -> None:
+    after = replace(make_point(0, trust=Trust.PROVEN), after_damage=True)
+    assert trust_shown(after) == ("AFTER DAMAGE", "warn")
+    assert note_of(after) == ("taken after it was last right: it may hold the damage", "warn")
+    before = replace(after, after_damage=False)
+    assert trust_shown(before) == ("PROVEN", "good")
+    lines = summary_lines(before, 78, now=NOW, zone=ZONE)
+    text = "\n".join("".join(piece.text for piece in line) for line in lines)
+    assert "Damage     taken before the damage" in text
+
+
 def test_what_is_worse_is_said_first() -> None:
     assert trust_shown(replace(POINT, suspect=("fell",))) == ("SUSPECT PROVEN", "bad")
     assert trust_shown(replace(POINT, trust=Trust.DAMAGED)) == ("DAMAGED", "bad")

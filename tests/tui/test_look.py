@@ -9,7 +9,7 @@ import pytest
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.tui.keys import KEYS, clashes
 from fsbackup_tui.tui.last_seen import LastSeen, last_seen_path, read_last_seen, write_last_seen
-from fsbackup_tui.tui.lines import ROLES, clip, line, plain, printable, wrap
+from fsbackup_tui.tui.lines import ROLES, clip, line, plain, printable, spread, wrap
 from fsbackup_tui.tui.settings import load_settings
 from fsbackup_tui.tui.terminal import few_colours, prepare_environment, refuse_unsuitable
 from fsbackup_tui.tui.theme import (
@@ -165,3 +165,9 @@ def test_foreign_text_is_made_safe_and_fits() -> None:
     assert wrap("one two  three", 7, indent="  ") == ["one two", "  three"]
     assert wrap("x" * 10, 4) == ["xxxx", "xxxx", "xx"]
     assert wrap("   WARN  a", 40) == ["   WARN  a"]
+
+
+def test_what_is_cut_off_does_not_run_into_what_stands_at_the_other_end() -> None:
+    assert plain(spread(line("lost: 12 videos"), line("FROZEN"), 20)) == "lost: 12 vid… FROZEN"
+    assert plain(spread(line("1.2 Pause all"), line(" done"), 16)) == "1.2 Pause…  done"
+    assert plain(spread(line("short"), line("end"), 10)) == "short  end"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ async def test_a_data_loss_is_led_to_its_end_by_keys_alone(
     async with app.run_test(size=size) as pilot:
         await declare(pilot, "20 m ago", "4")
         await until_step(pilot, "keep-evidence")
-        await press(pilot, "enter")
+        await until_text(pilot, "Enter alone: unknown")
         await enter_name(pilot, "videos")
         for step in ("pause-jobs", "freeze", "stop-app", "tell-first"):
             await until_step(pilot, step)
@@ -171,7 +172,37 @@ async def test_another_server_stops_it_until_it_is_typed(tmp_path: Path) -> None
         await enter_name(pilot, "db1/shop")
         await until_gone(pilot, "STOPPED")
         await until_gone(pilot, "Type db1/shop")
+        await until_text(pilot, "Enter alone: unknown")
+        await enter_name(pilot, "videos")
+        await until_step(pilot, "pause-jobs")
+    assert "freeze" in jobs_of(desk).operations()
+
+
+async def test_a_question_for_text_takes_what_is_typed_at_once(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    clock = Seconds(step=0.001)
+    app = recover_app(desk, clock=clock)
+    led_to(desk, "keep-evidence")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_incident(pilot, "keep-evidence")
+        await until_text(pilot, "Enter alone: unknown")
+        # An Enter that was meant for the step before is no answer.
         await press(pilot, "enter")
+        await until_text(pilot, "Enter came too soon")
+        await press(pilot, *"quiz")
+        assert step_screen(app).entry.text == "quiz"
+        # Esc gives the keys back, and it does not open again by itself.
+        await press(pilot, "escape")
+        await until_gone(pilot, "Enter alone: unknown")
+        moment = desk.author.now
+        assert isinstance(moment, Clock)
+        moment.moment += timedelta(seconds=60)
+        step_screen(app).look(anew=True)
+        await until_text(pilot, "T+00:01:00")
+        assert not step_screen(app).entry.open
+        clock.step = 1.0
+        await press(pilot, "enter")
+        await until_text(pilot, "Enter alone: unknown")
         await enter_name(pilot, "videos")
         await until_step(pilot, "pause-jobs")
     assert "freeze" in jobs_of(desk).operations()
@@ -203,7 +234,8 @@ async def test_what_is_not_possible_here_says_why(tmp_path: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await declare(pilot, "unknown", "1")
         await until_step(pilot, "keep-evidence")
-        await press(pilot, "enter", "enter")
+        await until_text(pilot, "Enter alone: unknown")
+        await press(pilot, "enter")
         await until_step(pilot, "pause-jobs")
         await press(pilot, "enter")
         await until_step(pilot, "freeze")

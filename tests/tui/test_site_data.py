@@ -314,6 +314,30 @@ def test_an_open_incident_is_the_answer_until_it_is_closed(
     assert site.overview().answer == before.answer
 
 
+def test_an_open_incident_tells_points_before_the_damage_from_those_after_it(
+    repository: Repository, site: LiveSite
+) -> None:
+    old = make_point(repository)
+    new = make_point(repository, created=START + timedelta(hours=1))
+    site.overview()
+
+    def marks() -> dict[str, bool | None]:
+        return {point.id: point.after_damage for point in site.points(PointQuery(), 0, 9)}
+
+    assert set(marks().values()) == {None}
+    created = {point.id: point.created for point in site.points(PointQuery(), 0, 9)}
+    session = declare(site.desk(), source="db", seen="rows", last_right=min(created.values()))
+    revision = site.overview().revision
+    assert marks() == {old.id: False, new.id: True}
+    session.set_damage_time(max(created.values()))
+    assert site.overview().revision > revision
+    assert marks() == {old.id: False, new.id: False}
+    session.close("found")
+    session.leave()
+    site.overview()
+    assert set(marks().values()) == {None}
+
+
 def test_a_drill_does_not_hide_what_can_be_restored(repository: Repository, site: LiveSite) -> None:
     make_point(repository)
     before = site.overview()

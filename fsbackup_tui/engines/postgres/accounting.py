@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import RestoreIncomplete
@@ -40,7 +40,8 @@ class Accounting:
 
     ``schema_sha256`` is the copy's schema digest, to be compared with the captured one; it is
     the captured one where the copy differs in nothing but what is known to be benign. ``notes``
-    are differences that lose nothing.
+    are differences that lose nothing. With ``torn`` it is not whole, and may be so only because
+    several jobs wrote their errors over each other: restored by one job it is surely told.
     """
 
     restored: int
@@ -50,6 +51,7 @@ class Accounting:
     unexplained: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     schema_sha256: str | None = None
+    torn: bool = False
 
     @property
     def whole(self) -> bool:
@@ -66,6 +68,7 @@ class Accounting:
             self.unexplained + other.unexplained,
             self.notes + other.notes,
             self.schema_sha256,
+            self.torn or other.torn,
         )
 
     def counts(self) -> dict[str, int]:
@@ -135,7 +138,9 @@ async def account(
 
     judge, catalogue = await look()
     retries, unheard = Retries(), 0
-    if archive is not None and run_result.garbled and judge.found.absent:
+    # Alone and in one transaction a newer client would fail at what an older server doesn't know.
+    alone = run_result.garbled and not run_result.older_server
+    if archive is not None and alone and judge.found.absent:
         retrier = Retrier(
             connection, client, environment, archive, work=work, report=report, redactor=redactor
         )
@@ -156,7 +161,7 @@ async def account(
             schema_sha256 = await digest(())
     known = {entry.dump_id for entry in entries}
     nameless = [text for number, texts in errors.items() if number not in known for text in texts]
-    return Accounting(
+    accounting = Accounting(
         judge.found.restored,
         tuple(judge.found.benign),
         run_result.deferred,
@@ -165,6 +170,10 @@ async def account(
         (*judge.notes(), *retries.notes()),
         schema_sha256,
     )
+    surely_lost = any(entry.dump_id in retries.said for entry, _why in judge.found.lost)
+    doubtful = bool(accounting.unexplained) or not surely_lost
+    torn = archive is not None and run_result.garbled and doubtful and not accounting.whole
+    return replace(accounting, torn=torn)
 
 
 def _not_as_captured(judge: Judge, facts: PostgresFacts, granted: frozenset[int]) -> frozenset[int]:
@@ -184,10 +193,7 @@ def _unheard(run_result: RestoreRun, heard_since: int) -> list[str]:
     heard = len(run_result.errors) + heard_since
     if run_result.jobs == 1 or run_result.errors_counted <= 2 * heard:
         return []
-    return [
-        "pg_restore met errors that can't be read, as its jobs wrote them over each other:"
-        " restore again with --jobs 1"
-    ]
+    return ["pg_restore met errors that can't be read, as its jobs wrote them over each other"]
 
 
 def _errors_by_entry(errors: Sequence[str]) -> Mapping[int, list[str]]:

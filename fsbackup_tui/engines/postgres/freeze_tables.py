@@ -189,7 +189,8 @@ def _missing(name: str) -> PostgresError:
     return PostgresError(
         f"TABLE MISSING: {name} is not in the live database.",
         why="It may be what was lost.",
-        fix="Go on without it: there is nothing of it to protect.",
+        fix="If it was dropped, go past this step: nothing of it can be protected. If it is"
+        " misspelt, name it again.",
     )
 
 

@@ -47,6 +47,8 @@ _COPY = re.compile(rb"\s*COPY\s.*\sFROM\s+stdin\s*", re.DOTALL | re.IGNORECASE)
 _HARMLESS_COMMAND = re.compile(rb"\\(?:restrict|unrestrict) [A-Za-z0-9]+\s*")
 # Then quotes end elsewhere than this reader thinks.
 _BACKSLASH_ESCAPES = re.compile(rb"standard_conforming_strings\s*(?:=|TO)\s*'?off", re.IGNORECASE)
+# What servers before 17 don't know (see newer_client).
+_NEWER_SETTING = b"SET transaction_timeout = 0;"
 _LONGEST_STATEMENT = 64 * 1024 * 1024
 _KEPT_DEFINITION = 1024 * 1024
 
@@ -55,8 +57,9 @@ _KEPT_DEFINITION = 1024 * 1024
 class PlainScan:
     """What a plain dump holds: its entries, rows per data entry (by dump id), its completeness.
 
-    ``starts`` are the entries' first bytes, counted in plain bytes. ``statements`` counts those
-    of a few kinds: COPY, INSERT, CREATE TABLE, CREATE ROLE.
+    ``starts`` are the entries' first bytes, counted in plain bytes; ``settings`` the lines that
+    set what servers before 17 don't know. ``statements`` counts those of a few kinds: COPY,
+    INSERT, CREATE TABLE, CREATE ROLE.
     """
 
     entries: list[TocEntry] = field(default_factory=list)
@@ -66,16 +69,24 @@ class PlainScan:
     commands: list[str] = field(default_factory=list)
     bytes: int = 0
     statements: Counter[str] = field(default_factory=Counter)
+    settings: list[range] = field(default_factory=list)
 
-    def ranges_of(self, entries: Collection[TocEntry]) -> list[range]:
-        """Return the ranges of plain bytes that these entries take, in ascending order."""
+    def ranges_of(self, entries: Collection[TocEntry], *, settings: bool = False) -> list[range]:
+        """Return the ranges of plain bytes that these entries take, in ascending order.
+
+        With ``settings``, the lines that an older server does not know, too.
+        """
         ids = {entry.dump_id for entry in entries}
         ends = [*self.starts[1:], self.bytes][: len(self.starts)]
-        return [
+        ranges = [
             range(start, end)
             for entry, start, end in zip(self.entries, self.starts, ends, strict=True)
             if entry.dump_id in ids
         ]
+        if settings:
+            lines = (line for line in self.settings if not any(line.start in r for r in ranges))
+            ranges = sorted([*ranges, *lines], key=lambda one: one.start)
+        return ranges
 
 
 def read_plain_to_the_end(path: Path) -> None:
@@ -220,6 +231,8 @@ class _Scanner:
             if header is not None:
                 self._new_entry(header)
                 return
+            if line == _NEWER_SETTING and not self._statement.strip():
+                self.scan.settings.append(range(self._line_start, self._line_start + len(line) + 1))
         if self._definition_bytes < _KEPT_DEFINITION and not line.startswith(b"--"):
             self._definition.append(line)
             self._definition_bytes += len(line)

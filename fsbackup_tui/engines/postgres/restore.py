@@ -15,6 +15,11 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.compression import PositionFile
 from fsbackup_tui.engines.own_program import own_program
 from fsbackup_tui.engines.postgres.clients import ClientTools
+from fsbackup_tui.engines.postgres.newer_client import (
+    KNOWS_ALL_VERSION_NUM,
+    counted_unknown_settings,
+    is_unknown_setting,
+)
 from fsbackup_tui.engines.postgres.plain import PlainScan, check_harmless, scan_plain
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.engines.postgres.tool_output import ToolLog, explain_failure, split_entry
@@ -42,7 +47,8 @@ class RestoreRun:
     """How the stock tool ended: its exit status and every error it told, one line each.
 
     ``errors_counted`` is the tool's own number of them; with several ``jobs`` the lines of one
-    may stand between those of another, and be told wrongly or not at all.
+    may stand between those of another, and be told wrongly or not at all. With ``older_server``
+    it does not know what this client sets: said by the tool each time, and left out here.
     """
 
     exit_status: int
@@ -56,6 +62,7 @@ class RestoreRun:
     rows: Mapping[int, int] = field(default_factory=dict)
     jobs: int = 1
     errors_counted: int = 0
+    older_server: bool = False
 
     @property
     def garbled(self) -> bool:
@@ -72,6 +79,7 @@ class RestoreRun:
             seconds=self.seconds + later.seconds,
             errors_not_kept=self.errors_not_kept + later.errors_not_kept,
             errors_counted=self.errors_counted + later.errors_counted,
+            older_server=self.older_server or later.older_server,
         )
 
 
@@ -157,15 +165,35 @@ async def restore_archive(
         client, environment, archive, options, log, report, redactor, on_started
     )
     return replace(
-        _ended(completed, log),
+        _without_unknown_settings(_ended(completed, log, max(1, jobs))),
         no_owner=no_owner,
         no_owner_reason=no_owner_reason,
         deferred=tuple(left_out),
-        jobs=max(1, jobs),
     )
 
 
-def _ended(completed: Completed, log: ToolLog) -> RestoreRun:
+def _without_unknown_settings(run_result: RestoreRun) -> RestoreRun:
+    """Return a run without what an older server said of this client's settings, if it did.
+
+    The leader hears it first, before there is any other process whose words it could be mixed
+    with. Once the tool counts nothing else, whatever else was heard is the same, torn by jobs.
+    """
+    if not run_result.errors or not is_unknown_setting(run_result.errors[0]):
+        return run_result
+    counted = run_result.errors_counted - counted_unknown_settings(run_result.jobs)
+    errors = tuple(error for error in run_result.errors if not is_unknown_setting(error))
+    if counted <= 0 and run_result.jobs > 1:
+        errors = ()
+    return replace(
+        run_result,
+        exit_status=run_result.exit_status if counted > 0 or errors else 0,
+        errors=errors,
+        errors_counted=max(0, counted),
+        older_server=True,
+    )
+
+
+def _ended(completed: Completed, log: ToolLog, jobs: int) -> RestoreRun:
     """Return how pg_restore went through to its end; raises when it broke off."""
     if completed.exit_status != 0 and log.errors_ignored is None:
         error = failure(completed)
@@ -178,6 +206,7 @@ def _ended(completed: Completed, log: ToolLog) -> RestoreRun:
         tuple(log.warnings),
         completed.seconds,
         errors_not_kept=log.dropped,
+        jobs=jobs,
         errors_counted=log.errors_ignored or 0,
     )
 
@@ -266,6 +295,7 @@ async def restore_plain(
     *,
     scan: PlainScan,
     work: Path,
+    server_version_num: int = KNOWS_ALL_VERSION_NUM,
     fed: PositionFile | None = None,
     report: Report | None = None,
     redactor: Redactor | None = None,
@@ -277,7 +307,8 @@ async def restore_plain(
     ``work`` takes small temporary files; ``fed`` tells how much of the text psql was given.
 
     The text comes to psql from fsbackup's own decompressor, whose exit status counts as much as
-    psql's, without the parts of ``deferred_entries``. psql stops at the first error; it is
+    psql's, without the parts of ``deferred_entries`` and what an older server does not know that
+    the dump sets. psql stops at the first error; it is
     asked for one transaction, but a dump with large objects commits in its midst.
     """
     left_out = deferred_entries(scan.entries)
@@ -285,7 +316,9 @@ async def restore_plain(
     started = monotonic()
     log = ToolLog("psql", redactor, on_log)
     arguments = [str(dump), *([fed.option] if fed is not None else [])]
-    arguments += [f"{part.start}:{part.stop}" for part in scan.ranges_of(left_out)]
+    older_server = server_version_num < KNOWS_ALL_VERSION_NUM
+    parts = scan.ranges_of(left_out, settings=older_server)
+    arguments += [f"{part.start}:{part.stop}" for part in parts]
     feeder = own_program("fsbackup_tui.engines.compression", *arguments, work=work)
     try:
         with feeder as (argv, variables):

@@ -35,7 +35,8 @@ _MARK = re.compile(
     r"Drop it with: fsbackup leftovers\n(?P<memory>\{.*\})",
     re.DOTALL,
 )
-_TAG = re.compile(r"[a-z0-9]{1,16}")
+# An incident's id, and the attempt behind it.
+_TAG = re.compile(r"[a-z0-9][a-z0-9_]{0,23}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def check_tag(tag: str) -> None:
     if _TAG.fullmatch(tag) is None:
         raise UsageError(
             f"NO TAG: {tag!r} can't mark a schema's name.",
-            fix="Use 1 to 16 small letters and digits.",
+            fix="Use 1 to 24 small letters, digits and underscores.",
         )
 
 

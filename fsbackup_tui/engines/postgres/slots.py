@@ -7,11 +7,11 @@ this database"), so that nothing is lost while it waits; and all WAL since is ke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
+from fsbackup_tui.domain.rearming import subscription_lines
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 
@@ -86,18 +86,14 @@ def follow_up(slot: LogicalSlot, live: str, kept: str) -> tuple[str, ...]:
     )
 
 
-def subscription_follow_up(names: Sequence[str], kept: str) -> tuple[str, ...]:
-    """Return what to run for subscriptions that went on into the database that was kept."""
-    lines = []
-    for name in names:
-        identifier = sql.Identifier(name)
-        disable = sql.SQL("ALTER SUBSCRIPTION {} DISABLE;").format(identifier)
-        lines += [
-            f"Subscription {name} stayed with {kept} and goes on writing there; the restored "
-            "database has none. To stop it, its slot at the publisher stays:",
-            f"  {kept}: {_text(disable)}",
-        ]
-    return tuple(lines)
+def subscription_follow_up(name: str, live: str, kept: str) -> tuple[str, ...]:
+    """Return what to run for a subscription that went on into the database that was kept."""
+    return (
+        f"Subscription {name} stayed with {kept} and goes on writing there. The step that "
+        "starts the jobs again lets it go on in the live database; by hand:",
+        *subscription_lines(name, live, kept),
+        f"What it brought between the point and then is in {kept} alone.",
+    )
 
 
 def _text(statement: sql.Composable) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Literal
 
 from fsbackup_tui.config.load import LoadedConfig
-from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.incident import Incident, StepStatus
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.recovery.facts import IncidentFacts
@@ -62,6 +62,10 @@ def _nothing_learnt(_: Situation, _answer: Answer, _result: Mapping[str, Any]) -
     return {}
 
 
+def _learnt_by_failing(_: Situation, _kind: str) -> Facts:
+    return {}
+
+
 @dataclass(frozen=True)
 class Action:
     """What a step does.
@@ -73,6 +77,8 @@ class Action:
     outcome is settled: done again without harm, looked at (``settled`` returns what is learnt,
     or None: not done), or asked. ``finds`` tells that a job that ends with findings did what it was
     asked for; ``fails`` says of a result why it is no good all the same (empty: it is).
+    ``undo_failed``: one that failed may have done a part, and that can be taken back as well.
+    ``learn_failed`` returns what is learnt from a kind of problem;
     ``reopens`` names for a kind of problem the step that has to be done again first.
     """
 
@@ -91,8 +97,14 @@ class Action:
     settling: Settling = "again"
     settled: Callable[[Situation, Standing], Facts | None] | None = None
     undo: Callable[[Situation], Request | None] | None = None
+    undo_failed: bool = False
     undo_typed: Callable[[Situation], str] = _no_word
     undo_learn: Callable[[Situation, Mapping[str, Any]], Facts] | None = None
     undo_settled: Callable[[Situation, Standing], Facts | None] | None = None
     forget: tuple[str, ...] = ()
+    learn_failed: Callable[[Situation, str], Facts] = _learnt_by_failing
     reopens: Mapping[str, str] = field(default_factory=dict)
+
+    def may_undo(self, status: StepStatus) -> bool:
+        """Whether a step in that state may be taken back, if there is anything to take back."""
+        return status == "done" or (self.undo_failed and status == "failed")

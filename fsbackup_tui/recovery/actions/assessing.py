@@ -8,7 +8,7 @@ from typing import Any
 
 from fsbackup_tui.domain.damage import DamageReport
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.text import count_text, duration_text, plain_text
+from fsbackup_tui.domain.text import count_text, duration_text, plain_text, shorten
 from fsbackup_tui.domain.way import WayEstimate, propose_runbook, weigh_ways
 from fsbackup_tui.operations.recovery_requests import DamageRequest
 from fsbackup_tui.operations.request import Request
@@ -27,6 +27,8 @@ RUNBOOKS_OF_WAY: Mapping[str, tuple[str, ...]] = {
 
 
 _OURS = "autovacuum_enabled=off"
+_DETAIL = 100
+_SPOILT = "found damaged when it was restored; mend it from a copy of the repository first"
 
 
 def _look_at_damage(situation: Situation, _: Answer) -> Request:
@@ -53,17 +55,22 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
         return ()
     lines = [f"Live now against {report.point}, {moment(situation, report.point_at)}:"]
     lines += [f"  {table_line(table)}" for table in bounded_worst(report)]
-    # What step 1.1 switched off itself is no damage.
-    changes = [change for change in report.schema if _OURS not in change.detail]
+    # What step 1.1 switched off itself is no damage; a table that is gone was told of already.
+    told = {table.qualified for table in bounded_worst(report) if table.is_gone}
+    changes = [
+        change
+        for change in report.schema
+        if _OURS not in change.detail and not (change.kind == "table" and change.name in told)
+    ]
     lines += [
         f"  {change.kind} {plain_text(change.name)} {change.what.upper()}"
-        + (f": {plain_text(change.detail)}" if change.detail else "")
+        + (f": {shorten(plain_text(change.detail), _DETAIL)}" if change.detail else "")
         for change in changes[:8]
     ]
     if len(changes) > 8:
         lines.append(f"  and {len(changes) - 8} more changes of the schema")
     if not report.worst and not changes:
-        lines.append("  No table lost rows, and no definition is gone.")
+        lines.append(f"  {_nothing_found(report)}")
     more = [
         table
         for table in report.tables
@@ -84,6 +91,17 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _nothing_found(report: DamageReport) -> str:
+    """Return what it means that no loss is shown; what was not looked at may be lost."""
+    if report.live == "gone":
+        return "The live database is not there."
+    if report.live == "unreadable":
+        return "Live could not be read: what is lost is NOT KNOWN."
+    if any(table.point_rows is not None and table.live_rows is None for table in report.tables):
+        return "No loss was found, but not every table could be counted."
+    return "No table lost rows, and no definition is gone."
+
+
 def bounded_worst(report: DamageReport) -> Iterator[Any]:
     """Yield the tables that are told of, the worst first, ten at most."""
     yield from report.worst[:10]
@@ -96,7 +114,10 @@ def _proposal_lines(situation: Situation, report: DamageReport) -> list[str]:
 
 def _points(situation: Situation) -> Question:
     report = situation.facts.report
-    candidates = report.candidates if report is not None else ()
+    candidates = tuple(
+        replace(each, doubt=_SPOILT) if each.point in situation.facts.spoilt else each
+        for each in (report.candidates if report is not None else ())
+    )
     preferred = situation.incident.parameters.get("preferred_point")
     clean = next((each for each in candidates if not each.doubt), None)
     wished = next((each for each in candidates if each.point == preferred), None)
@@ -150,7 +171,7 @@ def _ways(situation: Situation) -> Question:
         Option(
             way.way,
             _way_label(way),
-            tuple(text for text in (way.why, f"Way back: {way.way_back}") if text),
+            _way_detail(way),
             impossible=_impossible(situation, way),
             doubt=way.doubt,
             recommended=way.recommended,
@@ -172,11 +193,17 @@ def _way_label(way: WayEstimate) -> str:
     if way.loss_rows is not None:
         lost = f"loses {count_text(way.loss_rows)} rows"
     minutes = f", {way.loss_minutes:.0f} m of changes" if way.loss_minutes else ""
-    took = ""
+    return f"{way.way}: {lost}{minutes}"
+
+
+def _way_detail(way: WayEstimate) -> tuple[str, ...]:
+    lines = [f"Downtime: {way.downtime}"]
     if way.duration_seconds is not None:
         low, high = way.duration_seconds
-        took = f", takes {duration_text(low)} to {duration_text(high)}"
-    return f"{way.way}: {lost}{minutes}; {way.downtime}{took}"
+        lines.append(f"Takes: {duration_text(low)} to {duration_text(high)}")
+    lines += [f"Way back: {way.way_back}"]
+    lines += [f"Why: {way.why}"] if way.why and way.possible and not way.doubt else []
+    return tuple(lines)
 
 
 def _chosen_way(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
@@ -232,6 +259,7 @@ ACTIONS = (
         "choose-point",
         "choose",
         question=_points,
+        shows=report_lines,
         learn=_chosen_point,
         forget=("copy_check", "staging", "plan", "proposed", "preview", "choices"),
     ),

@@ -19,7 +19,7 @@ def _which_tables(_: Situation) -> Question:
     return Question(
         "Which tables were hurt? schema.table, commas between them; or: unknown",
         default=UNKNOWN,
-        hint="Like public.videos, public.users. Enter means that you don't know yet.",
+        hint="Like public.videos, public.users",
     )
 
 
@@ -79,7 +79,7 @@ def _grades(situation: Situation) -> Question:
             ),
         ),
         default="nothing",
-        hint="It can be undone at any time, and is told everywhere until it is.",
+        hint="It can be undone at any time; until then every screen says that it is frozen.",
     )
 
 
@@ -161,6 +161,7 @@ ACTIONS = (
         learn=_named_tables,
         changes=True,
         undo=_thaw_vacuum,
+        undo_failed=True,
     ),
     Action(
         "freeze",
@@ -172,6 +173,7 @@ ACTIONS = (
         shows=_still_writing,
         changes=True,
         undo=_thaw_all,
+        undo_failed=True,
     ),
     Action("thaw", "act", request=_thaw, runs=_frozen_lines, changes=True),
     site_command(

@@ -144,7 +144,7 @@ def _sample(row: SampleRow) -> str:
     for value in row.values[:3]:
         new, old = value.in_live, value.in_copy
         if row.row_class == "changed":
-            values.append(f"{value.column}: {new or NULL}, was {old or NULL}")
+            values.append(f"{value.column}: {new or NULL}, in the copy {old or NULL}")
         else:
             values.append(f"{value.column}: {(old if new is None else new) or NULL}")
     return shorten(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fsbackup_tui.domain.errors import PointDamaged
 from fsbackup_tui.domain.kept_name import kept_name
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.domain.text import count_text, plain_text
@@ -40,6 +41,7 @@ def _restore(situation: Situation, _: Answer) -> Request:
         part=situation.part,
         beside=beside_name(situation),
         target=facts.server,
+        copy_of=facts.live_name,
     )
 
 
@@ -57,6 +59,13 @@ def _restored(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fa
         "restored": {"entries": result.get("entries"), "seconds": result.get("seconds")},
         **next_attempt(situation, "restore"),
     }
+
+
+def _found_spoilt(situation: Situation, kind: str) -> Facts:
+    """Remember a point whose bytes are not what was sealed, so that another one is proposed."""
+    if kind != PointDamaged.kind:
+        return {}
+    return {"spoilt": [*situation.facts.spoilt, situation.facts.point]}
 
 
 def _restore_settled(situation: Situation, standing: Standing) -> Facts | None:
@@ -119,60 +128,50 @@ def check_lines(situation: Situation) -> tuple[str, ...]:
     return bounded(lines)
 
 
-def swap_lines(situation: Situation) -> tuple[str, ...]:
-    """Return what a swap would lose; once it is done, what stands; and once it is undone."""
-    facts, live = situation.facts, plain_text(situation.facts.live_name)
-    swapped, back = facts.document("swapped"), facts.document("rolled_back")
-    if swapped.get("kept_as"):
-        kept = str(swapped["kept_as"])
-        lines = [
-            f"{live} is the restored one now. The former one is kept, whole, as",
-            f"  {plain_text(kept)}",
-            *_closed_lines(swapped),
-        ]
-        rows = only_before(situation)
-        if rows:
-            lines += [
-                "When this incident is closed, rows that only it has can be put back by:",
-                f"fsbackup restore {shell([kept])} --tables {shell([','.join(rows)])}",
-            ]
-        return tuple(lines)
-    if back.get("kept_as") and facts.copy == back["kept_as"]:
-        kept = str(back["kept_as"])
-        lines = [
-            f"{live} is as it was before the swap. The restored one is kept, whole, as",
-            f"  {plain_text(kept)}",
-        ]
-        command = put_back_command(kept, facts.written)
-        if command:
-            lines += [
-                "What was written to it can be put into live: choose the way again, and merge;",
-                "or, when this incident is closed:",
-                command,
-            ]
-        return tuple(lines)
-    return loss_lines(situation)
+def swapped_lines(situation: Situation) -> tuple[str, ...]:
+    """Return where a swap left both databases; empty where nothing is swapped, or schemas are."""
+    kept = situation.facts.document("swapped").get("kept_as")
+    if not kept:
+        return ()
+    return (
+        "SWAPPED: live is the restored copy.",
+        f"{plain_text(str(kept))} is the damaged database, whole.",
+    )
 
 
-def _closed_lines(swapped: Mapping[str, Any]) -> list[str]:
-    seconds, ended = swapped.get("closed_seconds"), swapped.get("sessions_ended")
-    lines = []
-    if isinstance(seconds, int | float):
-        lines.append(f"Nobody got in for {seconds:.2f} s; {ended} sessions were ended.")
-    notes = swapped.get("notes")
-    return [*lines, *(plain_text(str(each)) for each in (notes or ()))]
+def taken_back_lines(situation: Situation) -> tuple[str, ...]:
+    """Return where a swap that was taken back left both databases, and what may be done now."""
+    newer = situation.facts.document("rolled_back").get("kept_as")
+    if not newer or situation.facts.way == schemas.WAY:
+        return ()
+    command = put_back_command(str(newer), situation.facts.written)
+    afterwards = ("Or, when this incident is closed:", command) if command else ()
+    return (
+        "TAKEN BACK: live is the database that it was at the swap.",
+        f"The restored one is kept, with all that was written to it: {plain_text(str(newer))}",
+        "To put rows of it back: W, runbook partial-loss, compares it with live by key.",
+        *afterwards,
+        "To have it live again: this step, once more.",
+    )
 
 
 def loss_lines(situation: Situation) -> tuple[str, ...]:
     """Return what a swap loses, table by table: rows that live has and the point has not."""
     facts = situation.facts
     report = facts.report
-    lines = list(check_lines(situation))
+    swapped, back = swapped_lines(situation), taken_back_lines(situation)
+    if back and not swapped:
+        return back
+    lines = list(swapped or check_lines(situation))
     if facts.way == "salvage":
         return (*lines, "The damaged database is kept, whole.")
     if report is None:
         return tuple(lines)
-    lines.append("What you lose by swapping: rows that only live has, as last counted")
+    lines.append(
+        "Rows that only the kept one has, as last counted before"
+        if swapped
+        else "What you lose by swapping: rows that only live has, as last counted"
+    )
     lost = [
         table
         for table in report.tables
@@ -181,9 +180,16 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
     lines += [f"  {table_line(table)}" for table in lost[:8]]
     if len(lost) > 8:
         lines.append(f"  and {len(lost) - 8} more tables")
-    if not lost:
+    if report.live == "unreadable":
+        lines.append("  NOT KNOWN: live could not be read when it was counted")
+    elif not lost:
         lines.append("  no table has more rows than the point (changed rows are not counted)")
-    lines.append("They stay in the damaged database, which is kept, and can be merged back.")
+    rows, kept = only_before(situation), str(facts.document("swapped").get("kept_as") or "")
+    if rows and kept:
+        lines.append("They can be put back, when this incident is closed, by:")
+        lines.append(f"fsbackup restore {shell([kept])} --tables {shell([','.join(rows)])}")
+    else:
+        lines.append("They stay in the damaged database, which is kept, and can be merged back.")
     return tuple(lines)
 
 
@@ -200,6 +206,7 @@ def _swap(situation: Situation, _: Answer) -> Request:
         kept_as=kept_name(facts.live_name, "before", tag_of(situation, "swap")),
         target=facts.server,
         database=facts.database,
+        point=facts.point,
     )
 
 
@@ -208,7 +215,9 @@ def _swap_lines(situation: Situation) -> tuple[str, ...]:
         return schemas.swap_lines(situation)
     facts = situation.facts
     kept = kept_name(facts.live_name, "before", tag_of(situation, "swap"))
-    live = plain_text(facts.live_name)
+    live, standing = plain_text(facts.live_name), facts.standing
+    if standing is not None and standing.live is None:
+        return (f'ALTER DATABASE "{plain_text(facts.copy)}" RENAME TO "{live}";',)
     return (
         "BEGIN;",
         f'ALTER DATABASE "{live}" RENAME TO "{plain_text(kept)}";',
@@ -224,6 +233,7 @@ def _live_name(situation: Situation) -> str:
 def _swapped(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
         "swapped": {name: value for name, value in result.items() if name != "ok"},
+        "rolled_back": None,
         **next_attempt(situation, "swap"),
     }
 
@@ -241,6 +251,7 @@ def _swap_settled(situation: Situation, standing: Standing) -> Facts | None:
             "kept_as": arguments.get("kept_as") if arguments.get("live_oid") else "",
             "kept_oid": arguments.get("live_oid"),
         },
+        "rolled_back": None,
         **next_attempt(situation, "swap"),
     }
 
@@ -265,6 +276,8 @@ def _rollback(situation: Situation) -> Request | None:
 
 
 def _rolled_back(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    if result.get("schemas"):
+        return schemas.rolled_back(situation, result)
     return {
         "swapped": None,
         "rolled_back": {name: value for name, value in result.items() if name != "ok"},
@@ -348,6 +361,8 @@ ACTIONS = (
         changes=True,
         settling="look",
         settled=_restore_settled,
+        learn_failed=_found_spoilt,
+        reopens={PointDamaged.kind: "choose-point"},
     ),
     Action(
         "check-copy",
@@ -363,7 +378,7 @@ ACTIONS = (
         "act",
         request=_swap,
         runs=_swap_lines,
-        shows=swap_lines,
+        shows=loss_lines,
         learn=_swapped,
         changes=True,
         typed=_live_name,

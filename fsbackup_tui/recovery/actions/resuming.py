@@ -11,6 +11,7 @@ from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.commands import site_command
+from fsbackup_tui.recovery.actions.rearming import RESUME_JOBS
 from fsbackup_tui.recovery.actions.words import bounded
 from fsbackup_tui.recovery.messages import done_word, eta_word, first_word
 from fsbackup_tui.recovery.question import Answer, Question
@@ -34,11 +35,12 @@ def _migration_lines(situation: Situation) -> tuple[str, ...]:
     head, expected = str(migration.get("head") or ""), str(migration.get("expected") or "")
     if not head:
         lines = ["The database has no table of migrations."]
+    elif expected == head:
+        lines = [f"They fit: code and database are at migration {plain_text(head)}."]
     else:
         lines = [f"The database is at migration {plain_text(head)}."]
-    if expected and head:
-        same = "the same: they fit." if expected == head else "ANOTHER: they do not fit."
-        lines.append(f"The code is at {plain_text(expected)}: {same}")
+        if expected:
+            lines = ["THEY DO NOT FIT.", *lines, f"The code is at {plain_text(expected)}."]
     failed = migration.get("failed")
     if isinstance(failed, list) and failed:
         lines.append(f"Failed half-way: {plain_text(', '.join(map(str, failed)))}")
@@ -142,9 +144,7 @@ ACTIONS = (
         "smoke_test",
         by_hand="Log in, open what was lost, write something, read it again.",
     ),
-    site_command(
-        "resume-jobs", "resume_jobs", by_hand="Start cron and workers again that were stopped."
-    ),
+    RESUME_JOBS,
     Action(
         "fresh-backup",
         "act",

@@ -60,7 +60,30 @@ def swap_request(situation: Situation) -> Request:
         live_oids=tuple(int(each.get("live_oid") or 0) for each in pairs),
         copy_oids=tuple(int(each.get("oid") or 0) for each in pairs),
         tag=str(facts.document("schema_copy").get("tag") or ""),
+        again=bool(facts.document("schema_copy").get("again")),
     )
+
+
+def rolled_back(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    """Return what is known once the former schemas came back: the others can come once more."""
+    found = result.get("schemas")
+    listed = found if isinstance(found, list) else []
+    pairs = [
+        {
+            "schema": each.get("schema"),
+            "beside": each.get("kept_as"),
+            "oid": each.get("kept_oid"),
+            "live_oid": each.get("oid"),
+        }
+        for each in listed
+        if isinstance(each, Mapping) and each.get("kept_as")
+    ]
+    copied = {**situation.facts.document("schema_copy"), "schemas": pairs, "again": True}
+    return {
+        "swapped": None,
+        "rolled_back": {name: value for name, value in result.items() if name != "ok"},
+        "schema_copy": copied,
+    }
 
 
 def swap_lines(situation: Situation) -> tuple[str, ...]:

@@ -59,10 +59,10 @@ def candidate_line(situation: Situation, candidate: Candidate) -> str:
     """Return what is told of a point beside its name: when, trust, what it would lose."""
     lost = "rows lost not known"
     if candidate.rows_lost is not None:
-        lost = f"loses {count_text(candidate.rows_lost)} rows"
+        lost = f"a swap loses {count_text(candidate.rows_lost)} rows"
     return (
         f"{when_text(candidate.at, situation.now, situation.zone)}"
-        f"  {candidate.trust.upper()}  {candidate.minutes:.0f} m back, {lost}"
+        f"  {candidate.trust.upper()}  {candidate.minutes:.0f} m old, {lost}"
     )
 
 

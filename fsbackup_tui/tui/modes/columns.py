@@ -12,9 +12,11 @@ from rich.cells import cell_len
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
+    AFTER_DAMAGE,
     IN_INCIDENT,
     age_text,
     count_text,
+    damage_words,
     duration_text,
     in_incident_words,
     size_text,
@@ -109,7 +111,7 @@ def trust_shown(point: PointSummary) -> tuple[str, Role]:
     """Return the words for a point's state, and their meaning; a doubtful one is never green.
 
     What it was shown to be stands beside ``SUSPECT``: neither takes the other back. Beside
-    ``IN INCIDENT`` there is no room for it; its details have it.
+    ``IN INCIDENT`` and ``AFTER DAMAGE`` there is no room for it; its details have it.
     """
     if point.running:
         return "RUNNING", "accent"
@@ -118,6 +120,8 @@ def trust_shown(point: PointSummary) -> tuple[str, Role]:
         return "SUSPECT" if point.trust is Trust.UNVERIFIED else f"SUSPECT {word}", "bad"
     if point.in_incident and role != "bad":
         return IN_INCIDENT, "warn"
+    if point.after_damage and role != "bad":
+        return AFTER_DAMAGE, "warn"
     return word, role
 
 
@@ -160,6 +164,8 @@ def note_of(point: PointSummary) -> tuple[str, Role]:
         return point.problems[0], "bad"
     if point.in_incident:
         return in_incident_words(point.in_incident), "warn"
+    if point.after_damage:
+        return damage_words(point), "warn"
     return (point.reason or ""), "muted"
 
 

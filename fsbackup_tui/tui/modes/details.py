@@ -16,6 +16,7 @@ from fsbackup_tui.operations.wording import (
     accepted_words,
     blocked_words,
     count_text,
+    damage_words,
     duration_text,
     in_incident_words,
     level_word,
@@ -31,6 +32,7 @@ from fsbackup_tui.tui.problems import problem_lines
 _LABEL = 11
 _CHANGES = 100
 _LEVEL_ROLES: Mapping[bool | None, Role] = {True: "text", False: "bad", None: "warn"}
+_DAMAGE_ROLES: Mapping[bool, Role] = {True: "warn", False: "text"}
 _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
@@ -79,6 +81,10 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
             _facts(
                 "Incident", f"{IN_INCIDENT}: {in_incident_words(point.in_incident)}", width, "warn"
             )
+        )
+    if point.after_damage is not None:
+        lines.extend(
+            _facts("Damage", damage_words(point), width, _DAMAGE_ROLES[point.after_damage])
         )
     if point.doubtful and point.trust >= Trust.RESTORED:
         lines.extend(_facts("", _PROVEN_IS_NOT_GOOD, width, "muted"))

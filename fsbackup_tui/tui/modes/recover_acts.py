@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.tui.modes.recover_step import StepScreen
     from fsbackup_tui.tui.recover_data import View
 
+LOOKING = "Looking at the server…"
 Act = Callable[["RecoverySession"], None]
 
 
@@ -130,7 +131,7 @@ def run(screen: StepScreen) -> None:
         if view.is_looking:
             screen.say("Looking at the server first…")
         else:
-            do(screen, "Looking at the server…", lambda session: session.look_now())
+            do(screen, LOOKING, lambda session: session.look_now())
     elif card.stopped:
         _accept_target(screen, card)
     elif card.question is not None:
@@ -210,11 +211,25 @@ def _answer(screen: StepScreen, card: Card, question: Question) -> None:
         begin(screen, card.id, value, "", "")
 
 
-def _ask_text(screen: StepScreen, card: Card, question: Question) -> None:
-    default = f"  Enter alone: {question.default}" if question.default else ""
+def offer(screen: StepScreen) -> bool:
+    """Open the field of a question that wants text, if there is one; whether there is."""
+    view, card = screen.view, screen.card
+    if view is None or card is None or not view.leads or card.needs_look or card.stopped:
+        return False
+    question = card.question
+    if question is None or question.options or question.several:
+        return False
+    _ask_text(screen, card, question, by_itself=True)
+    return True
+
+
+def _ask_text(
+    screen: StepScreen, card: Card, question: Question, *, by_itself: bool = False
+) -> None:
+    default = f"Enter alone: {question.default}." if question.default else ""
     lines = [line(" ", (question.text, "heading"))]
     if question.hint or default:
-        lines.append(line(" ", (f"{question.hint}{default}", "muted")))
+        lines.append(line(" ", (f"{default} {question.hint}".strip(), "muted")))
     empty = "" if question.default or question.may_be_empty else "Nothing was written. Esc: back"
     ask(
         screen,
@@ -222,6 +237,7 @@ def _ask_text(screen: StepScreen, card: Card, question: Question) -> None:
         lambda text: begin(screen, card.id, text, "", ""),
         step=card.id,
         check=lambda text: "" if text.strip() else empty,
+        by_itself=by_itself,
     )
 
 
@@ -301,10 +317,11 @@ def ask(
     step: str = "",
     check: Check | None = None,
     careful: bool = False,
+    by_itself: bool = False,
 ) -> None:
     """Ask for a line of text; withdrawn where ``step`` is not what is shown any more."""
     screen.entry_step = step
-    screen.entry.ask(question, then, check=check, careful=careful)
+    screen.entry.ask(question, then, check=check, careful=careful, by_itself=by_itself)
     screen.paint_foot()
 
 

@@ -49,6 +49,7 @@ def card_lines(
         *labelled("Why", card.why, width),
         *_doing(card, width),
         *last,
+        *_said_done(card, width),
     ]
 
 
@@ -112,6 +113,9 @@ def written_lines(view: View, width: int) -> Iterator[Line]:
         yield line("   ", (f"and {len(written.tables) - 3} more tables", "muted"))
     if written.note:
         yield line("   ", (clip(written.note, width - 4), "muted"))
+    if written.rows:
+        words = "They stay in it: it is kept as …__after_…, and they can be merged back."
+        yield line(" ", (words, "muted"))
 
 
 def _looking(view: View, card: Card, width: int, zone: tzinfo) -> Iterator[Line]:
@@ -152,11 +156,20 @@ def _doing(card: Card, width: int) -> Iterator[Line]:
         yield from labelled("Undo", card.undo, width)
     if card.took:
         yield from labelled("Took", card.took, width)
-    if card.by_hand and card.status != "done":
+    if _is_by_hand(card):
         yield line()
         yield from texts([card.by_hand], width, "accent")
-        if card.can_run:
-            yield from texts(["Enter says that it is done."], width, "muted")
+
+
+def _is_by_hand(card: Card) -> bool:
+    return bool(card.by_hand) and card.status != "done"
+
+
+def _said_done(card: Card, width: int) -> Iterator[Line]:
+    """Yield how one goes on once it was done by hand: below what was to be sent."""
+    if _is_by_hand(card) and card.can_run:
+        yield line()
+        yield from texts(["Enter says that it is done."], width, "muted")
 
 
 def _question(question: Question, chosen: Collection[str], width: int) -> Iterator[Line]:
@@ -164,9 +177,8 @@ def _question(question: Question, chosen: Collection[str], width: int) -> Iterat
     yield from texts([question.text], width, "heading")
     for number, option in enumerate(question.options, 1):
         yield from _option(question, option, number, option.key in chosen, width)
-    hint = question.hint if question.options else f"Enter, then type. {question.hint}".strip()
-    if hint:
-        yield from texts([hint], width, "muted")
+    if question.hint:
+        yield from texts([question.hint], width, "muted")
 
 
 def _option(
@@ -190,7 +202,7 @@ def _option(
 
 def _evidence(card: Card, width: int) -> Iterator[Line]:
     if card.shows:
-        if not card.typed:
+        if not card.typed and not _is_by_hand(card):
             yield line()
         yield from texts(card.shows, width)
 

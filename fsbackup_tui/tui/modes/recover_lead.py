@@ -67,11 +67,14 @@ def close(screen: StepScreen) -> None:
     view = leading(screen)
     if view is None:
         return
+    from fsbackup_tui.recovery.report_follow import still_paused
+
     open_steps = [placed for placed in view.reading.flow.steps if not placed.is_behind]
     lines = [line(" ", ("Close the incident? A word on how it ended:", "heading"))]
     if open_steps:
         words = f"{len(open_steps)} steps are not done, from {open_steps[0].number} on."
         lines.append(line(" ", (words, "warn")))
+    lines += [line(" ", (text, "warn")) for text in still_paused(view.reading)]
     ask(
         screen,
         lines,

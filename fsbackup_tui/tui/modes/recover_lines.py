@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.glance import minutes_text
 from fsbackup_tui.domain.incident import PHASE_TITLES, PHASES, SEEN_TEXTS
+from fsbackup_tui.domain.text import duration_text
 from fsbackup_tui.operations.wording import count_text, left_text, size_text, when_text
-from fsbackup_tui.tui.lines import Line, Part, Role, line, pad, spread, wrap, wrapped
+from fsbackup_tui.tui.lines import Line, Part, Role, line, pad, spread, width_of, wrap, wrapped
 from fsbackup_tui.tui.modes.columns import percent_text
 from fsbackup_tui.tui.modes.live import bar_text
 
@@ -48,12 +49,28 @@ def header_line(reading: Reading, width: int) -> Line:
     ]
     if incident.closed is not None:
         left.append(("  CLOSED", "good"))
-    lost = lost_words(reading)
-    if lost:
-        left.append((f"   lost: {lost}", "warn"))
     frozen = incident.frozen_for(now)
     right = f"FROZEN {minutes_text(frozen.total_seconds())} " if frozen is not None else ""
+    lost = lost_words(reading)
+    if lost:
+        words = f"   lost: {lost}"
+        if width_of(line(*left, words, right)) >= width:
+            words = f"  lost: {lost.rpartition(' table')[0] or lost}"
+        left.append((words, "warn"))
     return spread(line(*left), line((right, "bad")), width)
+
+
+def warned_of(before: View | None, view: View) -> str:
+    """Return what the step that was shown could not do, though it is done; empty: nothing."""
+    if before is None or before.card is None:
+        return ""
+    was, now = (each.reading.flow.find(before.card.id) for each in (before, view))
+    if was is None or now is None or was.state.warnings == now.state.warnings:
+        return ""
+    more = len(now.state.warnings) - 1
+    if more < 0:
+        return ""
+    return f"{now.number}: {now.state.warnings[0]}" + (f" (and {more} more)" if more else "")
 
 
 def lost_words(reading: Reading) -> str:
@@ -63,7 +80,7 @@ def lost_words(reading: Reading) -> str:
         return ""
     first, *others = report.worst
     rows = first.point_rows if first.is_gone else (first.point_rows or 0) - (first.live_rows or 0)
-    more = f" +{len(others)}" if others else ""
+    more = f" +{len(others)} table{'s' if len(others) > 1 else ''}" if others else ""
     return f"{count_text(rows)} {first.name}{more}"
 
 
@@ -114,6 +131,22 @@ def ahead_line(view: View) -> Line:
     return line(" ", (card.ahead, "good"))
 
 
+def ended_words(before: Reading, reading: Reading) -> str:
+    """Return what came to its end since ``before``, with how long it took; empty: nothing did.
+
+    The next step is on the screen already then.
+    """
+    found = ""
+    for placed in reading.flow.steps:
+        state = placed.state
+        word = {"done": "done", "undone": "taken back"}.get(state.status, "")
+        if not word or not state.job or before.incident.steps.get(placed.step.id) == state:
+            continue
+        took = "" if state.seconds is None else f" in {duration_text(state.seconds)}"
+        found = f"{placed.number} {placed.step.title}: {word}{took}"
+    return found
+
+
 def labelled(label: str, text: str, width: int, role: Role = "text") -> Iterator[Line]:
     """Yield ``Why     text`` lines, the text wrapped beside its label."""
     rows = wrap(text, max(8, width - LABEL_CELLS - 2))
@@ -141,10 +174,16 @@ def step_rows(reading: Reading) -> list[Placed | str]:
     return rows
 
 
-def step_line(reading: Reading, row: Placed | str, shown: str, width: int, *, marked: bool) -> Line:
-    """Return a row of the list: where one is, its number, title and state."""
+def step_line(
+    reading: Reading, row: Placed | str, shown: str, width: int, *, marked: bool | None
+) -> Line:
+    """Return a row of the list: where one is, its number, title and state.
+
+    ``marked``: whether the cursor is on it; None where the list has no keyboard, the mark is at
+    the step that is shown then.
+    """
     if isinstance(row, str):
-        return line(" ", (row, "heading"))
+        return line((">" if marked else " ", "key"), (row, "heading"))
     current = reading.flow.current()
     word, role = _STATES[row.state.status]
     if row.applies is False:
@@ -152,7 +191,8 @@ def step_line(reading: Reading, row: Placed | str, shown: str, width: int, *, ma
     elif row.waits_for and not word:
         word, role = "waits", "muted"
     here = current is not None and current.step.id == row.step.id
-    mark = ">" if row.step.id == shown else "*" if here else " "
+    points = row.step.id == shown if marked is None else marked
+    mark = ">" if points else "*" if here else " "
     title_role: Role = "heading" if row.step.id == shown else "muted" if row.is_behind else "text"
     title = f"{row.number} {row.step.title}"
     danger = " !" if row.step.destructive and not row.is_behind else ""
@@ -222,11 +262,25 @@ def closing_lines(view: View, width: int, zone: tzinfo) -> Iterator[Line]:
         words = f"{kept} is the database as it was before. Drop it when nobody needs it any more:"
         yield from labelled("Kept", words, width)
         yield from labelled("", "fsbackup leftovers", width, "key")
+    yield from _way_back(reading, width)
     elapsed = minutes_text(incident.elapsed(now).total_seconds())
     yield from labelled("Took", f"{elapsed} since it was declared", width)
     yield line()
     words = "C closes the incident, with a word on how it ended. Tab lists the steps."
     yield from texts([words], width)
+
+
+def _way_back(reading: Reading, width: int) -> Iterator[Line]:
+    """Yield how the swap or the merge is taken back, by the keys that do it."""
+    for placed in reading.flow.steps:
+        if not placed.step.destructive or placed.state.status != "done":
+            continue
+        words = f"Tab, {placed.number} {placed.step.title}, then U: {placed.step.undo}."
+        yield from labelled("Back", words, width)
+    if reading.facts.document("swapped").get("kept_as") and not reading.incident.is_drill:
+        yield from labelled("", "Once it is closed:", width)
+        command = f"fsbackup rollback --incident {reading.incident.id}"
+        yield from labelled("", command, width, "key")
 
 
 def _minutes(view: View) -> str:
@@ -242,7 +296,9 @@ def listed_line(listed: Listed, width: int, *, now: datetime, zone: tzinfo) -> L
         took = minutes_text(incident.elapsed(now).total_seconds())
         state = (f"closed, {took}", "good")
     kind = "drill " if incident.is_drill else ""
-    about = f"{kind}{incident.runbook or '-'}: {SEEN_TEXTS[incident.seen]}"
+    about = f"{kind}{incident.runbook or '-'}"
+    if incident.seen != "unknown":
+        about += f": {SEEN_TEXTS[incident.seen]}"
     left = line(
         (short_id(incident.id), "heading"),
         "  ",
@@ -262,7 +318,7 @@ def past_lines(reading: Reading, width: int, *, now: datetime, zone: tzinfo) -> 
     if incident.last_right is not None:
         right = when_text(incident.last_right, now, zone)
     yield from labelled("Seen", SEEN_TEXTS[incident.seen], width)
-    yield from labelled("Right at", right, width)
+    yield from labelled("Right", right, width)
     opened = f"{when_text(incident.opened, now, zone)} by {incident.opened_by}"
     yield from labelled("Opened", opened, width)
     if incident.closed is not None:

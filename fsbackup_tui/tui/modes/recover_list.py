@@ -56,5 +56,5 @@ class StepList(LineList, inherit_bindings=False):
         """Return what the row shows."""
         if self._reading is None or index >= len(self._rows):
             return ()
-        marked = index == self.cursor and self.has_focus
+        marked = index == self.cursor if self.has_focus else None
         return step_line(self._reading, self._rows[index], self._shown, width, marked=marked)

@@ -24,10 +24,12 @@ from fsbackup_tui.tui.modes.recover_card import card_lines
 from fsbackup_tui.tui.modes.recover_lines import (
     ahead_line,
     closing_lines,
+    ended_words,
     header_line,
     output_lines,
     request_line,
     strip_line,
+    warned_of,
 )
 from fsbackup_tui.tui.modes.recover_list import StepList
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
@@ -79,6 +81,7 @@ class StepScreen(FrameScreen):
         self._point = point
         self._step: str | None = None
         self._question_key: tuple[object, ...] = ()
+        self._offered = False
         self._quiet = 0.0
         self._last_key = 0.0
         self._ticks = 0
@@ -230,8 +233,17 @@ class StepScreen(FrameScreen):
         if before is None or before.card is None or card is None or card.id != before.card.id:
             self._fresh_step()
             self.site_app.refresh_overview()
+            if words := warned_of(before, view):
+                self.say(words, "warn")
+            elif view.found:
+                self.say(view.found)
         elif before.is_looking and not view.is_looking:
-            self.say("")
+            self.site_app.refresh_overview()
+            if self.said == acts.LOOKING:
+                self.say("")
+        ended = ended_words(before.reading, view.reading) if before is not None else ""
+        if ended:
+            self.say(ended, "good")
         self._keep_question(card)
         if self.entry.open and not self._still_asked(view):
             self.entry.close()
@@ -242,10 +254,18 @@ class StepScreen(FrameScreen):
         if self.wants_undo and not (view.is_looking or view.is_counting):
             self.wants_undo = False
             more.undo(self, looked=True)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Open the field of the step one is at, once: who types at once types into it."""
+        free = self.is_current and self._step is None and self.card_view.has_focus
+        if free and not self._offered and not self.entry.open:
+            self._offered = acts.offer(self)
 
     def _fresh_step(self) -> None:
         """Begin with another step at its top; Enter counts only after a while without keys."""
         self._last_key = self.site_app.clock()
+        self._offered = False
         self.card_view.action_first()
         self.query_one(ChoicePanel).close()
 

@@ -22,7 +22,8 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
     """Takes one line; no key reaches the screen behind it, and Esc withdraws it.
 
     Where something can be hurt it is ``careful``: nothing can be pasted, and Enter counts only
-    after ``QUIET_SECONDS`` without a key.
+    after ``QUIET_SECONDS`` without a key. Where it opened by itself, a bare Enter that was meant
+    for what was there before counts as little.
     """
 
     DEFAULT_CSS = """
@@ -41,6 +42,7 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         self._check: Check | None = None
         self._echo: Echo | None = None
         self._careful = False
+        self._by_itself = False
         self._text = ""
         self._place = 0
         self._said: tuple[str, Role] = ("", "warn")
@@ -64,6 +66,7 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         check: Check | None = None,
         echo: Echo | None = None,
         careful: bool = False,
+        by_itself: bool = False,
     ) -> None:
         """Ask; ``then`` gets the text once ``check`` says nothing against it.
 
@@ -71,7 +74,7 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         """
         self._question = tuple(question)
         self._then, self._check, self._echo = then, check, echo
-        self._careful = careful
+        self._careful, self._by_itself = careful, by_itself
         self._text, self._place, self._said = "", 0, ("", "warn")
         self._last_key = self._clock()
         self.add_class("-open")
@@ -176,7 +179,8 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         if self._careful and not self._text:
             self._say("Enter alone does nothing: the name has to be typed.")
             return
-        if self._careful and quiet < QUIET_SECONDS:
+        bare = self._by_itself and not self._text
+        if (self._careful or bare) and quiet < QUIET_SECONDS:
             self._say("Enter came too soon after another key. A moment, then Enter again.")
             return
         against = self._check(self._text) if self._check is not None else ""

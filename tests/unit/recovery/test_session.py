@@ -12,6 +12,7 @@ import pytest
 from fsbackup_tui.domain.errors import (
     ConfirmationNeeded,
     IdentityMismatch,
+    PointDamaged,
     Problem,
     SafetyRefusal,
     StaleLeader,
@@ -22,11 +23,14 @@ from fsbackup_tui.jobs.leader import check_leader
 from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.declare import attach
+from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.express import last_problem
 from fsbackup_tui.recovery.question import Answer
+from fsbackup_tui.recovery.report_follow import risks
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.files import share_with_group
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
-from fsbackup_tui.repository.incidents import IncidentJournal
+from fsbackup_tui.repository.incidents import IncidentJournal, find_incident
 from tests.support.recovering import (
     COPY_OID,
     LIVE_OID,
@@ -35,6 +39,7 @@ from tests.support.recovering import (
     do_step,
     jobs_of,
     make_desk,
+    make_report,
     make_standing,
     open_session,
 )
@@ -53,6 +58,11 @@ TO_THE_SWAP = (
     ("restore", None),
     ("check-copy", None),
 )
+
+
+def clock_of(desk: Desk) -> Clock:
+    assert isinstance(desk.author.now, Clock)
+    return desk.author.now
 
 
 def lead_to(session: RecoverySession, last: str) -> None:
@@ -278,6 +288,13 @@ def test_a_leader_who_is_there_has_twenty_seconds(tmp_path: Path) -> None:
     assert not first.leads
     with pytest.raises(StaleLeader):
         first.begin("keep-evidence", Answer("videos"))
+    # Who led before and sits there still watches, and keeps nobody from following the leader.
+    first.poll()
+    assert second.watchers == ("ana",)
+    second.leave()
+    assert first.may_take_over()
+    first.take_over("ben went home")
+    assert first.leads
 
 
 def test_a_leader_may_refuse(tmp_path: Path) -> None:
@@ -404,3 +421,145 @@ def test_a_step_that_does_not_apply_lets_nothing_past_it_too_early(tmp_path: Pat
     assert thaw.applies is False
     with pytest.raises(SafetyRefusal, match="NOT YET"):
         session.begin("start-app")
+
+
+def test_what_a_done_step_could_not_do_is_told_wherever_it_is_shown(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    jobs_of(desk).warnings["freeze"] = ("Not frozen: public.nosuch. It is missing.",)
+    do_step(session, "keep-evidence", Answer("videos, nosuch"))
+    assert session.card("keep-evidence").status == "done"
+    assert session.card("keep-evidence").trouble == ("Not frozen: public.nosuch. It is missing.",)
+    again_read = IncidentJournal(session.journal.directory).read()
+    assert again_read is not None
+    assert again_read.steps["keep-evidence"].warnings
+    assert "1.1 Keep the evidence: Not frozen: public.nosuch. It is missing." in list(
+        risks(session.read())
+    )
+
+
+def test_a_step_whose_end_nobody_knows_is_not_lost_by_another_runbook(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="partial-loss")
+    body = {"step": "diff", "title": "Compare by key", "request": {}, "commands": []}
+    session.journal.append("intent", body, session.desk.author, epoch=session.epoch)
+    with pytest.raises(SafetyRefusal, match=r"NOT CHANGED: nobody knows how 4.3 Compare"):
+        session.switch_runbook("data-loss")
+    assert session.read().incident.runbook == "partial-loss"
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_from_acting(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    do_step(session, "keep-evidence", Answer("videos"))
+    clock_of(desk).moment -= timedelta(hours=1)
+    do_step(session, "pause-jobs", Answer())
+    do_step(session, "freeze", Answer("role"))
+    assert session.read().incident.steps["freeze"].status == "done"
+
+
+def test_an_answer_after_a_failed_attempt_has_not_its_job(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    jobs_of(desk).replies["freeze"] = Problem("failed", "ROLE MISSING: app.")
+    do_step(session, "freeze", Answer("role"))
+    assert session.read().incident.steps["freeze"].status == "failed"
+    do_step(session, "freeze", Answer("nothing"))
+    state = session.read().incident.steps["freeze"]
+    assert (state.status, state.job, state.seconds) == ("done", "", None)
+
+
+def test_people_are_called_by_their_whole_names(tmp_path: Path) -> None:
+    first = open_session(make_desk(tmp_path), runbook="data-loss")
+    attach(make_desk(tmp_path, operator="www-data"), IncidentJournal(first.journal.directory))
+    assert first.watchers == ("www-data",)
+
+
+def test_the_last_message_says_what_a_merge_did_not_bring_back(tmp_path: Path) -> None:
+    session = open_session(make_desk(tmp_path), runbook="partial-loss")
+    lead_to(session, "preserve")
+    do_step(session, "damage")
+    do_step(session, "choose-point", Answer())
+    do_step(session, "choose-way", Answer("merge"))
+    # The report of the desk knows of rows that are in neither.
+    said = "\n".join(session.card("tell-done").shows)
+    assert "Up to 7 rows younger than the backup are gone." in said
+    assert "Nothing was lost" not in said
+
+
+def test_an_incident_that_can_not_be_read_keeps_nobody_from_recovering(tmp_path: Path) -> None:
+    first = open_session(make_desk(tmp_path), runbook="data-loss")
+    first.close("over")
+    journal = first.journal.directory / "journal.jsonl"
+    journal.unlink()
+    journal.symlink_to(journal)  # like another user's: there, and can't be opened
+    desk = make_desk(tmp_path)
+    second = open_session(desk, runbook="data-loss")
+    assert second.journal.id != first.journal.id
+    assert f"of what can't be read: {first.journal.id} (" in second.read().incident.notes[0].text
+    with pytest.raises(UsageError, match="NO SUCH INCIDENT") as raised:
+        find_incident(desk.state, first.journal.id)
+    assert f"Not yours to read: {first.journal.id} (" in raised.value.why
+
+
+def test_a_point_that_turns_out_damaged_leads_back_to_the_choice(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    lead_to(session, "tell-eta")
+    jobs_of(desk).replies["restore"] = PointDamaged("POINT DAMAGED: its dump.").problem()
+    do_step(session, "restore")
+    assert session.read().incident.steps["restore"].status == "open"
+    told = last_problem(session.journal, "restore")
+    assert told is not None
+    assert told.what == "POINT DAMAGED: its dump."
+    current = session.read().flow.current()
+    assert current is not None
+    assert current.step.id == "choose-point"
+    question = session.card("choose-point").question
+    assert question is not None
+    assert "found damaged" in question.options[0].doubt
+    assert question.default != POINT
+
+
+def test_a_freeze_that_failed_half_way_can_be_undone(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    jobs_of(desk).replies["freeze"] = Problem("failed", "SERVER LOST: in the middle.")
+    do_step(session, "freeze", Answer("role"))
+    assert not session.card("freeze").can_undo
+    body = {"what": "the role app", "grade": "role", "undo": ["GRANT CONNECT …;"]}
+    session.journal.append("frozen", body, desk.author, epoch=session.epoch)
+    with pytest.raises(SafetyRefusal, match="NOT CLOSED") as raised:
+        session.close("over")
+    assert raised.value.fix == "First undo 1.3 Freeze writing."
+    assert session.card("freeze").can_undo
+    session.look_now()
+    session.poll()
+    session.undo("freeze")
+    assert jobs_of(desk).operations()[-1] == "thaw"
+
+
+def test_where_live_can_not_be_read_nothing_is_said_to_be_whole(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    session = open_session(desk, runbook="data-loss")
+    told = make_report(clock_of(desk))
+    unread = [{**table, "live_rows": None, "note": "not read"} for table in told["tables"]]
+    jobs_of(desk).replies["damage"] = {**told, "tables": unread, "live": "unreadable"}
+    lead_to(session, "check-copy")
+    damage = "\n".join(session.card("damage").shows)
+    assert "what is lost is NOT KNOWN" in damage
+    assert "since live could not be read: what is lost is not known" in damage
+    swap = "\n".join(session.card("swap").shows)
+    assert "NOT KNOWN: live could not be read when it was counted" in swap
+    assert not any("no table has" in text.lower() for text in (damage, swap))
+
+
+def test_what_was_left_alone_can_be_decided_anew(tmp_path: Path) -> None:
+    """Who froze nothing at first must be able to freeze later, and not only line by line."""
+    session = open_session(make_desk(tmp_path), runbook="data-loss")
+    do_step(session, "keep-evidence", Answer("videos"))
+    do_step(session, "freeze", Answer("nothing"))
+    assert not session.card("keep-evidence").can_open_again
+    assert session.card("freeze").can_open_again
+    session.again("freeze")
+    do_step(session, "freeze", Answer("role"))
+    assert not session.card("freeze").can_open_again

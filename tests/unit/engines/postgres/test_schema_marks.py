@@ -36,7 +36,8 @@ def test_names_keep_their_ends_and_stay_different() -> None:
     assert len(name.encode()) <= 63
     with pytest.raises(UsageError, match="SAME NAME TWICE"):
         check_different([beside_name("x" * 60 + "1", "a"), beside_name("x" * 60 + "2", "a")])
-    for tag in ("", "K", "a b", "x" * 17):
+    for tag in ("", "K", "a b", "_a", "x" * 25):
         with pytest.raises(UsageError, match="NO TAG"):
             check_tag(tag)
     check_tag("k3f9")
+    check_tag("20261122_01_2")  # an incident's, the second time
