@@ -327,6 +327,14 @@ class RecoverySession:
         if where:
             self.append("set", name="where", value=where)
 
+    def take_kept(self, name: str, oid: int) -> None:
+        """Take the rows from a database that an earlier recovery kept: no point is chosen."""
+        known = {"copy": name, "copy_oid": oid, "copy_is_kept": True, "way": "merge"}
+        for what, value in known.items():
+            self.append("set", name=what, value=value)
+        for step in ("damage", "choose-point", "choose-way", "check-copy"):
+            self.skip(step, f"the rows come from {name}, which is kept on the server")
+
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
         self.append("set", name="preferred_point", value=point)
