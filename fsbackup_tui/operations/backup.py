@@ -22,7 +22,7 @@ from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
-from fsbackup_tui.repository.holds import release_closed
+from fsbackup_tui.repository.holds import holds_of, incident_of, release_closed
 from fsbackup_tui.repository.incidents import IncidentJournal
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.leftovers import sweep_leftovers
@@ -99,13 +99,13 @@ def _release_closed(context: JobContext, repository: Repository) -> None:
         context.report(Log(f"Incident {incident} was closed: its hold is taken away."))
 
 
-def open_incident(repository: Repository, *, but: str | None = None) -> str | None:
+def open_incident(repository: Repository, *, but: IncidentJournal | None = None) -> str | None:
     """Return the incident of this site that is open, on whatever host, or None."""
-    holds = [hold.stem for hold in repository.holds_open()]
-    return next((incident for incident in holds if incident != but), None)
+    own = [] if but is None else holds_of(repository, but)
+    return next((incident_of(hold) for hold in repository.holds_open() if hold not in own), None)
 
 
-def recovered_incident(context: JobContext) -> str | None:
+def recovered_incident(context: JobContext) -> IncidentJournal | None:
     """Return the incident that this very job belongs to, once it brought live back.
 
     What its own backup takes then is the recovered database: nothing speaks against it.
@@ -117,7 +117,7 @@ def recovered_incident(context: JobContext) -> str | None:
     if incident is None or incident.is_drill:
         return None
     done = incident.parameters.get("swapped") or incident.parameters.get("merged")
-    return incident.id if done else None
+    return journal if done else None
 
 
 async def _capture(

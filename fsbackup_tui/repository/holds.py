@@ -16,8 +16,10 @@ HOLD_FORMAT = 1
 
 
 def hold_repository(repository: Repository, journal: IncidentJournal, author: Author) -> Path:
-    """Keep every user's and host's retention from deleting while the incident is open."""
-    path = repository.holds / f"{journal.id}.json"
+    """Keep every user's and host's retention from deleting while the incident is open.
+
+    Another host's incident of the same day may have the same id; both hold then.
+    """
     document = {
         "format": HOLD_FORMAT,
         "incident": journal.id,
@@ -25,45 +27,70 @@ def hold_repository(repository: Repository, journal: IncidentJournal, author: Au
         "host": author.host,
         "since": format_time(author.now()),
     }
+    content = (json.dumps(document, indent=1) + "\n").encode()
+    plain = repository.holds / f"{journal.id}.json"
+    path = plain if _host(plain) in (None, author.host) else _of_host(plain, author.host)
     with writing(path):
         make_directory(repository.holds)
         with suppress(FileExistsError):
-            create_whole(path, (json.dumps(document, indent=1) + "\n").encode())
+            create_whole(path, content)
     return path
 
 
 def release_repository(repository: Repository, journal: IncidentJournal) -> None:
     """Take the incident's hold away again; one that is gone is no error."""
-    path = repository.holds / f"{journal.id}.json"
-    with writing(path):
-        path.unlink(missing_ok=True)
+    for path in holds_of(repository, journal):
+        with writing(path):
+            path.unlink(missing_ok=True)
+
+
+def holds_of(repository: Repository, journal: IncidentJournal) -> list[Path]:
+    """Return the holds of an incident: those that a host wrote which had a part in it."""
+    hosts = {entry.host for entry in journal.entries()}
+    return [
+        hold
+        for hold in repository.holds_open()
+        if incident_of(hold) == journal.id and (not hosts or _host(hold) in hosts)
+    ]
+
+
+def incident_of(hold: Path) -> str:
+    """Return the id of the incident that a hold is of."""
+    return str(_read(hold).get("incident") or hold.stem)
 
 
 def release_closed(repository: Repository, state: Path) -> tuple[str, ...]:
     """Take away the holds of incidents that ``state`` knows to be closed; returns which.
 
     Whoever closed one could not write the repository; every later backup would count as taken
-    in an incident. Another host's incident of the same day may have the same id: a hold is an
-    incident's only where the host that wrote it had a part in that.
+    in an incident.
     """
-    holds = {hold.stem: hold for hold in repository.holds_open()}
-    if not holds:
+    if not repository.holds_open():
         return ()
     found: list[str] = []
     with suppress(FsbackupError, OSError):
         for journal in list_incidents(state):
-            hold = holds.get(journal.id)
             incident = journal.read()
-            if hold is None or incident is None or incident.closed is None:
-                continue
-            if _host(hold) in {entry.host for entry in journal.entries()}:
+            over = incident is not None and incident.closed is not None
+            if over and journal.entries() and holds_of(repository, journal):
                 release_repository(repository, journal)
                 found.append(journal.id)
     return tuple(found)
 
 
+def _of_host(plain: Path, host: str) -> Path:
+    name = "".join(each if each.isalnum() or each in "-_" else "_" for each in host)
+    return plain.with_name(f"{plain.stem}@{name}.json")
+
+
 def _host(hold: Path) -> str | None:
+    host = _read(hold).get("host")
+    return None if host is None else str(host)
+
+
+def _read(hold: Path) -> dict[str, object]:
     try:
-        return str(json.loads(hold.read_bytes())["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        document = json.loads(hold.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, StaleLeader, UsageError
@@ -367,8 +367,3 @@ def _leader_name(directory: Path) -> str:
         return f"{document['operator']} on {document['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "somebody"
-
-
-def idle_for(incident: Incident, now: datetime) -> timedelta:
-    """Return how long nobody did anything about an incident."""
-    return now - (incident.last_entry or incident.opened)

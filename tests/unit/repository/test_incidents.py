@@ -21,7 +21,6 @@ from fsbackup_tui.repository.incidents import (
     IncidentJournal,
     find_incident,
     find_open,
-    idle_for,
     leader_epoch,
     list_incidents,
     open_incident,
@@ -160,7 +159,7 @@ def test_idle_is_counted_from_the_last_word(tmp_path: Path) -> None:
     journal.append("note", {"text": "still here"}, later, epoch=1)
     incident = journal.read()
     assert incident is not None
-    assert idle_for(incident, NOW + timedelta(hours=5)) == timedelta(hours=2)
+    assert incident.last_entry == NOW + timedelta(hours=3)
 
 
 def test_an_unreadable_leader_leads_nobody(tmp_path: Path) -> None:

@@ -66,9 +66,11 @@ def test_the_hold_of_a_closed_incident_goes_and_another_host_s_stays(tmp_path: P
     repository = create_repository(desk.loaded.config.repository, desk.loaded.config.site, NOW)
     session = open_session(desk, runbook="data-loss")
     hold = hold_repository(repository, session.journal, desk.author)
-    foreign = hold_repository(
-        repository, IncidentJournal(Path("20261122-07")), replace(desk.author, host="db2")
-    )
+    # An incident of the same day has the same id on another host.
+    same = IncidentJournal(Path("elsewhere") / session.journal.id)
+    foreign = hold_repository(repository, same, replace(desk.author, host="db2"))
+    assert foreign != hold
+    assert hold_repository(repository, same, replace(desk.author, host="db2")) == foreign
     assert release_closed(repository, desk.state) == ()
     session.close("practised")
     assert release_closed(repository, desk.state) == (session.journal.id,)
