@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fsbackup_tui.config.model import SecretDescription
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
-from fsbackup_tui.domain.errors import FsbackupError, PostgresError, SafetyRefusal
+from fsbackup_tui.domain.errors import FsbackupError, PostgresError, RightsMissing, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Warned, format_time
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
@@ -42,7 +42,7 @@ from fsbackup_tui.engines.postgres.swap import (
 from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.freezes import say_frozen_again, say_gone_with_live
+from fsbackup_tui.operations.freezes import say_frozen_again, say_left_behind
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
@@ -184,9 +184,15 @@ async def _swap(
         # Not in a spare: a session in it makes it one that was used, should the swap fail.
         await _move_numbers(swapping, of=coming, beyond=leaving, margin=MARGIN)
     context.stage("swap")
-    async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
-        swapping.paused = names
-        swapped = await swap_databases(swapping.open_admin, swap)
+    # Killed in between, the incident knows of more than is frozen, never of less.
+    say_frozen_again(context, swap.coming.oid)
+    try:
+        async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
+            swapping.paused = names
+            swapped = await swap_databases(swapping.open_admin, swap)
+    except (SafetyRefusal, RightsMissing):
+        say_left_behind(context, swap.coming.oid, swap.leaving.oid, swap.coming.name)
+        raise
     former = f" The former one is {swap.kept_as}." if swap.replaces else ""
     context.report(
         Log(
@@ -194,9 +200,8 @@ async def _swap(
             f"{swapped.sessions_ended} sessions ended.{former}"
         )
     )
-    if not swap.replaces:
-        say_gone_with_live(context)
-    say_frozen_again(context, swap.coming.oid)
+    kept_as = swap.kept_as if swap.replaces else ""
+    say_left_behind(context, swap.leaving.oid, swap.coming.oid, kept_as)
     return swap, swapped
 
 

@@ -10,8 +10,8 @@ from fsbackup_tui.engines.postgres.numbers import numbers_to_set, read_numbers, 
 from fsbackup_tui.engines.postgres.swap import Database
 from fsbackup_tui.operations.context import JobContext
 
-MARGIN = 1000
-"""So many numbers may be drawn from live between the reading and the swap."""
+MARGIN = 10_000
+"""So many numbers may be drawn from the one that leaves until the swap, or the rollback."""
 
 _LOCK_SECONDS = 2.0
 

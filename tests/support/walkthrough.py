@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from pathlib import Path
 
 from tests.tui.terminal import Terminal
@@ -124,9 +125,13 @@ def compare(path: Path, seen: str, *, wrapped_alike: bool) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(seen, encoding="utf-8")
     recorded = path.read_text(encoding="utf-8")
-    if wrapped_alike:
-        assert seen.splitlines() == recorded.splitlines()
-    assert seen.split() == recorded.split()
+    if not wrapped_alike:
+        assert seen.split() == recorded.split()
+        return
+    differs = unified_diff(
+        recorded.splitlines(), seen.splitlines(), "recorded", "seen", lineterm=""
+    )
+    assert seen == recorded, "\n".join(differs)
 
 
 def _fixed(text: str, operator: str) -> str:
