@@ -22,6 +22,11 @@ from tests.support.servers import (
     majors,
 )
 
+# Textual reads its manners when it is first imported: the same for every test that has screens.
+os.environ["TEXTUAL_ANIMATIONS"] = "none"
+os.environ["TEXTUAL_SMOOTH_SCROLL"] = "0"
+os.environ.pop("NO_COLOR", None)
+
 _MAJOR_PARAMETERS = ("matrix_server", "major")
 
 # No deadline: on a busy machine every example is slow, whatever is tested.

@@ -45,6 +45,14 @@ class StepList(LineList, inherit_bindings=False):
                 top = max(0, index - max(1, self.size.height) // 2)
                 self.scroll_to(y=top, animate=False, force=True)
 
+    def on_focus(self) -> None:
+        """Have the mark at the cursor."""
+        self.repaint()
+
+    def on_blur(self) -> None:
+        """Have the mark at the step that is shown."""
+        self.repaint()
+
     def step_at(self, index: int) -> str | None:
         """Return the step of a row; of a phase's title its first."""
         for row in self._rows[index:]:
