@@ -37,7 +37,10 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
     """List the points, the newest first; what was known, and exit 1, where they can't be read."""
     from fsbackup_tui.cli.point_text import list_lines, point_document
+    from fsbackup_tui.domain.glance import incident_answer
     from fsbackup_tui.operations.status import gather_status, site_catalogue, site_zone
+    from fsbackup_tui.recovery.desk import open_desk
+    from fsbackup_tui.recovery.reading import open_glance
 
     loaded, now = context.load(), context.now()
     zone = site_zone(loaded)
@@ -56,8 +59,13 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
     if error is not None and (context.json or not points) and not watched:
         raise error
 
+    glance = open_glance(open_desk(loaded, context.environ))
+    answer = status.answer
+    if glance is not None:
+        answer = incident_answer(glance, loaded.config.site, loaded.config.environment, now)
+
     def human() -> None:
-        context.say(status.answer.line())
+        context.say(answer.line())
         if points:
             context.say()
         for line in list_lines(points, now, zone):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fsbackup_tui.domain.health import Answer, site_head
+
+IDLE_LIMIT = timedelta(days=1)
+"""An open incident about which nobody did anything for so long is forgotten (design §7)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glance:
     """An open incident: who leads, at which step (empty: all are behind), since when frozen.
 
-    ``last_right`` is when the database was last right; None where nobody knows.
+    ``last_right`` is when the database was last right, None where nobody knows; ``last_entry``
+    when somebody did something about it last.
     """
 
     id: str
@@ -22,6 +26,7 @@ class Glance:
     frozen_since: datetime | None = None
     is_drill: bool = False
     last_right: datetime | None = None
+    last_entry: datetime | None = None
 
 
 def minutes_text(seconds: float) -> str:
@@ -44,7 +49,12 @@ def incident_answer(glance: Glance, site: str, environment: str, now: datetime) 
     age = minutes_text((now - glance.opened).total_seconds())
     leads = f"{glance.leader} leads" if glance.leader else "nobody leads"
     step = f"step {glance.step}" if glance.step else "to be closed"
+    idle = now - (glance.last_entry or glance.opened)
+    forgotten = f"CRITICAL, nothing done for {minutes_text(idle.total_seconds())}, "
     frozen = frozen_words(glance, now)
-    pieces = (f"INCIDENT {age}, {leads}, {step}", f" · {frozen}" if frozen else "")
+    pieces = (
+        f"INCIDENT {age}, {forgotten if idle >= IDLE_LIMIT else ''}{leads}, {step}",
+        f" · {frozen}" if frozen else "",
+    )
     head = site_head(environment, site)
     return Answer("incident", "bad", head, tuple(piece for piece in pieces if piece))

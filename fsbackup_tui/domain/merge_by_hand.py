@@ -8,7 +8,8 @@ takes no heed of what was written since.
 
 from __future__ import annotations
 
-_LAST = "(SELECT max(number) FROM {s}.sets WHERE undoes IS NOT NULL AND applied_by IS NULL)"
+# A set that undoes the copy's, which is 0, is a merge's; one that undoes that one is its undoing's.
+_LAST = "(SELECT max(number) FROM {s}.sets WHERE undoes = 0 AND applied_by IS NULL)"
 _LOOK = "SELECT number, made FROM {s}.sets WHERE number = {last};"
 _NOTED = "UPDATE {s}.sets SET applied_by = number WHERE number = {last};"
 _MAKE = (

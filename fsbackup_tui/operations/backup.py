@@ -22,8 +22,9 @@ from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
+from fsbackup_tui.repository.holds import holds_of, incident_of, release_closed
 from fsbackup_tui.repository.incidents import IncidentJournal
-from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
 from fsbackup_tui.repository.reader import PointReader
@@ -54,6 +55,7 @@ async def back_up(
     ]
     for name in databases:
         await wait_for_restores(context, name, request.wait_seconds or RESTORE_WAIT_SECONDS)
+    _release_closed(context, repository)
     own = recovered_incident(context)
     in_incident = open_incident(repository, but=own)
     alive = job_liveness(context.loaded, os.environ, repository)
@@ -91,13 +93,19 @@ async def back_up(
     return manifest, Trust.SEALED
 
 
-def open_incident(repository: Repository, *, but: str | None = None) -> str | None:
+def _release_closed(context: JobContext, repository: Repository) -> None:
+    state = site_state(context.loaded, os.environ, repository)
+    for incident in release_closed(repository, state):
+        context.report(Log(f"Incident {incident} was closed: its hold is taken away."))
+
+
+def open_incident(repository: Repository, *, but: IncidentJournal | None = None) -> str | None:
     """Return the incident of this site that is open, on whatever host, or None."""
-    holds = [hold.stem for hold in repository.holds_open()]
-    return next((incident for incident in holds if incident != but), None)
+    own = [] if but is None else holds_of(repository, but)
+    return next((incident_of(hold) for hold in repository.holds_open() if hold not in own), None)
 
 
-def recovered_incident(context: JobContext) -> str | None:
+def recovered_incident(context: JobContext) -> IncidentJournal | None:
     """Return the incident that this very job belongs to, once it brought live back.
 
     What its own backup takes then is the recovered database: nothing speaks against it.
@@ -109,7 +117,7 @@ def recovered_incident(context: JobContext) -> str | None:
     if incident is None or incident.is_drill:
         return None
     done = incident.parameters.get("swapped") or incident.parameters.get("merged")
-    return incident.id if done else None
+    return journal if done else None
 
 
 async def _capture(

@@ -29,6 +29,8 @@ STATUS_WORDS = {
     "undone": "undone",
 }
 
+_SLOW_SECONDS, _SLOW_TIMES = 30.0, 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -103,7 +105,7 @@ def card_of(
         typed=action.typed(situation) if step.destructive else "",
         undo_typed=action.undo_typed(situation) if undo_request is not None else "",
         waits=tuple(f"{each.number} {each.step.title}" for each in waits if each is not None),
-        trouble=_trouble(state),
+        trouble=(*_trouble(state), *_slow(state, situation, took, step)),
         stopped="" if accepted or not action.changes else facts.mismatch,
         target_word=target_word,
         needs_look=action.changes and not looked and placed.can_run,
@@ -156,6 +158,22 @@ def _trouble(state: StepState) -> tuple[str, ...]:
     if state.status == "unknown" and not state.job:
         return ("Nobody saw how it ended.",)
     return tuple(plain_text(text) for text in state.warnings)
+
+
+def _slow(
+    state: StepState, situation: Situation, took: float | None, step: Step
+) -> tuple[str, ...]:
+    """Return a warning where a step goes on for far longer than it did, or than such ones do."""
+    usual = took if took is not None else step.usually and step.usually.total_seconds()
+    if state.status != "unknown" or not state.job or not usual:
+        return ()
+    seconds = (situation.now - (state.began or state.at)).total_seconds()
+    if seconds < max(_SLOW_SECONDS, _SLOW_TIMES * usual):
+        return ()
+    return (
+        f"SLOW: it has been going on for {duration_text(seconds)}; about {duration_text(usual)}"
+        " is usual. Nothing is stopped because of it.",
+    )
 
 
 def _ahead(flow: Flow, placed: Placed) -> str:

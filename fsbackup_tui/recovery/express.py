@@ -94,6 +94,7 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
         SafetyRefusal: the copy is not as its point. UsageError: the point or way can't be taken.
         JobError: a step failed.
     """
+    _leave_out(session, plan)
     if plan.kept:
         _take_kept(session, plan, wait)
     else:
@@ -112,6 +113,15 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
             "STOPPED: this is not the database the point came from.", why=card.stopped
         )
     return card
+
+
+def _leave_out(session: RecoverySession, plan: ExpressPlan) -> None:
+    """Write that the steps before are left out: who goes on by hand begins where this ended."""
+    for placed in session.read().flow.steps:
+        before = placed.phase in ("stop", "preserve") or placed.step.id == "tell-eta"
+        wanted = plan.freeze and placed.step.id == "freeze"
+        if before and not wanted and not placed.is_behind:
+            session.skip(placed.step.id, "by fsbackup restore, without the walkthrough")
 
 
 def _choose(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:

@@ -40,6 +40,13 @@ class OpenIncidents:
         return drill
 
 
+def open_glance(desk: Desk) -> Glance | None:
+    """Return the open incident at a glance; None where none is open but a drill."""
+    journal = OpenIncidents().newest(desk.state)
+    glance = glance_at(desk, journal) if journal is not None else None
+    return None if glance is None or glance.is_drill else glance
+
+
 def glance_at(desk: Desk, journal: IncidentJournal) -> Glance | None:
     """Return an incident at a glance; None where its first entry was never written."""
     incident = journal.read()
@@ -60,4 +67,5 @@ def glance_at(desk: Desk, journal: IncidentJournal) -> Glance | None:
         frozen_since=min(freezes, default=None),
         is_drill=incident.is_drill,
         last_right=incident.last_right,
+        last_entry=incident.last_entry,
     )

@@ -7,6 +7,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -15,6 +16,7 @@ from fsbackup_tui.domain.errors import (
     ConfirmationNeeded,
     FsbackupError,
     IdentityMismatch,
+    RepositoryUnwritable,
     SafetyRefusal,
     UsageError,
 )
@@ -42,10 +44,8 @@ from fsbackup_tui.recovery.rehearsing import with_rehearsal
 from fsbackup_tui.recovery.runbook import Runbook, Step
 from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds
 from fsbackup_tui.recovery.written import Count
-from fsbackup_tui.repository.incidents import (
-    IncidentJournal,
-    release_repository,
-)
+from fsbackup_tui.repository.holds import release_repository
+from fsbackup_tui.repository.incidents import IncidentJournal
 
 
 @dataclass(frozen=True)
@@ -377,7 +377,9 @@ class RecoverySession:
             )
         self.append("closed", why=why.strip())
         if self.desk.repository is not None:
-            release_repository(self.desk.repository, self.journal)
+            # Where it can't be written, the next backup of its owner takes the hold away.
+            with suppress(RepositoryUnwritable):
+                release_repository(self.desk.repository, self.journal)
 
     def begin_job(self, request: Request) -> Job:
         """Begin a job of this incident, under this session's leadership."""

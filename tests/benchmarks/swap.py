@@ -262,9 +262,7 @@ def _server(
 def _print(rounds: list[Round], writers: int, limit: float) -> int:
     count = len(rounds) // (2 * len(_CLIENTS))
     print(f"{writers} hot writers; seconds as median (longest) of {count} rounds")
-    print(
-        "primary and standby: with a hot standby, a client that writes there, one that reads here"
-    )
+    print("primary, standby: with a hot standby; a client writes to the one and reads the other")
     print(f"{'way':<9} {'':<5} {'renames':>15} {'unreachable':>15} {'errors':>7}")
     held = True
     kinds: set[str] = set()

@@ -134,6 +134,8 @@ def test_a_point_in_doubt_wants_a_reason_and_leaves_the_incident_open(shop: Shop
     (incident,) = shop.incidents()
     assert incident.closed is None
     assert f"fsbackup recover --resume {incident.id}" in done.error["fix"]
+    again = shop.site.run("recover", "--plain", "--resume", incident.id)
+    assert "3.2 Choose the point  (choice; to do)" in again.stdout  # where it ended, not at 1.1
     second = shop.swap("--confirm", shop.live, "--reason", "r", "--json")
     assert second.exit_code == 3
     assert "INCIDENT OPEN ALREADY" in second.error["what"]

@@ -5,38 +5,50 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.jobs.job import load_job
+from fsbackup_tui.jobs.supervisor import start_job
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import NOW
-from tests.support.dying_worker import Moment
-from tests.support.killing import Starter
+from tests.support.dying_worker import GO_ON, MET, Moment
+from tests.support.killing import Starter, kill_server
 from tests.support.schemas import Shop, make_shop
-from tests.support.servers import MakeDatabase, execute, query
+from tests.support.servers import FreshServer, execute, query
 from tests.support.waiting import wait_until
 from tests.support.walking import declare_at, do, look, undo, walk
 
+_SEQUENCES = ('"public"."numbers"', '"public"."users_id_seq"', '"public"."orders_id_seq"')
 _numbers = itertools.count(1)
 # What is asked of live while somebody is killed: rows and sequences, and every definition.
 State = tuple[dict[str, object], str]
 
 
-@pytest.fixture
-def shop(server: ScratchServer, make_database: MakeDatabase, tmp_path: Path) -> Iterator[Shop]:
+@contextmanager
+def shop_on(server: ScratchServer, directory: Path) -> Iterator[Shop]:
     # A name with "test" in it would say that it is no production.
     name = f"emporium_{os.getpid()}_{next(_numbers)}"
-    make_database(server, name)
+    execute(server.url(), f"CREATE DATABASE {name} TEMPLATE template0")
     # As on a managed host: the one database that can be connected to, which can't be renamed.
     source = {"admin": {"maintenance_database": name}}
-    made = make_shop(server, name, tmp_path, source=source, restored=False)
+    made = make_shop(server, name, directory, source=source, restored=False)
     yield made
-    for other in beside(made):
+    for other in (*beside(made), name):
         execute(server.url(), f'DROP DATABASE "{other}" WITH (FORCE)')
+
+
+@pytest.fixture
+def shop(server: ScratchServer, tmp_path: Path) -> Iterator[Shop]:
+    with shop_on(server, tmp_path) as made:
+        yield made
 
 
 def beside(shop: Shop) -> list[str]:
@@ -47,6 +59,13 @@ def beside(shop: Shop) -> list[str]:
 
 def state(shop: Shop) -> State:
     return shop.content(), shop.definitions()
+
+
+def lasting(shop: Shop) -> State:
+    """The state without sequences: a crash of the server lets each jump ahead by itself."""
+    content, definitions = state(shop)
+    rows = {name: value for name, value in content.items() if name not in _SEQUENCES}
+    return rows, definitions
 
 
 def lead_to_the_swap(shop: Shop) -> RecoverySession:
@@ -121,58 +140,71 @@ def test_there_and_back_exactly_and_what_was_written_is_counted_and_kept(shop: S
     assert "SWAPPED   schemas: crm, public, reports" in text
 
 
-PLACES = {
-    "before its first rename": (Moment("before", "ALTER SCHEMA .* RENAME TO"), "old"),
-    "between its renames": (Moment("after", "ALTER SCHEMA .* RENAME TO", 2), "old"),
-    "when only the commit is left": (Moment("before", "COMMIT", 2), "old"),
-    "right after its commit": (Moment("after", "COMMIT", 2), "new"),
-    "when it settles": (Moment("after", "stage settle$"), "new"),
-}
+@dataclass(frozen=True)
+class Strike:
+    """Who dies when, in which direction; ``done``: it had happened by then."""
+
+    back: bool
+    victim: Literal["worker", "server"]
+    moment: Moment
+    done: bool
 
 
-def test_whoever_is_killed_within_it_it_is_wholly_the_old_or_wholly_the_new(shop: Shop) -> None:
-    damage(shop)
-    old = state(shop)
-    session = lead_to_the_swap(shop)
-    do(session, "swap")
-    new = state(shop)
-    for back in (True, False):
-        states = {"old": new, "new": old} if back else {"old": old, "new": new}
-        for number, (place, (moment, wanted)) in enumerate(PLACES.items()):
-            session = strike(shop, session, moment, back=back, leader=bool(number % 2))
-            assert state(shop) == states[wanted], (place, back)
-            # Gone on with, it comes to its end all the same; then as it was, for the next.
-            finish(session, back=back)
-            assert state(shop) == states["new"], (place, back)
-            if place != list(PLACES)[-1]:
-                finish(session, back=not back)
-                assert state(shop) == states["old"]
-    session.close("practised")
+_RENAME = "ALTER SCHEMA .* RENAME TO"
+STRIKES = (
+    Strike(False, "worker", Moment("after", _RENAME, 2), done=False),
+    Strike(True, "worker", Moment("before", "COMMIT", past=_RENAME), done=False),
+    Strike(False, "server", Moment("before", "COMMIT", holds=True, past=_RENAME), done=False),
+    Strike(True, "server", Moment("after", "stage settle$", holds=True), done=True),
+    Strike(False, "worker", Moment("after", "COMMIT", past=_RENAME), done=True),
+    Strike(True, "server", Moment("after", _RENAME, holds=True), done=False),
+)
 
 
-def strike(
-    shop: Shop, session: RecoverySession, moment: Moment, *, back: bool, leader: bool
-) -> RecoverySession:
-    """Kill the worker at a moment of the swap or its undoing, and its leader, too, if asked."""
+def test_whoever_is_killed_within_it_it_is_wholly_the_old_or_wholly_the_new(
+    fresh_server: FreshServer, tmp_path: Path
+) -> None:
+    server = fresh_server(settings={"synchronous_commit": "on"})
+    with shop_on(server, tmp_path) as shop:
+        damage(shop)
+        old = lasting(shop)
+        session = lead_to_the_swap(shop)
+        new: State | None = None
+        for strike in STRIKES:
+            session = kill(shop, session, strike)
+            before, after = (new, old) if strike.back else (old, new)
+            assert lasting(shop) == (after if strike.done and after is not None else before), strike
+            finish(session, strike)
+            after = after or lasting(shop)
+            new = new or after
+            assert lasting(shop) == after, strike
+        assert old != new
+        session.close("practised")
+
+
+def kill(shop: Shop, session: RecoverySession, strike: Strike) -> RecoverySession:
+    """Kill the worker, or the server, within the swap or its undoing; its leader is gone, too."""
     starter = Starter()
-    object.__setattr__(session.desk, "start", starter)
+    session.desk = replace(session.desk, start=starter)
     look(session)
-    typed = shop.name
-    starter.moment = moment
-    if back:
-        session.undo("swap", Answer(typed=typed))
+    starter.moment = strike.moment
+    if strike.back:
+        session.undo("swap", Answer(typed=shop.name))
     else:
-        session.begin("swap", Answer(typed=typed))
+        session.begin("swap", Answer(typed=shop.name))
     directory = starter.job
     assert directory is not None
-    wait_until(lambda: (directory / "met").exists(), timeout=60, what=str(moment))
-    if leader:
-        session.leave()
-        session = attach(session.desk, session.journal)
-    return session
+    wait_until(lambda: (directory / MET).exists(), timeout=60, what=str(strike))
+    if strike.victim == "server":
+        kill_server(shop.server)
+        shop.server.start()
+        (directory / GO_ON).touch()
+    wait_until(lambda: not load_job(directory).running, timeout=60)
+    session.leave()
+    return attach(replace(session.desk, start=start_job), session.journal)
 
 
-def finish(session: RecoverySession, *, back: bool) -> None:
+def finish(session: RecoverySession, strike: Strike) -> None:
     """Settle what is not known, then do it, or take it back, if it is not done."""
 
     def known() -> bool:
@@ -184,7 +216,7 @@ def finish(session: RecoverySession, *, back: bool) -> None:
 
     wait_until(known, timeout=60)
     status = session.read().incident.steps["swap"].status
-    if back and status == "done":
+    if strike.back and status == "done":
         undo(session, "swap")
-    elif not back and status != "done":
+    elif not strike.back and status != "done":
         do(session, "swap")

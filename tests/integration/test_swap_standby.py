@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +39,15 @@ async def test_readers_on_a_standby_are_ended_and_read_the_restored_one(
         primary, primary.url("shop"), tmp_path, source={"standbys": standbys}
     ) as trouble:
         wait_until(lambda: query(standby.url("shop"), "SELECT count(*) FROM users") == [(3,)])
-        with psycopg.connect(standby.url("shop"), autocommit=True) as reader:
+        with writing(trouble), psycopg.connect(standby.url("shop"), autocommit=True) as reader:
             assert reader.execute("SELECT count(*) FROM users").fetchall() == [(3,)]
+            await asyncio.to_thread(wait_until, lambda: total_on(standby) > 10)
             done = await trouble.swap()
             with pytest.raises(psycopg.OperationalError):
                 reader.execute("SELECT count(*) FROM users")
+            # Who wrote to the primary writes to the restored one, and the standby follows.
+            so_far = total_on(standby)
+            await asyncio.to_thread(wait_until, lambda: total_on(standby) > so_far + 10)
         assert query(standby.url("shop"), "SELECT count(*) FROM users") == [(100,)]
         there, another, itself = done["standbys"]
         assert (there["ended"], there["left"], there["replayed"], there["note"]) == (
@@ -95,6 +101,34 @@ async def test_a_standby_that_lags_or_is_gone_is_told_and_keeps_nobody_waiting(
         assert undone["standbys"][0]["replayed"] is False
         assert "may still read" in undone["standbys"][0]["note"]
         assert trouble.users() == 3
+
+
+@contextmanager
+def writing(trouble: Trouble) -> Iterator[None]:
+    """Let the application write to the primary inside the block, reconnecting when thrown out."""
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            with suppress(psycopg.Error):
+                url = trouble.url(user=trouble.role)
+                with psycopg.connect(url, autocommit=True) as connection:
+                    while not stop.is_set():
+                        connection.execute("UPDATE orders SET total = total + 1 WHERE id = 1")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def total_on(server: ScratchServer) -> float:
+    """What the application has written, as a server shows it."""
+    rows = query(server.url("shop"), "SELECT total FROM orders WHERE id = 1")
+    return float(str(rows[0][0])) if rows else 0.0
 
 
 @dataclass

@@ -35,12 +35,16 @@ _LONGEST = 300
 
 @dataclass(frozen=True)
 class Moment:
-    """Before or after the ``nth`` label that has ``pattern``; ``holds``: it waits, else it dies."""
+    """Before or after the ``nth`` label that has ``pattern``; ``holds``: it waits, else it dies.
+
+    With ``past`` labels count only behind the first that has that: the COMMIT of what it began.
+    """
 
     when: When
     pattern: str
     nth: int = 1
     holds: bool = False
+    past: str = ""
 
     def write(self, directory: Path) -> None:
         """Let the worker of the job in that directory know of it."""
@@ -57,6 +61,7 @@ class _Watch:
         self._directory = directory
         self._moment = read_moment(directory)
         self._found = 0
+        self._is_past = not self._moment.past
         self._guard = threading.Lock()
 
     def meet(self, when: When, label: str) -> None:
@@ -65,6 +70,9 @@ class _Watch:
         with self._guard:
             with (self._directory / MOMENTS).open("a") as file:
                 file.write(f"{line}\n")
+            if not self._is_past:
+                self._is_past = re.search(moment.past, line) is not None
+                return
             if when != moment.when or re.search(moment.pattern, line) is None:
                 return
             self._found += 1

@@ -62,7 +62,8 @@ class Point:
         where = self.word
         if self.moment is not None:
             nth = f" ({self.moment.nth})" if self.moment.nth > 1 else ""
-            where = f"{self.moment.when} {self.moment.pattern}{nth}"
+            past = f" past {self.moment.past}" if self.moment.past else ""
+            where = f"{self.moment.when} {self.moment.pattern}{nth}{past}"
         back = "undo " if self.undoing else ""
         return f"{back}{self.step}, {self.victim}: {where}"
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from pathlib import Path
 
 from tests.tui.terminal import Terminal
@@ -26,8 +27,8 @@ _FIXED = tuple(
         (r"(INCIDENT|DRILL) \d{4}-", r"\1 MMDD-"),
         (r"T\+\d\d:\d\d:\d\d", "T+hh:mm:ss"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d", "YYYY-MM-DD hh:mm"),
-        (r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun|today) )?\d\d:\d\d(?= UTC|$)", "hh:mm"),
         (r"(?<=> )\d\d:\d\d:\d\d", "hh:mm:ss"),
+        (r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun|today) )?\d\d:\d\d(?= UTC|$)", "hh:mm"),
         (r"(INCIDENT|FROZEN) \d+ [sm]\b", r"\1 N m"),
         (r"(?<!02:00, )\b\d+(\.\d)? (s|m)( \d\d s)?(?= ago| old| since it was declared)", "N s"),
         (r"(?<=done in )[\d.]+ s\b", "N s"),
@@ -63,7 +64,10 @@ class Walkthrough:
 
     def settle(self, shows: str | Callable[[], bool]) -> str:
         """Wait until these words are on the screen and nothing more comes; return the screen."""
-        holds = (lambda: shows in self.terminal.text()) if isinstance(shows, str) else shows
+
+        def holds() -> bool:
+            return shows in self.terminal.text() if isinstance(shows, str) else shows()
+
         self.terminal.until(lambda: holds() and self._is_settled(), str(shows))
         return self.terminal.text()
 
@@ -121,9 +125,13 @@ def compare(path: Path, seen: str, *, wrapped_alike: bool) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(seen, encoding="utf-8")
     recorded = path.read_text(encoding="utf-8")
-    if wrapped_alike:
-        assert seen.splitlines() == recorded.splitlines()
-    assert seen.split() == recorded.split()
+    if not wrapped_alike:
+        assert seen.split() == recorded.split()
+        return
+    differs = unified_diff(
+        recorded.splitlines(), seen.splitlines(), "recorded", "seen", lineterm=""
+    )
+    assert seen == recorded, "\n".join(differs)
 
 
 def _fixed(text: str, operator: str) -> str:

@@ -22,25 +22,34 @@ _INSIDE_SWAP: Sequence[tuple[Victim, Sequence[_Place]]] = (
         (
             *("after stage check$", "before pg_prepared_xacts", "after stage prepare$"),
             *("after RESET ALL", ("after COMMIT", 2), "after stage swap$", "after RENAME TO"),
-            *(("after RENAME TO", 2), ("before COMMIT", 3), ("after COMMIT", 3)),
+            *(
+                ("after RENAME TO", 2),
+                "before COMMIT past RENAME TO",
+                "after COMMIT past RENAME TO",
+            ),
             *("after told log .*is the copy now", "after stage settle$", "before advisory_unlock"),
         ),
     ),
-    ("server", ("after RESET ALL", ("after RENAME TO", 2), ("before COMMIT", 3))),
-    ("server", (("after COMMIT", 3), "after stage settle$")),
-    ("restart", ("after stage prepare$", "after RENAME TO", ("after COMMIT", 3))),
-    ("both", (("before COMMIT", 3), ("after COMMIT", 3))),
-    ("all", ("after stage swap$", ("before COMMIT", 3), ("after COMMIT", 3))),
-    ("session", ("after stage check$", "after RENAME TO", ("after COMMIT", 3))),
+    ("server", ("after RESET ALL", ("after RENAME TO", 2), "before COMMIT past RENAME TO")),
+    ("server", ("after COMMIT past RENAME TO", "after stage settle$")),
+    ("restart", ("after stage prepare$", "after RENAME TO", "after COMMIT past RENAME TO")),
+    ("both", ("before COMMIT past RENAME TO", "after COMMIT past RENAME TO")),
+    ("all", ("after stage swap$", "before COMMIT past RENAME TO", "after COMMIT past RENAME TO")),
+    ("session", ("after stage check$", "after RENAME TO", "after COMMIT past RENAME TO")),
 )
 _INSIDE_SWAP_BACK: Sequence[tuple[Victim, Sequence[_Place]]] = (
     (
         "worker",
-        ("after stage prepare$", ("after RENAME TO", 2), ("before COMMIT", 3), ("after COMMIT", 3)),
+        (
+            "after stage prepare$",
+            ("after RENAME TO", 2),
+            "before COMMIT past RENAME TO",
+            "after COMMIT past RENAME TO",
+        ),
     ),
-    ("server", (("after RENAME TO", 2), ("after COMMIT", 3))),
-    ("all", (("before COMMIT", 3), ("after COMMIT", 3))),
-    ("session", ("after stage check$", ("after COMMIT", 3))),
+    ("server", (("after RENAME TO", 2), "after COMMIT past RENAME TO")),
+    ("all", ("before COMMIT past RENAME TO", "after COMMIT past RENAME TO")),
+    ("session", ("after stage check$", "after COMMIT past RENAME TO")),
 )
 _INSIDE_RESTORE: Sequence[tuple[Victim, Sequence[_Place]]] = (
     (
@@ -48,12 +57,16 @@ _INSIDE_RESTORE: Sequence[tuple[Victim, Sequence[_Place]]] = (
         (
             *("after stage check$", "after CREATE DATABASE", "after COMMENT ON DATABASE"),
             *("after RENAME TO", "after told command-started", "after told table-done"),
-            *(("after told table-done", 3), ("after VACUUM", 3), ("before COMMIT", 2)),
-            ("after COMMIT", 2),
+            *(
+                ("after told table-done", 3),
+                ("after VACUUM", 3),
+                "before COMMIT past stage finish$",
+            ),
+            "after COMMIT past stage finish$",
         ),
     ),
     ("server", ("after CREATE DATABASE", "after told table-done", ("after VACUUM", 2))),
-    ("server", (("before COMMIT", 2), ("after COMMIT", 2))),
+    ("server", ("before COMMIT past stage finish$", "after COMMIT past stage finish$")),
     ("restart", ("after stage restore$", "after stage finish$")),
     ("all", ("after told table-done",)),
     ("session", ("after stage check$", "after told table-done")),
@@ -63,11 +76,14 @@ _INSIDE_FREEZE: Sequence[tuple[Victim, Sequence[_Place]]] = (
         "worker",
         (
             *("before journal frozen", "after journal frozen", "after REVOKE CONNECT"),
-            *(("before COMMIT", 2), ("after COMMIT", 2)),
+            *("before COMMIT past REVOKE CONNECT", "after COMMIT past REVOKE CONNECT"),
         ),
     ),
-    ("server", ("before REVOKE CONNECT", "after REVOKE CONNECT", ("after COMMIT", 2))),
-    ("all", ("before REVOKE CONNECT", ("after COMMIT", 2))),
+    (
+        "server",
+        ("before REVOKE CONNECT", "after REVOKE CONNECT", "after COMMIT past REVOKE CONNECT"),
+    ),
+    ("all", ("before REVOKE CONNECT", "after COMMIT past REVOKE CONNECT")),
     ("session", ("after stage freeze$", "after journal frozen")),
 )
 _INSIDE_THAW: Sequence[tuple[Victim, Sequence[_Place]]] = (
@@ -87,24 +103,40 @@ _INSIDE_MERGE: Sequence[tuple[Victim, Sequence[_Place]]] = (
         (
             *("after stage check$", "after stage merge$", "after LOCK TABLE ONLY"),
             *('after CREATE TABLE .*"s._content', 'after WITH "w0"', "after SET CONSTRAINTS"),
-            *(("before COMMIT", 2), ("after COMMIT", 2), 'after ANALYZE "public"'),
+            *(
+                "before COMMIT past SET CONSTRAINTS",
+                "after COMMIT past SET CONSTRAINTS",
+                'after ANALYZE "public"',
+            ),
         ),
     ),
-    ("session", ("after stage check$", 'after WITH "w0"', ("after COMMIT", 2))),
-    ("server", ('after WITH "w0"', ("before COMMIT", 2), ("after COMMIT", 2))),
-    ("all", (("before COMMIT", 2), ("after COMMIT", 2))),
+    ("session", ("after stage check$", 'after WITH "w0"', "after COMMIT past SET CONSTRAINTS")),
+    (
+        "server",
+        (
+            'after WITH "w0"',
+            "before COMMIT past SET CONSTRAINTS",
+            "after COMMIT past SET CONSTRAINTS",
+        ),
+    ),
+    ("all", ("before COMMIT past SET CONSTRAINTS", "after COMMIT past SET CONSTRAINTS")),
 )
 _INSIDE_MERGE_BACK: Sequence[tuple[Victim, Sequence[_Place]]] = (
     (
         "worker",
         (
-            *("after stage undo$", 'after WITH "w0"', ("before COMMIT", 3), ("after COMMIT", 3)),
+            *(
+                "after stage undo$",
+                'after WITH "w0"',
+                "before COMMIT past SET CONSTRAINTS",
+                "after COMMIT past SET CONSTRAINTS",
+            ),
             'after ANALYZE "public"',
         ),
     ),
-    ("server", ('after WITH "w0"', ("after COMMIT", 3))),
-    ("all", (("before COMMIT", 3), ("after COMMIT", 3))),
-    ("session", (("after COMMIT", 3),)),
+    ("server", ('after WITH "w0"', "after COMMIT past SET CONSTRAINTS")),
+    ("all", ("before COMMIT past SET CONSTRAINTS", "after COMMIT past SET CONSTRAINTS")),
+    ("session", ("after COMMIT past SET CONSTRAINTS",)),
 )
 
 
@@ -150,9 +182,10 @@ def _inside(
     for victim, named in places:
         for place in named:
             text, nth = (place, 1) if isinstance(place, str) else place
-            word, _, pattern = text.partition(" ")
+            word, _, rest = text.partition(" ")
+            pattern, _, past = rest.partition(" past ")
             when: When = "before" if word == "before" else "after"
-            moment = Moment(when, pattern, nth, holds=victim != "worker")
+            moment = Moment(when, pattern, nth, holds=victim != "worker", past=past)
             yield Point(step, victim, moment, undoing=undoing)
 
 

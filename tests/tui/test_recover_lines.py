@@ -274,6 +274,10 @@ def test_the_answer_line_of_an_incident() -> None:
     answer = incident_answer(done, "face-swap", "production", NOW)
     assert answer.line(80) == "PROD face-swap  INCIDENT 12 m, ana leads, to be closed"
     assert frozen_words(None, NOW) == ""
+    forgotten = replace(done, opened=NOW - timedelta(days=3), last_entry=NOW - timedelta(hours=25))
+    answer = incident_answer(forgotten, "face-swap", "production", NOW)
+    words = "INCIDENT 3 d, CRITICAL, nothing done for 25 h, ana leads, to be closed"
+    assert answer.line(90) == f"PROD face-swap  {words}"
 
 
 def test_an_incident_that_another_version_wrote_is_still_shown(tmp_path: Path) -> None:

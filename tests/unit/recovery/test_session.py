@@ -563,3 +563,16 @@ def test_what_was_left_alone_can_be_decided_anew(tmp_path: Path) -> None:
     session.again("freeze")
     do_step(session, "freeze", Answer("role"))
     assert not session.card("freeze").can_open_again
+
+
+def test_a_step_that_goes_on_for_far_too_long_is_warned_of_and_goes_on(tmp_path: Path) -> None:
+    clock = Clock()
+    session = open_session(make_desk(tmp_path, clock=clock), runbook="data-loss")
+    session.append("intent", step="freeze", title="Freeze", request={}, commands=[], answer={})
+    session.append("started", step="freeze", job="20261122T030500Z-freeze-x1y2")
+    clock.moment += timedelta(seconds=25)
+    assert session.card("freeze").trouble == ()
+    clock.moment += timedelta(minutes=3)
+    (told,) = session.card("freeze").trouble
+    assert told.startswith("SLOW: it has been going on for 3 m 25 s; about 10 s is usual.")
+    assert session.card("freeze").status == "under way"

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fsbackup_tui.domain.errors import RepositoryUnwritable, SafetyRefusal, StaleLeader, UsageError
+from fsbackup_tui.repository.holds import hold_repository, release_repository
 from fsbackup_tui.repository.incidents import (
     JOURNAL,
     LEADER,
@@ -20,12 +21,9 @@ from fsbackup_tui.repository.incidents import (
     IncidentJournal,
     find_incident,
     find_open,
-    hold_repository,
-    idle_for,
     leader_epoch,
     list_incidents,
     open_incident,
-    release_repository,
 )
 from tests.support.points import make_repository
 
@@ -161,7 +159,7 @@ def test_idle_is_counted_from_the_last_word(tmp_path: Path) -> None:
     journal.append("note", {"text": "still here"}, later, epoch=1)
     incident = journal.read()
     assert incident is not None
-    assert idle_for(incident, NOW + timedelta(hours=5)) == timedelta(hours=2)
+    assert incident.last_entry == NOW + timedelta(hours=3)
 
 
 def test_an_unreadable_leader_leads_nobody(tmp_path: Path) -> None:
