@@ -21,7 +21,11 @@ _PLANS = {
     "daily": {"sources": ["db"], "verify": "proven"},
     "quick": {"sources": ["db"]},
 }
-NO_NEW_BACKUP = "s the test has one already"
+SHORTER = {
+    "Do code and database fit?": "s this shop has no migrations",
+    "Take a fresh backup": "s the test has one already",
+}
+"""Answers that leave out what another recovery of the same file goes through."""
 
 
 @dataclass
