@@ -118,11 +118,21 @@ def run_express(arguments: argparse.Namespace, context: CliContext, part: str, p
 
     refuse_if_read_only(context.load(), "changes no database")
     tables = tuple(name.strip() for name in (arguments.tables or "").split(",") if name.strip())
-    plan = ExpressPlan(part, point, tables, arguments.where or "", arguments.reason or "")
+    plan = ExpressPlan(
+        part,
+        point,
+        tables,
+        where=arguments.where or "",
+        reason=arguments.reason or "",
+        kept="" if point else arguments.point,
+        changed=arguments.changed,
+        values=tuple(arguments.value or ()),
+        freeze=arguments.freeze,
+    )
     name = live_name(context, part)
     how = ["--tables", ",".join(tables)] if tables else ["--swap"]
     what = f"{name} is changed by its typed name alone."
-    again = ["restore", point, "--part", part, *how]
+    again = ["restore", point or plan.kept, "--part", part, *how]
     require_confirmation(arguments.confirm, name, what, context, again)
     desk = desks.open_desk(context.load(), context.environ)
     interrupts = Interrupts()
@@ -164,6 +174,7 @@ def _through(
 
 def _print(document: dict[str, Any], session: RecoverySession, context: CliContext) -> None:
     from fsbackup_tui.operations.wording import count_text, duration_text
+    from fsbackup_tui.recovery.actions.words import only_before
     from fsbackup_tui.recovery.report_follow import follow_ups
     from fsbackup_tui.recovery.report_text import mappings, table_name
 
@@ -175,8 +186,13 @@ def _print(document: dict[str, Any], session: RecoverySession, context: CliConte
         if kept:
             context.say_text(f"The former one is whole, as {kept}.", first="  ")
         context.say_text(f"Way back: fsbackup rollback --incident {incident}", first="  ")
+        rows = only_before(session.situation())
+        if kept and rows:
+            context.say_text(f"Rows that only {kept} has are put back by:", first="  ")
+            context.say_text(f"fsbackup restore {kept} --tables {','.join(rows)}", first="    ")
     else:
-        context.say_text(f"Put back into {target} from {document['point']}, in {took}:")
+        source = document["point"] or document["kept"]
+        context.say_text(f"Put back into {target} from {source}, in {took}:")
         for each in mappings(document["merged"].get("effects")):
             counts = [
                 f"{count_text(each.get(key))} {word}"

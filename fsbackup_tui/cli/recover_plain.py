@@ -22,6 +22,7 @@ from fsbackup_tui.cli.recover_words import (
     list_lines,
     progress_line,
     question_lines,
+    require_choice,
     watch_words,
 )
 from fsbackup_tui.domain.errors import FsbackupError, Interrupted, Problem, UsageError
@@ -49,6 +50,7 @@ class Plain:
         self._asked_for_lead = ""
         self._look_failed = ""
         self._shown: tuple[object, ...] = ()
+        self._told_of: tuple[str, ...] = ()
         prompts.idle = self.idle
 
     def run(self) -> None:
@@ -116,6 +118,7 @@ class Plain:
         for text in header_lines(reading):
             self.say(text)
         self.labelled(card_lines(card))
+        self._told_of = card.shows
         if card.question is not None:
             self.labelled(question_lines(card.question))
 
@@ -152,6 +155,7 @@ class Plain:
                 fix="l lists all steps; s skips this one.",
             )
         if card.question is not None:
+            require_choice(card.question, line)
             value = answer_value(card.question, line.removeprefix("="))
             reason = self._reason(card.question, value)
         if card.needs_look and not self.look():
@@ -205,9 +209,12 @@ class Plain:
 
     def follow(self, step: str) -> None:
         """Wait for the step's job, and tell how it ended."""
+        self.wait(self._is_busy)
+        self._tell_end(step)
+
+    def _tell_end(self, step: str) -> None:
         from fsbackup_tui.recovery.express import last_problem
 
-        self.wait(self._is_busy)
         placed = self.session.read().flow.find(step)
         if placed is None or not self.session.leads:
             return
@@ -219,10 +226,11 @@ class Plain:
 
                 took = f" in {duration_text(state.seconds)}"
             self.say(f"{placed.number} {placed.step.title}: done{took}.")
-            shows = self.session.card(step).shows if state.job else ()
-            self.labelled(("Shows", text) for text in shows)
+            if state.job:
+                self._tell_found(step)
         elif state.status == "undone":
             self.say(f"{placed.number} {placed.step.title}: taken back.")
+            self._tell_found(step)
         elif (problem := last_problem(self.session.journal, step)) is not None:
             self.tell_problem(problem)
 
@@ -231,6 +239,12 @@ class Plain:
         look = self.session.look
         due = look.is_wanted and look.problem is None
         return self.session.watch is not None or look.is_under_way or due
+
+    def _tell_found(self, step: str) -> None:
+        """Tell what a step shows now, where that is not what was told before it ran."""
+        shows = self.session.card(step).shows
+        if shows != self._told_of:
+            self.labelled(("Shows", text) for text in shows)
 
     def wait(self, goes_on: Callable[[], bool]) -> None:
         """Wait while a job goes on, with a line every few seconds; ctrl-c asks.
@@ -305,6 +319,8 @@ class Plain:
             if line:
                 self._command(line, placed)
             self.session.look.problem = None
+            return
+        self._tell_end(placed.step.id)
 
     def _at_the_end(self, reading: Reading) -> bool:
         self.prompts.line()

@@ -56,10 +56,10 @@ def card_lines(card: Card) -> Iterator[tuple[str, str]]:
     """Yield (label, text) for all that a person has to know before a step."""
     yield "", f"{card.number} {card.title}  ({card.kind}; {card.status})"
     yield "Why", card.why
-    for line in card.shows:
-        yield "Shows", line
     if card.by_hand:
         yield "By hand", card.by_hand
+    for line in card.shows:
+        yield "Shows", line
     for line in () if card.by_hand else card.runs:
         yield "Runs", line
     # What a site's own command changes is the site's to know: only a check says "nothing".
@@ -82,11 +82,11 @@ def question_lines(question: Question) -> Iterator[tuple[str, str]]:
     """Yield (label, text) of a question and its numbered answers."""
     yield "", question.text
     for number, option in enumerate(question.options, 1):
-        marks = [word for word, holds in (("recommended", option.recommended),) if holds]
-        marks += [f"not possible: {option.impossible}"] if option.impossible else []
-        marks += [f"needs a written reason: {option.doubt}"] if option.doubt else []
-        words = f"{option.label}" + (f"  [{'; '.join(marks)}]" if marks else "")
-        yield str(number), words
+        yield str(number), option.label + ("  [recommended]" if option.recommended else "")
+        if option.impossible:
+            yield " ", f"[not possible: {option.impossible}]"
+        if option.doubt:
+            yield " ", f"[needs a written reason: {option.doubt}]"
         for line in option.detail:
             yield " ", line
     if question.hint:
@@ -102,6 +102,20 @@ def default_words(question: Question) -> str:
         str(number) for number, option in enumerate(question.options, 1) if option.key in keys
     ]
     return ", ".join(numbers) if numbers else question.default
+
+
+def require_choice(question: Question, line: str) -> None:
+    """Raise UsageError where nothing was typed, and nothing is safe to take instead."""
+    from fsbackup_tui.domain.errors import UsageError
+
+    if line or question.default or question.may_be_empty or not question.options:
+        return
+    doubtful = any(option.doubt for option in question.options)
+    raise UsageError(
+        "NOTHING WAS CHOSEN: no answer here is safe to be taken by Enter alone.",
+        why="Each is in doubt." if doubtful else "",
+        fix="Type its number; a doubtful one asks for a few words. q leaves.",
+    )
 
 
 def answer_value(question: Question, line: str) -> str:

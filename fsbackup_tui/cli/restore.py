@@ -21,7 +21,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "point",
         metavar="POINT",
-        help="an id, a prefix of it, latest, latest:PLAN, a time, or a backup file",
+        help="an id, a prefix of it, latest, latest:PLAN, a time, or a backup file; with --tables"
+        " also a database that a recovery kept, like shop__after_20261122_01",
     )
     parser.add_argument(
         "--part",
@@ -46,6 +47,20 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--where", metavar="SQL", help="with one table: only the rows of the point that meet this"
     )
     parser.add_argument(
+        "--changed", action="store_true", help="with --tables: set rows back that differ, too"
+    )
+    parser.add_argument(
+        "--value",
+        action="append",
+        metavar="T.COLUMN=VALUE",
+        help="with --tables: for rows that never had one; DEFAULT: the column's own",
+    )
+    parser.add_argument(
+        "--freeze",
+        action="store_true",
+        help="with --swap: keep the application's role out until it is done",
+    )
+    parser.add_argument(
         "--confirm", metavar="NAME", help="the live database's name: the answer for scripts"
     )
     parser.add_argument(
@@ -66,8 +81,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Show the target, start the restore and follow it; returns the exit code of design §9."""
     if arguments.beside is None:
         return _into_live(arguments, context)
-    for option in ("where", "confirm", "reason"):
-        if getattr(arguments, option) is not None:
+    for option in ("where", "confirm", "reason", "changed", "value", "freeze"):
+        if getattr(arguments, option):
             from fsbackup_tui.domain.errors import UsageError
 
             raise UsageError(f"NOT TOGETHER: --beside and --{option}.")
@@ -78,6 +93,7 @@ def _into_live(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.express import run_express
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.domain.kept_name import is_kept_name
     from fsbackup_tui.operations.target import postgres_source
 
     given = "--swap" if arguments.swap else "--tables"
@@ -88,12 +104,28 @@ def _into_live(arguments: argparse.Namespace, context: CliContext) -> int:
         raise UsageError("WHICH TABLES?", fix="Name them: --tables videos,users")
     if arguments.where is not None and len(names) != 1:
         raise UsageError("ONE TABLE, PLEASE: --where is a condition on the rows of one table.")
+    if arguments.freeze and not arguments.swap:
+        raise UsageError(
+            "NOT TOGETHER: --tables with --freeze.",
+            why="Rows are put back while the application runs on.",
+        )
+    if arguments.swap and (arguments.changed or arguments.value):
+        raise UsageError("NOT TOGETHER: --swap with --changed or --value.")
     if arguments.part is not None:
         postgres_source(context.load(), arguments.part)
+    if names and is_kept_name(arguments.point):
+        return run_express(arguments, context, _only_source(arguments.part, context), "")
     any_trust = arguments.reason is not None
     found = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
     part = arguments.part or _only_database_part(found)
     return run_express(arguments, context, part, found.id)
+
+
+def _only_source(part: str | None, context: CliContext) -> str:
+    from fsbackup_tui.recovery import desk as desks
+    from fsbackup_tui.recovery.declare import only_source
+
+    return only_source(desks.open_desk(context.load(), context.environ), part)
 
 
 def _beside(arguments: argparse.Namespace, context: CliContext) -> int:

@@ -109,5 +109,8 @@ def _print(document: dict[str, Any], session: RecoverySession, context: CliConte
     context.say_text(f"Rolled back: {name} is as it was before the swap.")
     if document["kept_as"]:
         context.say_text(f"The restored one is kept, as {document['kept_as']}.", first="  ")
+    if document["merge"]:
+        context.say_text("What was written to it since is put into live by:", first="  ")
+        context.say_text(document["merge"], first="    ")
     for text in follow_ups(session.read()):
         context.say_text(text, first="To do  ")

@@ -22,8 +22,9 @@ from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
+from fsbackup_tui.repository.holds import release_closed
 from fsbackup_tui.repository.incidents import IncidentJournal
-from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.points import capture_order
 from fsbackup_tui.repository.reader import PointReader
@@ -54,6 +55,7 @@ async def back_up(
     ]
     for name in databases:
         await wait_for_restores(context, name, request.wait_seconds or RESTORE_WAIT_SECONDS)
+    _release_closed(context, repository)
     own = recovered_incident(context)
     in_incident = open_incident(repository, but=own)
     alive = job_liveness(context.loaded, os.environ, repository)
@@ -89,6 +91,12 @@ async def back_up(
         raise
     _record_seal(manifest, context, repository, phases.get("seal", 0.0))
     return manifest, Trust.SEALED
+
+
+def _release_closed(context: JobContext, repository: Repository) -> None:
+    state = site_state(context.loaded, os.environ, repository)
+    for incident in release_closed(repository, state):
+        context.report(Log(f"Incident {incident} was closed: its hold is taken away."))
 
 
 def open_incident(repository: Repository, *, but: str | None = None) -> str | None:

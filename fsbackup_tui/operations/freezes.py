@@ -72,7 +72,7 @@ def freeze_body(freeze: Freeze) -> dict[str, object]:
 
 
 def say_frozen_again(context: JobContext, live_oid: int) -> None:
-    """Write that what stayed frozen in a database is frozen again: it has just become live.
+    """Write that what stayed frozen in a database is frozen again: it is about to become live.
 
     Where that can't be written it is warned of: thaw finds it all the same.
     """
@@ -87,20 +87,25 @@ def say_frozen_again(context: JobContext, live_oid: int) -> None:
         context.report(Warned(f"It may be frozen in part, and thaw undoes that: {error.what}"))
 
 
-def say_gone_with_live(context: JobContext) -> None:
-    """Write that what was frozen is in force no more: it went with a live database that is gone.
+def say_left_behind(context: JobContext, former: int, live: int, kept_as: str) -> None:
+    """Write what is frozen no more since a copy took live's name, and warn of it.
 
-    The copy that took the name has the rights that were captured, and lets the application in.
+    Tables are frozen in the ``former`` database (its OID, as ``live`` has one), and stay so in
+    it, as ``kept_as``.
+    Where that was gone before (OID 0), so is all that was frozen: the copy has the rights that
+    were captured, and lets the application in.
     """
     if context.incident is None:
         return
     try:
         journal = FreezeJournal(context)
         for freeze in journal.read().freezes:
-            journal.thawed(freeze, why="it went with the live database, which is gone")
-            context.report(
-                Warned(f"Frozen no more: {freeze.what}. It went with the former database.")
-            )
+            inside = freeze.oid if freeze.place == "live" else 0
+            if (inside and inside == live) or (former and inside != former):
+                continue  # what keeps people out of live keeps them out of the copy as well
+            journal.thawed(freeze, kept_in=kept_as, why="it stayed with the former database")
+            where = f"it stays so in {kept_as}" if kept_as else "it went with the former database"
+            context.report(Warned(f"Frozen no more in live: {freeze.what}; {where}."))
     except FsbackupError as error:
         context.report(Warned(f"It may be told as frozen, and is not: {error.what}"))
 

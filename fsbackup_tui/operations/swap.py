@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fsbackup_tui.config.model import SecretDescription
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
-from fsbackup_tui.domain.errors import FsbackupError, PostgresError, SafetyRefusal
+from fsbackup_tui.domain.errors import FsbackupError, PostgresError, RightsMissing, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Warned, format_time
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
@@ -42,7 +42,7 @@ from fsbackup_tui.engines.postgres.swap import (
 from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.freezes import say_frozen_again, say_gone_with_live
+from fsbackup_tui.operations.freezes import say_frozen_again, say_left_behind
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
@@ -180,13 +180,19 @@ async def _swap(
         if spare is None
         else counters_of_spare(context, spare)
     )
-    if spare is None and swap.replaces and not swapping.request.back:
-        # A rollback brings back exactly what was; a session in a spare makes it one that was used.
+    if spare is None and swap.replaces:
+        # Not in a spare: a session in it makes it one that was used, should the swap fail.
         await _move_numbers(swapping, of=coming, beyond=leaving, margin=MARGIN)
     context.stage("swap")
-    async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
-        swapping.paused = names
-        swapped = await swap_databases(swapping.open_admin, swap)
+    # Killed in between, the incident knows of more than is frozen, never of less.
+    say_frozen_again(context, swap.coming.oid)
+    try:
+        async with paused(poolers, leaving.name, limit_seconds=_PAUSE_SECONDS) as names:
+            swapping.paused = names
+            swapped = await swap_databases(swapping.open_admin, swap)
+    except (SafetyRefusal, RightsMissing):
+        say_left_behind(context, swap.coming.oid, swap.leaving.oid, swap.coming.name)
+        raise
     former = f" The former one is {swap.kept_as}." if swap.replaces else ""
     context.report(
         Log(
@@ -194,9 +200,8 @@ async def _swap(
             f"{swapped.sessions_ended} sessions ended.{former}"
         )
     )
-    if not swap.replaces:
-        say_gone_with_live(context)
-    say_frozen_again(context, swap.coming.oid)
+    kept_as = swap.kept_as if swap.replaces else ""
+    say_left_behind(context, swap.leaving.oid, swap.coming.oid, kept_as)
     return swap, swapped
 
 
@@ -336,7 +341,7 @@ async def _settle(swapping: _Swapping, swap: Swap, identity: ServerIdentity) -> 
         swapping.counters = await counters_after(context, swapping.admin, live, swapping.notes)
     if swap.replaces:
         kept = Database(swap.kept_as, swap.leaving.oid)
-        if not (swapping.numbered or swapping.request.back):
+        if not swapping.numbered:
             live = Database(swap.leaving.name, swap.coming.oid)
             await _move_numbers(swapping, of=live, beyond=kept)
         maintenance = postgres_source(context.loaded, part).admin.maintenance_database

@@ -10,8 +10,8 @@ from fsbackup_tui.engines.postgres.numbers import numbers_to_set, read_numbers, 
 from fsbackup_tui.engines.postgres.swap import Database
 from fsbackup_tui.operations.context import JobContext
 
-MARGIN = 1000
-"""So many numbers may be drawn from live between the reading and the swap."""
+MARGIN = 10_000
+"""So many numbers may be drawn from the one that leaves until the swap, or the rollback."""
 
 _LOCK_SECONDS = 2.0
 
@@ -27,7 +27,8 @@ async def move_numbers(
     """Move the sequences ``of`` one database beyond those of the other; returns why not.
 
     Rows born in both get numbers of their own by it: those of the database that is kept can be
-    merged into the one that is live, without a clash.
+    merged into the one that is live without a clash, and a number that was told to somebody means
+    one thing only. So also at a rollback, whose rows are exactly as they were.
     """
     try:
         with plain_errors(address):

@@ -125,7 +125,7 @@ def _came_to_its_end(
 ) -> None:
     step, state = placed.step, placed.state
     action, situation = ACTIONS[step.do], session.situation(step.id)
-    why = action.fails(job.result)
+    why = action.fails(situation, job.result)
     if why:
         facts = action.learn(situation, _answer_of(state), job.result)
         session.append("failed", step=step.id, job=job.id, reason=why, facts=dict(facts))

@@ -19,6 +19,8 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.incident import StepStatus
 from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.recovery.actions import merging
+from fsbackup_tui.recovery.actions.words import put_back_command
 from fsbackup_tui.recovery.card import Card
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk
@@ -32,13 +34,22 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ExpressPlan:
-    """What is asked for: a point, whole or some tables of it; ``reason`` for a doubtful one."""
+    """What is asked for: a point, whole or some tables of it; ``reason`` for a doubtful one.
+
+    ``kept`` is a database that an earlier recovery kept: rows of its tables are taken, of no
+    point. ``changed``: rows that differ are set back, too; ``values`` are ``T.COLUMN=VALUE`` for
+    columns that want one. ``freeze``: the application's role is kept out until it is done.
+    """
 
     part: str
     point: str
     tables: tuple[str, ...] = ()
     where: str = ""
     reason: str = ""
+    kept: str = ""
+    changed: bool = False
+    values: tuple[str, ...] = ()
+    freeze: bool = False
 
     @property
     def last(self) -> Literal["merge", "swap"]:
@@ -83,15 +94,18 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
         SafetyRefusal: the copy is not as its point. UsageError: the point or way can't be taken.
         JobError: a step failed.
     """
-    _do(session, "damage", Answer(), wait)
-    _do(session, "choose-point", Answer(plan.point, plan.reason), wait)
-    _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
-    _do_if_needed(session, "restore", wait)
-    _do(session, "check-copy", Answer(), wait)
-    _require_good_copy(session, plan)
-    _do_if_needed(session, "schema-copy", wait)
+    _leave_out(session, plan)
+    if plan.kept:
+        _take_kept(session, plan, wait)
+    else:
+        _choose(session, plan, wait)
+    if plan.freeze:
+        # Not before: what wants a reason is refused with nobody kept out.
+        _do(session, "freeze", Answer("role"), wait)
+    if not plan.kept:
+        _make_copy(session, plan, wait)
     if plan.tables:
-        _prepare_merge(session, wait)
+        _prepare_merge(session, plan, wait)
     look(session, wait)
     card = session.card(plan.last)
     if card.stopped:
@@ -99,6 +113,43 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
             "STOPPED: this is not the database the point came from.", why=card.stopped
         )
     return card
+
+
+def _leave_out(session: RecoverySession, plan: ExpressPlan) -> None:
+    """Write that the steps before are left out: who goes on by hand begins where this ended."""
+    for placed in session.read().flow.steps:
+        before = placed.phase in ("stop", "preserve") or placed.step.id == "tell-eta"
+        wanted = plan.freeze and placed.step.id == "freeze"
+        if before and not wanted and not placed.is_behind:
+            session.skip(placed.step.id, "by fsbackup restore, without the walkthrough")
+
+
+def _choose(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
+    _do(session, "damage", Answer(), wait)
+    _do(session, "choose-point", Answer(plan.point, plan.reason), wait)
+    _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
+
+
+def _make_copy(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
+    _do_if_needed(session, "restore", wait)
+    _do(session, "check-copy", Answer(), wait)
+    _require_good_copy(session, plan)
+    _do_if_needed(session, "schema-copy", wait)
+
+
+def _take_kept(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
+    look(session, wait)
+    standing = session.read().facts.standing
+    found = standing.database(plan.kept) if standing is not None else None
+    if standing is None or found is None or found == standing.live:
+        session.close("nothing was done")
+        kept = [each.name for each in standing.databases] if standing is not None else []
+        raise UsageError(
+            f"NO SUCH DATABASE: {plan.kept} is not among those that recoveries kept.",
+            why=f"There are: {', '.join(kept) or 'none'}.",
+            fix="fsbackup leftovers",
+        )
+    session.take_kept(found.name, found.oid)
 
 
 def _way(session: RecoverySession, plan: ExpressPlan) -> str:
@@ -117,16 +168,42 @@ def _do_if_needed(session: RecoverySession, step: str, wait: Wait) -> None:
         _do(session, step, Answer(), wait)
 
 
-def _prepare_merge(session: RecoverySession, wait: Wait) -> None:
+def _prepare_merge(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
     _do(session, "diff", Answer(), wait)
     values = session.read().flow.find("fill-values")
     if values is not None and values.applies and not values.state.settled:
-        question = session.card("fill-values").question
+        if not plan.values:
+            needed = merging.needed(session.situation("fill-values"))
+            raise UsageError(
+                f"A VALUE IS NEEDED: rows that are in live alone must have one in {needed[0]}.",
+                fix=f"--value {needed[0]}=VALUE says it in one go (DEFAULT: the column's own).",
+            )
+        _do(session, "fill-values", Answer(", ".join(plan.values)), wait)
+    _do(session, "choose-rows", Answer(", ".join(_chosen_rows(session, plan))), wait)
+
+
+def _chosen_rows(session: RecoverySession, plan: ExpressPlan) -> list[str]:
+    """Return what is put back: what is proposed, and what was asked for beside."""
+    situation = session.situation("choose-rows")
+    named, given = set(situation.facts.tables), situation.facts.document("values")
+    changed: list[str] = []
+    chosen = []
+    for offer in merging.offers(situation):
+        table = ".".join(offer.table)
+        asked = offer.kind == "changed" and plan.changed and table in named
+        valued = offer.kind == "column" and offer.name in (given.get(table) or {})
+        if offer.option.recommended or asked or valued:
+            chosen.append(offer.option.key)
+        elif offer.kind == "changed" and table in named:
+            changed.append(offer.option.label)
+    if not chosen:
+        session.close("nothing to put back")
         raise UsageError(
-            "A VALUE IS NEEDED for a column that the point does not have.",
-            why=question.text if question is not None else "",
+            "NOTHING TO PUT BACK: live lacks no row of these tables.",
+            why="" if not changed else f"Not asked for: {'; '.join(changed)}.",
+            fix="" if not changed else "With --changed they are.",
         )
-    _do(session, "choose-rows", Answer(), wait)
+    return chosen
 
 
 def _require_good_copy(session: RecoverySession, plan: ExpressPlan) -> None:
@@ -155,23 +232,25 @@ def finish(
         ConfirmationNeeded: the name was not typed. JobError: it failed; the incident stays open.
     """
     _do(session, plan.last, Answer(typed=typed), wait)
+    _do_if_needed(session, "thaw", wait)
     session.close(f"{'rows put back' if plan.tables else 'swapped'} by fsbackup restore")
     reading = session.read()
     facts, incident = reading.facts, reading.incident
     restored = facts.document("restored")
     spared = incident.parameters.get("copy_is_spare") is True
     none = {"restored": 0, "benign": 0, "deferred": 0, "lost": 0}
-    key, name = ("merged", "merged") if plan.tables else ("swapped", "swapped")
+    name = "merged" if plan.tables else "swapped"
     return {
         "ok": True,
-        "point": plan.point,
+        "point": plan.point or None,
+        "kept": plan.kept or None,
         "target": facts.live_name,
         "entries": none if spared else restored.get("entries") or none,
         "seconds": round(incident.elapsed(reading.now).total_seconds(), 3),
         "problems": [],
         "incident": incident.id,
         "spare": spared,
-        key: plain(facts.document(name)),
+        name: plain(facts.document(name)),
     }
 
 
@@ -222,7 +301,11 @@ def still_open(error: FsbackupError, session: RecoverySession) -> Problem:
     if incident.closed is not None:
         return problem
     go_on = f"Incident {incident.id} stays open: fsbackup recover --resume {incident.id}"
-    fix = "\n".join(text for text in (problem.fix, go_on) if text)
+    frozen = ""
+    if incident.freezes:
+        what = ", ".join(freeze.what for freeze in incident.freezes)
+        frozen = f"WRITES STAY FROZEN ({what}) until it is gone on with."
+    fix = "\n".join(text for text in (problem.fix, frozen, go_on) if text)
     return Problem(problem.kind, problem.what, problem.why, fix, problem.exit_code)
 
 
@@ -317,6 +400,7 @@ def roll_back(session: RecoverySession, typed: str, wait: Wait = wait_quietly) -
         "database": back.get("database"),
         "kept_as": back.get("kept_as"),
         "age_seconds": round((before.now - swapped_at).total_seconds(), 3),
+        "merge": put_back_command(str(back.get("kept_as") or ""), written) or None,
         "written": None if written is None else plain(written),
         "rolled_back": plain(back),
     }

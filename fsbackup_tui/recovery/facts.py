@@ -159,6 +159,11 @@ class IncidentFacts:
         """The side database's OID."""
         return self._number("copy_oid")
 
+    @property
+    def copy_is_kept(self) -> bool:
+        """Whether the side database is one that an earlier recovery kept, and of no point."""
+        return self._known.get("copy_is_kept") is True
+
     @cached_property
     def copy_check(self) -> CopyCheck | None:
         """What the side database's proof said."""

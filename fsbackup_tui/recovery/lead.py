@@ -7,7 +7,8 @@ from fsbackup_tui.domain.incident import Incident
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.presence import Presence, present
 from fsbackup_tui.recovery.running import find_job_of
-from fsbackup_tui.repository.incidents import IncidentJournal, find_open, hold_repository
+from fsbackup_tui.repository.holds import hold_repository
+from fsbackup_tui.repository.incidents import IncidentJournal, find_open
 
 TAKE_OVER_SECONDS = 20.0
 _WATCHER = "watcher"

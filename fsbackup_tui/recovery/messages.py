@@ -65,7 +65,11 @@ def done_word(situation: Situation) -> str:
     took = duration_text(incident.elapsed(situation.now).total_seconds())
     candidate = facts.candidate
     lost = _lost_by_merging(situation)
-    if facts.document("swapped") and candidate is not None:
+    if facts.way == "salvage":
+        unread = facts.salvaged.lost_rows if facts.salvaged is not None else None
+        some = "Some rows" if unread is None else f"{count_text(unread)} rows"
+        lost = f"{some} could not be read any more, and are missing."
+    elif facts.document("swapped") and candidate is not None:
         at = when_text(candidate.at, situation.now, situation.zone)
         lost = f"What was written after {at}"
         if facts.document("merged"):
@@ -87,6 +91,9 @@ def _lost_by_merging(situation: Situation) -> str:
     lost = []
     if missing > back:
         lost.append(f"{count_text(missing - back)} rows of the backup are still missing.")
+    nothing = not told and not facts.document("merged").get("recreated")
+    if nothing and plan is not None and any(table.changed for table in plan.tables):
+        lost.append("Rows that differ from the backup were left as they are.")
     if facts.report is not None and facts.report.born_and_gone:
         born = count_text(facts.report.born_and_gone)
         lost.append(f"Up to {born} rows younger than the backup are gone.")

@@ -9,6 +9,7 @@ from typing import Any
 from fsbackup_tui.domain.rearming import cron_lines
 from fsbackup_tui.domain.text import plain_text
 from fsbackup_tui.recovery.actions.rearming import CRON, armed_lines
+from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.report_findings import live_again
 from fsbackup_tui.recovery.report_text import mappings, number_text, texts
 from fsbackup_tui.recovery.session import Reading
@@ -22,7 +23,7 @@ def risks(reading: Reading) -> Iterator[str]:
             yield f"nobody knows how {placed.number} {placed.step.title} ended: settle it"
         elif placed.state.status == "failed":
             yield f"{placed.number} {placed.step.title} failed: {plain_text(placed.state.reason)}"
-        elif placed.state.status == "skipped" and placed.step.guard:
+        elif placed.state.status == "skipped" and placed.step.guard and not facts.copy_is_kept:
             why = plain_text(placed.state.reason)
             yield f"{placed.number} {placed.step.title} was skipped, a guard: {why}"
         for text in placed.state.warnings if placed.state.status == "done" else ():
@@ -107,22 +108,26 @@ def _leftovers(reading: Reading) -> Iterator[str]:
     kept = str(swapped.get("kept_as") or "")
     newer = str(back.get("kept_as") or "")
     if kept:
-        yield f"{plain_text(kept)} is the former database, whole: {_drop(kept)}"
+        yield f"{plain_text(kept)} is the former database, whole{_once(kept)}"
     if newer:
-        yield f"{plain_text(newer)} is the restored one that was swapped back: {_drop(newer)}"
+        yield f"{plain_text(newer)} is the restored one that was swapped back{_once(newer)}"
     if facts.copy and not swapped and facts.copy != newer:
-        yield f"{plain_text(facts.copy)} is a restored copy: {_drop(facts.copy)}"
+        yield f"{plain_text(facts.copy)} is {_copy_words(facts)}{_once(facts.copy)}"
     staging = str(merged.get("staging") or facts.staging)
     if staging:
         what = "what undoes the merge" if merged else "the rows that differ"
-        yield f"schema {plain_text(staging)} in live holds {what}: {_drop(staging)}"
+        yield f"schema {plain_text(staging)} in live holds {what}{_once(staging)}"
     if salvaged is not None:
-        yield f"{plain_text(salvaged.database)} is what could be read: {_drop(salvaged.database)}"
+        yield f"{plain_text(salvaged.database)} is what could be read{_once(salvaged.database)}"
     if facts.database:
-        yield f"{plain_text(facts.database)} is what the drill played on: {_drop(facts.database)}"
+        yield f"{plain_text(facts.database)} is what the drill played on{_once(facts.database)}"
     if preserved is not None and preserved.directory:
         yield f"{plain_text(preserved.directory)} holds the evidence"
 
 
-def _drop(name: str) -> str:
-    return f"fsbackup leftovers --drop {shlex.quote(plain_text(name))}"
+def _copy_words(facts: IncidentFacts) -> str:
+    return "where the rows came from" if facts.copy_is_kept else "a restored copy"
+
+
+def _once(name: str) -> str:
+    return f"; once nobody needs it: fsbackup leftovers --drop {shlex.quote(plain_text(name))}"

@@ -7,6 +7,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -15,6 +16,7 @@ from fsbackup_tui.domain.errors import (
     ConfirmationNeeded,
     FsbackupError,
     IdentityMismatch,
+    RepositoryUnwritable,
     SafetyRefusal,
     UsageError,
 )
@@ -42,10 +44,8 @@ from fsbackup_tui.recovery.rehearsing import with_rehearsal
 from fsbackup_tui.recovery.runbook import Runbook, Step
 from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds
 from fsbackup_tui.recovery.written import Count
-from fsbackup_tui.repository.incidents import (
-    IncidentJournal,
-    release_repository,
-)
+from fsbackup_tui.repository.holds import release_repository
+from fsbackup_tui.repository.incidents import IncidentJournal
 
 
 @dataclass(frozen=True)
@@ -327,6 +327,14 @@ class RecoverySession:
         if where:
             self.append("set", name="where", value=where)
 
+    def take_kept(self, name: str, oid: int) -> None:
+        """Take the rows from a database that an earlier recovery kept: no point is chosen."""
+        known = {"copy": name, "copy_oid": oid, "copy_is_kept": True, "way": "merge"}
+        for what, value in known.items():
+            self.append("set", name=what, value=value)
+        for step in ("damage", "choose-point", "choose-way", "check-copy"):
+            self.skip(step, f"the rows come from {name}, which is kept on the server")
+
     def prefer_point(self, point: str) -> None:
         """Remember a point that was chosen before the incident was declared."""
         self.append("set", name="preferred_point", value=point)
@@ -369,7 +377,9 @@ class RecoverySession:
             )
         self.append("closed", why=why.strip())
         if self.desk.repository is not None:
-            release_repository(self.desk.repository, self.journal)
+            # Where it can't be written, the next backup of its owner takes the hold away.
+            with suppress(RepositoryUnwritable):
+                release_repository(self.desk.repository, self.journal)
 
     def begin_job(self, request: Request) -> Job:
         """Begin a job of this incident, under this session's leadership."""

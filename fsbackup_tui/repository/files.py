@@ -213,9 +213,20 @@ def make_state_directory(path: Path, *, exist_ok: bool = True) -> Path:
 
 
 def share_with_group(directory: Path, group: int) -> None:
-    """Give a directory to a group on purpose; what is made in it later is the group's, too."""
-    os.chown(directory, -1, group)
-    directory.chmod(_SHARED_DIRECTORY_MODE)
+    """Give a directory to a group on purpose, with what is in it and what is made in it later."""
+    for root, names, files in os.walk(directory):
+        # A cluster's data directory is opened to nobody: its server would not start again.
+        names[:] = [name for name in names if not Path(root, name, "PG_VERSION").exists()]
+        for name in files:
+            path = Path(root, name)
+            # One that came or went meanwhile, or another user's.
+            with suppress(OSError):
+                if not path.is_symlink():
+                    os.chown(path, -1, group)
+                    path.chmod(_SHARED_FILE_MODE)
+        with suppress(OSError):
+            os.chown(root, -1, group)
+            Path(root).chmod(_SHARED_DIRECTORY_MODE)
 
 
 def make_directory(path: Path, *, exist_ok: bool = True, mode: int = DIRECTORY_MODE) -> Path:

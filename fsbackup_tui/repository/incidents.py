@@ -21,19 +21,16 @@ from fsbackup_tui.domain.incident import Entry, Incident, Seen, parse_entry, rep
 from fsbackup_tui.domain.incident_now import now_text
 from fsbackup_tui.repository.elsewhere import find_elsewhere, home_of
 from fsbackup_tui.repository.files import (
-    create_whole,
-    make_directory,
     make_state_directory,
     open_kept,
     owner_name,
-    reading,
     replace_file,
     state_file_mode,
     sync_directory,
     writing,
 )
-from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Holder, Lock
+from fsbackup_tui.repository.whereabouts import state_closed
 
 INCIDENTS = "incidents"
 JOURNAL = "journal.jsonl"
@@ -42,7 +39,6 @@ NOW = "NOW.txt"
 _LOCK = "lock"
 _LOCK_SECONDS = 5.0
 _MOST_A_DAY = 99
-HOLD_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +244,10 @@ def unreadable_incidents(state: Path) -> tuple[str, ...]:
 def _directories(state: Path) -> list[Path]:
     found: list[Path] = []
     for root in _roots(state):
-        with reading(root):
+        try:
             found += root.iterdir() if root.is_dir() else ()
+        except PermissionError as error:
+            raise state_closed(root.parent) from error
     return found
 
 
@@ -369,30 +367,6 @@ def _leader_name(directory: Path) -> str:
         return f"{document['operator']} on {document['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "somebody"
-
-
-def hold_repository(repository: Repository, journal: IncidentJournal, author: Author) -> Path:
-    """Keep every user's and host's retention from deleting while the incident is open."""
-    path = repository.holds / f"{journal.id}.json"
-    document = {
-        "format": HOLD_FORMAT,
-        "incident": journal.id,
-        "operator": author.operator,
-        "host": author.host,
-        "since": format_time(author.now()),
-    }
-    with writing(path):
-        make_directory(repository.holds)
-        with suppress(FileExistsError):
-            create_whole(path, (json.dumps(document, indent=1) + "\n").encode())
-    return path
-
-
-def release_repository(repository: Repository, journal: IncidentJournal) -> None:
-    """Take the incident's hold away again; one that is gone is no error."""
-    path = repository.holds / f"{journal.id}.json"
-    with writing(path):
-        path.unlink(missing_ok=True)
 
 
 def idle_for(incident: Incident, now: datetime) -> timedelta:

@@ -30,6 +30,7 @@ from fsbackup_tui.repository.files import (
     make_directory,
     replace_file,
     share_with_group,
+    state_file_mode,
     sync_directory,
     writing,
 )
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 RECOVER_NAME = "RECOVER.md"
 SITE_NAME = "site.yaml"
+_KNOWN = "known"
 _DIRECTORIES = ("points", "records", "holds", "trash", "locks")
 
 
@@ -261,7 +263,7 @@ def _broken(path: Path) -> RepositoryError:
 
 
 def _memory(root: Path, state: Path) -> Path:
-    return state / "known" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+    return state / _KNOWN / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
 
 
 def recall(root: Path, state: Path) -> Repository | None:
@@ -284,7 +286,8 @@ def _remember(repository: Repository, state: Path) -> None:
     # Only a convenience: a state directory that can't be written takes nothing away.
     with suppress(OSError):
         _make_state(memory.parent)
-        replace_file(memory, (json.dumps(document, indent=1) + "\n").encode())
+        content = (json.dumps(document, indent=1) + "\n").encode()
+        replace_file(memory, content, mode=state_file_mode(memory))
 
 
 def _make_state(directory: Path) -> None:
@@ -333,8 +336,19 @@ def _in_use_elsewhere(directory: Path, environ: Mapping[str, str]) -> Path | Non
 
 
 def _share_state(directory: Path, group: str | None) -> None:
-    """Give a site's state to the group that the configuration names; its owner alone can."""
-    if group is None or is_shared(directory) or directory.stat().st_uid != os.geteuid():
+    """Give a site's state to the group that the configuration names; its owner alone can.
+
+    What remembers the repositories goes with it: who may not read the repository finds its state
+    by that alone, and would declare an incident beside the open one.
+    """
+    if group is None or directory.stat().st_uid != os.geteuid():
+        return
+    private = [
+        each
+        for each in (directory.parent / _KNOWN, directory)
+        if each.is_dir() and not is_shared(each)
+    ]
+    if not private:
         return
     try:
         number = grp.getgrnam(group).gr_gid
@@ -344,6 +358,7 @@ def _share_state(directory: Path, group: str | None) -> None:
             why="group: in the configuration names who may watch and take over an incident.",
             fix=f"groupadd {group}, or correct the name.",
         ) from error
-    share_with_group(directory, number)
+    for each in private:
+        share_with_group(each, number)
     directory.parent.chmod(directory.parent.stat().st_mode | stat.S_IXGRP | stat.S_IRGRP)
     os.chown(directory.parent, -1, number)

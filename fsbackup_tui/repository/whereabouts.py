@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import shlex
+import stat
 import uuid
 from pathlib import Path
 from typing import Literal
 
-from fsbackup_tui.domain.errors import RepositoryError, RepositoryMissing
+from fsbackup_tui.domain.errors import (
+    RepositoryError,
+    RepositoryMissing,
+    RepositoryUnreadable,
+)
 from fsbackup_tui.repository.files import is_ours, open_to_us, owner_name
 
 REPOSITORY_FORMAT = 1
@@ -158,3 +164,31 @@ def unreadable(path: Path) -> RepositoryError:
         why="Recovery points hold all of the data, so only their owner may read them.",
         fix=f"sudo -u {owner} fsbackup",
     )
+
+
+def state_closed(directory: Path) -> RepositoryUnreadable:
+    """Return the error for a state directory that lets this user not in: whose it is, who may."""
+    place = next(path for path in (directory, *directory.parents) if _is_seen(path))
+    status, owner = place.stat(), owner_name(place)
+    fix = f"sudo -u {owner} fsbackup …"
+    belongs = owner
+    if status.st_mode & stat.S_IXGRP:
+        try:
+            group = grp.getgrgid(status.st_gid).gr_name
+        except KeyError:
+            group = str(status.st_gid)
+        belongs = f"{owner} and the group {group}"
+        fix += f"\nOr join the group and log in anew: usermod -aG {group} NAME"
+    return RepositoryUnreadable(
+        f"STATE DIRECTORY NOT READABLE: {place} belongs to {belongs}.",
+        why="Jobs and incidents are kept there; one may be open. Nothing was begun.",
+        fix=fix,
+    )
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True

@@ -134,6 +134,8 @@ def test_a_point_in_doubt_wants_a_reason_and_leaves_the_incident_open(shop: Shop
     (incident,) = shop.incidents()
     assert incident.closed is None
     assert f"fsbackup recover --resume {incident.id}" in done.error["fix"]
+    again = shop.site.run("recover", "--plain", "--resume", incident.id)
+    assert "3.2 Choose the point  (choice; to do)" in again.stdout  # where it ended, not at 1.1
     second = shop.swap("--confirm", shop.live, "--reason", "r", "--json")
     assert second.exit_code == 3
     assert "INCIDENT OPEN ALREADY" in second.error["what"]
@@ -148,6 +150,9 @@ def test_a_point_in_doubt_wants_a_reason_and_leaves_the_incident_open(shop: Shop
         (("--tables", "a,b", "--where", "id > 3"), "ONE TABLE, PLEASE"),
         (("--beside", "x", "--confirm", "y"), "NOT TOGETHER: --beside and --confirm."),
         (("--swap", "--jobs", "2"), "NOT TOGETHER: --swap with --jobs"),
+        (("--tables", "a", "--freeze"), "NOT TOGETHER: --tables with --freeze."),
+        (("--swap", "--changed"), "NOT TOGETHER: --swap with --changed"),
+        (("--beside", "x", "--freeze"), "NOT TOGETHER: --beside and --freeze."),
     ],
 )
 def test_what_does_not_go_together_is_said(
@@ -157,6 +162,28 @@ def test_what_does_not_go_together_is_said(
     done = site.run("restore", "latest", *arguments)
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def test_rows_of_a_database_that_is_not_there_are_not_put_back(shop: Shop) -> None:
+    wanted = f"{shop.live}__after_20261122_01"
+    done = shop.site.run("restore", wanted, "--tables", "videos", "--confirm", shop.live, "--json")
+    assert done.exit_code == 2
+    assert done.error["what"].startswith(f"NO SUCH DATABASE: {wanted}")
+    (incident,) = shop.incidents()
+    assert incident.closed is not None
+
+
+def test_where_the_application_can_not_be_kept_out_nothing_is_swapped(shop: Shop) -> None:
+    shop.site.settings = {**shop.site.settings, "recovery": {"app_role": "nobody_of_that_name"}}
+    shop.site.write_config()
+    more = ("--reason", "the only one", "--freeze", "--confirm", shop.live, "--json")
+    done = shop.swap(*more)
+    assert done.exit_code != 0
+    assert "nobody_of_that_name" in done.stdout
+    assert shop.counts() == (0, 131)
+    (incident,) = shop.incidents()
+    assert (incident.closed, incident.freezes) == (None, ())
+    assert f"fsbackup recover --resume {incident.id}" in done.error["fix"]
 
 
 def test_a_person_sees_what_is_lost_and_types_the_name(shop: Shop) -> None:

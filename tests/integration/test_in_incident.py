@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,8 @@ from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.recovery_wait import wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
-from fsbackup_tui.repository.incidents import (
-    IncidentJournal,
-    hold_repository,
-    release_repository,
-)
+from fsbackup_tui.repository.holds import hold_repository, release_repository
+from fsbackup_tui.repository.incidents import Author, IncidentJournal
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.manifest import parse_manifest
 from tests.support.incidents import author, declare, incident_context
@@ -103,7 +101,13 @@ def test_a_point_of_an_incident_says_so_and_answers_nothing_until_it_is_cleared(
     assert shop.latest() == point
     assert shop.site.points()[0]["in_incident"] is None
     shop.release()
+    # Closed while the repository was out of reach: its hold must not count for ever.
+    here = Author("ana", socket.gethostname(), author().now)
+    stale = declare(shop.site, shop.site.state / shop.repository.id, by=here)
+    hold_repository(shop.repository, stale, here)
+    stale.append("closed", {"why": "over"}, here, epoch=1)
     assert shop.site.run("show", shop.back_up(), "--json").document["in_incident"] is None
+    assert shop.repository.holds_open() == []
 
 
 async def test_its_own_backup_of_what_it_recovered_is_a_good_one(shop: Shop) -> None:

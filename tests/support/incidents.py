@@ -20,13 +20,15 @@ def author(operator: str = "somebody") -> Author:
     return Author(operator, "here", lambda: datetime.now(UTC))
 
 
-def declare(site: Site, state: Path | None = None, *, is_drill: bool = False) -> IncidentJournal:
+def declare(
+    site: Site, state: Path | None = None, *, is_drill: bool = False, by: Author | None = None
+) -> IncidentJournal:
     """Open an incident of the source ``db``."""
     state = state or site.directory / "incident-state"
     state.mkdir(mode=0o700, exist_ok=True)
     return open_incident(
         state,
-        author(),
+        by or author(),
         site="face-swap",
         source="db",
         seen="rows",

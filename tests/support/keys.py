@@ -13,6 +13,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from fsbackup_tui.tui.app import FsbackupApp, Start
+from fsbackup_tui.tui.modes.recover_step import StepScreen
 from fsbackup_tui.tui.site_data import open_site
 from tests.support.sites import Site
 from tests.support.waiting import wait_until_async
@@ -243,6 +244,15 @@ class Keys:
         assert found is not None, self.text
         await self.press("escape")
         return found[1]
+
+    async def leave(self) -> None:
+        """Leave the application; the incident stays open."""
+        screen = self.app.screen
+        assert isinstance(screen, StepScreen), self.text
+        await self.press("q")
+        for seat in screen.seats.values():
+            # As the end of the process would do.
+            seat.leave()
 
     async def close(self, why: str) -> None:
         """Close the incident with a word on how it ended."""

@@ -26,8 +26,8 @@ _FIXED = tuple(
         (r"(INCIDENT|DRILL) \d{4}-", r"\1 MMDD-"),
         (r"T\+\d\d:\d\d:\d\d", "T+hh:mm:ss"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d", "YYYY-MM-DD hh:mm"),
-        (r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun|today) )?\d\d:\d\d(?= UTC|$)", "hh:mm"),
         (r"(?<=> )\d\d:\d\d:\d\d", "hh:mm:ss"),
+        (r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun|today) )?\d\d:\d\d(?= UTC|$)", "hh:mm"),
         (r"(INCIDENT|FROZEN) \d+ [sm]\b", r"\1 N m"),
         (r"(?<!02:00, )\b\d+(\.\d)? (s|m)( \d\d s)?(?= ago| old| since it was declared)", "N s"),
         (r"(?<=done in )[\d.]+ s\b", "N s"),
@@ -63,7 +63,10 @@ class Walkthrough:
 
     def settle(self, shows: str | Callable[[], bool]) -> str:
         """Wait until these words are on the screen and nothing more comes; return the screen."""
-        holds = (lambda: shows in self.terminal.text()) if isinstance(shows, str) else shows
+
+        def holds() -> bool:
+            return shows in self.terminal.text() if isinstance(shows, str) else shows()
+
         self.terminal.until(lambda: holds() and self._is_settled(), str(shows))
         return self.terminal.text()
 

@@ -59,7 +59,11 @@ class Terminal:
             _set_size(0, columns, rows)
             os.chdir(ROOT)
             command = command or [sys.executable, "-c", PROGRAM, *words]
-            os.execve(command[0], list(command), dict(environ))  # noqa: S606
+            # What can't be run must not go on as a second run of the tests.
+            try:
+                os.execvpe(command[0], list(command), dict(environ))  # noqa: S606
+            finally:
+                os._exit(127)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -31,8 +31,9 @@ def numbers_to_set(
 ) -> dict[str, int]:
     """Return where sequences have to stand that are behind those of the other database. Pure.
 
-    ``margin`` is how many numbers are left for what is drawn from the other one meanwhile; no
-    sequence is moved beyond its bounds, and one that cycles is left alone.
+    ``margin`` is how many numbers are left for what is drawn from the other one meanwhile, at
+    most a hundredth of those there are; no sequence is moved beyond its bounds, and one that
+    cycles is left alone.
     """
     found = {}
     for name, other in others.items():
@@ -42,8 +43,11 @@ def numbers_to_set(
         forward = own.increment > 0
         if own.last is not None and (own.last >= other.last if forward else own.last <= other.last):
             continue
-        wanted = other.last + margin * own.increment
-        found[name] = min(wanted, own.most) if forward else max(wanted, own.least)
+        # Moved to its end, a short sequence would give no number any more.
+        there_are = ((own.most if forward else own.least) - other.last) // own.increment
+        wanted = other.last + min(margin, there_are // 100) * own.increment
+        if there_are >= 0:
+            found[name] = wanted
     return found
 
 

@@ -54,7 +54,7 @@ def _no_word(_: Situation) -> str:
     return ""
 
 
-def _good(_: Mapping[str, Any]) -> str:
+def _good(_s: Situation, _result: Mapping[str, Any]) -> str:
     return ""
 
 
@@ -92,7 +92,7 @@ class Action:
     learn: Callable[[Situation, Answer, Mapping[str, Any]], Facts] = _nothing_learnt
     changes: bool = False
     finds: bool = False
-    fails: Callable[[Mapping[str, Any]], str] = _good
+    fails: Callable[[Situation, Mapping[str, Any]], str] = _good
     typed: Callable[[Situation], str] = _no_word
     settling: Settling = "again"
     settled: Callable[[Situation, Standing], Facts | None] | None = None

@@ -105,7 +105,7 @@ def _freeze(situation: Situation, answer: Answer) -> Request | None:
 
 def _freeze_lines(situation: Situation) -> tuple[str, ...]:
     name = plain_text(situation.facts.live_name or "the database")
-    tables = ", ".join(map(plain_text, situation.facts.tables)) or "TABLE"
+    tables = ", ".join(map(plain_text, situation.facts.tables)) or "the named tables"
     return (
         f"table:    REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {tables} FROM …",
         f'role:     REVOKE CONNECT ON DATABASE "{name}" FROM …; its sessions are ended',

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from fsbackup_tui.domain.errors import StagingLost
+from fsbackup_tui.domain.errors import StagingLost, UsageError
 from fsbackup_tui.domain.merge import (
     MergePlan,
     MergePreview,
@@ -135,8 +135,11 @@ def offers(situation: Situation) -> tuple[Offer, ...]:
 
 def _rows(situation: Situation) -> Question:
     options = tuple(offer.option for offer in offers(situation))
+    proposed = any(option.recommended for option in options)
     return Question(
-        "What is put back? What is proposed is chosen already.",
+        "What is put back? What is proposed is chosen already."
+        if proposed or not options
+        else "What is put back? Nothing is proposed: Enter alone puts nothing back.",
         options,
         several=True,
         default=", ".join(option.key for option in options if option.recommended),
@@ -150,7 +153,8 @@ def _chosen(situation: Situation, answer: Answer) -> tuple[TableChoice, ...]:
     return choices_from(offers(situation), answer.values, proposed_of(situation), values)
 
 
-def _needed(situation: Situation) -> tuple[str, ...]:
+def needed(situation: Situation) -> tuple[str, ...]:
+    """Return the columns that want a value, as schema.table.column."""
     plan = plan_of(situation)
     return tuple(
         f"{drift.table[0]}.{drift.table[1]}.{drift.column}"
@@ -161,23 +165,33 @@ def _needed(situation: Situation) -> tuple[str, ...]:
 
 def needs_values(situation: Situation) -> bool | None:
     """Whether a value has to be asked for; None before the diff is there."""
-    return None if plan_of(situation) is None else bool(_needed(situation))
+    return None if plan_of(situation) is None else bool(needed(situation))
 
 
 def _values(situation: Situation) -> Question:
-    columns = ", ".join(map(plain_text, _needed(situation)))
+    columns = ", ".join(map(plain_text, needed(situation)))
+    first = next(iter(needed(situation)), "schema.table.column")
     return Question(
         f"Which value do rows get that never had one? {columns}",
-        hint="schema.table.column=value, a comma between them. NULL means none, DEFAULT the"
-        " column's own. Empty: leave these columns out.",
+        hint=f"Like {plain_text(first)}=free; a comma between several. NULL means none, DEFAULT"
+        " the column's own. Empty: leave these columns out.",
         may_be_empty=True,
     )
 
 
-def _filled(_: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+def _filled(situation: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    columns = needed(situation)
     values: dict[str, dict[str, str]] = {}
     for each in answer.values:
-        name, _sign, value = each.partition("=")
+        name, sign, value = each.partition("=")
+        if not sign and len(columns) == 1:
+            name, value = columns[0], each
+        if name.strip() not in columns:
+            raise UsageError(
+                f"WHICH COLUMN? {each}",
+                why=f"A value is wanted for: {', '.join(columns)}.",
+                fix=f"Write it like {columns[0]}=VALUE.",
+            )
         table, _dot, column = name.strip().rpartition(".")
         values.setdefault(table, {})[column] = value.strip()
     return {"values": values}
@@ -224,7 +238,8 @@ def preview_lines(situation: Situation) -> tuple[str, ...]:
         f" rows stay out: {plain_text(left.text)}"
         for left in preview.left_out
     ]
-    return bounded(lines or ["Nothing would be changed."], 16)
+    nothing = "Nothing is put back: nothing was chosen. Do the step before again to choose."
+    return bounded(lines or [nothing], 16)
 
 
 def _merge(situation: Situation, _: Answer) -> Request:

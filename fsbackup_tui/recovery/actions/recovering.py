@@ -19,7 +19,13 @@ from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.actions import schemas
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.names import next_attempt, tag_of
-from fsbackup_tui.recovery.actions.words import bounded, table_line
+from fsbackup_tui.recovery.actions.words import (
+    bounded,
+    only_before,
+    put_back_command,
+    shell,
+    table_line,
+)
 from fsbackup_tui.recovery.question import Answer
 
 
@@ -93,8 +99,9 @@ def _checked(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return learnt
 
 
-def _differs(result: Mapping[str, Any]) -> str:
-    if result.get("verdict") != "different":
+def _differs(situation: Situation, result: Mapping[str, Any]) -> str:
+    # What was saved from live can't be as a point: it lacks what nobody can read.
+    if result.get("verdict") != "different" or situation.facts.way == "salvage":
         return ""
     found = result.get("differences")
     count = len(found) if isinstance(found, list) else 0
@@ -115,6 +122,8 @@ def check_lines(situation: Situation) -> tuple[str, ...]:
         f"  {plain_text(finding.detail)}"
         for finding in check.differences
     ]
+    if check.differences and situation.facts.way == "salvage":
+        lines.append("It was saved from live: it lacks what can't be read, and has what is newer")
     lines += [f"  for later: {plain_text(entry)}" for entry in check.deferred]
     return bounded(lines)
 
@@ -135,10 +144,13 @@ def taken_back_lines(situation: Situation) -> tuple[str, ...]:
     newer = situation.facts.document("rolled_back").get("kept_as")
     if not newer or situation.facts.way == schemas.WAY:
         return ()
+    command = put_back_command(str(newer), situation.facts.written)
+    afterwards = ("Or, when this incident is closed:", command) if command else ()
     return (
         "TAKEN BACK: live is the database that it was at the swap.",
         f"The restored one is kept, with all that was written to it: {plain_text(str(newer))}",
         "To put rows of it back: W, runbook partial-loss, compares it with live by key.",
+        *afterwards,
         "To have it live again: this step, once more.",
     )
 
@@ -147,8 +159,12 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
     """Return what a swap loses, table by table: rows that live has and the point has not."""
     facts = situation.facts
     report = facts.report
-    swapped = swapped_lines(situation)
-    lines = list(swapped or taken_back_lines(situation) or check_lines(situation))
+    swapped, back = swapped_lines(situation), taken_back_lines(situation)
+    if back and not swapped:
+        return back
+    lines = list(swapped or check_lines(situation))
+    if facts.way == "salvage":
+        return (*lines, "The damaged database is kept, whole.")
     if report is None:
         return tuple(lines)
     lines.append(
@@ -168,7 +184,12 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
         lines.append("  NOT KNOWN: live could not be read when it was counted")
     elif not lost:
         lines.append("  no table has more rows than the point (changed rows are not counted)")
-    lines.append("They stay in the damaged database, which is kept, and can be merged back.")
+    rows, kept = only_before(situation), str(facts.document("swapped").get("kept_as") or "")
+    if rows and kept:
+        lines.append("They can be put back, when this incident is closed, by:")
+        lines.append(f"fsbackup restore {shell([kept])} --tables {shell([','.join(rows)])}")
+    else:
+        lines.append("They stay in the damaged database, which is kept, and can be merged back.")
     return tuple(lines)
 
 

@@ -26,7 +26,7 @@ ACTIONS: Mapping[str, Action] = {
 
 
 def _needs_restore(situation: Situation) -> bool | None:
-    if situation.facts.way == "salvage":
+    if situation.facts.way == "salvage" or situation.facts.copy_is_kept:
         return False
     if not situation.facts.point:
         return None
@@ -48,6 +48,8 @@ def _frozen(situation: Situation) -> bool | None:
 
 
 def _salvaged(situation: Situation) -> bool | None:
+    if situation.facts.way == "salvage":
+        return False  # what was saved is what is swapped in
     if situation.facts.salvaged is not None:
         return True
     settled = situation.incident.step("salvage", situation.now).settled

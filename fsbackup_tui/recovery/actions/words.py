@@ -71,6 +71,24 @@ def shell(argv: Iterable[str]) -> str:
     return shlex.join(argv)
 
 
+def only_before(situation: Situation) -> tuple[str, ...]:
+    """Return the tables of which live had more rows than the point, as last counted."""
+    report = situation.facts.report if situation.facts.way != "salvage" else None
+    return tuple(
+        table.qualified
+        for table in (report.tables if report is not None else ())
+        if table.point_rows is not None and (table.live_rows or 0) > table.point_rows
+    )
+
+
+def put_back_command(kept: str, written: WrittenSince | None) -> str:
+    """Return what puts rows of a kept database into live; empty where nothing was written to it."""
+    tables = [] if written is None else [each.table for each in written.tables if each.inserted]
+    if not kept or not tables:
+        return ""
+    return f"fsbackup restore {shell([kept])} --tables {shell([','.join(tables)])}"
+
+
 def written_lines(written: WrittenSince | None) -> tuple[str, ...]:
     """Return what was written to the restored database since the swap, table by table."""
     if written is None:

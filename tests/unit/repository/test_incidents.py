@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fsbackup_tui.domain.errors import RepositoryUnwritable, SafetyRefusal, StaleLeader, UsageError
+from fsbackup_tui.repository.holds import hold_repository, release_repository
 from fsbackup_tui.repository.incidents import (
     JOURNAL,
     LEADER,
@@ -20,12 +21,10 @@ from fsbackup_tui.repository.incidents import (
     IncidentJournal,
     find_incident,
     find_open,
-    hold_repository,
     idle_for,
     leader_epoch,
     list_incidents,
     open_incident,
-    release_repository,
 )
 from tests.support.points import make_repository
 
