@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.jobs.job import load_job
 from fsbackup_tui.repository.incidents import NOW
 from tests.support.by_hand import by_hand
-from tests.support.dying_worker import Moment
+from tests.support.dying_worker import MET, Moment
 from tests.support.killing import Emergency, Point, production, shut, unfinished
 from tests.support.servers import execute, query
 from tests.support.shop import open_shop
 from tests.support.waiting import wait_until
+from tests.support.walking import undo
 from tests.sweeps.kills import WAYS, Way, open_emergency
 
 pytestmark = pytest.mark.timeout(600)
@@ -36,10 +37,6 @@ def found(emergency: Emergency) -> str:
     text = (emergency.session.journal.directory / NOW).read_text()
     assert f"fsbackup recover --resume {emergency.session.journal.id}" in text
     return text
-
-
-def sit_down_again(emergency: Emergency) -> None:
-    emergency._leader_dies()
 
 
 def may_write(emergency: Emergency) -> bool:
@@ -67,43 +64,6 @@ def open_by_hand(emergency: Emergency, text: str) -> None:
         execute(server.url(live), "ALTER TABLE users SET (autovacuum_enabled = off)")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_at_every_step_it_tells_what_is_shut_and_opens_it(
-    way: Way, server: ScratchServer, tmp_path: Path
-) -> None:
-    opened: list[str] = []
-    with emergency_of(way, server, tmp_path) as emergency:
-        while (current := emergency.session.read().flow.current()) is not None:
-            step, frozen = current.step.id, emergency.incident.freezes
-            text = found(emergency)
-            assert ("FROZEN    nothing" in text) is not bool(frozen)
-            assert production(emergency.shop) in (emergency.old, emergency.new)
-            if any(freeze.grade == "role" for freeze in frozen):
-                before = production(emergency.shop)
-                open_by_hand(emergency, text)
-                assert production(emergency.shop) == before
-                opened.append(step)
-            sit_down_again(emergency)
-            emergency._do(step)
-        text = found(emergency)
-        assert production(emergency.shop) == emergency.new
-        assert "FROZEN    nothing" in text
-        assert not shut(emergency.shop)
-        wanted = {
-            "stop-app",
-            "damage",
-            "restore",
-            "check-copy",
-            "merge" if way == "merge" else "swap",
-        }
-        assert wanted <= set(opened)
-        if way == "merge":
-            by_hand(text, "To take the rows out again by hand")
-        else:
-            by_hand(text, "To go back by hand")
-        assert production(emergency.shop) == emergency.old
-
-
 def die(emergency: Emergency, step: str, moment: Moment, *, undoing: bool = False) -> str:
     """Kill worker and program within a step; return the text that is left."""
     point = Point(step, "worker", moment, undoing=undoing)
@@ -113,7 +73,7 @@ def die(emergency: Emergency, step: str, moment: Moment, *, undoing: bool = Fals
     directory = emergency.starter.job
     assert directory is not None
     wait_until(lambda: not load_job(directory).running, timeout=120)
-    assert (directory / "met").exists(), f"{step}: {moment} did not come"
+    assert (directory / MET).exists(), f"{step}: {moment} did not come"
     text = found(emergency)
     assert "BEGUN, AND NOBODY WROTE HOW IT ENDED." in text
     return text
@@ -121,58 +81,83 @@ def die(emergency: Emergency, step: str, moment: Moment, *, undoing: bool = Fals
 
 def go_on(emergency: Emergency, step: str) -> None:
     """Lead on: what was done by hand is found, and the step comes to its end."""
-    sit_down_again(emergency)
+    emergency._leader_dies()
     emergency._settle(step)
     emergency.check_settled()
 
 
-def test_killed_inside_freeze_thaw_and_restore(server: ScratchServer, tmp_path: Path) -> None:
-    with emergency_of("swap", server, tmp_path) as emergency:
-        shop = emergency.shop
-        for moment in (
-            Moment("after", "REVOKE CONNECT"),
-            Moment("after", "COMMIT", past="REVOKE CONNECT"),
-        ):
-            text = die(emergency, "freeze", moment)
-            by_hand(text, "FROZEN")
-            assert not shut(shop)
-            assert may_write(emergency)
-            go_on(emergency, "freeze")
-        for moment in (Moment("after", "GRANT CONNECT"), Moment("before", "journal")):
-            text = die(emergency, "freeze", moment, undoing=True)
-            by_hand(text, "FROZEN")
-            assert not shut(shop)
-            go_on(emergency, "freeze")
-        for moment in (
-            Moment("after", "CREATE DATABASE"),
-            Moment("after", "told table-done"),
-            Moment("before", "COMMIT", past="stage finish$"),
-        ):
-            text = die(emergency, "restore", moment)
-            assert unfinished(shop)
-            by_hand(text, "To drop what it left unfinished")
-            assert not unfinished(shop)
-            assert production(shop) == emergency.old
-            go_on(emergency, "restore")
-        emergency.finish()
+def killed_inside_freeze(emergency: Emergency) -> None:
+    for moment, undoing in ((Moment("after", "REVOKE CONNECT"), False),
+                            (Moment("after", "COMMIT", past="REVOKE CONNECT"), False),
+                            (Moment("after", "GRANT CONNECT"), True)):  # fmt: skip
+        text = die(emergency, "freeze", moment, undoing=undoing)
+        by_hand(text, "FROZEN")
+        assert not shut(emergency.shop)
+        assert may_write(emergency)
+        go_on(emergency, "freeze")
+    if emergency.status("freeze") == "done":  # as nobody told it of what was done by hand
+        undo(emergency.session, "freeze")
 
 
-def test_killed_inside_merge_and_its_undoing(server: ScratchServer, tmp_path: Path) -> None:
-    with emergency_of("merge", server, tmp_path) as emergency:
-        shop = emergency.shop
-        for undoing in (False, True):
-            for moment in (
-                Moment("before", "COMMIT", past="SET CONSTRAINTS"),
-                Moment("after", "COMMIT", past="SET CONSTRAINTS"),
-            ):
-                text = die(emergency, "merge", moment, undoing=undoing)
-                merged = (moment.when == "after") is not undoing
-                assert production(shop) == (emergency.new if merged else emergency.old)
-                shown = by_hand(text, "It is one transaction")
-                assert ("(1 row)" in shown) is merged
-                if merged and not undoing:
-                    by_hand(text, "To take the rows out again by hand")
-                    assert production(shop) == emergency.old
-                    assert "(0 rows)" in by_hand(text, "It is one transaction")
-                go_on(emergency, "merge")
-        emergency.finish()
+def killed_inside_restore(emergency: Emergency) -> None:
+    for moment in (
+        Moment("after", "CREATE DATABASE"),
+        Moment("before", "COMMIT", past="stage finish$"),
+    ):
+        text = die(emergency, "restore", moment)
+        assert unfinished(emergency.shop)
+        by_hand(text, "To drop what it left unfinished")
+        assert not unfinished(emergency.shop)
+        assert production(emergency.shop) == emergency.old
+        go_on(emergency, "restore")
+
+
+def killed_inside_merge(emergency: Emergency) -> None:
+    for when, undoing in (("before", False), ("after", False), ("after", True)):
+        moment = Moment("after" if when == "after" else "before", "COMMIT", past="SET CONSTRAINTS")
+        text = die(emergency, "merge", moment, undoing=undoing)
+        merged = (when == "after") is not undoing
+        assert production(emergency.shop) == (emergency.new if merged else emergency.old)
+        assert ("(1 row)" in by_hand(text, "It is one transaction")) is merged
+        if merged:
+            by_hand(text, "To take the rows out again by hand")
+            assert production(emergency.shop) == emergency.old
+            assert "(0 rows)" in by_hand(text, "It is one transaction")
+        go_on(emergency, "merge")
+
+
+INSIDE: Mapping[tuple[Way, str], Callable[[Emergency], None]] = {
+    ("swap", "freeze"): killed_inside_freeze,
+    ("swap", "restore"): killed_inside_restore,
+    ("merge", "merge"): killed_inside_merge,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_at_every_step_and_killed_inside_it_opens_what_is_shut_and_undoes_what_is_half_done(
+    way: Way, server: ScratchServer, tmp_path: Path
+) -> None:
+    opened: set[str] = set()
+    with emergency_of(way, server, tmp_path) as emergency:
+        while (current := emergency.session.read().flow.current()) is not None:
+            step, frozen = current.step.id, emergency.incident.freezes
+            text = found(emergency)
+            assert ("FROZEN    nothing" in text) is not bool(frozen)
+            before = production(emergency.shop)
+            assert before in (emergency.old, emergency.new)
+            if any(freeze.grade == "role" for freeze in frozen):
+                open_by_hand(emergency, text)
+                opened.add(step)
+            assert production(emergency.shop) == before
+            emergency._leader_dies()
+            if (inside := INSIDE.get((way, step))) is not None:
+                inside(emergency)
+            if emergency.status(step) != "done":
+                emergency._do(step)
+        text = found(emergency)
+        assert production(emergency.shop) == emergency.new
+        assert "FROZEN    nothing" in text
+        assert not shut(emergency.shop)
+        assert {"stop-app", "damage", "restore", "check-copy", way} <= opened
+        by_hand(text, "To take the rows out" if way == "merge" else "To go back by hand")
+        assert production(emergency.shop) == emergency.old

@@ -133,6 +133,10 @@ class Emergency:
 
     def strike(self, point: Point) -> bool:
         """Kill at a point, sit down again, and check; False where the point did not come."""
+        # What a crash emptied before is first noticed by the step: then it leads back, once.
+        return self._strike(point) or (point.moment is not None and self._strike(point))
+
+    def _strike(self, point: Point) -> bool:
         self._make_ready(point)
         answer = self._answer(point)
         self.starter.job, self.starter.moment = None, point.moment
