@@ -155,7 +155,7 @@ def _doing(card: Card, width: int) -> Iterator[Line]:
     if card.undo:
         yield from labelled("Undo", card.undo, width)
     if card.took:
-        yield from labelled("Took", card.took, width)
+        yield from labelled("Takes", card.took, width)
     if _is_by_hand(card):
         yield line()
         yield from texts([card.by_hand], width, "accent")
