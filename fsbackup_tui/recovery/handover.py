@@ -28,7 +28,10 @@ def handover_text(reading: Reading) -> str:
         lines += _wrapped(label, text)
     for text in risks(reading):
         risky += _wrapped("" if risky else "Risks", text)
-    foot = _wrapped("Go on", f"fsbackup recover --resume {reading.incident.id}")
+    id = reading.incident.id  # noqa: A001 - it is one
+    foot = _wrapped("Go on", f"fsbackup recover --resume {id}")
+    if reading.incident.closed is not None:
+        foot = _wrapped("More", f"fsbackup incidents show {id}")
     room = MOST_LINES - len(lines) - len(foot)
     if len(risky) > room:
         risky = [*risky[: room - 1], " " * _LABEL + "and more: fsbackup incidents report"]

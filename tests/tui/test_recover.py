@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.written import TableWritten, WrittenSince
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.recovery.question import Option, Question
 from fsbackup_tui.repository.incidents import find_open, list_incidents
 from fsbackup_tui.tui.app import FsbackupApp
 from tests.support.recovering import Clock, jobs_of, make_desk, make_standing
@@ -299,6 +301,25 @@ async def test_what_failed_says_what_why_and_next_and_can_be_tried_again(tmp_pat
         await until_text(pilot, "looked 0 s ago")
         await press(pilot, "enter")
         await until_step(pilot, "check-copy")
+
+
+async def test_answers_beyond_the_ninth_are_marked_by_digits_too(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    led_to(desk, "preserve")
+    app = recover_app(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_incident(pilot, "preserve")
+        screen = step_screen(app)
+        view = screen.view
+        assert view is not None
+        assert view.card is not None
+        options = tuple(Option(f"t{number}", f"table {number}") for number in range(1, 13))
+        question = Question("Which tables?", options, several=True)
+        screen.view = replace(view, card=replace(view.card, question=question))
+        for digit in (2, 0, 3, 4, 0, 9):
+            assert screen.takes_digit(digit)
+        assert set(screen.chosen) >= {"t2", "t12", "t9"}
+        assert "t13" not in screen.chosen
 
 
 async def test_a_step_whose_end_nobody_saw_is_asked_for(tmp_path: Path) -> None:

@@ -215,6 +215,22 @@ def test_options_show_what_is_chosen_doubtful_and_impossible(tmp_path: Path) -> 
     assert " [ ] 3 third" in text
 
 
+def test_more_answers_than_digits_are_marked_nine_at_a_time(tmp_path: Path) -> None:
+    view = view_at(tmp_path, "freeze")
+    assert view.card is not None
+    options = tuple(Option(f"t{number}", f"table {number}") for number in range(1, 13))
+    card = replace(view.card, question=Question("Which?", options, several=True))
+    first = "\n".join(plain(row) for row in card_lines(view, card, (), 80, ZONE))
+    assert "12 answers; 1 to 9 mark those from the 1. to the 9., 0 goes to the next." in first
+    assert " [ ] 9 table 9\n" in first
+    assert " [ ]   table 10" in first
+    rows = card_lines(view, card, ("t12",), 80, ZONE, first_digit=9)
+    second = "\n".join(plain(row) for row in rows)
+    assert "12 answers; 1 to 3 mark those from the 10. to the 12., 0 goes to the next." in second
+    assert " [ ]   table 9\n" in second
+    assert " [x] 3 table 12" in second
+
+
 def shown(view: View, card: Card, question: Question, chosen: tuple[str, ...]) -> str:
     card = replace(card, question=question)
     return "\n".join(plain(row) for row in card_lines(view, card, chosen, 80, ZONE))

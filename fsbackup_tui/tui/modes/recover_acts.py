@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fsbackup_tui.tui.keys import Shown
 from fsbackup_tui.tui.lines import Line, Role, line
+from fsbackup_tui.tui.modes.recover_card import DIGITS
 from fsbackup_tui.tui.widgets.choice import Answer as Choice
 from fsbackup_tui.tui.widgets.entry import QUIET_SECONDS, Check
 
@@ -166,17 +167,28 @@ def begin(screen: StepScreen, step: str, value: str, reason: str, typed: str) ->
 
 
 def digit(screen: StepScreen, number: int) -> bool:
-    """Mark an answer of the open question; False where none is open."""
+    """Mark an answer of the open question, or let the digits stand for the next ones (0).
+
+    False where no question is open.
+    """
     card = screen.card
     if card is None or card.question is None or not card.question.options:
         return False
     if leading(screen) is None:
         return True
     options = card.question.options
-    if number > len(options):
+    if number == 0 and len(options) <= DIGITS:
+        return False
+    if number == 0:
+        following = screen.first_digit + DIGITS
+        screen.first_digit = following if following < len(options) else 0
+        screen.paint_card()
+        return True
+    place = screen.first_digit + number - 1
+    if place >= len(options):
         screen.say(f"There are {len(options)} answers", "warn")
         return True
-    option = options[number - 1]
+    option = options[place]
     if option.impossible:
         screen.say(f"Not possible here: {option.impossible}", "warn")
         return True

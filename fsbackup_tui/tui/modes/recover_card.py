@@ -20,11 +20,23 @@ if TYPE_CHECKING:
 
 STOPPED = "STOPPED: this is not the database the point came from."
 
+DIGITS = 9
+
 
 def card_lines(
-    view: View, card: Card, chosen: Collection[str], width: int, zone: tzinfo, *, logged: int = 3
+    view: View,
+    card: Card,
+    chosen: Collection[str],
+    width: int,
+    zone: tzinfo,
+    *,
+    logged: int = 3,
+    first_digit: int = 0,
 ) -> list[Line]:
-    """Return the whole step, the most urgent first; ``chosen`` are the options that are marked."""
+    """Return the whole step, the most urgent first; ``chosen`` are the options that are marked.
+
+    The digits 1 to 9 stand at the options from ``first_digit`` on.
+    """
     evidence = list(_evidence(card, width))
     if card.question is not None:
         # What is asked has to be on the screen: how it is done and what was found come after it.
@@ -32,7 +44,7 @@ def card_lines(
             *_title(card, width),
             *_matters(view, card, width, zone, logged),
             *labelled("Why", card.why, width),
-            *_question(card.question, chosen, width),
+            *_question(card.question, chosen, width, first_digit),
             line(),
             *_target(view, card, width),
             *_doing(card, width),
@@ -172,10 +184,18 @@ def _said_done(card: Card, width: int) -> Iterator[Line]:
         yield from texts(["Enter says that it is done."], width, "muted")
 
 
-def _question(question: Question, chosen: Collection[str], width: int) -> Iterator[Line]:
+def _question(
+    question: Question, chosen: Collection[str], width: int, first_digit: int
+) -> Iterator[Line]:
     yield line()
     yield from texts([question.text], width, "heading")
-    for number, option in enumerate(question.options, 1):
+    count = len(question.options)
+    if count > DIGITS:
+        last = min(count, first_digit + DIGITS)
+        words = f"{count} answers; 1 to {last - first_digit} mark those from the"
+        words += f" {first_digit + 1}. to the {last}., 0 goes to the next."
+        yield from texts([words], width, "muted")
+    for number, option in enumerate(question.options, 1 - first_digit):
         yield from _option(question, option, number, option.key in chosen, width)
     if question.hint:
         yield from texts([question.hint], width, "muted")
@@ -184,7 +204,7 @@ def _question(question: Question, chosen: Collection[str], width: int) -> Iterat
 def _option(
     question: Question, option: Option, number: int, marked: bool, width: int
 ) -> Iterator[Line]:
-    digit = str(number) if number <= 9 else " "
+    digit = str(number) if 1 <= number <= DIGITS else " "
     mark = ("[x]" if marked else "[ ]") if question.several else " > " if marked else "   "
     remarks = ["recommended"] if option.recommended else []
     remarks += ["needs a reason"] if option.doubt else []

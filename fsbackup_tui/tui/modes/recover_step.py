@@ -54,7 +54,7 @@ class StepText(TextView, inherit_bindings=False):
         """Give a digit to the open question."""
         screen = self.screen
         digit = event.character or ""
-        if digit not in tuple("123456789") or not isinstance(screen, StepScreen):
+        if digit not in tuple("0123456789") or not isinstance(screen, StepScreen):
             return
         if screen.takes_digit(int(digit)):
             event.stop()
@@ -76,6 +76,7 @@ class StepScreen(FrameScreen):
         self.seats = seats
         self.view: View | None = None
         self.chosen: tuple[str, ...] = ()
+        self.first_digit = 0
         self.entry_step = ""
         self.wants_undo = False
         self._point = point
@@ -275,7 +276,7 @@ class StepScreen(FrameScreen):
         keys = tuple(option.key for option in question.options) if question is not None else ()
         key = (card.id if card is not None else "", keys, question and question.default)
         if key != self._question_key:
-            self._question_key = key
+            self._question_key, self.first_digit = key, 0
             default = question.default if question is not None else ""
             parts = [part.strip() for part in default.split(",")]
             self.chosen = tuple(each for each in keys if each in parts)
@@ -330,7 +331,15 @@ class StepScreen(FrameScreen):
             self.card_view.show(list(closing_lines(view, width, self.zone)))
             return
         logged = 0 if wide else 3
-        shown = card_lines(view, card, self.chosen, width, self.zone, logged=logged)
+        shown = card_lines(
+            view,
+            card,
+            self.chosen,
+            width,
+            self.zone,
+            logged=logged,
+            first_digit=self.first_digit,
+        )
         self.card_view.show(shown)
         if height and view.running is not None:
             output.show(*output_lines(view.running, width, height)[:height])

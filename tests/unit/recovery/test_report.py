@@ -142,7 +142,8 @@ def test_the_hand_over_fits_a_screen_at_any_moment(tmp_path: Path, clock: Clock)
         lines = text.splitlines()
         assert len(lines) <= 24, text
         assert max(map(cell_width, lines)) <= 80, text
-        assert f"fsbackup recover --resume {session.journal.id}" in text
+        command = "incidents show" if step == "closed" else "recover --resume"
+        assert f"fsbackup {command} {session.journal.id}" in text
         seen.append((step, text))
     told = dict(seen)
     assert "no step yet" in told["declared"]
@@ -153,6 +154,7 @@ def test_the_hand_over_fits_a_screen_at_any_moment(tmp_path: Path, clock: Clock)
     assert "no backup was taken since" in told["swap"]
     assert "no backup was taken since" not in told["fresh-backup"]
     assert "Next      nothing, it is closed" in told["closed"]
+    assert "recover --resume" not in told["closed"]
 
 
 def test_it_says_what_failed_what_nobody_saw_the_end_of_and_what_stays_frozen(
