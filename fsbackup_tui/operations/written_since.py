@@ -64,10 +64,10 @@ async def run(request: WrittenSinceRequest, context: JobContext) -> dict[str, ob
             database_oid=request.live_oid or before.database_oid,
         )
         async with connection:
-            at = context.now()
             now, pending = await settled_table_counters(
-                connection, format_time(at), limit_seconds=_SETTLE_SECONDS
+                connection, format_time(context.now()), limit_seconds=_SETTLE_SECONDS
             )
+            at = context.now()  # busy sessions are waited for, and counted meanwhile
             if request.schemas:
                 now = replace(now, tables=_of_schemas(now.tables, request.schemas))
             tables, notes = await _written(connection, before, now)
