@@ -21,7 +21,10 @@ def open_file(path: Path) -> sqlite3.Connection:
         OSError, sqlite3.Error: it can't be used; ``is_broken`` tells whether it is no
             catalogue, or only can't be written now.
     """
-    os.close(open_kept(path))
+    if not path.exists():
+        # Only then: closing a file takes away all locks that this process has on it (POSIX), those
+        # of its other connections, too, and the next process to close it throws away their log.
+        os.close(open_kept(path))
     connection = _connect(path)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -52,7 +52,8 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     DEFAULT_CSS = """
     FrameScreen { layout: vertical; background: $background; overflow: hidden; }
     FrameScreen > #too-small { display: none; height: 1fr; }
-    FrameScreen.-small > *, FrameScreen.-small > ChoicePanel.-open { display: none; }
+    FrameScreen.-small > *, FrameScreen.-small > ChoicePanel.-open,
+    FrameScreen.-small > EntryPanel.-open { display: none; }
     FrameScreen.-small > #too-small { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")

@@ -80,7 +80,8 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
     ]
     if more:
         rows = sum((table.live_rows or 0) - (table.point_rows or 0) for table in more)
-        lines.append(f"  {count_text(rows)} rows more in {len(more)} tables: written since")
+        tables = "1 table" if len(more) == 1 else f"{len(more)} tables"
+        lines.append(f"  {count_text(rows)} rows more in {tables}: written since")
     if report.born_and_gone:
         lines.append(
             f"  up to {count_text(report.born_and_gone)} rows were born since and are gone:"

@@ -39,15 +39,14 @@ def card_lines(
     """
     evidence = list(_evidence(card, width))
     if card.question is not None:
+        below = [*_target(view, card, width), *_doing(card, width)]
         # What is asked has to be on the screen: how it is done and what was found come after it.
         return [
             *_title(card, width),
             *_matters(view, card, width, zone, logged),
             *labelled("Why", card.why, width),
             *_question(card.question, chosen, width, first_digit),
-            line(),
-            *_target(view, card, width),
-            *_doing(card, width),
+            *([line(), *below] if below else ()),
             *evidence,
         ]
     # Of what can hurt, what it costs comes before how it is done.

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 BESIDE_FROM = 100
 _IDLE_TICKS = 2
+_LOW = 12
 
 
 class StepText(TextView, inherit_bindings=False):
@@ -168,6 +169,7 @@ class StepScreen(FrameScreen):
     def on_resize(self) -> None:
         """Paint everything in the new width."""
         self.set_class(self.size.width >= BESIDE_FROM, "-wide")
+        self.set_class(self.size.height < _LOW, "-low")
         self._paint()
 
     def on_screen_suspend(self) -> None:

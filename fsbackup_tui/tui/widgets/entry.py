@@ -14,6 +14,9 @@ from fsbackup_tui.tui.widgets.line_widget import LineWidget
 QUIET_SECONDS = 0.7
 """So long no key may have come before Enter counts, where something can be hurt."""
 
+FRAME_ROWS = 8
+"""So many lines a screen has around what it is about: at its top, and at its bottom."""
+
 Check = Callable[[str], str]
 Echo = Callable[[str], tuple[str, Role]]
 
@@ -102,6 +105,8 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
             rows.append(line("   ", self._said))
         elif self._echo is not None:
             rows.append(line("   ", self._echo(self._text)))
+        # In a window of a few lines what was typed has to be on it, not all of the question.
+        rows = rows[-max(2, self.screen.size.height - FRAME_ROWS) :]
         if len(rows) != len(self.shown):
             self.refresh(layout=True)
         self.show(*rows)

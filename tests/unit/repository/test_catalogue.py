@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -316,3 +318,19 @@ def test_without_a_repository_it_shows_what_it_knew(repository: Repository, stat
         assert not catalogue.refresh()
         assert catalogue.count() == 5
         assert catalogue.refreshed_at is not None
+
+
+def test_another_process_leaves_the_file_to_one_that_still_reads_it(tmp_path: Path) -> None:
+    # A file that is opened and closed beside SQLite takes all of the process's locks with it.
+    with Catalogue.open(tmp_path, None) as kept:
+        Catalogue.open(tmp_path, None).close()
+        script = (
+            "import sys; from pathlib import Path;"
+            " from fsbackup_tui.repository.catalog import Catalogue;"
+            " Catalogue.open(Path(sys.argv[1]), None).close()"
+        )
+        subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+        assert (tmp_path / f"{CATALOGUE_NAME}-wal").exists()
+        with Catalogue.open(tmp_path, None) as again:
+            assert not again.in_memory
+        assert not kept.in_memory
