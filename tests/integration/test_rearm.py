@@ -73,7 +73,9 @@ class Subscribed:
         return query(self.publisher.url(), "SELECT slot_name::text FROM pg_replication_slots")
 
     def watched(self) -> list[tuple[Any, ...]]:
-        return self.shop.query("SELECT evtname::text, evtenabled::text FROM pg_event_trigger")
+        return self.shop.query(
+            "SELECT evtname::text, evtenabled::text FROM pg_event_trigger ORDER BY 1"
+        )
 
     def recover(self) -> RecoverySession:
         session = declare_at(self.shop.site, "rows", runbook="data-loss")
