@@ -16,6 +16,8 @@ QUIET_SECONDS = 0.8
 
 _KEYS = {"Enter": "\r", "Tab": "\t", "Esc": "\x1b"}
 _RULE = "=" * 80
+# A line that breaks elsewhere once it took a minute or more.
+_MISSING = re.compile(r"(What was written after hh:mm UTC)\s+is\s+missing\s+\(")
 _STEP = re.compile(r" (\d\.\d \S+(?: \S+)*)  ")
 # What is another each time, and the words that stand for it.
 _FIXED = tuple(
@@ -90,7 +92,8 @@ class Walkthrough:
         shown = self.settle(shows)
         lines = [_fixed(text, self.operator) for text in shown.splitlines()]
         lines += [""] * (24 - len(lines))
-        self.screens.append("\n".join([_RULE, pressed, _RULE, *lines]) + "\n")
+        shown_fixed = _MISSING.sub(r"\1 is missing\n   (", "\n".join(lines))
+        self.screens.append("\n".join([_RULE, pressed, _RULE, shown_fixed]) + "\n")
         count = self.terminal.count()
         self.bytes.append((pressed, count - self._counted))
         self._counted = count
