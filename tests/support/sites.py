@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fsbackup_tui.repository.layout import create_repository
+from tests.support.prefork import PROJECT, base_environment, can_fork, forked
 
-PROJECT = Path(__file__).parents[2]
+__all__ = ["PROJECT", "CommandResult", "Site", "make_site"]
+
+COMMAND = [sys.executable, "-m", "fsbackup_tui"]
 
 
 @dataclass
@@ -78,27 +81,34 @@ class Site:
 
     def environ(self) -> dict[str, str]:
         """The environment of a command: the machine's, with the site's URL."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        kept["PYTHONPATH"] = str(PROJECT)
-        return {**kept, "DATABASE_URL": self.url, **self.environment}
+        return {**base_environment(), "DATABASE_URL": self.url, **self.environment}
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of ``fsbackup`` with the site's configuration."""
-        return [sys.executable, "-m", "fsbackup_tui", "--config", str(self.config), *arguments]
+        return [*COMMAND, "--config", str(self.config), *arguments]
 
     def run(self, *arguments: str, timeout: float = 120.0) -> CommandResult:
         """Run one command to its end."""
-        done = subprocess.run(
-            self.command(*arguments),
-            env=self.environ(),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return CommandResult(done.returncode, done.stdout, done.stderr)
+        environ = self.environ()
+        words = self.command(*arguments)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            if words[:3] == COMMAND and can_fork(environ):
+                streams = (out, err)
+                code = forked().run(words[3:], environ, self.directory, streams, timeout)
+            else:
+                code = subprocess.run(
+                    words,
+                    env=environ,
+                    cwd=self.directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    timeout=timeout,
+                    check=False,
+                ).returncode
+            for file in (out, err):
+                file.seek(0)
+            return CommandResult(code, out.read().decode(), err.read().decode())
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start one command and return at once."""
