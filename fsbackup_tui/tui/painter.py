@@ -207,16 +207,14 @@ def _has_wide(row: Row) -> bool:
 
 
 class Painted(CompositorUpdate):
-    """An update of Textual's that is sent as the painter says."""
+    """An update of Textual's as the painter sends it."""
 
-    def __init__(self, update: CompositorUpdate, painter: Painter, size: Size) -> None:
-        self._update = update
-        self._painter = painter
-        self._size = size
+    def __init__(self, sequence: str) -> None:
+        self._sequence = sequence
 
     def render_segments(self, console: Console) -> str:
-        """Return what is sent; called where it really is."""
-        return self._painter.sequence(self._update, console, self._size)
+        """Return what is sent."""
+        return self._sequence
 
 
 def erases_in_colour(environ: Mapping[str, str]) -> bool:

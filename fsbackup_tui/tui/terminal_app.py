@@ -51,9 +51,18 @@ class TerminalApp(App[int], inherit_bindings=False):
         self, screen: Screen[object], renderable: RenderableType | CompositorUpdate | None
     ) -> None:
         """Send of an update what changed alone (Textual's own would send all of it)."""
-        if isinstance(renderable, CompositorUpdate):
-            renderable = Painted(renderable, self._painter, self.size)
+        if isinstance(renderable, CompositorUpdate) and self._is_shown():
+            sequence = self._painter.sequence(renderable, self.console, self.size)
+            if not sequence:
+                # Textual would send where the cursor is all the same: a layout, every few seconds.
+                return
+            renderable = Painted(sequence)
         super()._display(screen, cast("RenderableType | None", renderable))
+
+    def _is_shown(self) -> bool:
+        """Whether what is displayed now is sent at all."""
+        running = self._running and not self._closed and not self._batch_count
+        return running and not self.is_headless and self._driver is not None
 
     async def on_event(self, event: events.Event) -> None:
         """Take an event; keys that come while the screens are taken down have no screen."""
