@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from fsbackup_tui.cli.context import CliContext
+    from fsbackup_tui.domain.health import Answer
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -37,10 +38,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
     """List the points, the newest first; what was known, and exit 1, where they can't be read."""
     from fsbackup_tui.cli.point_text import list_lines, point_document
-    from fsbackup_tui.domain.glance import incident_answer
     from fsbackup_tui.operations.status import gather_status, site_catalogue, site_zone
-    from fsbackup_tui.recovery.desk import open_desk
-    from fsbackup_tui.recovery.reading import open_glance
 
     loaded, now = context.load(), context.now()
     zone = site_zone(loaded)
@@ -59,10 +57,7 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
     if error is not None and (context.json or not points) and not watched:
         raise error
 
-    glance = open_glance(open_desk(loaded, context.environ))
-    answer = status.answer
-    if glance is not None:
-        answer = incident_answer(glance, loaded.config.site, loaded.config.environment, now)
+    answer = _incident_answer(context) or status.answer
 
     def human() -> None:
         context.say(answer.line())
@@ -86,6 +81,23 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
         context.tell(f"That is what was there {when_text(as_of, now, zone)}.")
         raise error
     return 0
+
+
+def _incident_answer(context: CliContext) -> Answer | None:
+    """Return what there is to say while an incident is open; None where none is."""
+    from fsbackup_tui.repository.incidents import find_open
+
+    if find_open(context.state()) is None:
+        return None
+    from fsbackup_tui.domain.glance import incident_answer
+    from fsbackup_tui.recovery.desk import open_desk
+    from fsbackup_tui.recovery.reading import open_glance
+
+    config = context.load().config
+    glance = open_glance(open_desk(context.load(), context.environ))
+    if glance is None:
+        return None
+    return incident_answer(glance, config.site, config.environment, context.now())
 
 
 def run_show(arguments: argparse.Namespace, context: CliContext) -> int:

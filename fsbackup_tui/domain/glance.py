@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fsbackup_tui.domain.health import Answer, site_head
+from fsbackup_tui.domain.incident import DamageSpan
 
 IDLE_LIMIT = timedelta(days=1)
 """An open incident about which nobody did anything for so long is forgotten (design §7)."""
@@ -15,8 +16,8 @@ IDLE_LIMIT = timedelta(days=1)
 class Glance:
     """An open incident: who leads, at which step (empty: all are behind), since when frozen.
 
-    ``last_right`` is when the database was last right, None where nobody knows; ``last_entry``
-    when somebody did something about it last.
+    ``damage`` is when live was not right, None where nobody knows; ``last_entry`` when somebody
+    did something about it last.
     """
 
     id: str
@@ -25,7 +26,7 @@ class Glance:
     step: str = ""
     frozen_since: datetime | None = None
     is_drill: bool = False
-    last_right: datetime | None = None
+    damage: DamageSpan | None = None
     last_entry: datetime | None = None
 
 

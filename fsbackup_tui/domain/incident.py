@@ -174,6 +174,23 @@ class TakeOver:
     refused: str = ""
 
 
+_MENDING = ("swap", "merge")
+
+
+@dataclass(frozen=True, slots=True)
+class DamageSpan:
+    """The time in which live was not right; ``until`` None: it still is not."""
+
+    since: datetime
+    until: datetime | None = None
+
+    def covers(self, created: datetime) -> bool | None:
+        """Whether a point of that time may hold the damage; None: it is of what was recovered."""
+        if created <= self.since:
+            return False
+        return None if self.until is not None and created > self.until else True
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """An incident as it stands after its last entry.
@@ -225,9 +242,17 @@ class Incident:
         since = [freeze.since for freeze in self.freezes if freeze.keeps_writes_off]
         return now - min(since) if since else None
 
-    def is_after_damage(self, created: datetime) -> bool | None:
-        """Whether a point of that time was taken after it was last right; None: not known."""
-        return None if self.last_right is None else created > self.last_right
+    @property
+    def damage(self) -> DamageSpan | None:
+        """While what was live was not right, as far as is known; None: nobody knows since when."""
+        if self.last_right is None:
+            return None
+        mended = [
+            state.at
+            for name, state in self.steps.items()
+            if name in _MENDING and state.status == "done"
+        ]
+        return DamageSpan(self.last_right, min(mended, default=None))
 
 
 def replay(id: str, entries: Iterable[Entry]) -> Incident | None:  # noqa: A002 - it is one

@@ -45,7 +45,7 @@ from fsbackup_tui.operations.restore_rights import known_restore_rights
 from fsbackup_tui.operations.watch_only import takes_no_backups
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.foreign import FOREIGN_PLAN, ForeignPlaces, is_adopted
-from fsbackup_tui.repository.incidents import open_last_right
+from fsbackup_tui.repository.incidents import open_damage
 from fsbackup_tui.repository.layout import (
     Repository,
     open_repository,
@@ -221,7 +221,7 @@ def open_catalogue(
     state = site_state(loaded, environ, repository)
     with Catalogue.open(state, repository, foreign_places(loaded, state)) as catalogue:
         catalogue.acceptances = acceptances_of(loaded)
-        catalogue.last_right = open_last_right(state)
+        catalogue.damage = open_damage(state)
         catalogue.refresh(running=job_liveness(loaded, environ, repository))
         yield catalogue
 
@@ -244,7 +244,7 @@ def site_catalogue(
     state = site_state(loaded, environ, repository)
     with Catalogue.open(state, repository, foreign_places(loaded, state)) as catalogue:
         catalogue.acceptances = acceptances_of(loaded)
-        catalogue.last_right = open_last_right(state)
+        catalogue.damage = open_damage(state)
         yield catalogue, repository, problem, where
 
 

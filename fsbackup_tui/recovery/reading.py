@@ -66,6 +66,6 @@ def glance_at(desk: Desk, journal: IncidentJournal) -> Glance | None:
         step=step,
         frozen_since=min(freezes, default=None),
         is_drill=incident.is_drill,
-        last_right=incident.last_right,
+        damage=incident.damage,
         last_entry=incident.last_entry,
     )

@@ -22,6 +22,7 @@ from typing import Any, Literal, Self
 
 from fsbackup_tui.domain.accepting import Acceptance, with_acceptances
 from fsbackup_tui.domain.estimate import MeasuredRun
+from fsbackup_tui.domain.incident import DamageSpan
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.repository.catalog_file import is_broken, open_anew, open_file, open_memory
 from fsbackup_tui.repository.catalog_foreign import compare_foreign
@@ -74,12 +75,12 @@ class Catalogue:
     """The inventory of one repository; use from several threads and processes at once.
 
     ``acceptances`` are what the configuration accepts of what could not be tried: they are no
-    part of the file, so that a changed configuration shows at once. ``last_right`` is when it was
-    last right, while an incident is open.
+    part of the file, so that a changed configuration shows at once. ``damage`` is when live was
+    not right, while an incident is open.
     """
 
     acceptances: Sequence[Acceptance] = ()
-    last_right: datetime | None = None
+    damage: DamageSpan | None = None
 
     def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
         self._connection = connection
@@ -231,9 +232,9 @@ class Catalogue:
 
     def _point(self, row: Sequence[Any]) -> PointSummary:
         point = with_acceptances(from_row(row), self.acceptances)
-        if self.last_right is None:
+        if self.damage is None:
             return point
-        return replace(point, after_damage=point.created > self.last_right)
+        return replace(point, after_damage=self.damage.covers(point.created))
 
     def _read(self, statement: str, arguments: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._guard:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, StaleLeader, UsageError
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.incident import Entry, Incident, Seen, parse_entry, replay
+from fsbackup_tui.domain.incident import DamageSpan, Entry, Incident, Seen, parse_entry, replay
 from fsbackup_tui.domain.incident_now import now_text
 from fsbackup_tui.repository.elsewhere import find_elsewhere, home_of
 from fsbackup_tui.repository.files import (
@@ -277,11 +277,11 @@ def _roots(state: Path) -> list[Path]:
     return [directory / INCIDENTS for directory in dict.fromkeys(found)]
 
 
-def open_last_right(state: Path) -> datetime | None:
-    """Return when it was last right, by the incident that is open; None: none, or not known."""
+def open_damage(state: Path) -> DamageSpan | None:
+    """Return when live was not right, by the incident that is open; None: none, or not known."""
     journal = find_open(state)
     incident = journal.read() if journal is not None else None
-    return incident.last_right if incident is not None else None
+    return incident.damage if incident is not None else None
 
 
 def find_open(

@@ -25,6 +25,7 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Hints
+from fsbackup_tui.domain.incident import DamageSpan
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.domain.trust import Trust
@@ -164,7 +165,7 @@ class LiveSite:
         answer = status.answer
         if glance is not None and not glance.is_drill:
             answer = incident_answer(glance, config.site, config.environment, self._now())
-            self._mark_damage(glance.last_right)
+            self._mark_damage(glance.damage)
         else:
             self._mark_damage(None)
         return Overview(
@@ -188,12 +189,12 @@ class LiveSite:
             incident=glance,
         )
 
-    def _mark_damage(self, last_right: datetime | None) -> None:
+    def _mark_damage(self, damage: DamageSpan | None) -> None:
         """Have points say whether they were taken after it was last right."""
         with self._guard:
             reading = self._reading
-            if reading is not None and reading.catalogue.last_right != last_right:
-                reading.catalogue.last_right = last_right
+            if reading is not None and reading.catalogue.damage != damage:
+                reading.catalogue.damage = damage
                 self._reloads += 1
 
     def _reload(self) -> None:

@@ -332,6 +332,12 @@ def test_an_open_incident_tells_points_before_the_damage_from_those_after_it(
     session.set_damage_time(max(created.values()))
     assert site.overview().revision > revision
     assert marks() == {old.id: False, new.id: False}
+    # What is taken once it is recovered is neither before the damage nor of it.
+    session.set_damage_time(min(created.values()))
+    session.append("done", step="swap", title="Swap it in", facts={})
+    late = make_point(repository, created=NOW + timedelta(days=400))
+    site.overview()
+    assert marks() == {old.id: False, new.id: True, late.id: None}
     session.close("found")
     session.leave()
     site.overview()

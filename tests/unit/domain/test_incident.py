@@ -69,10 +69,11 @@ def test_frozen_counts_from_the_first_freeze_until_the_last_is_undone() -> None:
 
 
 def test_the_damage_time_can_be_corrected_and_everything_follows() -> None:
-    assert after().is_after_damage(START) is None
+    assert after().damage is None
     told = after(("damage-time", {"last_right": "2026-11-22T02:45:00.000Z"}))
-    assert told.is_after_damage(datetime(2026, 11, 22, 3, 0, tzinfo=UTC)) is True
-    assert told.is_after_damage(datetime(2026, 11, 22, 2, 0, tzinfo=UTC)) is False
+    assert told.damage is not None
+    assert told.damage.covers(datetime(2026, 11, 22, 3, 0, tzinfo=UTC)) is True
+    assert told.damage.covers(datetime(2026, 11, 22, 2, 0, tzinfo=UTC)) is False
     corrected = after(
         ("damage-time", {"last_right": "2026-11-22T02:45:00.000Z"}),
         ("damage-time", {"last_right": None}),
