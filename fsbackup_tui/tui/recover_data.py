@@ -150,15 +150,18 @@ class Seat:
             shown = reading.flow.find(step) if step is not None else None
             placed = shown or current
             name = placed.step.id if placed is not None else None
-            known = self._view
-            if known is not None and not anew and self._signature(reading, name) == self._seen:
+            known, seen = self._view, self._signature(reading, name)
+            if known is not None and not anew and seen == self._seen:
                 return known
             view = self._made(reading, name)
             if self._look_first(view):
-                view = self._made(session.read(), name)
+                reading = session.read()
+                seen = self._signature(reading, name)
+                view = self._made(reading, name)
             if known is not None and known.card is not None and known.card.id != name:
                 view = replace(view, found=self._found(reading, known.card))
-            self._view, self._seen = view, self._signature(view.reading, name)
+            # As it was before the view was made: what changed meanwhile shows the next time.
+            self._view, self._seen = view, seen
             return view
 
     def _found(self, reading: Reading, before: Card) -> str:

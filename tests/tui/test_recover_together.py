@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
+from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.session import Reading
 from fsbackup_tui.tui.app import FsbackupApp
+from fsbackup_tui.tui.recover_data import Seat, View
 from tests.support.recovering import Clock, jobs_of, make_desk
 from tests.tui.recoveries import lead, recover_app, step_screen, until_step
 from tests.tui.screens import press, until, until_text
@@ -130,3 +134,25 @@ async def test_before_what_can_hurt_who_watches_is_asked_for_go(tmp_path: Path) 
         await press(pilot, "enter", *"shop", "enter")
     assert "swap" not in jobs_of(bob).operations()
     session.leave()
+
+
+def test_what_changes_while_a_view_is_made_shows_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = make_desk(tmp_path)
+    session = lead(desk, "restore")
+    watching = attach(other_desk(desk, tmp_path), session.journal)
+    seat = Seat(watching.desk, watching)
+    watching.ask_take_over()
+    made = seat._made
+
+    def leader_goes(reading: Reading, step: str | None) -> View:
+        view = made(reading, step)
+        session.leave()
+        return view
+
+    monkeypatch.setattr(seat, "_made", leader_goes)
+    assert not seat.view(None).may_take
+    monkeypatch.undo()
+    assert seat.view(None).may_take
+    watching.leave()
