@@ -212,7 +212,7 @@ def target_lines(situation: Situation) -> tuple[str, ...]:
     people = len(standing.sessions) + standing.sessions_more
     writers = sum(session.writes for session in standing.sessions)
     word = "session" if people == 1 else "sessions"
-    lines.append(f"{people} {word} in it, {writers} of them writing")
+    lines.append(f"{people} {word} in it, {writers} in a writing transaction at this moment")
     for label, names in (
         ("prepared transactions hold it open", standing.prepared),
         ("logical slots hold WAL", standing.slots),

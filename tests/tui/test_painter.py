@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
+import sys
 
 import pyte
 import pytest
@@ -179,6 +181,23 @@ def test_dark_greys_with_a_tint_stay_dark_greys_in_256_colours(colour: str, numb
     assert nearest(ColorTriplet(*Color.parse(colour).get_truecolor())) == number
 
 
-@pytest.mark.parametrize(("term", "erases"), [("no-such-terminal", False)])
-def test_unknown_terminal_is_not_trusted_to_erase_in_colour(term: str, erases: bool) -> None:
-    assert erases_in_colour({"TERM": term}) is erases
+@pytest.mark.parametrize(
+    ("term", "erases"),
+    [
+        ("xterm-256color", True),
+        ("screen-256color", False),
+        ("vt100", False),
+        ("no-such-terminal", False),
+        ("", False),
+    ],
+)
+def test_terminal_that_erases_in_colour_is_known_by_terminfo(term: str, erases: bool) -> None:
+    # In a process of its own: curses takes the first terminal it is told of for good.
+    code = (
+        "from fsbackup_tui.tui.painter import erases_in_colour;"
+        f"print(erases_in_colour({{'TERM': {term!r}}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == f"{erases}\n"

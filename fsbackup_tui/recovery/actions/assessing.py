@@ -9,7 +9,7 @@ from typing import Any
 from fsbackup_tui.domain.damage import DamageReport
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.text import count_text, duration_text, plain_text, shorten
-from fsbackup_tui.domain.way import WayEstimate, propose_runbook, weigh_ways
+from fsbackup_tui.domain.way import WayEstimate, propose_runbook, recommended, weigh_ways
 from fsbackup_tui.operations.recovery_requests import DamageRequest
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import LiveHealthRequest
@@ -109,8 +109,15 @@ def bounded_worst(report: DamageReport) -> Iterator[Any]:
 
 
 def _proposal_lines(situation: Situation, report: DamageReport) -> list[str]:
+    """Return the runbook to follow and the way that loses least in it, with why: they agree."""
     runbook, reasons = propose_runbook(situation.incident.seen, report)
-    return [f"Proposed: {runbook}, since {'; '.join(reasons)}"]
+    best = recommended(ways_of(situation))
+    found = "; ".join(reasons)
+    if best is None or not best.possible:
+        return [f"Proposed: {runbook}, since {found}"]
+    if runbook == "data-loss" and best.way == "merge":
+        return [f"Proposed: partial-loss, by merge: it {best.why}", f"  although {found}"]
+    return [f"Proposed: {runbook}, by {best.way}, since {found}"]
 
 
 def _points(situation: Situation) -> Question:

@@ -22,6 +22,7 @@ from fsbackup_tui.jobs.layout import read_request
 from fsbackup_tui.jobs.leader import check_leader
 from fsbackup_tui.operations.recovery_requests import FreezeRequest, SwapRequest
 from fsbackup_tui.operations.requests import RestoreBesideRequest
+from fsbackup_tui.recovery.actions.assessing import ways_of
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.express import last_problem
@@ -576,3 +577,28 @@ def test_a_step_that_goes_on_for_far_too_long_is_warned_of_and_goes_on(tmp_path:
     (told,) = session.card("freeze").trouble
     assert told.startswith("SLOW: it has been going on for 3 m 25 s; about 10 s is usual.")
     assert session.card("freeze").status == "under way"
+
+
+@pytest.mark.parametrize(
+    ("left", "proposed"),
+    [
+        (40, "Proposed: partial-loss, by merge, since public.videos: 5 340 to 40 rows"),
+        (1, "Proposed: partial-loss, by merge: it loses nothing of what live has; swap: loses"),
+    ],
+)
+def test_the_runbook_and_the_way_that_are_proposed_agree(
+    tmp_path: Path, left: int, proposed: str
+) -> None:
+    clock = Clock()
+    desk = make_desk(tmp_path, clock=clock)
+    report = make_report(clock)
+    if left == 1:
+        for table in report["tables"]:
+            table["live_rows"] = left
+    jobs_of(desk).replies["damage"] = report
+    session = open_session(desk, runbook="data-loss")
+    do_step(session, "damage")
+    lines = session.card("choose-point").shows
+    assert any(line.startswith(proposed) for line in lines), lines
+    best = next(way for way in ways_of(session.situation()) if way.recommended)
+    assert best.way == "merge"
