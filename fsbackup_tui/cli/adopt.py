@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 def _check_names(arguments: argparse.Namespace) -> None:
     import re
 
-    from fsbackup_tui.config.model import NAME_PATTERN
+    from fsbackup_tui.config.values import NAME_PATTERN
     from fsbackup_tui.domain.errors import UsageError
 
     for option in ("source", "plan"):

@@ -35,7 +35,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Run the demo; 0 only if the restored copy's dump equals the original's."""
-    from fsbackup_tui.config.model import parse_size
+    from fsbackup_tui.config.values import parse_size
     from fsbackup_tui.demo.run import DemoOptions, running_demo
     from fsbackup_tui.domain.errors import UsageError
 

@@ -19,9 +19,7 @@ def live_source(loaded: LoadedConfig, wanted: str | None) -> str:
 
     Without ``wanted`` it is the one whose rows are backed up, where there is one alone.
     """
-    sources = {
-        name: source for name, source in loaded.config.sources.items() if source.kind == "postgres"
-    }
+    sources = loaded.config.databases
     if wanted is not None:
         if wanted in sources:
             return wanted

@@ -331,7 +331,7 @@ def _one_of(text: str, allowed: list[str]) -> str:
 
 
 def _checked_site(name: str) -> str:
-    from fsbackup_tui.config.model import NAME_PATTERN
+    from fsbackup_tui.config.values import NAME_PATTERN
     from fsbackup_tui.domain.errors import UsageError
 
     if not re.fullmatch(NAME_PATTERN, name):

@@ -187,7 +187,7 @@ def parse_since(text: str, now: datetime, zone: tzinfo) -> datetime:
     """Return the moment ``--since`` means: a time in ``zone``, or an age; UsageError otherwise."""
     from datetime import timedelta
 
-    from fsbackup_tui.config.model import parse_duration
+    from fsbackup_tui.config.values import parse_duration
     from fsbackup_tui.domain.errors import PointNotFound, UsageError
     from fsbackup_tui.repository.points import parse_moment
 

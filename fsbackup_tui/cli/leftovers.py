@@ -54,7 +54,7 @@ def _part(named: str | None, context: CliContext) -> str:
     if named is not None:
         postgres_source(loaded, named)
         return named
-    names = [name for name, source in loaded.config.sources.items() if source.kind == "postgres"]
+    names = list(loaded.config.databases)
     if len(names) == 1:
         return names[0]
     if not names:

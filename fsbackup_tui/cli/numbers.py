@@ -28,7 +28,7 @@ def duration_seconds(text: str) -> float:
     """Return the seconds of ``90s``, ``30m`` or ``1h``; ArgumentTypeError for anything else."""
     from datetime import timedelta
 
-    from fsbackup_tui.config.model import parse_duration
+    from fsbackup_tui.config.values import parse_duration
 
     try:
         duration = parse_duration(text)

@@ -186,7 +186,7 @@ def _only_server(context: CliContext) -> str:
     from fsbackup_tui.operations.watch_only import no_source
 
     loaded = context.load()
-    names = [name for name, source in loaded.config.sources.items() if source.kind == "postgres"]
+    names = list(loaded.config.databases)
     if len(names) == 1:
         return names[0]
     if not names:

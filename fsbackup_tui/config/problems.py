@@ -87,6 +87,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
 
 
+_TAG_ERRORS = ("union_tag_invalid", "union_tag_not_found")
+
+
 def validation_problems(
     error: ValidationError, data: object, places: Places, *, skip: Collection[NodePath] = ()
 ) -> list[ConfigProblem]:
@@ -104,13 +107,18 @@ def validation_problems(
 def _real_path(details: ErrorDetails, data: Any) -> NodePath:
     """Return the place in the file: pydantic's also names members of unions."""
     path: list[str | int] = []
-    for step in details["loc"]:
+    for number, step in enumerate(details["loc"]):
         if not _has(data, step):
-            if details["type"] == "missing" and step == details["loc"][-1]:
+            last = number == len(details["loc"]) - 1
+            if details["type"] == "missing" and last:
                 path.append(step)
+            elif isinstance(data, Mapping) and data.get("kind") == step and not last:
+                continue
             break
         data = data[step]
         path.append(step)
+    if details["type"] in _TAG_ERRORS:
+        path.append("kind")
     return tuple(path)
 
 
@@ -133,8 +141,13 @@ def _problem(path: NodePath, details: ErrorDetails, data: object, places: Places
     context: Mapping[str, Any] = details.get("ctx", {})
     value = shown(details["input"], path, data)
     name = str(path[-1]) if path else ""
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return missing_problem(path, places)
+    if kind == "union_tag_invalid":
+        tag, words = str(context["tag"]), str(context["expected_tags"])
+        return places.problem(
+            path, f"{shown(tag, path, data)} is not known here", _words_hint(tag, words)
+        )
     if kind == "extra_forbidden":
         section = section_at(SiteConfig, data, path[:-1])
         known = () if section is None else tuple(section.model_fields)
@@ -167,9 +180,12 @@ def missing_problem(path: NodePath, places: Places) -> ConfigProblem:
 
 
 def _literal_hint(details: ErrorDetails) -> str:
-    expected = str(details.get("ctx", {}).get("expected", ""))
+    return _words_hint(str(details["input"]), str(details.get("ctx", {}).get("expected", "")))
+
+
+def _words_hint(value: str, expected: str) -> str:
     words = re.findall(r"'([^']*)'", expected)
-    near = difflib.get_close_matches(str(details["input"]).lower(), words, n=1)
+    near = difflib.get_close_matches(value.lower(), words, n=1)
     return f"did you mean {near[0]}?" if near else f"write one of: {', '.join(words)}"
 
 

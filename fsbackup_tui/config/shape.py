@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from fsbackup_tui.config.model import SecretText
+from fsbackup_tui.config.values import SecretText
 from fsbackup_tui.config.yaml_reader import NodePath
 
 Role = Literal["text", "path", "secret", "empty"]

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from fsbackup_tui.domain.estimate import MeasuredRun, Work
+from fsbackup_tui.domain.site_parts import CodeFacts, ConfigFacts, FilesFacts, KeyFacts, LinkFacts
 from fsbackup_tui.domain.trust import Trust
 
 MANIFEST_FORMAT = 1
@@ -34,7 +35,9 @@ _TAG_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 Scope = Literal["full", "schema", "data"]
 DumpFormat = Literal["custom", "directory", "plain"]
-ArtifactRole = Literal["dump", "schema", "globals", "list", "also"]
+ArtifactRole = Literal[
+    "dump", "schema", "globals", "list", "also", "archive", "index", "sums", "bundle", "work"
+]
 CountMethod = Literal["content", "counts", "absent"]
 
 
@@ -218,7 +221,10 @@ class PostgresFacts:
 
 @dataclass(frozen=True, slots=True)
 class PartManifest:
-    """One source's share of a point, as ``part.json`` and the manifest hold it."""
+    """One source's share of a point, as ``part.json`` and the manifest hold it.
+
+    ``key`` is what every artifact of it is encrypted with; None: they lie in plain.
+    """
 
     source: str
     kind: str
@@ -231,6 +237,10 @@ class PartManifest:
     suspect: tuple[str, ...] = ()
     postgres: PostgresFacts | None = None
     format: int = MANIFEST_FORMAT
+    files: FilesFacts | None = None
+    config: ConfigFacts | None = None
+    code: CodeFacts | None = None
+    key: KeyFacts | None = None
 
     @property
     def bytes(self) -> int:
@@ -260,6 +270,7 @@ class Manifest:
     job: str
     format: int = MANIFEST_FORMAT
     in_incident: str | None = None
+    links: tuple[LinkFacts, ...] = ()
 
     @property
     def bytes(self) -> int:

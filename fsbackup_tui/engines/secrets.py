@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from fsbackup_tui.config.model import (
+from fsbackup_tui.config.template import BadTemplate, MissingVariable, expand
+from fsbackup_tui.config.values import (
     SecretCommand,
     SecretDescription,
     SecretFile,
     SecretText,
     SecretVariable,
 )
-from fsbackup_tui.config.template import BadTemplate, MissingVariable, expand
 from fsbackup_tui.domain.database_url import parse_database_url
 from fsbackup_tui.domain.errors import DiskFull, SecretUnavailable, ToolError, UsageError
 from fsbackup_tui.domain.secret import Redactor, Secret

@@ -158,7 +158,7 @@ def default_source(loaded: LoadedConfig, file: ForeignFile) -> str:
     """Return the source that a foreign backup becomes a part of; UsageError where it is open."""
     if not file.is_database:
         return _FILES_SOURCE
-    names = [name for name, source in loaded.config.sources.items() if source.kind == "postgres"]
+    names = list(loaded.config.databases)
     if len(names) == 1:
         return names[0]
     if not names:

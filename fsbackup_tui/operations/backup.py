@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from fsbackup_tui import __version__
-from fsbackup_tui.config.model import PostgresSource
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import PointDamaged, UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary

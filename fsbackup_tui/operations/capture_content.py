@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fsbackup_tui.config.model import PostgresSource
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.point import Fingerprint, IntegrityResult
 from fsbackup_tui.engines.postgres.fingerprint import fingerprint_tables
 from fsbackup_tui.engines.postgres.inspect import TableCount

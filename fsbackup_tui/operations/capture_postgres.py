@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from fsbackup_tui.config.model import PostgresSource
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.anomaly import suspect_reasons
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import PostgresError, TableLocked

@@ -75,7 +75,7 @@ async def diagnose(
     if takes_no_backups(loaded):
         findings.append(_watching(loaded))
         findings = [_milder(finding) for finding in findings]
-    for name in loaded.config.sources:
+    for name in loaded.config.databases:
         checked = await check_source(loaded, environment, redactor, name, clients)
         findings += checked.findings
         if checked.size_bytes is not None:
@@ -132,7 +132,7 @@ def _keep_rights(
 
     if loaded.config.read_only:
         return  # then it was not tried
-    restored = [name for name, one in loaded.config.sources.items() if one.scope != "schema"]
+    restored = [name for name, one in loaded.config.databases.items() if one.scope != "schema"]
     if not restored:
         return
     rights = rights_found(restored, {finding.id: finding.severity for finding in findings})
@@ -165,7 +165,7 @@ async def rights_scripts(
 
     environment = site_environment(loaded, environ)
     scripts: dict[str, tuple[RightsScript, ...]] = {}
-    for name in loaded.config.sources:
+    for name in loaded.config.databases:
         address = await source_address(loaded, environment, Redactor(), name)
         scripts[name] = least_rights(address.database, *await owner_of(address))
     return scripts

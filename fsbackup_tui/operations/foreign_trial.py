@@ -186,7 +186,7 @@ async def _try_out(verification: FileVerification, context: JobContext, *, compa
         return
     started = time.monotonic()
     context.stage("restored")
-    names = [name for name, one in context.loaded.config.sources.items() if one.kind == "postgres"]
+    names = list(context.loaded.config.databases)
     point = await asyncio.to_thread(
         ForeignPoint,
         examination,

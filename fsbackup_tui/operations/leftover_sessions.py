@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from fsbackup_tui.config.load import LoadedConfig
-from fsbackup_tui.config.model import PostgresSource
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import Log, Warned

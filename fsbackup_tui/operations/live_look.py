@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from fsbackup_tui.config.model import PostgresSource
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import PostgresError
 from fsbackup_tui.domain.events import Progress, Warned
 from fsbackup_tui.domain.live_health import (

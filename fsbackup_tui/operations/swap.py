@@ -10,7 +10,7 @@ import asyncio
 import os
 from dataclasses import dataclass, field
 
-from fsbackup_tui.config.model import SecretDescription
+from fsbackup_tui.config.values import SecretDescription
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
 from fsbackup_tui.domain.errors import FsbackupError, PostgresError, RightsMissing, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Warned, format_time

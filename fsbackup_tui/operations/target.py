@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fsbackup_tui.config.load import LoadedConfig, site_environment
-from fsbackup_tui.config.model import PostgresSource, SecretDescription
+from fsbackup_tui.config.sources import PostgresSource
+from fsbackup_tui.config.values import SecretDescription
 from fsbackup_tui.domain.database_url import DatabaseAddress, parse_database_url
 from fsbackup_tui.domain.errors import IdentityMismatch, UsageError
 from fsbackup_tui.domain.point import ServerIdentity

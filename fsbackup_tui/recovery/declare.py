@@ -24,7 +24,7 @@ SEEN_HERE: tuple[Seen, ...] = ("rows", "structure", "errors", "unknown")
 
 def recoverable_sources(desk: Desk) -> tuple[str, ...]:
     """Return the sources that can be recovered: databases with data."""
-    sources = desk.loaded.config.sources
+    sources = desk.loaded.config.databases
     return tuple(name for name, source in sources.items() if source.scope != "schema")
 
 

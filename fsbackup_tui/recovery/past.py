@@ -50,7 +50,7 @@ def _runbook(desk: Desk, incident: Incident) -> Runbook:
 
 def commands_ahead(step: Step, loaded: LoadedConfig, now: datetime) -> tuple[str, ...]:
     """Return what a step runs, in an incident that there is not: with words for its names."""
-    sources = loaded.config.sources
+    sources = loaded.config.databases
     source = next((name for name, each in sources.items() if each.scope != "schema"), "")
     words = {"live_name": "NAME", "point": "POINT", "copy": "COPY"}
     incident = Incident("ID", loaded.config.site, source, now, "-", "unknown", parameters=words)

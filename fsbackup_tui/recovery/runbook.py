@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from fsbackup_tui.config.model import Duration, Settings
 from fsbackup_tui.config.problems import Places, did_you_mean, validation_problems
+from fsbackup_tui.config.values import Duration, Settings
 from fsbackup_tui.config.yaml_reader import YamlSyntaxError, read_yaml
 from fsbackup_tui.domain.errors import ConfigError, ConfigProblem, UsageError
 from fsbackup_tui.domain.incident import PHASES, Seen

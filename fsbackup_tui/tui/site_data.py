@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from fsbackup_tui.config.load import LoadedConfig, load_config, site_environment
-from fsbackup_tui.config.model import SecretCommand
+from fsbackup_tui.config.values import SecretCommand
 from fsbackup_tui.domain.errors import (
     FsbackupError,
     PointDamaged,
@@ -220,7 +220,7 @@ class LiveSite:
         problems: list[Problem] = []
         try:
             environment = site_environment(loaded, self._environ)
-            for name, source in loaded.config.sources.items():
+            for name, source in loaded.config.databases.items():
                 if isinstance(source.url, SecretCommand):
                     continue
                 where = loaded.place("sources", name, "url")
@@ -249,7 +249,7 @@ class LiveSite:
             )
         if takes_no_backups(self._loaded):
             blocked.setdefault("backup", no_plan(self._loaded).problem())
-        if secrets and len(secrets) >= len(self._loaded.config.sources):
+        if secrets and len(secrets) >= len(self._loaded.config.databases):
             blocked.setdefault("backup", secrets[0])
         if self._config_problem is not None:
             blocked |= dict.fromkeys(("backup", "verify", "verify-file"), self._config_problem)

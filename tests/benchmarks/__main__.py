@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from fsbackup_tui.config.model import parse_size
+from fsbackup_tui.config.values import parse_size
 from tests.benchmarks import contenders as run
 from tests.benchmarks.bars import (
     Bar,

@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fsbackup_tui.config.model import parse_size
+from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.demo.sample_site import APPLICATION_ROLE, DATABASE, seed_database
 from tests.benchmarks import contenders as run
 from tests.benchmarks.bars import Bar, bars_table

@@ -17,7 +17,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from fsbackup_tui.config.model import Scratch, parse_size
+from fsbackup_tui.config.model import Scratch
+from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.scratch import start_scratch_server
 from fsbackup_tui.engines.postgres.trial_server import trial_settings

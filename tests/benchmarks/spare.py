@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psycopg
 
-from fsbackup_tui.config.model import parse_size
+from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.demo.sample_site import DATABASE
 from fsbackup_tui.domain.database_url import parse_database_url
 from fsbackup_tui.engines.postgres.connection import connect

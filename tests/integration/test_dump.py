@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fsbackup_tui.config.model import Limits, PostgresSource
+from fsbackup_tui.config.model import Limits
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import ClientUnsuitable, FsbackupError, RightsMissing, TableLocked
 from fsbackup_tui.domain.point import DumpFormat
 from fsbackup_tui.engines.postgres.clients import ClientTools

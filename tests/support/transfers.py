@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsbackup_tui.config.model import Limits, PostgresSource
+from fsbackup_tui.config.model import Limits
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.events import Event
 from fsbackup_tui.domain.point import DumpFormat, PostgresFacts, Scope

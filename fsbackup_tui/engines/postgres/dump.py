@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from fsbackup_tui.config.model import Limits, PostgresSource
+from fsbackup_tui.config.model import Limits
+from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import ClientUnsuitable, DiskFull, ToolError
 from fsbackup_tui.domain.events import Report, Warned
 from fsbackup_tui.domain.point import ArtifactRole, DumpFormat, Scope

@@ -63,7 +63,7 @@ def _plan_of(situation: Situation) -> str:
             name
             for name, plan in plans.items()
             if situation.part in plan.sources
-            and situation.loaded.config.sources[situation.part].scope != "schema"
+            and situation.loaded.config.databases[situation.part].scope != "schema"
         ),
         "",
     )

@@ -17,7 +17,7 @@ from fsbackup_tui.cli import init
 from fsbackup_tui.cli.context import CliContext
 from fsbackup_tui.config import load
 from fsbackup_tui.config.load import load_config
-from fsbackup_tui.config.model import SecretText
+from fsbackup_tui.config.values import SecretText
 from fsbackup_tui.domain.errors import (
     FsbackupError,
     RepositoryError,
@@ -96,7 +96,7 @@ def test_everything_given(project: Project) -> None:
     assert stat.S_IMODE(project.config.stat().st_mode) == 0o600
     loaded = load_config(project.config, {})
     assert loaded.config.site == "shop"
-    assert loaded.config.sources["db"].url == SecretText(text=URL)
+    assert loaded.config.databases["db"].url == SecretText(text=URL)
     assert loaded.config.plans["daily"].sources == ("db",)
     assert open_repository(loaded.config.repository, site="shop").root == project.repository
     assert stat.S_IMODE(project.repository.stat().st_mode) == 0o700
@@ -112,7 +112,7 @@ def test_it_needs_no_yes_when_nothing_is_left_to_ask(project: Project) -> None:
 def test_a_password_with_dollars_is_written_so_that_it_comes_back(project: Project) -> None:
     url = "postgresql://ana:a$b${C}$$@db1/na%C3%AFve"
     project.init("--yes", "--url", url, "--repository", str(project.repository))
-    source = load_config(project.config, {}).config.sources["db"]
+    source = load_config(project.config, {}).config.databases["db"]
     assert isinstance(source.url, SecretText)
     from fsbackup_tui.config.template import expand
 
@@ -131,7 +131,7 @@ def test_an_env_file_with_both_addresses(project: Project) -> None:
     assert document["notes"] == []
     loaded = load_config(project.config, {})
     assert loaded.config.env_file == env_file
-    assert loaded.config.sources["db"].url == SecretText(text="${DIRECT_URL:-${DATABASE_URL}}")
+    assert loaded.config.databases["db"].url == SecretText(text="${DIRECT_URL:-${DATABASE_URL}}")
     assert "hunter2" not in project.config.read_text() + result.out
 
 
@@ -143,7 +143,7 @@ def test_a_prisma_projects_own_names(project: Project) -> None:
     project.env_file(f"POOL=prisma://x\nMIGRATE={URL}\n", ".env.production")
     project.init("--yes", "--repository", str(project.repository))
     loaded = load_config(project.config, {})
-    assert loaded.config.sources["db"].url == SecretText(text="${MIGRATE:-${POOL}}")
+    assert loaded.config.databases["db"].url == SecretText(text="${MIGRATE:-${POOL}}")
     assert loaded.config.env_file == project.directory / ".env.production"
 
 

@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from fsbackup_tui.config.load import load_config
-from fsbackup_tui.config.model import Settings, SiteConfig
+from fsbackup_tui.config.model import SiteConfig
 from fsbackup_tui.config.shape import section_at
+from fsbackup_tui.config.values import Settings
 from fsbackup_tui.config.yaml_reader import read_yaml
 from tests.unit.config.support import write_config
 
@@ -37,7 +38,7 @@ EXAMPLE_VALUE = read_yaml(EXAMPLE_TEXT, "example").value
 def test_it_loads(tmp_path: Path) -> None:
     loaded = load_config(write_config(tmp_path, EXAMPLE_TEXT), {})
     assert loaded.config.site == "face-swap"
-    assert loaded.config.sources["db"].suspect_fall == pytest.approx(0.3)
+    assert loaded.config.databases["db"].suspect_fall == pytest.approx(0.3)
 
 
 def test_every_setting_of_every_section_is_in_it() -> None:

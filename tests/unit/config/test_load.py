@@ -17,8 +17,8 @@ from fsbackup_tui.config.load import (
     site_environment,
     state_directory,
 )
-from fsbackup_tui.config.model import SecretCommand, SecretFile, SecretText, SecretVariable
 from fsbackup_tui.config.ownership import check_ownership
+from fsbackup_tui.config.values import SecretCommand, SecretFile, SecretText, SecretVariable
 from fsbackup_tui.domain.errors import ConfigError, SecretUnavailable, UsageError
 from tests.unit.config.support import MINIMAL, private_directory, write_config
 
@@ -34,7 +34,7 @@ def test_a_minimal_configuration_loads_without_any_variable(tmp_path: Path) -> N
     assert found.config.site == "shop"
     assert found.config.environment == "production"
     assert found.config.repository == tmp_path / "repo"
-    source = found.config.sources["db"]
+    source = found.config.databases["db"]
     assert source.url == SecretText(text="${DIRECT_URL:-${DATABASE_URL}}")
     assert source.lock_timeout == timedelta(seconds=30)
     assert found.config.plans["daily"].sources == ("db",)
@@ -67,14 +67,14 @@ sources:
 plans: {daily: {sources: [a, b, c, d]}}
 """
     found = loaded(tmp_path, text)
-    urls = [source.url for source in found.config.sources.values()]
+    urls = [source.url for source in found.config.databases.values()]
     assert urls == [
         SecretVariable(env="A_URL"),
         SecretFile(file=found.path.parent / "secrets/url"),
         SecretCommand(command=("pass", "show", "${NAME}")),
         SecretFile(file=Path("${DIR}/url")),
     ]
-    assert found.config.sources["d"].admin.url == SecretText(text="${ADMIN_URL:-}")
+    assert found.config.databases["d"].admin.url == SecretText(text="${ADMIN_URL:-}")
 
 
 def test_texts_are_expanded_with_the_env_file_over_the_shell(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_texts_are_expanded_with_the_env_file_over_the_shell(tmp_path: Path) -> 
     assert config.environment == "test$"
     assert config.env_file == env_file
     assert config.repository == Path("/base/r")
-    assert config.sources["db"].also == (
+    assert config.databases["db"].also == (
         Path("/base/x"),
         path.parent / "y",
         Path("/home/ana/z"),

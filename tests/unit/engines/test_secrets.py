@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fsbackup_tui.config.model import (
+from fsbackup_tui.config.values import (
     SecretCommand,
     SecretDescription,
     SecretFile,
