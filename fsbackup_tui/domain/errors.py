@@ -224,6 +224,12 @@ class NotDecryptable(FsbackupError):
         self.reason = reason
 
 
+class NotSigned(FsbackupError):
+    """A point's signature can't be made: the key or its passphrase is not as it must be."""
+
+    kind = "not-signed"
+
+
 class ToolError(FsbackupError):
     """An external program failed."""
 
