@@ -16,6 +16,8 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
     ├── NotDecryptable                 1   not-decryptable
+    │   └── KeyUnavailable             1   key-unavailable
+    ├── KeyRefused                     1   key-refused
     ├── ToolError                      1   tool-failed
     │   └── ToolMissing                1   tool-missing
     ├── PostgresError                  1   postgres
@@ -228,6 +230,16 @@ class NotSigned(FsbackupError):
     """A point's signature can't be made: the key or its passphrase is not as it must be."""
 
     kind = "not-signed"
+class KeyUnavailable(NotDecryptable):
+    """What decrypts a point is not here; the point may be as good as any."""
+
+    kind = "key-unavailable"
+
+
+class KeyRefused(FsbackupError):
+    """A key can't be used to encrypt: wrong, missing, expired, revoked."""
+
+    kind = "key-refused"
 
 
 class ToolError(FsbackupError):
