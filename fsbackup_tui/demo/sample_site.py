@@ -21,7 +21,7 @@ _HERE = Path(__file__).parent
 _EMPTY_BYTES = 7_700_000
 _BYTES_PER_USER = 9_150
 _SAMPLES = 60
-_LOGO = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle r="4" cx="4" cy="4"/></svg>\n'
+_LOGO = '<svg xmlns="http://www.w3.org/2000/svg"><circle r="4" cx="4" cy="4"/></svg>\n'
 _SCHEMA_PRISMA = """\
 datasource db {
   provider  = "postgresql"
@@ -95,7 +95,7 @@ async def seed_database(
 
 
 def write_files(site: SampleSite, database_url: str) -> int:
-    """Write the uploads, public assets, the Prisma schema and the ``.env`` (0600); returns the uploads' bytes."""
+    """Write the site's files, ``.env`` (0600) among them; returns the uploads' bytes."""
     total = 0
     for folder, kind, suffix in (
         ("face-sources", "face file", ".jpg"),
