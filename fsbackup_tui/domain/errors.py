@@ -16,6 +16,9 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
     ├── NotDecryptable                 1   not-decryptable
+    ├── FilesUnreadable                1   files-unreadable
+
+
     │   └── KeyUnavailable             1   key-unavailable
     ├── KeyRefused                     1   key-refused
     ├── ToolError                      1   tool-failed
@@ -230,6 +233,14 @@ class NotSigned(FsbackupError):
     """A point's signature can't be made: the key or its passphrase is not as it must be."""
 
     kind = "not-signed"
+
+
+class FilesUnreadable(FsbackupError):
+    """A tree of files, or something in it, can't be read: captured in part it is no backup."""
+
+    kind = "files-unreadable"
+
+
 class KeyUnavailable(NotDecryptable):
     """What decrypts a point is not here; the point may be as good as any."""
 
