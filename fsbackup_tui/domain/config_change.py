@@ -68,9 +68,7 @@ def differing(changes: tuple[EntryChange, ...]) -> tuple[EntryChange, ...]:
     return tuple(change for change in changes if change.change != "same")
 
 
-def _entry_change(
-    before: ConfigEntry | None, now: ConfigEntry, *, comparable: bool
-) -> EntryChange:
+def _entry_change(before: ConfigEntry | None, now: ConfigEntry, *, comparable: bool) -> EntryChange:
     if before is None:
         return EntryChange(now.origin, now.name, "added")
     old, new = dict(before.keys), dict(now.keys)
