@@ -16,6 +16,8 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
     ├── NotDecryptable                 1   not-decryptable
+    │   └── KeyUnavailable             1   key-unavailable
+    ├── KeyRefused                     1   key-refused
     ├── ToolError                      1   tool-failed
     │   └── ToolMissing                1   tool-missing
     ├── PostgresError                  1   postgres
@@ -222,6 +224,18 @@ class NotDecryptable(FsbackupError):
     def __init__(self, reason: str, *, what: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what or "NOT DECRYPTED.", why=why or f"It stays shut: {reason}.", fix=fix)
         self.reason = reason
+
+
+class KeyUnavailable(NotDecryptable):
+    """What decrypts a point is not here; the point may be as good as any."""
+
+    kind = "key-unavailable"
+
+
+class KeyRefused(FsbackupError):
+    """A key can't be used to encrypt: wrong, missing, expired, revoked."""
+
+    kind = "key-refused"
 
 
 class ToolError(FsbackupError):
