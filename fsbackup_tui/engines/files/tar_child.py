@@ -156,12 +156,17 @@ class ArchivingTar:
         self._input = -1
 
     def _listen(self) -> bool:
+        """Take in what tar says; False once it will say nothing more."""
+        if self._errors < 0:
+            return False
         data = os.read(self._errors, 1 << 16)
         self.messages.feed(data)
         if self.messages.trouble is not None:
             raise _failure(self.messages.trouble)
         if not data:
             self._poll.unregister(self._errors)
+            os.close(self._errors)
+            self._errors = -1
         return bool(data)
 
     def _end(self) -> None:
