@@ -17,6 +17,7 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.capture import CaptureRun, hashing_progress
 from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.links import LinkCapture
 from fsbackup_tui.operations.recovery_wait import RESTORE_WAIT_SECONDS, wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.signatures import point_signing, signature_in
@@ -77,20 +78,39 @@ async def back_up(
         space_needed=_space_needed(last_good),
     )
     phases: dict[str, float] = {}
+    links = LinkCapture(context, sources)
     try:
-        for name in sources:
-            await _capture(writer, name, request, context, repository, last_good[name], phases)
+        # The rows first, then the files that they name: what comes in between is a file more.
+        for name in (*databases, *(name for name in sources if name not in databases)):
+            run = CaptureRun(
+                source=name,
+                context=context,
+                repository=repository,
+                directory=writer.part_directory(name),
+                last_good=last_good[name],
+                plan=request.plan,
+                links=links or None,
+            )
+            await _capture(writer, run, phases)
+        fit = await links.facts(writer.directory, writer.parts)
         # One that was declared meanwhile is about what was true then already.
         in_incident = in_incident or open_incident(repository, but=own)
         if in_incident is not None:
             context.report(Warned(f"IN INCIDENT {in_incident}: what it holds may be damaged."))
         manifest = await asyncio.to_thread(
-            writer.finish, phases, now=context.now(), in_incident=in_incident, sign=signing
+            writer.finish,
+            phases,
+            now=context.now(),
+            in_incident=in_incident,
+            links=fit,
+            sign=signing,
         )
     except BaseException:
         if kept := writer.abandon():
             context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
+    finally:
+        links.close()
     if signing is not None:
         signature = await signature_in(context, PointReader(repository, manifest.id))
         context.report(Log(f"{manifest.id}: {signature.text}"))
@@ -125,23 +145,8 @@ def recovered_incident(context: JobContext) -> IncidentJournal | None:
     return journal if done else None
 
 
-async def _capture(
-    writer: PointWriter,
-    name: str,
-    request: BackupRequest,
-    context: JobContext,
-    repository: Repository,
-    last_good: PartManifest | None,
-    phases: dict[str, float],
-) -> None:
-    run = CaptureRun(
-        source=name,
-        context=context,
-        repository=repository,
-        directory=writer.part_directory(name),
-        last_good=last_good,
-        plan=request.plan,
-    )
+async def _capture(writer: PointWriter, run: CaptureRun, phases: dict[str, float]) -> None:
+    context, name = run.context, run.source
     with writing(run.directory):
         part = await CAPTURES[context.loaded.config.sources[name].kind](run)
     started = time.monotonic()

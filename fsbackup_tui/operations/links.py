@@ -10,20 +10,26 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.protection import Link
 from fsbackup_tui.config.sources import FilesSource, PostgresSource
+from fsbackup_tui.domain.errors import NotDecryptable, PointDamaged
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.links import BadLink, LinkRule, names_of, rule_of, sha256_of, size_of
+from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.site_parts import LONGEST_LIST, LinkFacts, Names
 from fsbackup_tui.domain.text import count_text
-from fsbackup_tui.engines.files.index import parse_entry
+from fsbackup_tui.engines.encryption.keys import ReadingKeys
+from fsbackup_tui.engines.files.index import IndexEntry, parse_entry
 from fsbackup_tui.engines.link_book import Joined, LinkBook, NamedFile, tree_files
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.link_rows import LinkUnreadable, Values, link_rows
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.part_index import read_part_index
 
 BOOK_NAME = "links"
 
@@ -143,11 +149,16 @@ class LinkCapture:
             self._open().add_tree(files, tree_files(parse_entry(line) for line in lines))
             self._trees.add(files)
 
-    async def facts(self, captured: Sequence[str]) -> tuple[LinkFacts, ...]:
+    async def facts(self, directory: Path, parts: Sequence[PartManifest]) -> tuple[LinkFacts, ...]:
         """Return what the manifest tells of the links, and warn of what does not fit.
 
-        ``captured`` are the sources whose parts are whole.
+        ``directory`` is that of the point, ``parts`` those that are whole. The list of a tree that
+        was not given (``add_tree``) is read there, unless this machine can't decrypt it.
         """
+        captured = {part.source for part in parts}
+        for part in parts:
+            if part.source in self.trees - self._trees:
+                await self._read_tree(directory, part)
         found: list[LinkFacts] = []
         for wanted in self._wanted:
             if not wanted.note and wanted.facts.files not in self._trees:
@@ -161,6 +172,16 @@ class LinkCapture:
             for text in capture_warnings(facts):
                 self._context.report(Warned(text))
         return tuple(found)
+
+    async def _read_tree(self, directory: Path, part: PartManifest) -> None:
+        book = await asyncio.to_thread(self._open)
+
+        def take(entries: Iterable[IndexEntry]) -> None:
+            book.add_tree(part.source, tree_files(entries))
+
+        with suppress(NotDecryptable, PointDamaged):
+            await read_part_index(directory, part, ReadingKeys(), take)
+            self._trees.add(part.source)
 
     def _joined(self, book: LinkBook, wanted: _Wanted) -> LinkFacts:
         files = wanted.facts.files
@@ -249,7 +270,9 @@ def capture_warnings(facts: LinkFacts) -> list[str]:
     if facts.missing.count:
         text = f"{count_text(facts.missing.count)} of {count_text(facts.rows)} rows have no file"
         if facts.vanished.count:
-            text += f"; of these {count_text(facts.vanished.count)} were there when the rows were read"
+            text += (
+                f"; of these {count_text(facts.vanished.count)} were there when the rows were read"
+            )
         told.append(f"Link {facts.name}: {text}")
     if facts.differing.count:
         told.append(
@@ -257,4 +280,3 @@ def capture_warnings(facts: LinkFacts) -> list[str]:
             "hash than their rows say"
         )
     return told
-

@@ -128,9 +128,7 @@ def _statement(rule: LinkRule, table: _Table) -> tuple[sql.Composed, tuple[str, 
     """Return the query, and the names of what it gives."""
     wanted = [name for name in rule.columns if table.holds(name)]
     missing = [name for name in rule.columns if not table.holds(name)]
-    usable = [
-        template for template in rule.templates if not set(template.columns) & set(missing)
-    ]
+    usable = [template for template in rule.templates if not set(template.columns) & set(missing)]
     if not usable or not table.holds(rule.column):
         absent = rule.column if not table.holds(rule.column) else missing[0]
         raise LinkUnreadable(f"{rule.table} has no column {absent}")
@@ -148,9 +146,7 @@ def _statement(rule: LinkRule, table: _Table) -> tuple[sql.Composed, tuple[str, 
         condition = sql.SQL(rule.where)
         source = sql.SQL("(SELECT * FROM {} WHERE ({}\n))").format(table.name, condition)
     elements = _elements(rule.column, table) if rule.column in wanted else sql.SQL("")
-    query = sql.SQL("SELECT {} FROM {} AS r {}").format(
-        sql.SQL(", ").join(items), source, elements
-    )
+    query = sql.SQL("SELECT {} FROM {} AS r {}").format(sql.SQL(", ").join(items), source, elements)
     return query, tuple(names)
 
 
