@@ -15,6 +15,7 @@ from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.capture import CaptureRun, hashing_progress
+from fsbackup_tui.operations.capture_files import capture_files
 from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.links import LinkCapture
@@ -34,7 +35,8 @@ from fsbackup_tui.repository.records import write_record
 from fsbackup_tui.repository.writer import PointWriter
 
 CAPTURES: Mapping[str, Callable[[CaptureRun], Awaitable[PartManifest]]] = {
-    "postgres": capture_postgres
+    "postgres": capture_postgres,
+    "files": capture_files,
 }
 _SPACE_MARGIN = 1.2
 
@@ -63,7 +65,7 @@ async def back_up(
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
-    last_good = last_good_parts(context, repository, sources)
+    last_good = last_good_points(context, repository, sources)
     signing = await point_signing(context)
     writer = PointWriter.begin(
         repository,
@@ -75,24 +77,17 @@ async def back_up(
         host=context.host,
         tool_version=__version__,
         site_yaml=context.loaded.text,
-        space_needed=_space_needed(last_good),
+        space_needed=_space_needed([part for _point, part in last_good.values() if part]),
     )
     phases: dict[str, float] = {}
     links = LinkCapture(context, sources)
     try:
         # The rows first, then the files that they name: what comes in between is a file more.
         for name in (*databases, *(name for name in sources if name not in databases)):
-            run = CaptureRun(
-                source=name,
-                context=context,
-                repository=repository,
-                directory=writer.part_directory(name),
-                last_good=last_good[name],
-                plan=request.plan,
-                links=links or None,
+            await _capture(
+                writer, name, request, context, repository, last_good[name], links, phases
             )
-            await _capture(writer, run, phases)
-        fit = await links.facts(writer.directory, writer.parts)
+        fit = await links.facts(repository, writer.directory, writer.parts)
         # One that was declared meanwhile is about what was true then already.
         in_incident = in_incident or open_incident(repository, but=own)
         if in_incident is not None:
@@ -145,8 +140,26 @@ def recovered_incident(context: JobContext) -> IncidentJournal | None:
     return journal if done else None
 
 
-async def _capture(writer: PointWriter, run: CaptureRun, phases: dict[str, float]) -> None:
-    context, name = run.context, run.source
+async def _capture(
+    writer: PointWriter,
+    name: str,
+    request: BackupRequest,
+    context: JobContext,
+    repository: Repository,
+    last_good: tuple[str | None, PartManifest | None],
+    links: LinkCapture,
+    phases: dict[str, float],
+) -> None:
+    run = CaptureRun(
+        source=name,
+        context=context,
+        repository=repository,
+        directory=writer.part_directory(name),
+        last_good_point=last_good[0],
+        last_good=last_good[1],
+        plan=request.plan,
+        links=links or None,
+    )
     with writing(run.directory):
         part = await CAPTURES[context.loaded.config.sources[name].kind](run)
     started = time.monotonic()
@@ -166,14 +179,22 @@ def last_good_parts(
     context: JobContext, repository: Repository, sources: Sequence[str]
 ) -> dict[str, PartManifest | None]:
     """Return each source's part in the newest point that is whole, sound and not doubtful."""
-    found: dict[str, PartManifest | None] = dict.fromkeys(sources)
+    found = last_good_points(context, repository, sources)
+    return {source: part for source, (_point, part) in found.items()}
+
+
+def last_good_points(
+    context: JobContext, repository: Repository, sources: Sequence[str]
+) -> dict[str, tuple[str | None, PartManifest | None]]:
+    """Return those parts with the ids of their points; None twice where there is none."""
+    found: dict[str, tuple[str | None, PartManifest | None]] = dict.fromkeys(sources, (None, None))
     with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         candidates = sorted(catalogue.points(), key=capture_order, reverse=True)
     for name in sources:
         for point in candidates:
             if is_good(point, name):
                 with suppress(PointDamaged):
-                    found[name] = PointReader(repository, point.id).part(name)
+                    found[name] = (point.id, PointReader(repository, point.id).part(name))
                     break
     return found
 
@@ -189,8 +210,8 @@ def is_good(point: PointSummary, source: str) -> bool:
     )
 
 
-def _space_needed(last_good: Mapping[str, PartManifest | None]) -> int | None:
-    known = [part.bytes for part in last_good.values() if part is not None]
+def _space_needed(last_good: Sequence[PartManifest]) -> int | None:
+    known = [part.bytes for part in last_good]
     return int(sum(known) * _SPACE_MARGIN) if known else None
 
 

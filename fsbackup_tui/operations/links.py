@@ -29,7 +29,9 @@ from fsbackup_tui.engines.link_book import Joined, LinkBook, NamedFile, tree_fil
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.link_rows import LinkUnreadable, Values, link_rows
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.keys import reading_keys
 from fsbackup_tui.operations.part_index import read_part_index
+from fsbackup_tui.repository.layout import Repository
 
 BOOK_NAME = "links"
 
@@ -149,16 +151,19 @@ class LinkCapture:
             self._open().add_tree(files, tree_files(parse_entry(line) for line in lines))
             self._trees.add(files)
 
-    async def facts(self, directory: Path, parts: Sequence[PartManifest]) -> tuple[LinkFacts, ...]:
+    async def facts(
+        self, repository: Repository, directory: Path, parts: Sequence[PartManifest]
+    ) -> tuple[LinkFacts, ...]:
         """Return what the manifest tells of the links, and warn of what does not fit.
 
         ``directory`` is that of the point, ``parts`` those that are whole. The list of a tree that
         was not given (``add_tree``) is read there, unless this machine can't decrypt it.
         """
         captured = {part.source for part in parts}
-        for part in parts:
-            if part.source in self.trees - self._trees:
-                await self._read_tree(directory, part)
+        unread = [part for part in parts if part.source in self.trees - self._trees]
+        keys = await reading_keys(self._context, repository) if unread else ReadingKeys()
+        for part in unread:
+            await self._read_tree(directory, part, keys)
         found: list[LinkFacts] = []
         for wanted in self._wanted:
             if not wanted.note and wanted.facts.files not in self._trees:
@@ -173,14 +178,14 @@ class LinkCapture:
                 self._context.report(Warned(text))
         return tuple(found)
 
-    async def _read_tree(self, directory: Path, part: PartManifest) -> None:
+    async def _read_tree(self, directory: Path, part: PartManifest, keys: ReadingKeys) -> None:
         book = await asyncio.to_thread(self._open)
 
         def take(entries: Iterable[IndexEntry]) -> None:
             book.add_tree(part.source, tree_files(entries))
 
         with suppress(NotDecryptable, PointDamaged):
-            await read_part_index(directory, part, ReadingKeys(), take)
+            await read_part_index(directory, part, keys, take)
             self._trees.add(part.source)
 
     def _joined(self, book: LinkBook, wanted: _Wanted) -> LinkFacts:
