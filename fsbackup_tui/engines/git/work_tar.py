@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -44,18 +45,41 @@ def write_tar(sink: Sink, top: Path, names: Iterable[bytes], taken: Taken) -> No
     Raises:
         ToolError: something there may not be read.
     """
+    with _open_tar(sink) as tar:
+        for name in names:
+            for path in _below(top / name.decode("utf-8", "surrogateescape")):
+                _add(tar, top, path, taken)
+
+
+def write_lfs(sink: Sink, objects: Iterable[tuple[Path, str, str]], damaged: list[str]) -> None:
+    """Write LFS objects (place, name in the tar, SHA-256) as a tar; runs in a thread.
+
+    ``damaged`` gets the ids of those whose content is another than their id says.
+    """
+    with _open_tar(sink) as tar:
+        for path, member, oid in objects:
+            info = tarfile.TarInfo(member)
+            info.mode = 0o644
+            with path.open("rb") as file:
+                info.size = os.fstat(file.fileno()).st_size
+                exact = _Exactly(file.read, info.size)
+                tar.addfile(info, exact)
+            if exact.digest.hexdigest() != oid:
+                damaged.append(oid)
+
+
+def _open_tar(sink: Sink) -> tarfile.TarFile:
+    """Open a stream of blocks: nothing of it is held, nothing is sought.
+
+    The comment makes its hash, which the manifest tells, one that nobody can guess content by.
+    """
     stream: Any = _Outgoing(sink)
-    # As a stream of blocks: nothing of it is held, nothing is sought. The comment makes its hash,
-    # which the manifest tells, one that nobody can guess the content by.
-    with tarfile.open(
+    return tarfile.open(
         fileobj=stream,
         mode="w|",
         format=tarfile.PAX_FORMAT,
         pax_headers={"comment": secrets.token_hex(32)},
-    ) as tar:
-        for name in names:
-            for path in _below(top / name.decode("utf-8", "surrogateescape")):
-                _add(tar, top, path, taken)
+    )
 
 
 class _Outgoing:
@@ -132,6 +156,7 @@ class _Exactly:
         self._read = read
         self._left = size
         self.short = False
+        self.digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
         wanted = self._left if size < 0 else min(size, self._left)
@@ -140,6 +165,7 @@ class _Exactly:
             self.short = True
             data = data.ljust(wanted, b"\0")
         self._left -= len(data)
+        self.digest.update(data)
         return data
 
 
