@@ -16,6 +16,9 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
     ├── NotDecryptable                 1   not-decryptable
+    ├── FilesUnreadable                1   files-unreadable
+
+
     │   └── KeyUnavailable             1   key-unavailable
     ├── KeyRefused                     1   key-refused
     ├── ToolError                      1   tool-failed
@@ -224,6 +227,18 @@ class NotDecryptable(FsbackupError):
     def __init__(self, reason: str, *, what: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what or "NOT DECRYPTED.", why=why or f"It stays shut: {reason}.", fix=fix)
         self.reason = reason
+
+
+class NotSigned(FsbackupError):
+    """A point's signature can't be made: the key or its passphrase is not as it must be."""
+
+    kind = "not-signed"
+
+
+class FilesUnreadable(FsbackupError):
+    """A tree of files, or something in it, can't be read: captured in part it is no backup."""
+
+    kind = "files-unreadable"
 
 
 class KeyUnavailable(NotDecryptable):
