@@ -64,7 +64,7 @@ async def read_config(
         problems.append(error.what)
 
     for path in (*source.files, *source.optional):
-        plain = Path(os.path.normpath(path))
+        plain = plain_path(path)
         try:
             items.append(read_file(plain))
         except FileNotFoundError:
@@ -87,6 +87,11 @@ async def read_config(
             failed(error)
     unique = {(item.origin, item.name): item for item in items}
     return LiveConfig(tuple(unique.values()), tuple(absent), tuple(problems))
+
+
+def plain_path(path: Path) -> Path:
+    """Return a path without ``.`` and ``..``: as the tar and the manifest name it."""
+    return Path(os.path.normpath(path))
 
 
 def _missing(context: JobContext, path: Path) -> ToolError:

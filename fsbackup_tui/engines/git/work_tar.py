@@ -15,6 +15,9 @@ from typing import Any, Protocol
 
 from fsbackup_tui.domain.errors import PointDamaged, ToolError
 from fsbackup_tui.engines.compression import ByteStream
+from fsbackup_tui.engines.files.extract import MemberCheck, UnsafeArchive
+from fsbackup_tui.engines.files.tar_headers import TarDamaged as NotATar
+from fsbackup_tui.engines.files.tar_stream import TarStream
 
 _BLOCK = 1 << 20
 _MODES = 0o777
@@ -182,11 +185,22 @@ class TarDamaged(ValueError):
 
 
 def list_tar(stream: ByteStream) -> int:
-    """Return how many members a tar has, each read to its end; TarDamaged."""
-    count = 0
-    for _info, _file in _members(stream):
-        count += 1
-    return count
+    """Return how many members a tar has, all of it read and every header checked.
+
+    Raises:
+        TarDamaged: it is cut off or altered, or has a member that is unsafe to extract.
+    """
+    reader = TarStream(stream)
+    check = MemberCheck(ordered=False)
+    try:
+        while (member := reader.next()) is not None:
+            check.check(member)
+            reader.digest()
+    except NotATar as error:
+        raise TarDamaged(str(error)) from error
+    except UnsafeArchive as error:
+        raise TarDamaged(f"{error.what} {error.why}") from error
+    return reader.members
 
 
 def extract_tar(stream: ByteStream, target: Path, *, inside_git: bool = False) -> list[str]:
