@@ -226,6 +226,11 @@ def can_be_restored(part: PartManifest) -> bool:
     return part.postgres is not None and part.postgres.scope != "data"
 
 
+def can_be_tried(part: PartManifest) -> bool:
+    """Whether anything above reading a part can show it good."""
+    return can_be_restored(part) or site_check(part, Trust.RESTORED) is not None
+
+
 def _parts(reader: PointReader) -> list[PartManifest]:
     try:
         return reader.parts()

@@ -21,7 +21,6 @@ BLOCKING = (KeyUnavailable, ToolMissing)
 """What keeps a rung from being tried here, and says nothing of the part."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class SitePart:
     """A part that is checked: where it lies, what opens it, and the job that does it."""
@@ -40,7 +39,6 @@ class Trial:
     ok: bool | None
     findings: tuple[Finding, ...] = ()
     blocked: tuple[Mapping[str, str], ...] = ()
-
 
     @property
     def outcome(self) -> Outcome:
