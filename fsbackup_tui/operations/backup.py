@@ -20,6 +20,7 @@ from fsbackup_tui.operations.capture_config import capture_config
 from fsbackup_tui.operations.capture_files import capture_files
 from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.links import LinkCapture
 from fsbackup_tui.operations.recovery_wait import RESTORE_WAIT_SECONDS, wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.signatures import point_signing, signature_in
@@ -83,20 +84,32 @@ async def back_up(
         space_needed=_space_needed([part for _point, part in last_good.values() if part]),
     )
     phases: dict[str, float] = {}
+    links = LinkCapture(context, sources)
     try:
-        for name in sources:
-            await _capture(writer, name, request, context, repository, last_good[name], phases)
+        # The rows first, then the files that they name: what comes in between is a file more.
+        for name in (*databases, *(name for name in sources if name not in databases)):
+            await _capture(
+                writer, name, request, context, repository, last_good[name], links, phases
+            )
+        fit = await links.facts(repository, writer.directory, writer.parts)
         # One that was declared meanwhile is about what was true then already.
         in_incident = in_incident or open_incident(repository, but=own)
         if in_incident is not None:
             context.report(Warned(f"IN INCIDENT {in_incident}: what it holds may be damaged."))
         manifest = await asyncio.to_thread(
-            writer.finish, phases, now=context.now(), in_incident=in_incident, sign=signing
+            writer.finish,
+            phases,
+            now=context.now(),
+            in_incident=in_incident,
+            links=fit,
+            sign=signing,
         )
     except BaseException:
         if kept := writer.abandon():
             context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
+    finally:
+        links.close()
     if signing is not None:
         signature = await signature_in(context, PointReader(repository, manifest.id))
         context.report(Log(f"{manifest.id}: {signature.text}"))
@@ -138,6 +151,7 @@ async def _capture(
     context: JobContext,
     repository: Repository,
     last_good: tuple[str | None, PartManifest | None],
+    links: LinkCapture,
     phases: dict[str, float],
 ) -> None:
     run = CaptureRun(
@@ -148,6 +162,7 @@ async def _capture(
         last_good_point=last_good[0],
         last_good=last_good[1],
         plan=request.plan,
+        links=links or None,
     )
     with writing(run.directory):
         part = await CAPTURES[context.loaded.config.sources[name].kind](run)

@@ -15,6 +15,7 @@ from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.engines.chain import Chain
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.links import LinkCapture
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import PART_MARKER_NAME
 
@@ -29,7 +30,8 @@ class CaptureRun:
     ``last_good`` is the source's part in the last good point (``last_good_point``), to compare
     and to estimate with;
     ``chain`` is how its artifacts are stored: the part's compression, and its key or None.
-    ``phases`` collects seconds by phase.
+    ``phases`` collects seconds by phase. ``links`` wants to know the rows that name files, and the
+    trees they are in; None: nobody asks.
     """
 
     source: str
@@ -41,6 +43,7 @@ class CaptureRun:
     chain: Chain = field(default_factory=lambda: Chain(compression="zstd:3", key=None))
     last_good_point: str | None = None
     phases: dict[str, float] = field(default_factory=dict)
+    links: LinkCapture | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
