@@ -15,6 +15,8 @@ from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.capture import CaptureRun, hashing_progress
+from fsbackup_tui.operations.capture_code import capture_code
+from fsbackup_tui.operations.capture_config import capture_config
 from fsbackup_tui.operations.capture_files import capture_files
 from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
@@ -37,6 +39,8 @@ from fsbackup_tui.repository.writer import PointWriter
 CAPTURES: Mapping[str, Callable[[CaptureRun], Awaitable[PartManifest]]] = {
     "postgres": capture_postgres,
     "files": capture_files,
+    "config": capture_config,
+    "code": capture_code,
 }
 _SPACE_MARGIN = 1.2
 
