@@ -15,10 +15,12 @@ from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.capture import CaptureRun, hashing_progress
+from fsbackup_tui.operations.capture_files import capture_files
 from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.recovery_wait import RESTORE_WAIT_SECONDS, wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
+from fsbackup_tui.operations.signatures import point_signing, signature_in
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
@@ -32,7 +34,8 @@ from fsbackup_tui.repository.records import write_record
 from fsbackup_tui.repository.writer import PointWriter
 
 CAPTURES: Mapping[str, Callable[[CaptureRun], Awaitable[PartManifest]]] = {
-    "postgres": capture_postgres
+    "postgres": capture_postgres,
+    "files": capture_files,
 }
 _SPACE_MARGIN = 1.2
 
@@ -61,7 +64,8 @@ async def back_up(
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
-    last_good = last_good_parts(context, repository, sources)
+    last_good = last_good_points(context, repository, sources)
+    signing = await point_signing(context)
     writer = PointWriter.begin(
         repository,
         plan=request.plan,
@@ -72,7 +76,7 @@ async def back_up(
         host=context.host,
         tool_version=__version__,
         site_yaml=context.loaded.text,
-        space_needed=_space_needed(last_good),
+        space_needed=_space_needed([part for _point, part in last_good.values() if part]),
     )
     phases: dict[str, float] = {}
     try:
@@ -83,12 +87,15 @@ async def back_up(
         if in_incident is not None:
             context.report(Warned(f"IN INCIDENT {in_incident}: what it holds may be damaged."))
         manifest = await asyncio.to_thread(
-            writer.finish, phases, now=context.now(), in_incident=in_incident
+            writer.finish, phases, now=context.now(), in_incident=in_incident, sign=signing
         )
     except BaseException:
         if kept := writer.abandon():
             context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
+    if signing is not None:
+        signature = await signature_in(context, PointReader(repository, manifest.id))
+        context.report(Log(f"{manifest.id}: {signature.text}"))
     _record_seal(manifest, context, repository, phases.get("seal", 0.0))
     return manifest, Trust.SEALED
 
@@ -126,7 +133,7 @@ async def _capture(
     request: BackupRequest,
     context: JobContext,
     repository: Repository,
-    last_good: PartManifest | None,
+    last_good: tuple[str | None, PartManifest | None],
     phases: dict[str, float],
 ) -> None:
     run = CaptureRun(
@@ -134,7 +141,8 @@ async def _capture(
         context=context,
         repository=repository,
         directory=writer.part_directory(name),
-        last_good=last_good,
+        last_good_point=last_good[0],
+        last_good=last_good[1],
         plan=request.plan,
     )
     with writing(run.directory):
@@ -156,14 +164,22 @@ def last_good_parts(
     context: JobContext, repository: Repository, sources: Sequence[str]
 ) -> dict[str, PartManifest | None]:
     """Return each source's part in the newest point that is whole, sound and not doubtful."""
-    found: dict[str, PartManifest | None] = dict.fromkeys(sources)
+    found = last_good_points(context, repository, sources)
+    return {source: part for source, (_point, part) in found.items()}
+
+
+def last_good_points(
+    context: JobContext, repository: Repository, sources: Sequence[str]
+) -> dict[str, tuple[str | None, PartManifest | None]]:
+    """Return those parts with the ids of their points; None twice where there is none."""
+    found: dict[str, tuple[str | None, PartManifest | None]] = dict.fromkeys(sources, (None, None))
     with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         candidates = sorted(catalogue.points(), key=capture_order, reverse=True)
     for name in sources:
         for point in candidates:
             if is_good(point, name):
                 with suppress(PointDamaged):
-                    found[name] = PointReader(repository, point.id).part(name)
+                    found[name] = (point.id, PointReader(repository, point.id).part(name))
                     break
     return found
 
@@ -179,8 +195,8 @@ def is_good(point: PointSummary, source: str) -> bool:
     )
 
 
-def _space_needed(last_good: Mapping[str, PartManifest | None]) -> int | None:
-    known = [part.bytes for part in last_good.values() if part is not None]
+def _space_needed(last_good: Sequence[PartManifest]) -> int | None:
+    known = [part.bytes for part in last_good]
     return int(sum(known) * _SPACE_MARGIN) if known else None
 
 

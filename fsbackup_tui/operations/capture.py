@@ -26,7 +26,8 @@ _ADVANCE_STEP = 64 << 20
 class CaptureRun:
     """One source while it is captured into ``directory`` (private, its own).
 
-    ``last_good`` is the source's part in the last good point, to compare and to estimate with;
+    ``last_good`` is the source's part in the last good point (``last_good_point``), to compare
+    and to estimate with;
     ``chain`` is how its artifacts are stored: the part's compression, and its key or None.
     ``phases`` collects seconds by phase.
     """
@@ -38,6 +39,7 @@ class CaptureRun:
     last_good: PartManifest | None
     plan: str
     chain: Chain = field(default_factory=lambda: Chain(compression="zstd:3", key=None))
+    last_good_point: str | None = None
     phases: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
