@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.cli.output import WIDTH, wrap_text
 from fsbackup_tui.domain.anomaly import RowChange
 from fsbackup_tui.domain.events import format_time
@@ -22,7 +23,6 @@ from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
-from fsbackup_tui.operations.link_loss import fit_lines
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     AFTER_DAMAGE,
@@ -49,7 +49,6 @@ MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
 _NOTES_SHOWN = 3
-_MISSING_SHOWN = 5
 _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
@@ -172,7 +171,7 @@ def show_lines(
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
     if links:
         yield ""
-        yield from _link_lines(links)
+        yield from link_lines(links)
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -237,17 +236,6 @@ def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str
         yield _fact(artifact.role, f"{text}  sha256 {artifact.sha256[:16]}…")
     if facts is not None and facts.tables:
         yield from _table_lines(facts.tables)
-
-
-def _link_lines(links: Sequence[LinkFacts]) -> Iterator[str]:
-    """Yield how the rows fit the files that they name, with the first that have none."""
-    yield "Rows and the files they name"
-    for link, (column, text) in zip(links, fit_lines(links), strict=True):
-        yield from wrap_text(f"{column}: {text}", first="  ", later="    ")
-        for name in link.missing.names[:_MISSING_SHOWN]:
-            yield from wrap_text(f"no file: {name}", first="    ", later="      ")
-        if link.missing.count > _MISSING_SHOWN:
-            yield f"    and {count_text(link.missing.count - _MISSING_SHOWN)} more (--rows-lost)"
 
 
 def _database_lines(facts: PostgresFacts) -> Iterator[str]:

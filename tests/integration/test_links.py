@@ -197,7 +197,6 @@ async def test_live_tells_what_its_rows_miss(
             assert named == ["b c.mp4", "faces/1.jpg"]
             assert live.export_nowhere(tmp_path / "nowhere.csv") == 1
         assert "born-since.mp4" in (tmp_path / "nowhere.csv").read_text()
-    bench.site.url = url.replace("postgresql://", "postgresql://nobody@", 1)
     bench.site.url = server.url("no_such_database")
     with bench.job("files-look") as context:
         async with open_live_links(context, "uploads") as live:
