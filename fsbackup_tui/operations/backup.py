@@ -17,9 +17,13 @@ from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.encryption.keys import EncryptionKey
 from fsbackup_tui.operations.capture import CaptureRun, chain_of, hashing_progress
+from fsbackup_tui.operations.capture_code import capture_code
+from fsbackup_tui.operations.capture_config import capture_config
+from fsbackup_tui.operations.capture_files import capture_files
 from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import encryption_key
+from fsbackup_tui.operations.links import LinkCapture
 from fsbackup_tui.operations.recovery_wait import RESTORE_WAIT_SECONDS, wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.signatures import point_signing, signature_in
@@ -37,7 +41,10 @@ from fsbackup_tui.repository.records import write_record
 from fsbackup_tui.repository.writer import PointWriter
 
 CAPTURES: Mapping[str, Callable[[CaptureRun], Awaitable[PartManifest]]] = {
-    "postgres": capture_postgres
+    "postgres": capture_postgres,
+    "files": capture_files,
+    "config": capture_config,
+    "code": capture_code,
 }
 _SPACE_MARGIN = 1.2
 
@@ -68,7 +75,7 @@ async def back_up(
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
-    last_good = last_good_parts(context, repository, sources)
+    last_good = last_good_points(context, repository, sources)
     signing = await point_signing(context)
     writer = PointWriter.begin(
         repository,
@@ -80,34 +87,45 @@ async def back_up(
         host=context.host,
         tool_version=__version__,
         site_yaml=context.loaded.text,
-        space_needed=_space_needed(last_good),
+        space_needed=_space_needed([part for _point, part in last_good.values() if part]),
         beside=beside,
     )
     phases: dict[str, float] = {}
+    links = LinkCapture(context, sources)
     try:
-        for name in sources:
-            source = context.loaded.config.sources[name]
+        # The rows first, then the files that they name: what comes in between is a file more.
+        for name in (*databases, *(name for name in sources if name not in databases)):
             run = CaptureRun(
                 source=name,
                 context=context,
                 repository=repository,
                 directory=writer.part_directory(name),
-                last_good=last_good[name],
+                last_good_point=last_good[name][0],
+                last_good=last_good[name][1],
                 plan=request.plan,
-                chain=chain_of(source, key),
+                chain=chain_of(context.loaded.config.sources[name], key),
+                links=links or None,
             )
             await _capture(writer, run, phases)
+        fit = await links.facts(repository, writer.directory, writer.parts)
         # One that was declared meanwhile is about what was true then already.
         in_incident = in_incident or open_incident(repository, but=own)
         if in_incident is not None:
             context.report(Warned(f"IN INCIDENT {in_incident}: what it holds may be damaged."))
         manifest = await asyncio.to_thread(
-            writer.finish, phases, now=context.now(), in_incident=in_incident, sign=signing
+            writer.finish,
+            phases,
+            now=context.now(),
+            in_incident=in_incident,
+            links=fit,
+            sign=signing,
         )
     except BaseException:
         if kept := writer.abandon():
             context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
+    finally:
+        links.close()
     if signing is not None:
         signature = await signature_in(context, PointReader(repository, manifest.id))
         context.report(Log(f"{manifest.id}: {signature.text}"))
@@ -193,14 +211,22 @@ def last_good_parts(
     context: JobContext, repository: Repository, sources: Sequence[str]
 ) -> dict[str, PartManifest | None]:
     """Return each source's part in the newest point that is whole, sound and not doubtful."""
-    found: dict[str, PartManifest | None] = dict.fromkeys(sources)
+    found = last_good_points(context, repository, sources)
+    return {source: part for source, (_point, part) in found.items()}
+
+
+def last_good_points(
+    context: JobContext, repository: Repository, sources: Sequence[str]
+) -> dict[str, tuple[str | None, PartManifest | None]]:
+    """Return those parts with the ids of their points; None twice where there is none."""
+    found: dict[str, tuple[str | None, PartManifest | None]] = dict.fromkeys(sources, (None, None))
     with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         candidates = sorted(catalogue.points(), key=capture_order, reverse=True)
     for name in sources:
         for point in candidates:
             if is_good(point, name):
                 with suppress(PointDamaged):
-                    found[name] = PointReader(repository, point.id).part(name)
+                    found[name] = (point.id, PointReader(repository, point.id).part(name))
                     break
     return found
 
@@ -216,8 +242,8 @@ def is_good(point: PointSummary, source: str) -> bool:
     )
 
 
-def _space_needed(last_good: Mapping[str, PartManifest | None]) -> int | None:
-    known = [part.bytes for part in last_good.values() if part is not None]
+def _space_needed(last_good: Sequence[PartManifest]) -> int | None:
+    known = [part.bytes for part in last_good]
     return int(sum(known) * _SPACE_MARGIN) if known else None
 
 

@@ -19,6 +19,7 @@ from fsbackup_tui.engines.chain import Chain, Sink, write_artifact
 from fsbackup_tui.engines.compression import BLOCK
 from fsbackup_tui.engines.encryption.keys import EncryptionKey
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.links import LinkCapture
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import PART_MARKER_NAME
 
@@ -29,9 +30,11 @@ _ADVANCE_STEP = 64 << 20
 class CaptureRun:
     """One source while it is captured into ``directory`` (private, its own).
 
-    ``last_good`` is the source's part in the last good point, to compare and to estimate with;
+    ``last_good`` is the source's part in the last good point (``last_good_point``), to compare
+    and to estimate with;
     ``chain`` is how its artifacts are stored: the part's compression, and its key or None.
-    ``phases`` collects seconds by phase.
+    ``phases`` collects seconds by phase. ``links`` wants to know the rows that name files, and the
+    trees they are in; None: nobody asks.
     """
 
     source: str
@@ -41,7 +44,9 @@ class CaptureRun:
     last_good: PartManifest | None
     plan: str
     chain: Chain = field(default_factory=lambda: Chain(compression="zstd:3", key=None))
+    last_good_point: str | None = None
     phases: dict[str, float] = field(default_factory=dict)
+    links: LinkCapture | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

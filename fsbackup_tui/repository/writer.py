@@ -173,6 +173,11 @@ class PointWriter:
                 raise
         return cls(repository, identifier, heading, marker, tuple(beside or ()))
 
+    @property
+    def parts(self) -> tuple[PartManifest, ...]:
+        """The parts that are whole by now, in the order of their names."""
+        return tuple(self._parts[source] for source in sorted(self._parts))
+
     def part_directory(self, source: str) -> Path:
         """Return the private directory a source's artifacts are written into, made if need be."""
         directory = self._partial(source)
@@ -342,7 +347,7 @@ class PointWriter:
             started=heading.started,
             finished=finished,
             phases=dict(phases),
-            parts=tuple(self._parts[source] for source in sorted(self._parts)),
+            parts=self.parts,
             job=heading.job,
         )
 
