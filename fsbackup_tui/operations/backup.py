@@ -95,13 +95,14 @@ async def back_up(
     try:
         # The rows first, then the files that they name: what comes in between is a file more.
         for name in (*databases, *(name for name in sources if name not in databases)):
+            point, part = last_good[name]
             run = CaptureRun(
                 source=name,
                 context=context,
                 repository=repository,
                 directory=writer.part_directory(name),
-                last_good_point=last_good[name][0],
-                last_good=last_good[name][1],
+                last_good_point=point,
+                last_good=part,
                 plan=request.plan,
                 chain=chain_of(context.loaded.config.sources[name], key),
                 links=links or None,
