@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from tests.support.servers import MakeDatabase, execute, query
+from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import Site, make_site
 
 CANARY = "canary-row-of-the-database"
