@@ -17,6 +17,7 @@ from fsbackup_tui.repository.recover_encrypted import (
     plain_path,
 )
 from fsbackup_tui.repository.recover_encrypted import needs as encryption_needs
+from fsbackup_tui.repository.recover_files import files_chapter, files_steps
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -120,6 +121,8 @@ def point_recover_text(manifest: Manifest, *, signature: str = "") -> str:
     for part in manifest.parts:
         if part.postgres is not None:
             lines += _postgres_chapter(part, part.postgres)
+        elif part.files is not None:
+            lines += files_chapter(part, part.files)
         else:
             lines += [f"## Part {_line(part.source)}", "", "Its files lie there as they are.", ""]
             for command in part.restore_commands:
@@ -256,13 +259,15 @@ def stock_commands(part: PartManifest) -> tuple[str, ...]:
 
     The same as in RECOVER.md, one string per command; variables are set by the first.
     """
-    facts = part.postgres
-    if facts is None:
+    steps: list[tuple[str, list[str]]] = []
+    if part.postgres is not None:
+        steps = list(_steps(part, part.postgres))
+    elif part.files is not None:
+        steps = list(files_steps(part, part.files))
+    if not steps:
         return ()
-    commands: list[str] = [f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"]
-    for _, lines in _steps(part, facts):
-        commands.append("\n".join(lines))
-    return tuple(commands)
+    check = f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"
+    return (check, *("\n".join(lines) for _, lines in steps))
 
 
 def name_commands(facts: PostgresFacts) -> list[str]:
