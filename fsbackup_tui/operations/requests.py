@@ -16,6 +16,7 @@ from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.site_requests import SITE_REQUESTS
 
 VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
 DrillChoice = Literal["newest", "random", "named"]
@@ -157,6 +158,7 @@ _EVERY: tuple[type[Request], ...] = (
     RestoreBesideRequest,
     AdoptRequest,
     *RECOVERY_REQUESTS,
+    *SITE_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type for request_type in _EVERY
