@@ -1,13 +1,180 @@
-"""The requests about what belongs to a site beside its database: configuration, code, files."""
+"""The typed arguments of restoring files, configuration and code; each names what it returns.
+
+``part`` is the source, ``point`` the point's id. ``tag`` becomes the end of every name that is
+made beside a tree (``storage.restore-TAG``): an incident's id, or empty for one of the job's own.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from fsbackup_tui.domain.tree import Conflict
 from fsbackup_tui.operations.request import Request
 
 ConfigRestore = Literal["diff", "beside", "in-place"]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRequest(Request):
+    """The base: about one part of a point that is no database."""
+
+    part: str
+    point: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesLookRequest(SiteRequest):
+    """Compare live's tree with a point's by reading alone; ``domain/tree.py:FilesLook``.
+
+    With ``contents`` files of equal size and time are read and compared by their hash, too.
+    ``touching`` looks for what writes or deletes below the root.
+    """
+
+    operation: ClassVar[str] = "files-look"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_look:run"
+    stages: ClassVar[tuple[str, ...]] = ("point", "live", "rows", "who deletes")
+    contents: bool = False
+    touching: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FilesPutBackRequest(SiteRequest):
+    """Put files of a point back into live, which runs on; ``domain/tree.py:PutBack``.
+
+    By default what is missing there, and where links tell, only what a live row names. With
+    ``patterns`` (shell patterns over the path below the root) it is what matches, named by a row
+    or not, and ``conflict`` says what becomes of those that live has otherwise. ``all_missing``:
+    what no row names, too. What was not whole when the job ended is undone by the list that it
+    wrote first.
+    """
+
+    operation: ClassVar[str] = "files-put-back"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_put_back:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "compare", "extract", "put back")
+    patterns: tuple[str, ...] = ()
+    conflict: Conflict = "keep"
+    all_missing: bool = False
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesTakeBackRequest(SiteRequest):
+    """Undo putting back, by the ``undo`` that its result told; ``domain/tree.py:TakenBack``."""
+
+    operation: ClassVar[str] = "files-take-back"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_take_back:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "take back")
+    undo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesBesideRequest(SiteRequest):
+    """Extract the whole tree beside live's, marked as ours; ``domain/tree.py:TreeBeside``.
+
+    ``directory`` takes it instead, wherever it is: one that is empty, or not there yet; that one
+    is the person's own and bears no mark.
+    """
+
+    operation: ClassVar[str] = "files-beside"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_beside:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "extract", "finish")
+    tag: str = ""
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesCompareRequest(SiteRequest):
+    """Compare a tree beside with live's; ``domain/tree.py:TreeDifference``.
+
+    ``tree`` is its path, as the result that made it told; ``inode`` 0 is not checked, here and in
+    what follows.
+    """
+
+    operation: ClassVar[str] = "files-compare"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_compare:run"
+    stages: ClassVar[tuple[str, ...]] = ("compare",)
+    tree: str = ""
+    inode: int = 0
+    contents: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FilesCarryRequest(SiteRequest):
+    """Copy files of live into a tree beside; ``domain/tree.py:Carried``.
+
+    Those that live alone has (``only_live``) and those it wrote later (``newer``); ``patterns``
+    narrows them. Live is only read.
+    """
+
+    operation: ClassVar[str] = "files-carry"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_compare:run_carry"
+    stages: ClassVar[tuple[str, ...]] = ("compare", "copy")
+    tree: str = ""
+    inode: int = 0
+    only_live: bool = True
+    newer: bool = True
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FilesExchangeRequest(SiteRequest):
+    """Let a tree beside take live's place; ``domain/tree.py:Exchanged``.
+
+    What was live is kept as ``ROOT.before-TAG``, whole. ``live_inode`` is what was seen as live;
+    0: not checked, or there was no tree (``missing``).
+    """
+
+    operation: ClassVar[str] = "files-exchange"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_exchange:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "exchange", "settle")
+    tree: str = ""
+    inode: int = 0
+    live_inode: int = 0
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesRollbackRequest(SiteRequest):
+    """Undo an exchange; ``domain/tree.py:Exchanged``.
+
+    ``kept_as`` is the path of the tree that was kept; what is live is kept as ``ROOT.after-TAG``.
+    Files that were written since are counted, and with ``carry`` copied into the tree that comes.
+    ``preview`` counts alone.
+    """
+
+    operation: ClassVar[str] = "files-rollback"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_exchange:run_rollback"
+    stages: ClassVar[tuple[str, ...]] = ("check", "carry", "exchange", "settle")
+    kept_as: str = ""
+    kept_inode: int = 0
+    live_inode: int = 0
+    tag: str = ""
+    carry: bool = False
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TreesRequest(SiteRequest):
+    """List the trees that recoveries left; ``{"trees": [domain/tree.py:LeftTree], "notes"}``.
+
+    ``part`` empty: beside all the site's trees.
+    """
+
+    operation: ClassVar[str] = "trees"
+    runner: ClassVar[str] = "fsbackup_tui.operations.trees:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
+
+
+@dataclass(frozen=True, slots=True)
+class DropTreeRequest(SiteRequest):
+    """Drop one of them, told by name and inode; ``{"dropped", "kind", "bytes"}``."""
+
+    operation: ClassVar[str] = "drop-tree"
+    runner: ClassVar[str] = "fsbackup_tui.operations.trees:run_drop"
+    stages: ClassVar[tuple[str, ...]] = ("check", "drop")
+    name: str = ""
+    inode: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +221,17 @@ class RestoreCodeRequest(Request):
     reason_unsigned: str = ""
 
 
-SITE_REQUESTS: tuple[type[Request], ...] = (RestoreConfigRequest, RestoreCodeRequest)
+SITE_REQUESTS: tuple[type[Request], ...] = (
+    FilesLookRequest,
+    FilesPutBackRequest,
+    FilesTakeBackRequest,
+    FilesBesideRequest,
+    FilesCompareRequest,
+    FilesCarryRequest,
+    FilesExchangeRequest,
+    FilesRollbackRequest,
+    TreesRequest,
+    DropTreeRequest,
+    RestoreConfigRequest,
+    RestoreCodeRequest,
+)
