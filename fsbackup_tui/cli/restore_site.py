@@ -139,7 +139,8 @@ def _config_in_place(arguments: argparse.Namespace, context: CliContext, point: 
     )
     if not context.json:
         for line in diff_lines(shown):
-            context.tell(line)
+            text = line.lstrip()
+            context.tell(text, first=" " * (len(line) - len(text)))
     if asks:
         _check_typed(site, _ask(context), arguments, point)
     from fsbackup_tui.operations.restore_config import seen_token
@@ -198,11 +199,15 @@ def _count(entries: Sequence[Any], differing: Sequence[Any]) -> str:
     return f"{len(differing)} of {len(entries)} entries differ"
 
 
+def _files(listed: Sequence[Any]) -> str:
+    return "1 file" if len(listed) == 1 else f"{len(listed)} files"
+
+
 def beside_lines(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when a configuration was written beside."""
     from fsbackup_tui.operations.wording import plain_text
 
-    lines = [f"Wrote {len(result['written'])} files to {plain_text(str(result['target']))}"]
+    lines = [f"Wrote {_files(result['written'])} to {plain_text(str(result['target']))}"]
     lines.extend(f"  {plain_text(str(name))}" for name in result["written"])
     lines.append("  They hold secrets in plain: remove them when you are done.")
     return lines
@@ -212,7 +217,7 @@ def placed_lines(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when files were put in place."""
     from fsbackup_tui.operations.wording import plain_text
 
-    lines = [f"Put in place: {len(result['placed'])} files of {result['point']}"]
+    lines = [f"Put in place: {_files(result['placed'])} of {result['point']}"]
     for one in result["placed"]:
         lines.append(f"  {plain_text(str(one['file']))}")
         if one["kept"]:
