@@ -96,6 +96,8 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
             )
             facts = capture.facts(str(source.root))
             facts = replace(facts, changes=await _changes(run, capture))
+            if run.links is not None:
+                await asyncio.to_thread(run.links.add_tree, run.source, capture.lines())
     finally:
         capture.close()
     written: tuple[tuple[str, ArtifactRole, Written], ...] = (
