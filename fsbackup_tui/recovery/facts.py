@@ -11,8 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 from fsbackup_tui.domain.copy_check import CopyCheck
 from fsbackup_tui.domain.damage import Candidate, DamageReport, Way
 from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.place import PlaceStanding, SourceKind
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.preserve import Preserved, Salvaged
+from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.domain.written import WrittenSince
 
@@ -64,6 +66,28 @@ class IncidentFacts:
         value = self._known.get(name)
         return value if isinstance(value, Mapping) else {}
 
+    @property
+    def kind(self) -> SourceKind:
+        """What kind of source it is about."""
+        kinds: tuple[SourceKind, ...] = ("files", "config", "code")
+        return next((kind for kind in kinds if kind == self._text("kind")), "postgres")
+
+    @cached_property
+    def place(self) -> PlaceStanding | None:
+        """The last look at the paths of files, configuration or code."""
+        return read_value(PlaceStanding, self._known.get("place"))
+
+    @cached_property
+    def site_damage(self) -> SiteDamage | None:
+        """The damage report of files, configuration or code."""
+        return read_value(SiteDamage, self._known.get("site_damage"))
+
+    @property
+    def site_candidate(self) -> SiteCandidate | None:
+        """What is known of the chosen point, of files, configuration or code."""
+        damage = self.site_damage
+        return None if damage is None else damage.candidate(self.point)
+
     @cached_property
     def server(self) -> ServerIdentity | None:
         """The server, as last seen through its maintenance database."""
@@ -93,6 +117,15 @@ class IncidentFacts:
     def accepted_target(self) -> str:
         """The server and database that a person accepted although they do not match."""
         return self._text("accepted_target")
+
+    def accepts(self, word: str) -> bool:
+        """Whether a person took the target for right: a path is, for the reason it was taken for.
+
+        ``word`` is what had to be typed.
+        """
+        if not word or self.accepted_target != word:
+            return False
+        return self.kind == "postgres" or self._text("accepted_mismatch") == self.mismatch
 
     @property
     def tables(self) -> tuple[str, ...]:

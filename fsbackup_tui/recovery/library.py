@@ -10,6 +10,7 @@ from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.model import AddedStep
 from fsbackup_tui.domain.errors import ConfigError, ConfigProblem, UsageError
 from fsbackup_tui.domain.incident import Seen
+from fsbackup_tui.domain.place import SourceKind
 from fsbackup_tui.recovery.actions.registry import NAMES
 from fsbackup_tui.recovery.runbook import (
     MOST_STEPS_A_PHASE,
@@ -20,11 +21,13 @@ from fsbackup_tui.recovery.runbook import (
     read_runbook,
 )
 
-SHIPPED = ("data-loss", "partial-loss", "corruption")
+SHIPPED = ("data-loss", "partial-loss", "corruption", "files-loss", "config-or-code-loss")
 _RUNBOOK_OF_SEEN: dict[Seen, str] = {
     "rows": "partial-loss",
     "structure": "partial-loss",
     "errors": "corruption",
+    "files": "files-loss",
+    "config": "config-or-code-loss",
     "unknown": "data-loss",
 }
 
@@ -35,9 +38,16 @@ def runbook_ids(loaded: LoadedConfig | None) -> tuple[str, ...]:
     return (*SHIPPED, *(name for name in own if name not in SHIPPED))
 
 
-def runbook_for(seen: Seen) -> str:
+def runbook_for(seen: Seen, kind: SourceKind = "postgres") -> str:
     """Return the runbook to begin with for what is seen, before anything was looked at."""
+    if kind != "postgres":
+        return "files-loss" if kind == "files" else "config-or-code-loss"
     return _RUNBOOK_OF_SEEN.get(seen, "data-loss")
+
+
+def runbooks_about(kind: SourceKind, loaded: LoadedConfig | None) -> tuple[str, ...]:
+    """Return the ids of the runbooks that bring back a source of that kind."""
+    return tuple(name for name in runbook_ids(loaded) if kind in find_runbook(name, loaded).about)
 
 
 def shipped_text(name: str) -> str:
