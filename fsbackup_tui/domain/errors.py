@@ -16,6 +16,7 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
     ├── NotDecryptable                 1   not-decryptable
+    ├── FilesUnreadable                1   files-unreadable
     ├── ToolError                      1   tool-failed
     │   └── ToolMissing                1   tool-missing
     ├── PostgresError                  1   postgres
@@ -222,6 +223,12 @@ class NotDecryptable(FsbackupError):
     def __init__(self, reason: str, *, what: str = "", why: str = "", fix: str = "") -> None:
         super().__init__(what or "NOT DECRYPTED.", why=why or f"It stays shut: {reason}.", fix=fix)
         self.reason = reason
+
+
+class FilesUnreadable(FsbackupError):
+    """A tree of files, or something in it, can't be read: captured in part it is no backup."""
+
+    kind = "files-unreadable"
 
 
 class ToolError(FsbackupError):

@@ -1,0 +1,1 @@
+"""Trees of files: walked, captured through GNU tar, read, indexed, extracted, compared."""
