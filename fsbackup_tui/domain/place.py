@@ -72,6 +72,13 @@ class PlaceStanding:
         return self.paths[0] if self.paths else PathIdentity("")
 
 
+def touch_key(touching: Touching) -> str:
+    """Return by what something that is at work there is asked to be stopped; empty: by hand."""
+    if touching.kind == "process":
+        return f"process {touching.where}"
+    return f"timer {touching.what}" if touching.kind == "timer" else ""
+
+
 def is_another(first: Mapping[str, object], now: PathIdentity) -> bool:
     """Whether another directory is at the path than the one that was first seen there.
 

@@ -45,7 +45,8 @@ class SiteDamageRequest(Request):
 class StopTouchingRequest(Request):
     """Stop what writes or deletes at a source's paths, and remember how it goes on.
 
-    ``what`` are the ``key`` of what was seen; ``pause_jobs`` runs the site's own command as well.
+    ``what`` are the ``touch_key`` (domain/place.py) of what was seen; ``pause_jobs`` runs the
+    site's own command as well.
     Returns ``{"stopped": [...], "gone": [...], "left": [{"what", "why", "fix"}]}``.
     """
 
@@ -56,15 +57,27 @@ class StopTouchingRequest(Request):
     what: tuple[str, ...] = ()
     pause_jobs: bool = False
 
+    def planned(self) -> tuple[str, ...]:
+        """Return the stages: the site's own command is one of its own."""
+        return ("stop", "run") if self.pause_jobs else ("stop",)
+
 
 @dataclass(frozen=True, slots=True)
 class LetTouchRequest(Request):
-    """Let go on what was stopped; ``{"going": [...], "left": [{"what", "why", "fix"}]}``."""
+    """Let go on what was stopped; ``{"going": [...], "left": [{"what", "why", "fix"}]}``.
+
+    ``resume_jobs`` runs the site's own command as well.
+    """
 
     operation: ClassVar[str] = "let-touch"
     runner: ClassVar[str] = "fsbackup_tui.operations.stop_touching:run_let"
     stages: ClassVar[tuple[str, ...]] = ("let go on",)
     part: str
+    resume_jobs: bool = False
+
+    def planned(self) -> tuple[str, ...]:
+        """Return the stages: the site's own command is one of its own."""
+        return ("let go on", "run") if self.resume_jobs else ("let go on",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from datetime import datetime
 from fsbackup_tui.domain.errors import RepositoryUnwritable, UsageError
 from fsbackup_tui.domain.incident import Seen
 from fsbackup_tui.recovery.desk import Desk
-from fsbackup_tui.recovery.kinds import KIND_WORDS, require_about, source_kinds
-from fsbackup_tui.recovery.library import runbook_for
+from fsbackup_tui.recovery.kinds import KIND_WORDS, source_kinds
+from fsbackup_tui.recovery.library import require_about, runbook_for
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.elsewhere import make_elsewhere, why_not_writable
 from fsbackup_tui.repository.incidents import (

@@ -16,6 +16,15 @@ from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.preserve import Preserved, Salvaged
 from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage
 from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.domain.tree import (
+    Carried,
+    Exchanged,
+    FilesLook,
+    PutBack,
+    TreeBeside,
+    TreeDifference,
+)
+from fsbackup_tui.domain.way import FilesWay
 from fsbackup_tui.domain.written import WrittenSince
 
 _Value = TypeVar("_Value")
@@ -81,6 +90,42 @@ class IncidentFacts:
     def site_damage(self) -> SiteDamage | None:
         """The damage report of files, configuration or code."""
         return read_value(SiteDamage, self._known.get("site_damage"))
+
+    @property
+    def files_way(self) -> FilesWay | None:
+        """How the files come back, once it was chosen."""
+        ways: tuple[FilesWay, ...] = ("missing", "everything", "patterns", "exchange")
+        return next((way for way in ways if way == self._text("files_way")), None)
+
+    @cached_property
+    def put_back(self) -> PutBack | None:
+        """What was put back into live's tree."""
+        return read_value(PutBack, self._known.get("put_back"))
+
+    @cached_property
+    def tree_beside(self) -> TreeBeside | None:
+        """The restored tree beside live's."""
+        return read_value(TreeBeside, self._known.get("tree_beside"))
+
+    @cached_property
+    def tree_difference(self) -> TreeDifference | None:
+        """The restored tree compared with live's."""
+        return read_value(TreeDifference, self._known.get("tree_difference"))
+
+    @cached_property
+    def carried(self) -> Carried | None:
+        """What was copied from live into the restored tree."""
+        return read_value(Carried, self._known.get("carried"))
+
+    @cached_property
+    def exchanged(self) -> Exchanged | None:
+        """Which tree is live since an exchange, and where the former one is kept."""
+        return read_value(Exchanged, self._known.get("exchanged"))
+
+    @cached_property
+    def files_after(self) -> FilesLook | None:
+        """Live's tree beside the point's, once it was put right."""
+        return read_value(FilesLook, self._known.get("files_after"))
 
     @property
     def site_candidate(self) -> SiteCandidate | None:

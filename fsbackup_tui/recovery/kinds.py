@@ -9,14 +9,12 @@ from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.incident import Seen
 from fsbackup_tui.domain.place import SourceKind
-from fsbackup_tui.recovery.library import find_runbook, runbooks_about
 
 _OF_SEEN: Mapping[Seen, tuple[SourceKind, ...]] = {
     "rows": ("postgres",),
     "structure": ("postgres",),
     "errors": ("postgres",),
     "files": ("files",),
-    "config": ("config", "code"),
 }
 """What each thing that can be seen is the matter with; the runbooks of this version lead out."""
 
@@ -83,17 +81,3 @@ def named_source(loaded: LoadedConfig, wanted: str) -> str:
         return wanted
     known = ", ".join(kinds) or "none"
     raise UsageError(f"NO SUCH SOURCE: {wanted}.", why=f"There are: {known}.")
-
-
-def require_about(runbook: str, kind: SourceKind, loaded: LoadedConfig) -> None:
-    """Raise UsageError where a runbook brings back another kind of source."""
-    about = find_runbook(runbook, loaded).about
-    if kind in about:
-        return
-    words = " or ".join(KIND_WORDS[each] for each in about)
-    fitting = ", ".join(runbooks_about(kind, loaded)) or "none"
-    raise UsageError(
-        f"NOT THIS RUNBOOK: {runbook} brings back {words}, not {KIND_WORDS[kind]}.",
-        why=f"What brings back {KIND_WORDS[kind]}: {fitting}.",
-        fix="Name another source with --part, or another runbook.",
-    )

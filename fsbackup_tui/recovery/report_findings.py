@@ -22,7 +22,10 @@ from fsbackup_tui.recovery.report_text import (
 )
 from fsbackup_tui.recovery.session import Reading
 
-MADE_LIVE = ("swap", "schema-swap", "merge", "in-place")
+MADE_LIVE = (
+    *("swap", "schema-swap", "merge", "in-place"),
+    *("files-back", "files-exchange", "config-back", "code-exchange"),
+)
 """The steps that bring the data back: from then on it is live again."""
 
 

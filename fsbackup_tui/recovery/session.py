@@ -36,9 +36,8 @@ from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.ending import finish, settle, take_look, write_done
 from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.flow import Flow, Placed, place_steps
-from fsbackup_tui.recovery.kinds import require_about
 from fsbackup_tui.recovery.lead import Lead, read_incident
-from fsbackup_tui.recovery.library import find_runbook
+from fsbackup_tui.recovery.library import find_runbook, require_about
 from fsbackup_tui.recovery.look import Look, mismatch_words, standing_facts
 from fsbackup_tui.recovery.place import (
     FIRST,
