@@ -12,6 +12,22 @@ from fsbackup_tui.config.values import NAME_PATTERN, SecretDescription, Settings
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
+class FormerKey(Settings):
+    """What opens points that were encrypted before the key was changed, until they are rekeyed."""
+
+    passphrase: SecretDescription | None = None
+    identity: SecretDescription | None = None
+    identity_passphrase: SecretDescription | None = None
+    keyring: Path | None = None
+
+    @model_validator(mode="after")
+    def _opens_something(self) -> FormerKey:
+        given = [self.passphrase, self.identity, self.keyring]
+        if sum(one is not None for one in given) != 1:
+            raise ValueError("name one of passphrase, identity and keyring")
+        return self
+
+
 class Encryption(Settings):
     """How every part is encrypted that does not say ``plaintext: true``.
 
@@ -19,7 +35,8 @@ class Encryption(Settings):
     nothing tells it. With ``recipients`` (gpg key ids or addresses; age public keys) the machine
     can't read its own backups, unless ``identity`` (age) or gpg's keyring has the private key.
     ``hint`` says to a person where the key is kept. ``keyring`` is gpg's home directory, where it
-    is not the user's own.
+    is not the user's own; ``identity_passphrase`` opens the private key, of either method.
+    ``former`` opens points that another key encrypted.
     """
 
     method: Literal["gpg", "age"]
@@ -29,6 +46,7 @@ class Encryption(Settings):
     identity_passphrase: SecretDescription | None = None
     keyring: Path | None = None
     hint: Telling | None = None
+    former: tuple[FormerKey, ...] = ()
 
     @model_validator(mode="after")
     def _one_kind_of_key(self) -> Encryption:
@@ -36,6 +54,10 @@ class Encryption(Settings):
             raise ValueError("passphrase and recipients exclude each other: take one of them")
         if self.identity is not None and self.method != "age":
             raise ValueError("identity is for age; gpg looks for the private key in its keyring")
+        if self.identity is not None and not self.recipients:
+            raise ValueError("identity belongs to recipients: name the public keys, too")
+        if self.keyring is not None and self.method != "gpg":
+            raise ValueError("keyring is for gpg; an age private key is named by identity")
         return self
 
 

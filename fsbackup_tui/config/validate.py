@@ -106,7 +106,12 @@ class _Checker:
 
     def cross_checks(self) -> list[ConfigProblem]:
         """Return what is wrong between settings that are each right."""
-        return [*self._section_problems(), *self._plan_problems(), *self._repository_problems()]
+        return [
+            *self._section_problems(),
+            *self._plan_problems(),
+            *self._repository_problems(),
+            *self._unprotected(),
+        ]
 
     def _expand_leaf(self, leaf: Leaf) -> None:
         try:
@@ -206,6 +211,23 @@ class _Checker:
                     what = f"the source '{name}' is named twice"
                     found.append(self.places.problem(path, what, "name it once"))
         return found
+
+    def _unprotected(self) -> list[ConfigProblem]:
+        """Return the configuration sources that would lie in plain without anybody's saying so."""
+        sources = self.data.get("sources")
+        if self.data.get("encryption") is not None or not isinstance(sources, Mapping):
+            return []
+        return [
+            self.places.problem(
+                ("sources", name),
+                "holds secrets, and nothing encrypts them",
+                "add encryption: {method: age} (or gpg), or write plaintext: true for this source",
+            )
+            for name, source in sources.items()
+            if isinstance(source, Mapping)
+            and source.get("kind") == "config"
+            and source.get("plaintext") is not True
+        ]
 
     def _repository_problems(self) -> list[ConfigProblem]:
         path: NodePath = ("repository",)

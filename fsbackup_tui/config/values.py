@@ -17,6 +17,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_CACHE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,79}")
 COMPRESSION_PATTERN = r"^(auto|none|gzip(:[1-9])?|zstd(:([1-9]|1[0-9]|2[0-2]))?)$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
 
@@ -106,14 +107,23 @@ class SecretCommand(Settings):
     command: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
+class SecretAgent(Settings):
+    """A passphrase that gpg-agent keeps under a cache id (``gpg-preset-passphrase`` puts it there).
+
+    It is never asked for: what the agent does not have is not known.
+    """
+
+    agent: str
+
+
 DESCRIPTION_FORMS = (
-    'write a text such as "${DATABASE_URL}", or {env: NAME}, {file: /path} '
-    "or {command: [program, argument]}"
+    'write a text such as "${DATABASE_URL}", or {env: NAME}, {file: /path}, '
+    "{command: [program, argument]} or {agent: CACHE-ID}"
 )
 
 
 def _secret_description(value: object) -> object:
-    """Return the description in one of its four forms; ValueError names them.
+    """Return the description in one of its forms; ValueError names them.
 
     Done by hand, since a union's own errors tell of every form that does not fit.
     """
@@ -131,6 +141,8 @@ def _secret_description(value: object) -> object:
                     return SecretVariable(env=content)
                 case "file":
                     return SecretFile(file=Path(content))
+                case "agent" if _CACHE_ID.fullmatch(content):
+                    return SecretAgent(agent=content)
         is_argv = isinstance(content, list | tuple) and content
         if form == "command" and is_argv and all(isinstance(word, str) for word in content):
             return SecretCommand(command=tuple(content))
@@ -138,7 +150,7 @@ def _secret_description(value: object) -> object:
 
 
 SecretDescription = Annotated[
-    SecretText | SecretVariable | SecretFile | SecretCommand,
+    SecretText | SecretVariable | SecretFile | SecretCommand | SecretAgent,
     BeforeValidator(_secret_description),
 ]
 

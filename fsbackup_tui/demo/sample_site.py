@@ -21,6 +21,7 @@ _HERE = Path(__file__).parent
 _EMPTY_BYTES = 7_700_000
 _BYTES_PER_USER = 9_150
 _SAMPLES = 60
+_LOGO = '<svg xmlns="http://www.w3.org/2000/svg"><circle r="4" cx="4" cy="4"/></svg>\n'
 _SCHEMA_PRISMA = """\
 datasource db {
   provider  = "postgresql"
@@ -44,6 +45,11 @@ class SampleSite:
     def storage(self) -> Path:
         """The uploads that rows name by ``file_path`` and ``output_path``."""
         return self.directory / "storage"
+
+    @property
+    def public(self) -> Path:
+        """What the site shows everybody: its logo, robots.txt."""
+        return self.directory / "public"
 
     @property
     def environment_file(self) -> Path:
@@ -89,7 +95,7 @@ async def seed_database(
 
 
 def write_files(site: SampleSite, database_url: str) -> int:
-    """Write the uploads, the Prisma schema and the ``.env`` (0600); returns the uploads' bytes."""
+    """Write the site's files, ``.env`` (0600) among them; returns the uploads' bytes."""
     total = 0
     for folder, kind, suffix in (
         ("face-sources", "face file", ".jpg"),
@@ -101,6 +107,10 @@ def write_files(site: SampleSite, database_url: str) -> int:
             content = _content(f"{kind} {number}")
             (target / f"{_sql_uuid(f'{kind} {number}')}{suffix}").write_bytes(content)
             total += len(content)
+    public = site.directory / "public"
+    public.mkdir()
+    (public / "robots.txt").write_text("User-agent: *\nAllow: /\n")
+    (public / "logo.svg").write_text(_LOGO)
     (site.directory / "prisma").mkdir()
     (site.directory / "prisma" / "schema.prisma").write_text(_SCHEMA_PRISMA)
     site.environment_file.touch(mode=0o600)

@@ -17,6 +17,10 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── SecretUnavailable              1   secret-unavailable
     ├── NotDecryptable                 1   not-decryptable
     ├── FilesUnreadable                1   files-unreadable
+
+
+    │   └── KeyUnavailable             1   key-unavailable
+    ├── KeyRefused                     1   key-refused
     ├── ToolError                      1   tool-failed
     │   └── ToolMissing                1   tool-missing
     ├── PostgresError                  1   postgres
@@ -229,6 +233,18 @@ class FilesUnreadable(FsbackupError):
     """A tree of files, or something in it, can't be read: captured in part it is no backup."""
 
     kind = "files-unreadable"
+
+
+class KeyUnavailable(NotDecryptable):
+    """What decrypts a point is not here; the point may be as good as any."""
+
+    kind = "key-unavailable"
+
+
+class KeyRefused(FsbackupError):
+    """A key can't be used to encrypt: wrong, missing, expired, revoked."""
+
+    kind = "key-refused"
 
 
 class ToolError(FsbackupError):

@@ -89,6 +89,22 @@ def open_content(path: Path, compression: str | None) -> Iterator[ByteStream]:
         yield _Checked(stream)
 
 
+def decompressed(stream: ByteStream, compression: str | None) -> ByteStream:
+    """Return the content of a stream of a known compression; None: the stream itself.
+
+    Reading raises CompressedDataDamaged as with ``open_plain``.
+    """
+    openers: dict[str, Callable[..., Any]] = {
+        "gzip": gzip.open,
+        "xz": lzma.open,
+        "bzip2": bz2.open,
+    }
+    if compression is None:
+        return stream
+    open_file = openers.get(compression) or zstd_module().open
+    return _Checked(open_file(stream, "rb"))
+
+
 def decompress_head(head: bytes, compression: str, longest: int) -> tuple[bytes, bool]:
     """Return the beginning of the content, and whether the compressed data ends within ``head``.
 

@@ -20,6 +20,7 @@ from typing import IO, Literal
 from fsbackup_tui.domain.errors import ToolError
 from fsbackup_tui.domain.events import CommandStarted, Report
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.process_channel import Channel
 from fsbackup_tui.engines.process_group import (
     Child,
     Stream,
@@ -41,6 +42,8 @@ from fsbackup_tui.engines.process_result import (
 
 __all__ = [
     "CAPTURE_LIMIT",
+    "HANDED_OVER",
+    "LONGEST_SECRET",
     "Command",
     "Completed",
     "RunningChild",
@@ -61,6 +64,12 @@ DRAIN_SECONDS = 5.0
 LAST_WORDS_SECONDS = 1.0
 """How long pipes are read after members had to be ended."""
 
+HANDED_OVER = "{descriptor}"
+"""The word of a command line for which the number of the secret's descriptor is put."""
+
+LONGEST_SECRET = 4096
+"""Most bytes of a secret: what every pipe takes at once."""
+
 Task = asyncio.Task[None]
 
 
@@ -70,14 +79,17 @@ class Command:
 
     ``env`` is added to the minimal environment of children. ``stdin`` is a file, bytes, or
     nothing (/dev/null). ``stdout`` is a file to be created (it must not exist; 0600), or None:
-    captured, at most 16 MiB.
+    captured, at most 16 MiB. A Channel, for either, is served by a thread of the caller's.
+    ``secret`` is handed over on a descriptor of its own, whose number replaces HANDED_OVER
+    in ``argv``.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
-    stdin: Path | bytes | None = None
-    stdout: Path | None = None
+    stdin: Path | bytes | Channel | None = None
+    stdout: Path | Channel | None = None
+    secret: bytes | None = None
 
 
 class RunningChild:
@@ -218,18 +230,37 @@ class _Pipeline:
             source = self._input(theirs)
             for number, command in enumerate(self._commands):
                 following, sink = self._output(command, theirs, last=command is self._commands[-1])
+                argv, passing = self._with_secret(command, theirs)
                 child = Child(
-                    command.argv,
+                    argv,
                     environment=child_environment(command.env),
                     cwd=command.cwd,
                     stdin=source,
                     stdout=sink,
                     stderr=self._error_output(self._stderr[number], theirs),
+                    passing=passing,
                 )
                 self.children.append(child)
                 source = following
                 if report is not None:
                     report(CommandStarted(self._shown(command), child.pid))
+
+    def _with_secret(
+        self, command: Command, theirs: contextlib.ExitStack
+    ) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Return the command line, and the descriptor that the secret can be read from."""
+        if command.secret is None:
+            return command.argv, ()
+        if len(command.secret) > LONGEST_SECRET:
+            raise ValueError("the secret is too long")
+        reading, writing = os.pipe()
+        theirs.callback(os.close, reading)
+        try:
+            os.write(writing, command.secret)
+        finally:
+            os.close(writing)
+        argv = tuple(str(reading) if word == HANDED_OVER else word for word in command.argv)
+        return argv, (reading,)
 
     def _shown(self, command: Command) -> tuple[str, ...]:
         return tuple(self._redactor.redact(word) for word in command.argv)
@@ -238,6 +269,8 @@ class _Pipeline:
         stdin = self._commands[0].stdin
         if stdin is None:
             return subprocess.DEVNULL
+        if isinstance(stdin, Channel):
+            return theirs.enter_context(os.fdopen(stdin.take_theirs(), "rb"))
         if isinstance(stdin, bytes):
             reading, writing = os.pipe()
             self._work.append(write_pipe(self._ours(writing, "wb"), stdin))
@@ -254,7 +287,10 @@ class _Pipeline:
     ) -> tuple[Stream, Stream]:
         """Return what the next member reads, and what this one writes into."""
         if command.stdout is not None:
-            descriptor = open_new_file(command.stdout)
+            if isinstance(command.stdout, Channel):
+                descriptor = command.stdout.take_theirs()
+            else:
+                descriptor = open_new_file(command.stdout)
             return subprocess.DEVNULL, theirs.enter_context(os.fdopen(descriptor, "wb"))
         reading, writing = os.pipe()
         sink = theirs.enter_context(os.fdopen(writing, "wb"))

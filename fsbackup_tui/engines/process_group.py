@@ -117,12 +117,13 @@ class Child:
         death_signal: str = "TERM",
         user: int | None = None,
         group: int | None = None,
+        passing: Sequence[int] = (),
     ) -> None:
         """Start the program; ToolMissing when that can't be done.
 
         ``wrapper`` is a command that runs the rest of its arguments; ``death_signal`` is sent
         when the calling thread dies; ``user`` and ``group`` are for root, who gives up all
-        other groups with them.
+        other groups with them. ``passing`` are further descriptors that it gets.
         """
         program = find_program(argv[0], environment, cwd)
         # A worker leads its own session and shares it with its children: only then does the
@@ -139,6 +140,7 @@ class Child:
                 env=dict(environment),
                 cwd=cwd,
                 close_fds=True,
+                pass_fds=tuple(passing),
                 start_new_session=not leads_session,
                 process_group=0 if leads_session else None,
                 user=user,

@@ -6,10 +6,11 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from fsbackup_tui.config.template import BadTemplate, MissingVariable, expand
 from fsbackup_tui.config.values import (
+    SecretAgent,
     SecretCommand,
     SecretDescription,
     SecretFile,
@@ -29,6 +30,7 @@ _SECRET_NAME = re.compile(
 )
 _NO_SECRETS = ("PWD", "OLDPWD")
 _SHORTEST_NAMED = 6
+_AGENT = ("GNUPGHOME", "HOME")
 _WORKS_NOW = "Inventory and verify work without it."
 
 
@@ -58,6 +60,8 @@ async def read_secret(
             value = reader.file(Path(reader.expanded(str(description.file))))
         case SecretCommand():
             value = await reader.command([reader.expanded(word) for word in description.command])
+        case SecretAgent():
+            value = await reader.agent(description.agent)
     if not value.strip():
         raise reader.unavailable("it is empty", "Set it where the configuration says.")
     return remember(Secret(value), redactor)
@@ -177,6 +181,29 @@ class _Reader:
                 why="\n".join(filter(None, (self.redactor.redact(error.what), error.why))),
             ) from None
         return self._text(completed.stdout, f"what {argv[0]} printed")
+
+    async def agent(self, cache_id: str) -> str:
+        """Return what gpg-agent keeps under the id; it is not made to ask anybody."""
+        asked = f"GET_PASSPHRASE --data --no-ask {cache_id} X X X"
+        home = {name: self.environment[name] for name in _AGENT if self.environment.get(name)}
+        command = Command(("gpg-connect-agent", "--no-autostart", asked, "/bye"), env=home)
+        try:
+            completed = await run(command, redactor=self.redactor, timeout=COMMAND_SECONDS)
+        except (ToolError, DiskFull) as error:
+            raise self._not_in_agent(cache_id, error.why or error.what) from None
+        lines = completed.stdout.split(b"\n")
+        data = b"".join(line[2:] for line in lines if line.startswith(b"D "))
+        if not data:
+            said = next((line for line in lines if line.startswith(b"ERR ")), b"nothing")
+            raise self._not_in_agent(cache_id, f"it says: {said.decode(errors='replace')}")
+        return self._text(unquote_to_bytes(data), "what gpg-agent keeps")
+
+    def _not_in_agent(self, cache_id: str, why: str) -> SecretUnavailable:
+        return self.unavailable(
+            f"gpg-agent has nothing under {cache_id}",
+            f"Put it there: gpg-preset-passphrase --preset {cache_id}",
+            why=f"{self.where} reads it from the agent; {why}",
+        )
 
     def _text(self, data: bytes, origin: str) -> str:
         if len(data) > _LARGEST:

@@ -13,6 +13,7 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import ToolError
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.point import PartManifest
+from fsbackup_tui.engines.chain import Chain
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import PART_MARKER_NAME
@@ -26,6 +27,7 @@ class CaptureRun:
     """One source while it is captured into ``directory`` (private, its own).
 
     ``last_good`` is the source's part in the last good point, to compare and to estimate with;
+    ``chain`` is how its artifacts are stored: the part's compression, and its key or None.
     ``phases`` collects seconds by phase.
     """
 
@@ -35,6 +37,7 @@ class CaptureRun:
     directory: Path
     last_good: PartManifest | None
     plan: str
+    chain: Chain = field(default_factory=lambda: Chain(compression="zstd:3", key=None))
     phases: dict[str, float] = field(default_factory=dict)
 
     @contextmanager

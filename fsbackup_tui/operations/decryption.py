@@ -18,9 +18,9 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.secret import Redactor, Secret
+from fsbackup_tui.engines.encryption.gpg import decrypt
 from fsbackup_tui.engines.foreign.examine import examine
 from fsbackup_tui.engines.foreign.model import Examination, ForeignFile
-from fsbackup_tui.engines.gpg import decrypt
 from fsbackup_tui.engines.postgres.guards import free_bytes
 from fsbackup_tui.engines.secrets import expands_to_nothing, read_secret
 from fsbackup_tui.operations.foreign_refusals import decrypt_hint

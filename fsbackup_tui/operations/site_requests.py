@@ -90,7 +90,7 @@ class FilesCompareRequest(SiteRequest):
     """
 
     operation: ClassVar[str] = "files-compare"
-    runner: ClassVar[str] = "fsbackup_tui.operations.files_beside:run_compare"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_compare:run"
     stages: ClassVar[tuple[str, ...]] = ("compare",)
     tree: str = ""
     inode: int = 0
@@ -106,7 +106,7 @@ class FilesCarryRequest(SiteRequest):
     """
 
     operation: ClassVar[str] = "files-carry"
-    runner: ClassVar[str] = "fsbackup_tui.operations.files_beside:run_carry"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_compare:run_carry"
     stages: ClassVar[tuple[str, ...]] = ("compare", "copy")
     tree: str = ""
     inode: int = 0

@@ -15,6 +15,11 @@ _PARAMETER = re.compile(r"(?i)(?P<head>[?&](?:ssl)?pass(?:word|wd)?=)(?P<value>[
 _KEYWORD = re.compile(
     r"(?i)(?P<head>\b(?:pg|ssl)?pass(?:word|wd)\s*=\s*)(?P<value>'(?:[^'\\]|\\.|'')*'?|[^\s'}]+)"
 )
+_SECRET_SETTING = re.compile(r"(?:[a-z_]*_)?passphrase|identity")
+_LOOSE_SETTING = re.compile(
+    r"(?i)(?P<head>\b(?:[a-z]+_)?passphrase\s*:\s*(?:\{\s*text\s*:\s*)?)(?P<value>[^\s{$].*)"
+)
+_AGE_SECRET = re.compile(r"(?i)AGE-SECRET-KEY-[0-9A-Z-]+")
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
 
 
@@ -31,7 +36,7 @@ def mask_config(text: str) -> str:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         spans = sorted(set(_masked_spans(root))) if root is not None else []
     except yaml.YAMLError:
-        return "\n".join(Redactor().redact(mask_value(line)) for line in text.split("\n"))
+        return "\n".join(_mask_loose(line) for line in text.split("\n"))
     pieces: list[str] = []
     place = 0
     for start, end, value in spans:
@@ -52,7 +57,10 @@ def _masked_spans(root: object) -> Iterator[tuple[int, int, str]]:
         node = queue.pop()
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                queue += [key, value]
+                if isinstance(key, yaml.ScalarNode) and _SECRET_SETTING.fullmatch(key.value):
+                    yield from _masked_secret(value)
+                else:
+                    queue += [key, value]
         elif isinstance(node, yaml.SequenceNode):
             queue += node.value
         elif isinstance(node, yaml.ScalarNode):
@@ -61,8 +69,23 @@ def _masked_spans(root: object) -> Iterator[tuple[int, int, str]]:
                 yield node.start_mark.index, node.end_mark.index, masked
 
 
+def _masked_secret(node: object) -> Iterator[tuple[int, int, str]]:
+    """Mask the text of a setting that is a secret whatever it looks like."""
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value == "text":
+                yield from _masked_secret(value)
+    elif isinstance(node, yaml.ScalarNode) and node.value:
+        masked = _mask_secret(node.value)
+        if masked != node.value:
+            yield node.start_mark.index, node.end_mark.index, masked
+
+
 def mask_value(value: str) -> str:
     """Return one value of a config with its literal passwords masked."""
+    value = _AGE_SECRET.sub(REDACTED, value)
     value = _PARAMETER.sub(_mask_match, value)
     value = _KEYWORD.sub(_mask_match, value)
     match = _AUTHORITY.search(value)
@@ -107,4 +130,10 @@ def _mask_secret(secret: str) -> str:
 
 def _mask_comments(text: str) -> str:
     """Mask what stands in comments; values are masked by their own place in the YAML."""
-    return _COMMENT.sub(lambda match: Redactor().redact(mask_value(match[0])), text)
+    return _COMMENT.sub(lambda match: _mask_loose(match[0]), text)
+
+
+def _mask_loose(text: str) -> str:
+    """Mask text that is no YAML: a comment, or a file that can't be read."""
+    text = _LOOSE_SETTING.sub(lambda match: f"{match['head']}{REDACTED}", text)
+    return Redactor().redact(mask_value(text))

@@ -110,17 +110,16 @@ def is_marked(tree: Path, mark: Mark) -> bool:
     return False
 
 
-def find_marked(root: Path) -> Iterator[Marked]:
-    """Yield what bears a mark of this root beside it, whether a tree stands there or not."""
+def find_marked(root: Path, directory: Path) -> Iterator[Marked]:
+    """Yield what bears a mark of this root in a directory, whether a tree stands there or not."""
     try:
-        names = sorted(path.name for path in root.parent.iterdir())
+        names = sorted(path.name for path in directory.iterdir())
     except OSError:
         return
     for name in names:
-        if not name.endswith(_ENDING):
+        if not name.endswith(_ENDING) or _NAME.fullmatch(name.removesuffix(_ENDING)) is None:
             continue
-        match = _NAME.fullmatch(name.removesuffix(_ENDING))
-        tree = root.with_name(name[1:].removesuffix(_ENDING))
-        mark = read_mark(tree) if match is not None else None
-        if mark is not None and match is not None and mark.root == str(root):
+        tree = directory / name[1:].removesuffix(_ENDING)
+        mark = read_mark(tree)
+        if mark is not None and mark.root == str(root):
             yield Marked(tree, mark)

@@ -13,7 +13,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import DiskFull
 from fsbackup_tui.domain.secret import Secret
-from fsbackup_tui.engines.gpg import decrypt
+from fsbackup_tui.engines.encryption.gpg import decrypt
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.repository.files import remove_tree
 from tests.support.foreign_files import MADE_AT, ROWS, contents, foreign_files, shell

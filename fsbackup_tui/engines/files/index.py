@@ -7,7 +7,9 @@ its fields parted by tabs::
 
 ``kind`` is ``file``, ``directory``, ``symlink`` or ``link`` (a hard link: another name of the
 earlier entry ``target``). ``state`` is ``-``; ``r``: changed while it was read, and read again;
-``u``: changed then, too, or went away. ``mode`` is octal, ``mtime`` nanoseconds since 1970.
+``u``: changed then, too, or went away; ``a``: read again to be sure, and the same. Those three may
+stand in the archive twice: the second counts, here as with ``tar -x``. ``mode`` is octal,
+``mtime`` nanoseconds since 1970.
 ``sha256`` is that of the content (of a hard link: of what it names, where that is known), ``-``
 for none; ``attributes`` is the beginning of the SHA-256 of its extended attributes and access
 lists. In names ``\\``, ``\t`` and ``\n`` stand for a backslash, a tab and a newline; all other
@@ -43,7 +45,7 @@ _KINDS: dict[bytes, EntryKind] = {
     b"symlink": "symlink",
     b"link": "link",
 }
-_STATES = {b"-": "", b"r": "r", b"u": "u"}
+_STATES = {b"-": "", b"a": "a", b"r": "r", b"u": "u"}
 
 
 class IndexDamaged(ValueError):
@@ -102,14 +104,14 @@ def format_entry(entry: IndexEntry) -> bytes:
         entry.mode,
         entry.uid,
         entry.gid,
-        _escaped(entry.user),
-        _escaped(entry.group),
+        escaped(entry.user),
+        escaped(entry.group),
         entry.size,
         entry.mtime_ns,
         (entry.sha256 or "-").encode(),
         entry.attributes.encode() or b"-",
-        _escaped(entry.target),
-        _escaped(entry.path),
+        escaped(entry.target),
+        escaped(entry.path),
     )
 
 
@@ -160,11 +162,11 @@ def sums_line(line: bytes) -> bytes:
         return b""
     path = fields[12].removesuffix(b"\n")
     plain = _plain(path)
-    escaped = plain.replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
-    if escaped.endswith(b"\r"):
-        escaped = escaped[:-1] + b"\\r"
-    mark = b"" if escaped == plain else b"\\"
-    return b"%b%b  %b\n" % (mark, sha256, escaped)
+    name = plain.replace(b"\\", b"\\\\").replace(b"\n", b"\\n")
+    if name.endswith(b"\r"):
+        name = name[:-1] + b"\\r"
+    mark = b"" if name == plain else b"\\"
+    return b"%b%b  %b\n" % (mark, sha256, name)
 
 
 def read_index(stream: ByteStream) -> Iterator[IndexEntry]:
@@ -194,11 +196,11 @@ def read_lines(stream: ByteStream) -> Iterator[tuple[bytes, IndexEntry]]:
 def read_sums(stream: ByteStream) -> Iterator[tuple[bytes, str]]:
     """Yield path and SHA-256 of each line of a list of sums."""
     for number, line in enumerate(split_lines(stream), start=1):
-        escaped = line.startswith(b"\\")
+        is_escaped = line.startswith(b"\\")
         digest, blanks, name = line.removeprefix(b"\\").removesuffix(b"\n").partition(b"  ")
         if len(digest) != 64 or not blanks or not name or digest.strip(b"0123456789abcdef"):
             raise IndexDamaged(f"line {number} is no line of a sum")
-        yield _unescaped(name) if escaped else name, digest.decode("ascii")
+        yield _unescaped(name) if is_escaped else name, digest.decode("ascii")
 
 
 def merge_entries(
@@ -277,7 +279,8 @@ def _write_blocks(lines: Iterable[bytes], write: Callable[[bytes], object]) -> N
         write(b"".join(kept))
 
 
-def _escaped(name: bytes) -> bytes:
+def escaped(name: bytes) -> bytes:
+    """Return a name as it stands in an index's line."""
     if b"\\" in name or b"\t" in name or b"\n" in name:
         return name.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n")
     return name

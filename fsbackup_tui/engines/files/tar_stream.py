@@ -90,7 +90,7 @@ class TarStream:
     """Reads the members of one archive in turn; see the module.
 
     ``passed`` is given the archive's bytes as they are read, unchanged and in order, up to the
-    blocks that mark its end and without them.
+    blocks that mark its end and without them; ``leave_out`` keeps a member from it.
     """
 
     def __init__(
@@ -105,6 +105,11 @@ class TarStream:
         self._passed = passed
         self._buffer = b""
         self._position = 0
+        # Where in the buffer begins what was not passed on yet, and whether it is to be.
+        self._start = 0
+        self._keeps = True
+        self._in_header = False
+        self._header = 0
         # Of the current member: bytes of content not yet read, and of padding behind it.
         self._left = 0
         self._padding = 0
@@ -132,6 +137,11 @@ class TarStream:
             return None
         if self._left or self._padding:
             self._skip(self._left + self._padding)
+        if not self._keeps:
+            self._start = self._position
+            self._keeps = True
+        self._in_header = True
+        self._header = self._position
         records: dict[bytes, bytes] | None = None
         while True:
             block = self._take(BLOCK)
@@ -154,7 +164,14 @@ class TarStream:
                 if sum(map(len, self._globals.values())) > self._limits.extended:
                     raise self._damaged("its global records are too many")
             else:
-                return self._member(block, records)
+                member = self._member(block, records)
+                self._in_header = False
+                return member
+
+    def leave_out(self) -> None:
+        """Keep the current member out of what is passed on; before its content is read."""
+        self._forget(self._header)
+        self._keeps = False
 
     def content(self) -> Iterator[bytes]:
         """Yield the current member's content in blocks, holes of a sparse file as zeros."""
@@ -187,10 +204,6 @@ class TarStream:
             if advance is not None:
                 advance(len(block))
         return whole.digest()
-
-    def close(self) -> None:
-        """Give ``passed`` what was read and not given yet; for a reading that ends early."""
-        self._pass_on()
 
     def _member(self, block: bytes, records: dict[bytes, bytes] | None) -> Member:
         self.members += 1
@@ -369,25 +382,28 @@ class TarStream:
         block = self._read(_READ)
         if not block:
             raise self._damaged("it is cut off")
-        self._pass_on()
-        self._buffer = self._buffer[self._position :] + block if self._buffer else block
-        self._position = 0
-
-    def _pass_on(self) -> None:
-        if self._passed is not None and self._position:
-            self._passed(self._buffer[: self._position])
-        self.offset += self._position
-        if self._position < len(self._buffer):
-            self._buffer = self._buffer[self._position :]
+        if self._in_header:
+            # Whether it is passed on is decided when all of the header is there.
+            self._forget(self._header)
         else:
-            self._buffer = b""
-        self._position = 0
+            self._forget(self._position)
+        self._buffer = self._buffer + block if self._buffer else block
+
+    def _forget(self, end: int) -> None:
+        """Pass on what lies before a position of the buffer, and drop it."""
+        if end > self._start and self._keeps and self._passed is not None:
+            self._passed(self._buffer[self._start : end])
+        self.offset += end
+        self._buffer = self._buffer[end:]
+        self._position -= end
+        self._header -= end
+        self._start = 0
 
     def _finish(self) -> None:
         """Read the marks of the end, which is one more block of zeros and nothing behind it."""
         self._ended = True
         self._position -= BLOCK
-        self._pass_on()
+        self._forget(self._position)
         rest = self._buffer
         length = 0
         while rest:

@@ -118,18 +118,26 @@ class OpenTree:
         if path in self._open:
             self._open.move_to_end(path)
             return self._open[path]
-        parent, _, name = path.rpartition(b"/")
+        above = path
+        while above and above not in self._open:
+            above = above.rpartition(b"/")[0]
+        descriptor = self._open[above] if above else self.descriptor
+        for name in path[len(above) :].removeprefix(b"/").split(b"/"):
+            above = above + b"/" + name if above else name
+            descriptor = self._step(descriptor, name, above)
+        return descriptor
+
+    def _step(self, parent: int, name: bytes, path: bytes) -> int:
         if name in (b"", b".", b".."):
             raise LinkInTheWay(path)
         try:
-            descriptor = os.open(name, _OPEN, dir_fd=self.directory(parent))
+            descriptor = os.open(name, _OPEN, dir_fd=parent)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
                 raise LinkInTheWay(path) from error
             raise
         self._open[path] = descriptor
-        # Never the one just opened, nor its parents, of which a deep path has fewer.
-        while len(self._open) > _KEPT_OPEN + path.count(b"/"):
+        while len(self._open) > _KEPT_OPEN:
             os.close(self._open.popitem(last=False)[1])
         return descriptor
 
@@ -174,17 +182,24 @@ class OpenTree:
         return os.readlink(name, dir_fd=parent)
 
     def walk(self, below: bytes = b"") -> Iterator[Entry]:
-        """Yield every entry below, a directory before what is in it; what vanishes is left out.
+        """Yield every entry below, a directory before what is in it, names in the order of bytes.
 
-        What can't be read is left out, too: ``entry`` tells of the directory itself.
+        What vanishes, and what is in a directory that can't be read, is left out.
         """
-        waiting = [below]
+        waiting = [iter(self._seen(below))]
         while waiting:
-            parent = waiting.pop()
-            with suppress(FileNotFoundError, LinkInTheWay, PermissionError):
-                inside = self._entries(parent)
-                yield from inside
-                waiting.extend(e.path for e in reversed(inside) if e.kind == "directory")
+            entry = next(waiting[-1], None)
+            if entry is None:
+                waiting.pop()
+                continue
+            yield entry
+            if entry.kind == "directory":
+                waiting.append(iter(self._seen(entry.path)))
+
+    def _seen(self, parent: bytes) -> list[Entry]:
+        with suppress(FileNotFoundError, LinkInTheWay, PermissionError):
+            return self._entries(parent)
+        return []
 
     def _entries(self, parent: bytes) -> list[Entry]:
         prefix = parent + b"/" if parent else b""

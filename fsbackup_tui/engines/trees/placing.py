@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fsbackup_tui.engines.trees.opened import Entry, Kind, LinkInTheWay, OpenTree
+from fsbackup_tui.engines.trees.opened import Entry, Kind, LinkInTheWay, OpenTree, kind_of
 from fsbackup_tui.engines.trees.renaming import CannotExchange, exchange, rename_new
 
 Outcome = Literal["placed", "replaced", "taken", "blocked", "no parent"]
@@ -89,7 +89,9 @@ def _place(trees: Trees, item: Placing) -> Outcome:
         rename_new(from_fd, staged, to_fd, name)
         return "placed"
     except CannotExchange:
-        os.link(name, aside, src_dir_fd=to_fd, dst_dir_fd=aside_fd, follow_symlinks=False)
+        if kind_of(os.stat(name, dir_fd=to_fd, follow_symlinks=False).st_mode) == "directory":
+            return "blocked"
+        _keep_aside(to_fd, name, aside_fd, aside)
         os.rename(staged, name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
         return "replaced"
     was = trees.beside.entry(item.staged)
@@ -99,6 +101,16 @@ def _place(trees: Trees, item: Placing) -> Outcome:
         return "blocked"
     rename_new(from_fd, staged, aside_fd, aside)
     return "replaced"
+
+
+def _keep_aside(to_fd: int, name: bytes, aside_fd: int, aside: bytes) -> None:
+    """Give live's own entry a second name aside; where it can have but one, that one alone."""
+    try:
+        os.link(name, aside, src_dir_fd=to_fd, dst_dir_fd=aside_fd, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        rename_new(to_fd, name, aside_fd, aside)
 
 
 def take_back_all(trees: Trees, items: Iterable[Placing]) -> None:
@@ -120,6 +132,8 @@ def _take_back(trees: Trees, item: Placing) -> BackOutcome:
     there = live.entry(item.path)
     old = _kept(trees, item)
     if _is_at(trees.beside, item.staged, item.inode):
+        if old is not None and there is None:
+            return _put_old_back(trees, item, old)
         if old is not None and there is not None and old.inode == there.inode:
             _unlink(old.tree, old.path)  # a second name of what is live, and nothing replaced it
         return "never"

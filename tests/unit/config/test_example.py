@@ -52,6 +52,7 @@ def test_every_setting_of_every_section_is_in_it() -> None:
         "SecretVariable",
         "SecretFile",
         "SecretCommand",
+        "SecretAgent",
         "Expectation",
     }
     # A runbook's file is another one, made of the same kind of sections.
@@ -61,7 +62,13 @@ def test_every_setting_of_every_section_is_in_it() -> None:
 
 
 def test_every_form_of_a_secret_is_shown_and_every_setting_is_explained() -> None:
-    for form in ("{env: ", "{file: ", "{command: ", 'url: "${DIRECT_URL:-${DATABASE_URL}}"'):
+    for form in (
+        "{env: ",
+        "{file: ",
+        "{command: ",
+        "{agent: ",
+        'url: "${DIRECT_URL:-${DATABASE_URL}}"',
+    ):
         assert form in EXAMPLE_TEXT
     lines = EXAMPLE_TEXT.splitlines()
     for number, line in enumerate(lines):

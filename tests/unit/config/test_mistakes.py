@@ -41,8 +41,8 @@ def mistakes(tmp_path: Path, text: str) -> list[str]:
 def test_ten_mistakes_give_ten_messages_with_their_lines(tmp_path: Path) -> None:
     found = mistakes(tmp_path, TEN_MISTAKES)
     described = (
-        'write a text such as "${DATABASE_URL}", or {env: NAME}, {file: /path} '
-        "or {command: [program, argument]}"
+        'write a text such as "${DATABASE_URL}", or {env: NAME}, {file: /path}, '
+        "{command: [program, argument]} or {agent: CACHE-ID}"
     )
     expected = [
         "1: 'repository' is missing; add repository: /var/backups/NAME, where recovery points go",

@@ -33,6 +33,15 @@ from fsbackup_tui.repository.site_text import mask_config
         "# old: password=hunter2\nurl: x",
         "broken: [ postgresql://app:hunter2@db1/x",
         "a: &u postgresql://app:hunter2@db1/x\nb: *u",
+        "encryption: {method: gpg, passphrase: hunter2}",
+        "encryption:\n  passphrase: {text: hunter2}",
+        "encryption:\n  passphrase: |\n    hunter2\n  method: age",
+        "passphrase: '${PASSPHRASE:-hunter2}'",
+        "identity_passphrase: hunter2",
+        "encryption: {former: [{passphrase: hunter2}]}",
+        "x: y  # passphrase: hunter2",
+        "broken: [\npassphrase: hunter2",
+        "identity: AGE-SECRET-KEY-1hunter2\n# AGE-SECRET-KEY-1Qhunter2",
     ],
 )
 def test_no_literal_password_is_kept(text: str) -> None:
@@ -54,6 +63,8 @@ def test_no_literal_password_is_kept(text: str) -> None:
         "url: postgresql://app@db1/x",
         "# mail ana@example.org: all of it\nsite: face-swap\n\n\nplans: {daily: {sources: [db]}}\n",
         "at: 12:30",
+        "passphrase: {env: FSBACKUP_PASSPHRASE}",
+        "passphrase: ${FSBACKUP_PASSPHRASE}\nidentity: {file: /root/key}",
     ],
 )
 def test_what_holds_no_secret_stays_as_it_was(text: str) -> None:

@@ -15,6 +15,7 @@ from fsbackup_tui.domain.errors import FsbackupError, NotDecryptable, PointDamag
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.engines.process import Command, RunningChild, failure, run
+from fsbackup_tui.engines.process_channel import Channel
 from fsbackup_tui.engines.process_result import ran_out_of_space
 
 _STATUS = "[GNUPG:] "
@@ -32,15 +33,16 @@ CheckSpace = Callable[[int], None]
 
 async def decrypt(
     source: Path,
-    target: Path,
+    target: Path | Channel,
     *,
     passphrase: Secret | None,
     environ: Mapping[str, str],
     work: Path,
     check_space: CheckSpace,
     report: Report | None = None,
+    keyring: Path | None = None,
 ) -> None:
-    """Write the plain content of an OpenPGP file into ``target``, a new file (0600).
+    """Write the plain content of an OpenPGP file into ``target``: a new file (0600), or a thread.
 
     The passphrase goes over a descriptor; without one a key that gpg's agent can use serves.
     ``work`` is a private directory: a user without a keyring gets an empty one in there, since
@@ -56,8 +58,8 @@ async def decrypt(
     try:
         completed = await run(
             Command(
-                _arguments(source, passphrase, environ, work),
-                env=_variables(environ),
+                _arguments(source, passphrase, environ, work, keyring),
+                env=variables(environ),
                 stdin=None if passphrase is None else passphrase.reveal().encode(),
                 stdout=target,
             ),
@@ -78,15 +80,32 @@ async def decrypt(
     raise heard.verdict(source, has_passphrase=passphrase is not None)
 
 
-def _arguments(
-    source: Path, passphrase: Secret | None, environ: Mapping[str, str], work: Path
-) -> tuple[str, ...]:
+def home_option(environ: Mapping[str, str], keyring: Path | None, work: Path) -> tuple[str, ...]:
+    """Return the option that names gpg's home directory where it is not the user's own.
+
+    A user without one gets an empty one in ``work``: gpg would make one in the home directory.
+    """
+    if keyring is not None:
+        return ("--homedir", str(keyring))
     home = environ.get("GNUPGHOME") or f"{environ.get('HOME') or Path.home()}/.gnupg"
-    own: tuple[str, ...] = ()
-    if not Path(home).is_dir():
-        empty = work / "gnupg"
-        empty.mkdir(mode=0o700, exist_ok=True)
-        own = ("--homedir", str(empty))
+    return () if Path(home).is_dir() else ("--homedir", str(private_home(work)))
+
+
+def private_home(work: Path) -> Path:
+    """Return an empty home directory for gpg, made if need be."""
+    empty = work / "gnupg"
+    empty.mkdir(mode=0o700, exist_ok=True)
+    return empty
+
+
+def _arguments(
+    source: Path,
+    passphrase: Secret | None,
+    environ: Mapping[str, str],
+    work: Path,
+    keyring: Path | None,
+) -> tuple[str, ...]:
+    own = home_option(environ, keyring, work)
     asking: tuple[str, ...] = ("--pinentry-mode", "error")
     if passphrase is not None:
         asking = ("--pinentry-mode", "loopback", "--passphrase-fd", "0")
@@ -96,7 +115,8 @@ def _arguments(
     return ("gpg", *quiet, *own, *asking, "--decrypt", "--", str(source))
 
 
-def _variables(environ: Mapping[str, str]) -> dict[str, str]:
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what of our environment gpg needs to find a user's keyring."""
     return {name: environ[name] for name in ("GNUPGHOME", "HOME") if environ.get(name)}
 
 

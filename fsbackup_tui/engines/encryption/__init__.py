@@ -1,0 +1,1 @@
+"""Encryption of artifacts with stock formats: OpenPGP by gpg, age by pyrage."""

@@ -1,0 +1,338 @@
+"""Capturing a tree of files: GNU tar archives it, and every byte of it is looked at on its way.
+
+    capture = TreeCapture(program, walk, work, report=report)
+    written = await store(path, chain, capture)         # the archive, through the chain
+    facts = capture.facts(root=…)                       # complete once it is stored
+    capture.lines()                                     # the lines of its index
+
+The recorded hash of a file is that of the bytes that were stored. What changed while it was read
+is archived a second time behind the rest, so that a stock ``tar -x`` ends with the settled
+version; what changed then, too, is listed as unsettled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from fsbackup_tui.domain.errors import FilesUnreadable
+from fsbackup_tui.domain.events import Report
+from fsbackup_tui.domain.site_parts import FilesFacts
+from fsbackup_tui.engines.chain import Sink
+from fsbackup_tui.engines.files.index import (
+    IndexEntry,
+    attributes_digest,
+    escaped,
+    format_entry,
+    parse_entry,
+    shown_path,
+)
+from fsbackup_tui.engines.files.spool import Spool
+from fsbackup_tui.engines.files.tar_child import ArchivingTar
+from fsbackup_tui.engines.files.tar_headers import BLOCK
+from fsbackup_tui.engines.files.tar_program import TarProgram
+from fsbackup_tui.engines.files.tar_stream import Member, TarStream
+from fsbackup_tui.engines.files.walk import Entry, NameList, Walk, unreadable
+
+_RECORD = 20 * BLOCK
+_MOST_LINKED = 250_000
+_STEADY, _FRESH, _CHANGED = b"-", b"f", b"c"
+_Result = TypeVar("_Result")
+Advance = Callable[[int, int, bytes], object]
+
+
+class TreeCapture:
+    """One capture of one tree; ``produce`` is what a chain calls, in a thread of its own.
+
+    ``advance`` is told files, bytes and path as they pass. ``work`` is a private directory on
+    which a list of the entries is put aside, unreadable to others.
+    """
+
+    def __init__(
+        self,
+        program: TarProgram,
+        walk: Walk,
+        work: Path,
+        *,
+        report: Report | None = None,
+        advance: Advance | None = None,
+    ) -> None:
+        self._program = program
+        self._walk = walk
+        self._report = report
+        self._advance = advance
+        self._stop = threading.Event()
+        self._first, self._second = Spool(work), Spool(work)
+        self._again = False
+        self._archived = 0
+        # Inodes of changed files that have several names, and paths of which tar said it.
+        self._inodes: set[bytes] = set()
+        self._told: set[bytes] = set()
+        self._counts = {"file": 0, "directory": 0, "symlink": 0, "bytes": 0}
+        self.reread, self.unsettled = NameList(), NameList()
+        self.vanished = walk.vanished
+        self.warnings: list[str] = []
+
+    def stop(self) -> None:
+        """Make ``produce`` end soon, by an error; from any thread."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Let the list that was put aside go."""
+        self._first.close()
+        self._second.close()
+
+    def produce(self, sink: Sink) -> None:
+        """Write the archive into a sink.
+
+        Raises:
+            FilesUnreadable: something can't be read; named, with what the system says.
+            ToolError: tar failed.
+        """
+        self._archive(_Pass(self, sink, self._first), self._walk.entries())
+        again = self._to_read_again() if self._again else iter(())
+        if (entry := next(again, None)) is not None:
+            self._archive(_Pass(self, sink, self._second), itertools.chain((entry,), again))
+        end = 2 * BLOCK
+        sink.write(bytes(end + -(self._archived + end) % _RECORD))
+        self._settle()
+
+    def facts(self, root: str) -> FilesFacts:
+        """Return what the manifest tells of the tree; complete behind ``produce``."""
+        return FilesFacts(
+            root=root,
+            files=self._counts["file"],
+            directories=self._counts["directory"],
+            links=self._counts["symlink"],
+            bytes=self._counts["bytes"],
+            state_sha256=self._walk.state_sha256,
+            reread=self.reread.names,
+            unsettled=self.unsettled.names,
+            vanished=self.vanished.names,
+            skipped=self._walk.skipped.names,
+        )
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines of the index: each entry as the archive ends with it."""
+        for line in self._settled():
+            yield line + b"\n"
+
+    def _archive(self, reading: _Pass, entries: Iterator[Entry]) -> None:
+        tar = ArchivingTar(self._program, self._walk.root, entries, self._stop, self._report)
+        try:
+            reading.read(tar)
+        finally:
+            tar.close()
+        self._archived += reading.archived
+        self.warnings += tar.messages.warnings
+        self._told |= {escaped(path) for path in tar.messages.changed}
+        self._again = self._again or reading.found_changes or bool(tar.messages.changed)
+        self._inodes |= reading.inodes
+
+    def _to_read_again(self) -> Iterator[Entry]:
+        """Yield what changed or may have, as it is now, with all names that it has."""
+        for record in self._first.lines():
+            mark, inode, line = record.split(b" ", 2)
+            wanted = mark != _STEADY or inode in self._inodes or _path(line) in self._told
+            if not wanted:
+                continue
+            entry = parse_entry(line)
+            if not entry.is_file:
+                continue
+            try:
+                status = os.lstat(self._walk.root + b"/" + entry.path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable(entry.path, self._walk.root, error) from error
+            yield Entry(entry.path, "file", status)
+
+    def _settled(self) -> Iterator[bytes]:
+        """Yield each entry's line as the archive ends with it."""
+        later = self._second.lines()
+        following = next(later, None)
+        for record in self._first.lines():
+            mark, _inode, line = record.split(b" ", 2)
+            if following is not None:
+                changed, _inode, again = following.split(b" ", 2)
+                if _path(again) == _path(line):
+                    following = next(later, None)
+                    if changed == _CHANGED:
+                        yield _with_state(again, b"u")
+                    else:
+                        steady = mark != _CHANGED and again == line
+                        yield _with_state(again, b"a" if steady else b"r")
+                    continue
+            yield _with_state(line, b"u") if mark == _CHANGED else line
+
+    def _settle(self) -> None:
+        """Count what the archive holds in the end, and list what was read again."""
+        for line in self._settled():
+            state = self._count(line, self._counts)
+            if state in (b"r", b"u"):
+                names = self.reread if state == b"r" else self.unsettled
+                names.add(parse_entry(line).path)
+
+    @staticmethod
+    def _count(line: bytes, counts: dict[str, int]) -> bytes:
+        kind, state, _mode, _uid, _gid, _user, _group, size, _rest = line.split(b"\t", 8)
+        if kind == b"link":
+            counts["file"] += 1
+        else:
+            counts[kind.decode("ascii")] += 1
+            counts["bytes"] += int(size)
+        return state
+
+
+class _Pass:
+    """One tar's archive, read member by member beside the entries that tar was named."""
+
+    def __init__(self, capture: TreeCapture, sink: Sink, spool: Spool) -> None:
+        self._capture = capture
+        self._root = capture._walk.root
+        self._sink = sink
+        self._add = spool.add
+        # Content of files with several names, by the path under which tar archived it.
+        self._linked: dict[bytes, tuple[int, str]] = {}
+        self.archived = 0
+        self.found_changes = False
+        self.inodes: set[bytes] = set()
+
+    def read(self, tar: ArchivingTar) -> None:
+        """Read all of it."""
+        reader = TarStream(tar, passed=self._pass_on)
+        advance = self._capture._advance
+        path = b""
+
+        def told(count: int) -> None:
+            if advance is not None:
+                advance(0, count, path)
+
+        while (member := reader.next()) is not None:
+            path = member.path
+            entry = self._entry_of(member, tar)
+            sha256 = reader.digest(told).hex() if member.kind == "file" else None
+            self._note(member, entry, sha256)
+            if advance is not None:
+                advance(1, 0, path)
+        while tar.expected:
+            self._missing(tar.expected.popleft())
+
+    def _pass_on(self, data: bytes) -> None:
+        self.archived += len(data)
+        self._sink.write(data)
+
+    def _entry_of(self, member: Member, tar: ArchivingTar) -> Entry:
+        """Return the entry that was named for a member; those before it were left out by tar."""
+        expected = tar.expected
+        while expected:
+            entry = expected.popleft()
+            if entry.path == member.path:
+                return entry
+            self._missing(entry)
+        raise FilesUnreadable(
+            f"FILES NOT READ: {shown_path(member.path)}.",
+            why="tar archived it though nobody named it.",
+            fix="Run the backup again.",
+        )
+
+    def _missing(self, entry: Entry) -> None:
+        """Take note of an entry that tar left out; only one that went away may be."""
+        path = self._root + b"/" + entry.path
+        try:
+            status = os.lstat(path)
+            if entry.kind == "file" and status.st_ino == entry.status.st_ino:
+                os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+        except FileNotFoundError:
+            pass
+        except NotADirectoryError:
+            pass
+        except OSError as error:
+            raise unreadable(entry.path, self._root, error) from error
+        self._capture.vanished.add(entry.path)
+
+    def _note(self, member: Member, entry: Entry, sha256: str | None) -> None:
+        """Put the member's line aside, marked if it changed since it was seen first."""
+        kind, size, mark, inode = member.kind, member.size, _STEADY, b"-"
+        if kind == "file":
+            mark = self._mark(entry)
+            if entry.status.st_nlink > 1:
+                inode = b"%x:%x" % (entry.status.st_dev, entry.status.st_ino)
+                if len(self._linked) < _MOST_LINKED and sha256 is not None:
+                    self._linked[member.path] = (size, sha256)
+            if mark != _STEADY:
+                self.found_changes = True
+                if inode != b"-":
+                    self.inodes.add(inode)
+        elif kind == "link":
+            inode = b"%x:%x" % (entry.status.st_dev, entry.status.st_ino)
+            size, sha256 = self._linked.get(member.target, (0, None))
+        elif kind not in ("directory", "symlink"):
+            raise FilesUnreadable(
+                f"FILES NOT READ: {shown_path(member.path)}.",
+                why=f"It became a {kind} while it was captured.",
+                fix="Run the backup again.",
+            )
+        line = format_entry(
+            IndexEntry(
+                member.path,
+                kind,
+                member.mode,
+                member.uid,
+                member.gid,
+                member.user,
+                member.group,
+                size,
+                member.mtime_ns,
+                sha256,
+                member.target,
+                attributes_digest(member.attributes),
+            )
+        )
+        self._add(b"%b %b %b" % (mark, inode, line))
+
+    def _mark(self, entry: Entry) -> bytes:
+        """Tell whether a file is as it was before tar read it.
+
+        This looks before tar's first look and behind its last one, so it sees all that tar sees;
+        one that has gone meanwhile was read as a whole.
+        """
+        before = entry.status
+        try:
+            now = os.lstat(self._root + b"/" + entry.path)
+        except OSError:
+            return _STEADY
+        if (
+            now.st_ctime_ns != before.st_ctime_ns
+            or now.st_size != before.st_size
+            or now.st_ino != before.st_ino
+            or now.st_mtime_ns != before.st_mtime_ns
+        ):
+            return _CHANGED
+        return _FRESH if entry.fresh else _STEADY
+
+
+async def store(capture: TreeCapture, writing: asyncio.Future[_Result]) -> _Result:
+    """Wait for a chain that ``capture.produce`` feeds; a cancellation ends both soon."""
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        capture.stop()
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        raise
+
+
+def _path(line: bytes) -> bytes:
+    """Return the path of an index's line, as it is written there."""
+    return line[line.rindex(b"\t") + 1 :].rstrip(b"\n")
+
+
+def _with_state(line: bytes, state: bytes) -> bytes:
+    kind, _state, rest = line.split(b"\t", 2)
+    return b"\t".join((kind, state, rest))

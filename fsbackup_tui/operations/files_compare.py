@@ -1,0 +1,173 @@
+"""A tree beside the live one: what differs, and taking along what live wrote later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsbackup_tui.domain.events import Warned
+from fsbackup_tui.domain.tree import Carried, TreeDifference
+from fsbackup_tui.engines.files.walk import Selection
+from fsbackup_tui.engines.trees.carrying import carry
+from fsbackup_tui.engines.trees.comparing import (
+    Listing,
+    Verdict,
+    compare_trees,
+    live_entries,
+    side_by_side,
+)
+from fsbackup_tui.engines.trees.opened import Entry, LinkInTheWay, OpenTree, shown
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.files_ground import Ground, marked_tree, open_ground, tag_of
+from fsbackup_tui.operations.pacing import Pace, paced
+from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.site_requests import FilesCarryRequest, FilesCompareRequest
+from fsbackup_tui.repository.files import free_bytes, not_enough_space, writing
+
+_MARGIN = 1.05
+
+
+async def run(request: FilesCompareRequest, context: JobContext) -> dict[str, object]:
+    """Compare, and return ``TreeDifference``."""
+    context.stage("compare")
+    ground = open_ground(context, request.part)
+    tree = marked_tree(ground, request.tree, request.inode, "restore", "before", "after").path
+    pace = Pace(context.report, guard=None)
+    directory = ground.lists(tag_of(tree))
+    found = await paced(
+        pace, lambda: _compare(ground, tree, directory, pace, contents=request.contents)
+    )
+    return {"ok": True, **plain(found)}
+
+
+def _compare(
+    ground: Ground, tree: Path, directory: Path, pace: Pace, *, contents: bool
+) -> TreeDifference:
+    listings = {
+        name: Listing(directory / f"compare-{name.replace('_', '-')}.txt")
+        for name in ("only_tree", "only_live", "changed", "newer")
+    }
+    same = 0
+    with OpenTree(tree) as beside, OpenTree(ground.root) as live:
+        for one, other, verdict in _differences(beside, live, ground, contents=contents):
+            if verdict is None:
+                entry = one or other
+                if entry is not None and entry.kind != "directory":
+                    name = "only_live" if one is None else "only_tree"
+                    listings[name].add(entry.path, entry.size)
+            elif other is not None and verdict == "same":
+                same += other.kind != "directory"
+            elif other is not None:
+                listings["changed"].add(other.path, other.size)
+                if verdict == "newer":
+                    listings["newer"].add(other.path, other.size)
+            pace.step()
+    for listing in listings.values():
+        listing.close()
+    return TreeDifference(
+        str(tree),
+        str(ground.root),
+        same,
+        **{name: listing.found for name, listing in listings.items()},
+        lists={name: listing.written for name, listing in listings.items() if listing.written},
+    )
+
+
+def _differences(
+    beside: OpenTree, live: OpenTree, ground: Ground, *, contents: bool
+) -> Iterator[tuple[Entry | None, Entry | None, Verdict | None]]:
+    """Yield both trees side by side, with how live differs; None where one has it alone."""
+    for one, other in side_by_side(beside.walk(), live_entries(live, ground.selection)):
+        verdict: Verdict | None = None
+        if one is not None and other is not None:
+            verdict = compare_trees(beside, one, live, other, contents=contents)
+        yield one, other, verdict
+
+
+async def run_carry(request: FilesCarryRequest, context: JobContext) -> dict[str, object]:
+    """Copy what live has alone, or wrote later, into the tree; returns ``Carried``.
+
+    Raises:
+        DiskFull: it would not fit; what was copied until then stays in the tree beside.
+    """
+    refuse_if_read_only(context.loaded, "copies no files")
+    context.stage("compare")
+    ground = open_ground(context, request.part)
+    async with ground.alone():
+        tree = marked_tree(ground, request.tree, request.inode, "restore", "before").path
+        directory = ground.lists(tag_of(tree))
+        carrying = _Carrying(ground, tree, request, directory)
+        size = await paced(Pace(context.report, guard=None), carrying.measure)
+        free = free_bytes(tree)
+        if size * _MARGIN > free:
+            raise not_enough_space(tree, int(size * _MARGIN), free)
+        context.stage("copy")
+        pace = Pace(context.report, total=float(size), unit="bytes", guard=tree)
+        with writing(tree):
+            found = await paced(pace, lambda: carrying.run(pace))
+    for note in found.notes:
+        context.report(Warned(note))
+    return {"ok": True, **plain(found)}
+
+
+@dataclass
+class _Carrying:
+    ground: Ground
+    tree: Path
+    request: FilesCarryRequest
+    directory: Path
+
+    def measure(self) -> int:
+        """Return the bytes of what is to be copied."""
+        with OpenTree(self.tree) as beside, OpenTree(self.ground.root) as live:
+            return sum(entry.size for entry in self._wanted(beside, live))
+
+    def run(self, pace: Pace) -> Carried:
+        """Copy it."""
+        done, unsettled = Listing(self.directory / "carried.txt"), Listing()
+        notes = []
+        with OpenTree(self.tree) as beside, OpenTree(self.ground.root) as live:
+            # What is copied comes into the tree that is walked: what is to be copied is told first.
+            for path, size in [(each.path, each.size) for each in self._wanted(beside, live)]:
+                try:
+                    how = carry(live, beside, path)
+                except (LinkInTheWay, IsADirectoryError, NotADirectoryError):
+                    notes.append(f"not carried, something else has its name: {shown(path)}")
+                    continue
+                if how == "unsettled":
+                    unsettled.add(path, size)
+                if how != "gone":
+                    done.add(path, size)
+                pace.step(max(size, 1), shown(path))
+        done.close()
+        return Carried(
+            str(self.tree),
+            str(self.ground.root),
+            done.found,
+            unsettled.found,
+            done.written,
+            tuple(notes[:100]),
+        )
+
+    def _wanted(self, beside: OpenTree, live: OpenTree) -> Iterator[Entry]:
+        """Yield what is to be copied; a directory of live's alone only for what is in it."""
+        request = self.request
+        selection = Selection(request.patterns)
+        for one, other, verdict in _differences(beside, live, self.ground, contents=False):
+            if other is None or other.kind in ("directory", "other"):
+                continue
+            is_asked = request.only_live if one is None else request.newer and verdict == "newer"
+            if is_asked and matches(selection, other.path):
+                yield other
+
+
+def matches(selection: Selection, path: bytes) -> bool:
+    """Whether a path, or a directory above it, is named by the patterns."""
+    if selection.takes_all:
+        return True
+    above = [path[:at] for at, byte in enumerate(path) if byte == ord("/")]
+    return selection.includes(path, is_directory=False) or any(
+        selection.includes(each, is_directory=True) for each in above
+    )
