@@ -34,6 +34,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--copy", metavar="DIR", help="take the bytes from a copy of the repository in DIR"
     )
+    parser.add_argument(
+        "--reason-unsigned",
+        metavar="TEXT",
+        help="why a point is trusted that lacks the signature which the configuration demands",
+    )
     parser.add_argument("--random", action="store_true", help="any older point, not the newest")
     parser.add_argument("--list", action="store_true", help="the drills that were held")
     parser.add_argument(
@@ -63,11 +68,12 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         return _list(context, arguments.limit)
     context.repository()
     copy = str(Path(arguments.copy).expanduser().absolute()) if arguments.copy else ""
+    reason = arguments.reason_unsigned or ""
     if arguments.point is not None:
         point = arguments.point if copy else find_point(context, arguments.point).id
-        request = DrillRequest(point, "named", copy)
+        request = DrillRequest(point, "named", copy, reason)
     else:
-        request = DrillRequest("", "random" if arguments.random else "newest", copy)
+        request = DrillRequest("", "random" if arguments.random else "newest", copy, reason)
     return run_request(request, context, summary=summary)
 
 

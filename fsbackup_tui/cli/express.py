@@ -124,6 +124,7 @@ def run_express(arguments: argparse.Namespace, context: CliContext, part: str, p
         tables,
         where=arguments.where or "",
         reason=arguments.reason or "",
+        reason_unsigned=arguments.reason_unsigned or "",
         kept="" if point else arguments.point,
         changed=arguments.changed,
         values=tuple(arguments.value or ()),

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.domain.health import Answer
+    from fsbackup_tui.domain.signature import Signature
+    from fsbackup_tui.repository.reader import PointReader
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -127,13 +129,32 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
         with site_catalogue(context.load(), context.environ) as (catalogue, *_):
             against = against_last_good(catalogue, context.repository(), point, parts)
 
+    signature = _signature(context, reader)
+
     def human() -> None:
         now = context.now()
-        for line in show_lines(point, parts, reader.directory, now, zone, spares, against):
+        for line in show_lines(
+            point, parts, reader.directory, now, zone, spares, against, signature=signature
+        ):
             context.say(context.pasteable.text(line))
 
-    context.emit(show_document(point, parts, reader.directory, spares, against), human)
+    document = show_document(point, parts, reader.directory, spares, against, signature=signature)
+    context.emit(document, human)
     return 0
+
+
+def _signature(context: CliContext, reader: PointReader) -> Signature:
+    """Return who signed the point; nothing is asked of a program where nobody did."""
+    import asyncio
+    import tempfile
+    from pathlib import Path
+
+    from fsbackup_tui.operations.signatures import signature_of
+
+    with tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
+        return asyncio.run(
+            signature_of(context.load(), reader, environment=context.environ, work=Path(work))
+        )
 
 
 def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:

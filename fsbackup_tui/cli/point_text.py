@@ -18,6 +18,7 @@ from fsbackup_tui.domain.point import (
     PostgresFacts,
     TableFacts,
 )
+from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.status import restore_command_lines
@@ -127,6 +128,8 @@ def show_lines(
     zone: tzinfo,
     spares: Sequence[Spare] = (),
     against: Sequence[Against] = (),
+    *,
+    signature: Signature | None = None,
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -141,6 +144,8 @@ def show_lines(
     change = "" if point.rows_change is None else f" ({change_text(point.rows_change)})"
     yield _fact("rows", count_text(point.rows) + change)
     yield _fact("lies in", str(directory))
+    if signature is not None and signature.state != "absent":
+        yield from _wrapped("signature", signature.text)
     for reason in point.suspect:
         yield from _wrapped("SUSPECT", reason)
     if point.in_incident:
@@ -346,6 +351,8 @@ def show_document(
     directory: Path,
     spares: Sequence[Spare] = (),
     against: Sequence[Against] = (),
+    *,
+    signature: Signature | None = None,
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {
@@ -353,6 +360,7 @@ def show_document(
         **point_document(point),
         "path": str(directory),
         "levels": levels_document(point.levels),
+        "signature": None if signature is None else signature.document(),
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
         "against": {one.source: _plain(_against_document(one)) for one in against},
         "spares": {spare.part: spare_document(spare) for spare in spares},

@@ -67,6 +67,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--reason", metavar="TEXT", help="why a point that is in doubt is taken all the same"
     )
     parser.add_argument(
+        "--reason-unsigned",
+        metavar="TEXT",
+        help="why a point is trusted that lacks the signature which the configuration demands",
+    )
+    parser.add_argument(
         "--jobs", type=positive_count, metavar="N", help="parallel sessions (default: auto)"
     )
     parser.add_argument(
@@ -165,6 +170,7 @@ def _beside(arguments: argparse.Namespace, context: CliContext) -> int:
         target=target,
         jobs=arguments.jobs,
         schema_point=schema_point,
+        reason_unsigned=arguments.reason_unsigned or "",
     )
     return run_request(request, context, summary=summary)
 

@@ -40,6 +40,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="prove it beside the live database and keep the copy there, fenced off and ready to"
         " be swapped in; it replaces the former spare",
     )
+    parser.add_argument(
+        "--reason-unsigned",
+        metavar="TEXT",
+        help="with --keep-spare: why a point is trusted that lacks the demanded signature",
+    )
     live = parser.add_argument_group(
         "the live database",
         "It is only read, but reading lets the server clean up rows deleted just before: after"
@@ -72,6 +77,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     if arguments.keep_spare:
         _refuse_beside_spare(arguments)
+    elif arguments.reason_unsigned is not None:
+        raise UsageError("NOT ALONE: --reason-unsigned goes with --keep-spare.")
     if arguments.due or arguments.budget is not None:
         return _run_due(arguments, context)
     if arguments.live:
@@ -95,6 +102,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         point=point.id,
         level="proven" if arguments.keep_spare else (arguments.level or _USUAL_LEVEL),
         keep_spare=arguments.keep_spare,
+        reason_unsigned=arguments.reason_unsigned or "",
     )
     return run_request(request, context, summary=summary)
 
@@ -202,6 +210,11 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines = [_headline(result)]
     for level, check in result["levels"].items():
         lines.append(f"  {level:<9} {level_word(check['ok']):<7} {duration_text(check['seconds'])}")
+    signature = result.get("signature")
+    if signature is not None and signature["state"] in ("good", "unchecked"):
+        lines.append(f"  {signature['text']}")
+    elif signature is not None and signature["state"] == "absent":
+        lines.append("  not signed")
     texts = [problem_text(problem) for problem in result["problems"]]
     texts += [f"blocked: {problem_text(item)}" for item in result.get("blocked", ())]
     lines.extend(f"  {text}" for text in texts[:_FINDINGS_SHOWN])

@@ -14,6 +14,10 @@ _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[ 
 _COLON = re.compile(r"\s*[A-Za-z_][A-Za-z0-9_.-]*\s*:(?:\s|$)")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "`": "`"}
 _LARGEST = 1_000_000
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_BARE = re.compile(r"[A-Za-z0-9_./:@%+,-]*")
+# The backslash first: the others bring one along.
+_WRITTEN = {"\\": "\\\\", '"': '\\"', "$": "\\$", "`": "\\`", "\n": "\\n", "\r": "\\r"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,40 @@ def parse_env_text(text: str, environ: Mapping[str, str], *, name: str = "env fi
     means an earlier line of the file, else ``environ``. The last of two equal names wins.
     """
     return _Parser(text.replace("\r\n", "\n"), environ, name).parse()
+
+
+def raw_assignments(text: str) -> Mapping[str, str] | None:
+    """Return what each name is set to, as it stands there; None where a line is no assignment.
+
+    Nothing is expanded: this tells whether a text is an env file, and which of its lines differ.
+    """
+    parser = _RawParser(text.replace("\r\n", "\n"), {}, "")
+    parsed = parser.parse()
+    return None if parsed.notes else parsed.values
+
+
+def env_text(values: Mapping[str, str]) -> str:
+    """Return an env file that ``parse_env_text`` reads back exactly, and shells mostly, too.
+
+    Raises:
+        ValueError: a name that no env file can have, or a value with a NUL.
+    """
+    for name, value in values.items():
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"{name} is no name that an env file can have")
+        if "\0" in value:
+            raise ValueError(f"the value of {name} has a NUL in it")
+    return "".join(f"{name}={_quoted(value)}\n" for name, value in values.items())
+
+
+def _quoted(value: str) -> str:
+    if _BARE.fullmatch(value):
+        return value
+    if not set(value) & set("'\\\r"):
+        return f"'{value}'"
+    for character, escaped in _WRITTEN.items():
+        value = value.replace(character, escaped)
+    return f'"{value}"'
 
 
 class _Parser:
@@ -131,6 +169,12 @@ class _Parser:
 
     def _note(self, position: int, text: str) -> None:
         self.notes.append(f"{self.name}:{self._line(position)}: {text}")
+
+
+class _RawParser(_Parser):
+    def _set(self, name: str, start: int, raw: str, *, expands: bool, escapes: bool) -> None:
+        self.values[name] = raw
+        self.lines[name] = self._line(start)
 
 
 def _expanded(raw: str, environment: Mapping[str, str], *, escapes: bool) -> str:

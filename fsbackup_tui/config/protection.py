@@ -86,6 +86,8 @@ class Signing(Settings):
             raise ValueError("required needs to know whose signature counts: name who is allowed")
         if self.method == "ssh" and self.key is None and self.allowed_signers is None:
             raise ValueError("name a key to sign with, or allowed_signers, or both")
+        if self.method == "gpg" and self.key is None and not self.allowed:
+            raise ValueError("name a key to sign with, or who is allowed, or both")
         return self
 
 

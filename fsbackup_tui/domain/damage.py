@@ -94,7 +94,8 @@ class Candidate:
 
     ``rows_lost`` sums tables in which live has more rows than the point; ``rows_back`` those
     where the point has more. ``minutes`` from the point's moment to now. ``doubt`` says why it
-    needs a written reason (suspect, after the damage, not proven); empty: none.
+    needs a written reason (suspect, after the damage, not proven, not signed); empty: none.
+    ``unsigned`` says how it lacks the signature that the configuration demands.
     """
 
     point: str
@@ -108,6 +109,7 @@ class Candidate:
     spare: str = ""
     spare_oid: int = 0
     seconds: float | None = None
+    unsigned: str = ""
 
 
 @dataclass(frozen=True, slots=True)

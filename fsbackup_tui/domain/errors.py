@@ -229,6 +229,12 @@ class NotDecryptable(FsbackupError):
         self.reason = reason
 
 
+class NotSigned(FsbackupError):
+    """A point's signature can't be made: the key or its passphrase is not as it must be."""
+
+    kind = "not-signed"
+
+
 class FilesUnreadable(FsbackupError):
     """A tree of files, or something in it, can't be read: captured in part it is no backup."""
 

@@ -57,29 +57,48 @@ class FilesFacts:
     linked_to: str | None = None
 
 
+Origin = Literal["file", "variable", "command"]
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigEntry:
     """A file, variable or command output of the configuration, by its keys, never its values.
 
     ``digest`` and the keys' are keyed with a secret of the machine that captured it: equal ones
     of the same ``ConfigFacts.digest_key`` mean equal values, and nobody else learns anything.
-    ``keys`` is empty where the content is no list of ``NAME=value``.
+    ``keys`` is empty where the content is no list of ``NAME=value``. ``bytes`` is None for a
+    variable: its length would tell something of its value.
     """
 
-    origin: Literal["file", "variable", "command"]
+    origin: Origin
     name: str
-    bytes: int
+    bytes: int | None
     digest: str
     keys: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFacts:
-    """A configuration as captured."""
+    """A configuration as captured; ``absent`` are the optional files that were not there."""
 
     entries: tuple[ConfigEntry, ...]
     digest_key: str
     absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubmoduleFacts:
+    """A submodule of a work tree; ``commit`` is the one that the index names.
+
+    ``directory`` is where its artifacts lie in the part, and ``code`` what they hold; both are
+    None where it was never initialised.
+    """
+
+    path: str
+    url: str
+    commit: str
+    directory: str | None = None
+    code: CodeFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +107,11 @@ class CodeFacts:
 
     ``staged``, ``unstaged`` and ``untracked`` count files; ``deployed`` is the commit that runs,
     where something tells it; ``migrations`` are the ids of the migrations in it, newest last.
+    ``refs`` are all that the bundle has; those that begin with ``own_refs`` are none of the
+    repository's, but keep reachable what no ref names: stashes, a detached HEAD, a merge that is
+    not done. ``symbolic_refs`` name another ref. ``shallow`` are the commits whose parents are
+    not there. ``stash_messages`` are those of stash 0, 1, …, and ``unmerged`` is how many files
+    a merge has left in conflict.
     """
 
     worktree: str
@@ -104,6 +128,15 @@ class CodeFacts:
     artifacts: tuple[str, ...] = ()
     deployed: str | None = None
     migration_head: str | None = None
+    migrations: tuple[str, ...] = ()
+    own_refs: str = "refs/fsbackup/"
+    symbolic_refs: tuple[tuple[str, str], ...] = ()
+    stash_messages: tuple[str, ...] = ()
+    remotes: tuple[tuple[str, str], ...] = ()
+    modules: tuple[SubmoduleFacts, ...] = ()
+    shallow: tuple[str, ...] = ()
+    unmerged: int = 0
+    object_format: str = "sha1"
 
     @property
     def dirty(self) -> bool:

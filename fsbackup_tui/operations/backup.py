@@ -19,6 +19,7 @@ from fsbackup_tui.operations.capture_postgres import capture_postgres
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.recovery_wait import RESTORE_WAIT_SECONDS, wait_for_restores
 from fsbackup_tui.operations.requests import BackupRequest
+from fsbackup_tui.operations.signatures import point_signing, signature_in
 from fsbackup_tui.operations.status import job_liveness, open_catalogue
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import is_adopted
@@ -62,6 +63,7 @@ async def back_up(
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
     last_good = last_good_parts(context, repository, sources)
+    signing = await point_signing(context)
     writer = PointWriter.begin(
         repository,
         plan=request.plan,
@@ -83,12 +85,15 @@ async def back_up(
         if in_incident is not None:
             context.report(Warned(f"IN INCIDENT {in_incident}: what it holds may be damaged."))
         manifest = await asyncio.to_thread(
-            writer.finish, phases, now=context.now(), in_incident=in_incident
+            writer.finish, phases, now=context.now(), in_incident=in_incident, sign=signing
         )
     except BaseException:
         if kept := writer.abandon():
             context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
+    if signing is not None:
+        signature = await signature_in(context, PointReader(repository, manifest.id))
+        context.report(Log(f"{manifest.id}: {signature.text}"))
     _record_seal(manifest, context, repository, phases.get("seal", 0.0))
     return manifest, Trust.SEALED
 

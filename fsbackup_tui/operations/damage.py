@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fsbackup_tui.domain.damage import DamageReport, SchemaDamage
 from fsbackup_tui.domain.events import parse_time
@@ -14,6 +15,7 @@ from fsbackup_tui.operations.damage_points import (
     KnownPoints,
     known_points,
     standing_spares,
+    unsigned_points,
     weigh_candidates,
 )
 from fsbackup_tui.operations.damage_reading import LiveFound, has_rows, look_at_live
@@ -44,6 +46,7 @@ async def run(request: DamageRequest, context: JobContext) -> dict[str, object]:
     # A drill's copy has no spare: what stands ready is kept for when it is needed.
     spares = () if request.database else known.spares
     standing, unknown = await standing_spares(context, request.part, spares)
+    unsigned = await unsigned_points(context, known)
     now = context.now()
     report = DamageReport(
         at=now,
@@ -57,7 +60,12 @@ async def run(request: DamageRequest, context: JobContext) -> dict[str, object]:
         born_and_gone=_born_and_gone(found),
         counters_since=found.counters_since,
         candidates=weigh_candidates(
-            known, request.part, found.rows, standing, last_right=last_right, now=now
+            replace(known, unsigned=unsigned),
+            request.part,
+            found.rows,
+            standing,
+            last_right=last_right,
+            now=now,
         ),
         health=tuple(found.health),
         migration_head_live=found.migration_head,

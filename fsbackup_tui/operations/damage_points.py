@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fsbackup_tui.domain.damage import Candidate
@@ -22,6 +22,7 @@ from fsbackup_tui.engines.postgres.connection import connect
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.spare import Standing, find_standing
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.signatures import is_demanded, signature_in
 from fsbackup_tui.operations.status import (
     find_point,
     open_catalogue,
@@ -71,7 +72,8 @@ class PointPart:
 class KnownPoints:
     """What the repository has: the point asked for, those that might be restored, and the rest.
 
-    ``chosen`` None: there is none, as the notes say.
+    ``chosen`` None: there is none, as the notes say. ``unsigned`` are the candidates that lack
+    the signature which is demanded, with the words for it.
     """
 
     repository: Repository | None = None
@@ -80,6 +82,7 @@ class KnownPoints:
     runs: tuple[MeasuredRun, ...] = ()
     spares: tuple[Spare, ...] = ()
     notes: tuple[str, ...] = ()
+    unsigned: Mapping[str, str] = field(default_factory=dict)
 
 
 def known_points(
@@ -224,6 +227,8 @@ def _candidate(
     lost, back = rows_between(live, point.facts)
     outlook = time_back(known.runs, work_of(point.summary))
     spare = standing.get(point.summary.id)
+    unsigned = known.unsigned.get(point.summary.id, "")
+    doubt = doubts(point.summary, source, last_right, trust)
     return Candidate(
         point=point.summary.id,
         at=point.at,
@@ -232,11 +237,26 @@ def _candidate(
         rows_lost=lost,
         rows_back=back,
         after_damage=is_after(point.summary, last_right),
-        doubt=doubts(point.summary, source, last_right, trust),
+        doubt="; ".join(filter(None, (doubt, unsigned))),
         spare="" if spare is None else spare.name,
         spare_oid=0 if spare is None else spare.oid,
         seconds=None if outlook is None else round(outlook.span.seconds, 1),
+        unsigned=unsigned,
     )
+
+
+async def unsigned_points(context: JobContext, known: KnownPoints) -> dict[str, str]:
+    """Return the candidates that lack the signature which is demanded, and how, by their ids."""
+    if known.repository is None or not is_demanded(context.loaded):
+        return {}
+    found: dict[str, str] = {}
+    for point in known.candidates:
+        with suppress(RepositoryError, PointNotFound):
+            reader = PointReader(known.repository, point.summary.id)
+            signature = await signature_in(context, reader)
+            if signature.state != "good":
+                found[point.summary.id] = signature.words
+    return found
 
 
 def rows_between(

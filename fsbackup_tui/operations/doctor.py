@@ -60,6 +60,7 @@ async def diagnose(
     names the repository where it is lost.
     """
     from fsbackup_tui.operations.doctor_database import check_clients, check_source
+    from fsbackup_tui.operations.doctor_signing import check_signing
 
     findings = [Finding("config", "ok", f"config {loaded.path}: site {loaded.config.site}")]
     try:
@@ -84,6 +85,7 @@ async def diagnose(
         *_check_repository(loaded, environ, sum(sizes), fix=fix),
         *_check_adopt(loaded),
     ]
+    findings += await check_signing(loaded, environment, redactor)
     _keep_rights(loaded, environ, findings)
     return [_redacted(finding, redactor) for finding in findings]
 

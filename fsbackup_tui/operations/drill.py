@@ -28,12 +28,14 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import not_recorded
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import DrillChoice, DrillRequest
+from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
 from fsbackup_tui.operations.verify import verify_point
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.drills import KIND
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.points import capture_order, resolve_point, usable
+from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import write_record
 
 Choose = Callable[[Sequence[PointSummary]], PointSummary]
@@ -47,6 +49,7 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
 
     Raises:
         PointNotFound: there is no point that could be restored.
+        SafetyRefusal: it lacks the signature that is demanded, and nobody wrote why it is trusted.
         FsbackupError: the trial could not be made at all; that is recorded, too.
     """
     refuse_if_read_only(context.loaded, "records no drills")
@@ -55,11 +58,16 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
     point = await asyncio.to_thread(_choose, request, context, home, copy)
     context.report(Log(_announcement(request, point)))
     started = time.monotonic()
+    reason = request.reason_unsigned
+    await demand_signature(context, PointReader(copy or home, point), reason=reason)
     try:
-        verified = (
-            await verify_point(context, home, point, level=Trust.PROVEN)
-            if copy is None
-            else await verify_point(context, copy, point, level=Trust.PROVEN, home=home)
+        verified = await verify_point(
+            context,
+            copy or home,
+            point,
+            level=Trust.PROVEN,
+            home=None if copy is None else home,
+            reason_unsigned=reason,
         )
     except FsbackupError as error:
         problem = {"part": None, "artifact": None, "table": None, "what": error.what}

@@ -32,6 +32,7 @@ from fsbackup_tui.engines.postgres.connection import plain_errors
 from fsbackup_tui.engines.postgres.lacks import lack_in
 from fsbackup_tui.engines.postgres.outside import trial_deferred_entries
 from fsbackup_tui.engines.postgres.toc import TocEntry
+from fsbackup_tui.engines.postgres.trial_server import runs_as_another_user
 from fsbackup_tui.operations.comparing import check_by_site, check_sound, compare_rows
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import (
@@ -48,6 +49,7 @@ from fsbackup_tui.operations.scratch_place import (
     prepare_roles,
     sort_losses,
 )
+from fsbackup_tui.operations.signatures import lacks_signature
 from fsbackup_tui.operations.spare import SpareKeeper, trial_place
 from fsbackup_tui.operations.status import job_liveness
 from fsbackup_tui.operations.timing import RESTORE, Timing, part_work
@@ -59,6 +61,10 @@ from fsbackup_tui.repository.reader import PointReader
 _NO_ENTRIES_FIX = "Take a backup with fsbackup, or dump with pg_dump's own comments"
 _NO_COUNTS = (
     "Take a backup with fingerprints: content (or counts); this one can be restored at most"
+)
+_NOT_ISOLATED = Blocker(
+    "it lacks the signature that is demanded: a forged dump would run code as this user",
+    "Verify it as root: then the trial's server runs under a user id of its own",
 )
 _NO_DEFINITIONS = (
     "Prove it where owners and grants can be restored, on a server of its own: scratch: {on: own}"
@@ -76,6 +82,7 @@ class _Trial:
     repository: Repository | None
     timing: Timing
     keeper: SpareKeeper | None = None
+    isolated: bool = False
     notes: list[str] = field(default_factory=list)
 
     def enter(self, phase: str) -> None:
@@ -97,6 +104,7 @@ async def prove_part(
     compare: bool,
     timing: Timing | None = None,
     keeper: SpareKeeper | None = None,
+    trusted: bool = False,
 ) -> Proof:
     """Restore a postgres part on a scratch server and, with ``compare``, prove its content.
 
@@ -104,7 +112,9 @@ async def prove_part(
     (``repository`` is None). Nothing is left behind,
     whatever happens. What the place lacks is *blocked*, neither a pass nor a failure. ``timing``
     measures the phases; it is the one that the context reports to. With a ``keeper`` the trial
-    runs beside live, and a proven copy stays there as the spare.
+    runs beside live, and a proven copy stays there as the spare. What lacks the signature that
+    the configuration demands is tried on a server of another user id alone, unless it is
+    ``trusted`` for a reason.
 
     Raises:
         PostgresError, ToolError, DiskFull, SecretUnavailable: the trial itself could not go on;
@@ -115,7 +125,8 @@ async def prove_part(
     if timing is None:
         timing = Timing(context.report, {part.source: part_work(part)}, ())
         context = replace(context, report=timing.report)
-    trial = _Trial(context, part, part.postgres, reader, repository, timing, keeper)
+    isolated = not trusted and await lacks_signature(context, reader)
+    trial = _Trial(context, part, part.postgres, reader, repository, timing, keeper, isolated)
     try:
         proof = await _try_on_scratch(trial, compare=compare)
     finally:
@@ -126,8 +137,12 @@ async def prove_part(
 async def _try_on_scratch(trial: _Trial, *, compare: bool) -> Proof:
     context, part = trial.context, trial.part
     trial.enter("start")
+    if trial.isolated and not runs_as_another_user():
+        return Proof("-", "blocked", blockers=(_NOT_ISOLATED,))
     try:
-        async with trial_place(context, part, _dump_path(trial), trial.keeper) as place:
+        async with trial_place(
+            context, part, _dump_path(trial), trial.keeper, isolated=trial.isolated
+        ) as place:
             major = place.identity.server_version_num // 10_000
             trial.timing.at_place(place_key(place.kind, major, context.host, place.jobs))
             context.report(Log(f"{part.source}: trial restore {place_words(place.text)}"))

@@ -102,7 +102,7 @@ async def _arm(rearming: _Rearming, version_num: int) -> None:
     request, context = rearming.request, rearming.context
     source = await open_source(request, context)
     async with in_use(source, context):
-        await check_seals(source, context)
+        await check_seals(source, context, reason_unsigned=request.reason_unsigned)
         facts = source.created_from
         client = await client_for_restore(context, rearming.server.admin, version_num, facts)
         entries: list[TocEntry] = []

@@ -424,6 +424,7 @@ class RearmRequest(RecoveryRequest):
     back: bool = False
     then_resume_jobs: bool = False
     schema_point: str | None = None
+    reason_unsigned: str = ""
 
 
 RECOVERY_REQUESTS: tuple[type[Request], ...] = (

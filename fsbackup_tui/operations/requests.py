@@ -44,7 +44,8 @@ class BackupRequest(Request):
 class VerifyRequest(Request):
     """Climb the trust ladder for one point, up to and including ``level``.
 
-    ``keep_spare`` leaves the proven copy on the live server, ready to be swapped in.
+    ``keep_spare`` leaves the proven copy on the live server, ready to be swapped in; with
+    ``reason_unsigned`` that of a point which lacks the signature that is demanded, too.
     """
 
     operation: ClassVar[str] = "verify"
@@ -53,6 +54,7 @@ class VerifyRequest(Request):
     point: str
     level: VerifyLevel = "readable"
     keep_spare: bool = False
+    reason_unsigned: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""
@@ -85,6 +87,7 @@ class DrillRequest(Request):
     point: str = ""
     choice: DrillChoice = "newest"
     copy: str = ""
+    reason_unsigned: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class RestoreBesideRequest(Request):
     it differs. ``schema_point`` names the schema point that a data point is loaded into.
     ``copy_of`` is the live database in whose recovery it is made: the copy is marked as
     fsbackup's, so that ``leftovers`` lists it. What a person restores beside is that person's.
+    ``reason_unsigned`` says why a point is trusted that lacks the signature which is demanded.
     """
 
     operation: ClassVar[str] = "restore"
@@ -128,6 +132,7 @@ class RestoreBesideRequest(Request):
     jobs: int | None = None
     schema_point: str | None = None
     copy_of: str = ""
+    reason_unsigned: str = ""
 
 
 @dataclass(frozen=True, slots=True)

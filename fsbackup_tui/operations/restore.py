@@ -104,7 +104,7 @@ async def restore_beside(
     source = await open_source(request, context)
     restore = _Restore(request, context, source, dress, [*source.notes])
     async with in_use(source, context):
-        await check_seals(source, context)
+        await check_seals(source, context, reason_unsigned=request.reason_unsigned)
         address = await admin_address(
             context.loaded, context.environment, context.redactor, request.part
         )

@@ -14,6 +14,7 @@ from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.foreign_trial import ForeignPoint, foreign_file, point_to_restore
+from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
@@ -130,12 +131,19 @@ async def in_use(source: RestoreSource, context: JobContext) -> AsyncIterator[No
         yield
 
 
-async def check_seals(source: RestoreSource, context: JobContext) -> None:
-    """Compare what is about to be used with its seal, before anything is created."""
+async def check_seals(
+    source: RestoreSource, context: JobContext, *, reason_unsigned: str = ""
+) -> None:
+    """Compare what is about to be used with its seal, before anything is created.
+
+    Where the configuration demands a signature, every point that is used must have one that
+    counts, or it takes a written reason.
+    """
     used = [(source.part, source.reader)]
     if source.schema is not None:
         used.append(source.schema)
     for part, reader in used:
+        await demand_signature(context, reader, reason=reason_unsigned)
         for problem in reader.check_point_files():
             context.report(Warned(f"{reader.id} is damaged beside what is used: {problem}"))
         problems = await asyncio.to_thread(

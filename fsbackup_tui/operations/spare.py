@@ -339,13 +339,23 @@ def keepers_of(
 
 @asynccontextmanager
 async def trial_place(
-    context: JobContext, part: PartManifest, archive: Path, keeper: SpareKeeper | None
+    context: JobContext,
+    part: PartManifest,
+    archive: Path,
+    keeper: SpareKeeper | None,
+    *,
+    isolated: bool = False,
 ) -> AsyncIterator[ScratchPlace]:
     """Give the place of a trial restore: beside live for a spare, else where the config says.
 
-    Where there can be no spare the proof goes on without; the keeper knows why.
+    Where there can be no spare the proof goes on without; the keeper knows why. ``isolated``: on
+    a server of its own, whatever the config says.
     """
     async with AsyncExitStack() as stack:
+        if isolated:
+            own = scratch_place(context, part, where="own", archive=archive)
+            yield await stack.enter_async_context(own)
+            return
         if keeper is not None and keeper.wanted:
             beside = scratch_place(context, part, where="live", archive=archive)
             try:

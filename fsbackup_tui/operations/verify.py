@@ -13,12 +13,14 @@ from fsbackup_tui.domain.errors import (
     DiskFull,
     PointDamaged,
     RepositoryUnwritable,
+    SpareNotKept,
     ToolMissing,
 )
 from fsbackup_tui.domain.estimate import READING, phases_to
 from fsbackup_tui.domain.events import Warned, format_time
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.proof import Outcome, Proof
+from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.trust import Trust, least
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.operations.accepting import idle_acceptances, sort_blocked
@@ -36,6 +38,13 @@ from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
 from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyRequest
+from fsbackup_tui.operations.signatures import (
+    broken_findings,
+    demand_signature,
+    is_demanded,
+    signature_in,
+    signature_problems,
+)
 from fsbackup_tui.operations.spare import SpareKeeper, keepers_of
 from fsbackup_tui.operations.status import (
     open_catalogue,
@@ -74,6 +83,9 @@ class _Verification:
     reached: dict[str, Trust] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     is_copy: bool = False
+    signature: Signature = field(default_factory=lambda: Signature("absent"))
+    signature_counts: bool = True
+    trusted: bool = False
 
 
 Check = Callable[[_Verification, PartManifest], Awaitable[list[Finding]]]
@@ -95,6 +107,7 @@ async def run(request: VerifyRequest, context: JobContext) -> dict[str, object]:
         request.point,
         level=Trust.from_word(request.level),
         keep_spare=request.keep_spare,
+        reason_unsigned=request.reason_unsigned,
     )
 
 
@@ -107,12 +120,14 @@ async def verify_point(
     shown: Collection[Trust] = (),
     keep_spare: bool = False,
     home: Repository | None = None,
+    reason_unsigned: str = "",
 ) -> dict[str, object]:
     """Climb up to ``level`` and record each rung; those of ``shown`` were just seen to hold.
 
     With ``keep_spare`` every database part that is proven becomes its spare; a suspect one never.
     ``home`` is the site's own repository where ``repository`` is a copy of it, to which nothing
-    is written: it may be append-only.
+    is written: it may be append-only. What lacks the signature that is demanded becomes no
+    spare, and is tried in isolation alone, unless ``reason_unsigned`` says why it is trusted.
     """
     if keep_spare:
         refuse_if_read_only(context.loaded, "keeps no spare")
@@ -122,6 +137,8 @@ async def verify_point(
     async with lock.acquire_async(0, context.holder(), shared=True) as held:
         reader.refuse_if_unreadable()
         parts = _parts(reader)
+        if reason_unsigned:
+            await demand_signature(context, reader, reason=reason_unsigned)
         timing = _timing(
             context, home or repository, parts, phases_to(level, shown, restorable=True)
         )
@@ -129,8 +146,11 @@ async def verify_point(
         verification = _Verification(
             context, repository, reader, parts, timing, is_copy=home is not None
         )
+        verification.trusted = bool(reason_unsigned)
+        await _look_at_signature(verification)
         if keep_spare:
             verification.keepers = keepers_of(context, repository, reader, parts)
+            _refuse_unsigned_spares(verification)
         if held.note:
             verification.notes.append(held.note)
         if not verification.parts:
@@ -148,6 +168,32 @@ async def verify_point(
         if level >= Trust.RESTORED:
             await _try_out(verification, compare=level is Trust.PROVEN)
     return _document(verification, level)
+
+
+async def _look_at_signature(verification: _Verification) -> None:
+    context = verification.context
+    verification.signature = await signature_in(context, verification.reader)
+    if verification.trusted:
+        return
+    found, blocked = signature_problems(verification.signature, context.loaded)
+    verification.findings += found
+    verification.blocked += blocked
+    verification.signature_counts = not (found or blocked)
+
+
+def _refuse_unsigned_spares(verification: _Verification) -> None:
+    if verification.trusted or not is_demanded(verification.context.loaded):
+        return
+    signature = verification.signature
+    for keeper in verification.keepers.values():
+        if signature.state != "good":
+            keeper.refuse(
+                SpareNotKept(
+                    f"SIGNATURE MISSING: {verification.reader.id} is {signature.words}.",
+                    why="What is not shown to be ours never stands on the live server.",
+                    fix="If you trust it: verify … --keep-spare --reason-unsigned TEXT",
+                )
+            )
 
 
 def _timing(
@@ -194,6 +240,8 @@ async def _climb(verification: _Verification, level: Trust) -> bool:
         "parts": outcomes,
         "seconds": seconds,
     }
+    if level is Trust.SEALED and verification.signature.state != "absent":
+        document["signature"] = verification.signature.document()
     if ok:
         document[TIMING] = verification.timing.document([level.word])
     _record(verification, document)
@@ -241,6 +289,7 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
             compare=compare,
             timing=verification.timing,
             keeper=verification.keepers.get(part.source),
+            trusted=verification.trusted,
         )
     if not verification.proofs:
         return
@@ -356,7 +405,7 @@ async def _check_sealed(verification: _Verification, part: PartManifest) -> list
     problems = await asyncio.to_thread(
         verification.reader.check_sealed, part.source, verification.context.report
     )
-    return sealed_findings(part.source, problems)
+    return [*sealed_findings(part.source, problems), *broken_findings(verification.signature)]
 
 
 async def _check_readable(verification: _Verification, part: PartManifest) -> list[Finding]:
@@ -401,11 +450,14 @@ def _document(verification: _Verification, wanted: Trust) -> dict[str, object]:
     if verification.reader.manifest is None:
         trust = min(trust, Trust.INCOMPLETE)
     return {
-        "ok": held and all(keeper.spare is not None for keeper in verification.keepers.values()),
+        "ok": held
+        and verification.signature_counts
+        and all(keeper.spare is not None for keeper in verification.keepers.values()),
         "point": verification.reader.id,
         "wanted": wanted.word,
         "trust": trust.word,
         "suspect": list(standing.suspect),
+        "signature": verification.signature.document(),
         "levels": verification.levels,
         "problems": [finding.document() for finding in verification.findings],
         "blocked": verification.blocked,

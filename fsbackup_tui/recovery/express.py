@@ -39,6 +39,8 @@ class ExpressPlan:
     ``kept`` is a database that an earlier recovery kept: rows of its tables are taken, of no
     point. ``changed``: rows that differ are set back, too; ``values`` are ``T.COLUMN=VALUE`` for
     columns that want one. ``freeze``: the application's role is kept out until it is done.
+    ``reason_unsigned`` is for a point that lacks the signature which is demanded: no other reason
+    serves for that.
     """
 
     part: str
@@ -50,6 +52,7 @@ class ExpressPlan:
     changed: bool = False
     values: tuple[str, ...] = ()
     freeze: bool = False
+    reason_unsigned: str = ""
 
     @property
     def last(self) -> Literal["merge", "swap"]:
@@ -126,8 +129,23 @@ def _leave_out(session: RecoverySession, plan: ExpressPlan) -> None:
 
 def _choose(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
     _do(session, "damage", Answer(), wait)
-    _do(session, "choose-point", Answer(plan.point, plan.reason), wait)
+    _require_signature(session, plan)
+    reason = "; ".join(filter(None, (plan.reason, plan.reason_unsigned)))
+    _do(session, "choose-point", Answer(plan.point, reason), wait)
     _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
+
+
+def _require_signature(session: RecoverySession, plan: ExpressPlan) -> None:
+    report = session.read().facts.report
+    candidates = report.candidates if report is not None else ()
+    unsigned = next((each.unsigned for each in candidates if each.point == plan.point), "")
+    if unsigned and not plan.reason_unsigned.strip():
+        session.close("nothing was done")
+        raise SafetyRefusal(
+            f"SIGNATURE MISSING: {plan.point} is {unsigned}. Nothing was created.",
+            why="The configuration demands one: a forged dump runs code as whoever restores it.",
+            fix="Take a signed point; or say why this one is trusted: --reason-unsigned TEXT",
+        )
 
 
 def _make_copy(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:

@@ -221,6 +221,12 @@ class IncidentFacts:
         return next((each for each in report.candidates if each.point == self.point), None)
 
     @property
+    def reason_unsigned(self) -> str:
+        """Why the chosen point is trusted although it lacks the signature that is demanded."""
+        candidate = self.candidate
+        return self._text("point_reason") if candidate is not None and candidate.unsigned else ""
+
+    @property
     def way(self) -> Way | None:
         """The way that was chosen."""
         value = self._text("way")

@@ -9,6 +9,7 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import PointDamaged, PointNotFound
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.point import Artifact, Manifest, PartManifest
+from fsbackup_tui.domain.signature import SIGNATURE_NAMES
 from fsbackup_tui.repository.checksums import SUMS_NAME, parse_sums
 from fsbackup_tui.repository.files import (
     hash_file,
@@ -171,7 +172,8 @@ class PointReader:
         actual = {
             name
             for name in list_files(self.directory)
-            if name not in {SUMS_NAME, MARKER_NAME} and not name.startswith(PARTIAL_PREFIX)
+            if name not in {SUMS_NAME, MARKER_NAME, *SIGNATURE_NAMES}
+            and not name.startswith(PARTIAL_PREFIX)
         }
         problems += [f"{name}: not in SHA256SUMS" for name in sorted(actual - set(sums))]
         problems += self._check_records(sums.get(MANIFEST_NAME, ""))

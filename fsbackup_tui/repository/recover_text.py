@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import Manifest, PartManifest, PostgresFacts
+from fsbackup_tui.domain.signature import SIGNATURE_NAMESPACE, SSH_SIGNATURE_NAME
+from fsbackup_tui.repository.checksums import SUMS_NAME
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -72,8 +74,8 @@ is whole. Its `part.json` holds the commands, under `restore_commands`.
 """
 
 
-def point_recover_text(manifest: Manifest) -> str:
-    """Return the RECOVER.md of one whole point."""
+def point_recover_text(manifest: Manifest, *, signature: str = "") -> str:
+    """Return the RECOVER.md of one whole point; ``signature`` is the file that signs it."""
     lines = [
         f"# How to restore {manifest.id} without fsbackup",
         "",
@@ -105,6 +107,8 @@ def point_recover_text(manifest: Manifest) -> str:
         "```",
         "",
     ]
+    if signature:
+        lines += _signature_chapter(signature)
     for part in manifest.parts:
         if part.postgres is not None:
             lines += _postgres_chapter(part, part.postgres)
@@ -113,6 +117,34 @@ def point_recover_text(manifest: Manifest) -> str:
             for command in part.restore_commands:
                 lines += ["```sh", command, "```", ""]
     return "\n".join(lines)
+
+
+def _signature_chapter(name: str) -> Iterator[str]:
+    """Yield how to see whose point it is, by the stock tool that signed it."""
+    yield from (
+        "## See who made it",
+        "",
+        f"`{name}` signs SHA256SUMS, which names all the rest. The signature must be good, and by",
+        "somebody you trust: a forged dump runs code as whoever restores it.",
+    )
+    if name == SSH_SIGNATURE_NAME:
+        yield from (
+            "`allowed_signers` is a file with a line such as `ana@example.org ssh-ed25519 AAAA…`",
+            "for each of them (ssh-keygen(1)); set ALLOWED_SIGNERS to where it is.",
+        )
+    yield from ("", "```sh", *signature_commands(name), "```", "")
+
+
+def signature_commands(name: str) -> list[str]:
+    """Return the stock commands that check a signature, from the point's directory."""
+    if name != SSH_SIGNATURE_NAME:
+        return [f"gpg --verify {name} {SUMS_NAME}"]
+    allowed = '"${ALLOWED_SIGNERS:-allowed_signers}"'
+    return [
+        f"SIGNER=$(ssh-keygen -Y find-principals -f {allowed} -s {name} | head -n 1)",
+        f"ssh-keygen -Y verify -n {SIGNATURE_NAMESPACE} -f {allowed} -I "
+        f'"${{SIGNER%%,*}}" -s {name} < {SUMS_NAME}',
+    ]
 
 
 def _postgres_chapter(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:

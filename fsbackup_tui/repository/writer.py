@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from fsbackup_tui.domain.errors import Interrupted, RepositoryError, RepositoryUnwritable
 from fsbackup_tui.domain.point import (
@@ -27,6 +28,7 @@ from fsbackup_tui.domain.point import (
     new_tag,
     point_id,
 )
+from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.repository.checksums import SUMS_NAME, check_name, format_sums, parse_sums
 from fsbackup_tui.repository.files import (
     create_file,
@@ -78,6 +80,25 @@ class Heading:
     operator: str
     host: str
     tool_version: str
+
+
+class Sign(Protocol):
+    """Called for a point's SHA256SUMS: the signature, None where none can be made now."""
+
+    @property
+    def name(self) -> str:
+        """The signature's file name."""
+
+    def __call__(self, path: Path) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a manifest tells that is known at the end alone."""
+
+    in_incident: str | None
+    links: tuple[LinkFacts, ...]
+    numbered: bool
 
 
 class PointWriter:
@@ -198,27 +219,30 @@ class PointWriter:
         now: datetime | None = None,
         numbered: bool = True,
         in_incident: str | None = None,
+        links: tuple[LinkFacts, ...] = (),
+        sign: Sign | None = None,
     ) -> Manifest:
         """Write what stands beside the parts, the manifest last, and return it.
 
         ``phases`` are seconds by name; ``now`` defaults to the clock. The sequence is one more
         than any point or record tells of, decided under the write lock; 0, which sorts by its
         time, where it is not ``numbered``: a backup that was taken before it was adopted.
+        ``sign`` is called for SHA256SUMS once it is there, and before the manifest is.
 
         Raises:
             RepositoryError: no part was committed, or one is still partial.
             DiskFull, RepositoryUnwritable: it can't be written; whole parts stay.
         """
         with self._busy:
-            return self._finish(phases, now, numbered=numbered, in_incident=in_incident)
+            told = _Told(in_incident, links, numbered=numbered)
+            return self._finish(phases, now, told, sign)
 
     def _finish(
         self,
         phases: Mapping[str, float],
         now: datetime | None,
-        *,
-        numbered: bool,
-        in_incident: str | None,
+        told: _Told,
+        sign: Sign | None,
     ) -> Manifest:
         self._refuse_abandoned()
         self._refuse_unfinished()
@@ -227,17 +251,23 @@ class PointWriter:
         holder = (self._repository, self._heading.job, self._heading.operator)
         with writing(self.directory), write_lock(*holder):
             highest = max(scan_sequences(self._repository, known=known).values(), default=0)
-            sequence = highest + 1 if numbered else 0
-            told = self._manifest(sequence, finished, phases)
-            content = to_json(dataclasses.replace(told, in_incident=in_incident))
+            sequence = highest + 1 if told.numbered else 0
+            whole = self._manifest(sequence, finished, phases)
+            content = to_json(
+                dataclasses.replace(whole, in_incident=told.in_incident, links=told.links)
+            )
             # Read as any reader will, before it is written for ever.
             manifest = parse_manifest(self.directory / MANIFEST_NAME, content)
-            recover = point_recover_text(manifest).encode()
+            signature_name = "" if sign is None else sign.name
+            recover = point_recover_text(manifest, signature=signature_name).encode()
             create_file(self.directory / RECOVER_NAME, recover)
             sums = self._sums()
             sums[RECOVER_NAME] = _digest(recover)
             sums[MANIFEST_NAME] = _digest(content)
             create_file(self.directory / SUMS_NAME, format_sums(sums))
+            signature = None if sign is None else sign(self.directory / SUMS_NAME)
+            if sign is not None and signature is not None:
+                create_file(self.directory / sign.name, signature)
             sync_directory(self.directory)
             self._refuse_abandoned()
             create_whole(self.directory / MANIFEST_NAME, content)

@@ -62,6 +62,7 @@ def _rearm(situation: Situation, *, back: bool = False) -> RearmRequest:
         cron=_has_cron(situation),
         back=back,
         then_resume_jobs=not back and bool(command_of(situation, "resume_jobs")),
+        reason_unsigned=facts.reason_unsigned,
     )
 
 

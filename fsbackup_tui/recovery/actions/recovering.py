@@ -42,6 +42,7 @@ def _restore(situation: Situation, _: Answer) -> Request:
         beside=beside_name(situation),
         target=facts.server,
         copy_of=facts.live_name,
+        reason_unsigned=facts.reason_unsigned,
     )
 
 

@@ -1,0 +1,1 @@
+"""Git work trees: captured without writing to them, checked by rebuilding them, rebuilt."""

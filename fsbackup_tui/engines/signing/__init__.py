@@ -1,0 +1,1 @@
+"""Signing a point's SHA256SUMS with a stock tool, and telling whose signature one is."""
