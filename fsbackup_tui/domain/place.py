@@ -37,6 +37,7 @@ class PathIdentity:
 class PlaceStanding:
     """One look at the paths of a source; the first is the one that is told of.
 
+    ``configured`` is how the configuration writes it, where that is a link.
     Sizes are bytes, None: not known. ``unmounted`` is the mount point that /etc/fstab has at or
     above the path and where nothing is mounted: what is written there lands on another file
     system. ``writable``: we may write there. ``beside`` are trees that recoveries left.
@@ -48,6 +49,7 @@ class PlaceStanding:
     host: str
     role: str
     paths: tuple[PathIdentity, ...]
+    configured: str = ""
     owner: str = ""
     mode: str = ""
     file_system: str = ""

@@ -20,7 +20,13 @@ from fsbackup_tui.engines.mounts import mount_of, unmounted_above
 from fsbackup_tui.engines.trees.touching import find_touching
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.place_requests import LookPlaceRequest
-from fsbackup_tui.operations.places import identity_of, kind_of, place_paths, place_source
+from fsbackup_tui.operations.places import (
+    configured_path,
+    identity_of,
+    kind_of,
+    place_paths,
+    place_source,
+)
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.repository.tree_marks import find_marked, is_marked
 
@@ -62,6 +68,7 @@ def look_around(part: str, context: JobContext) -> PlaceStanding:
         host=context.host,
         role=_me(),
         paths=here,
+        configured=configured_path(context.loaded, part),
         owner=owner,
         mode=mode,
         file_system="" if mount is None else mount.words,
@@ -153,6 +160,6 @@ def _beside(root: Path) -> tuple[LeftTree, ...]:
             bytes=None,
             held_by=each.mark.incident,
         )
-        for each in find_marked(root)
+        for each in (*find_marked(root, root.parent), *find_marked(root, root))
         if is_marked(each.path, each.mark)
     )

@@ -33,11 +33,21 @@ def place_source(loaded: LoadedConfig, name: str) -> PlaceSource:
 def place_paths(loaded: LoadedConfig, name: str) -> tuple[Path, ...]:
     """Return the paths of a source, absolute; the first is the one that is told of.
 
+    Of a tree it is the directory itself where a link to it is configured.
+
     A configuration of variables and outputs alone has the directory of the settings' own file.
     """
     source, home = place_source(loaded, name), loaded.path.parent
     found = tuple(home / path for path in _paths(source))
+    if isinstance(source, FilesSource | CodeSource):
+        found = tuple(Path(os.path.realpath(path)) for path in found)
     return found or (home,)
+
+
+def configured_path(loaded: LoadedConfig, name: str) -> str:
+    """Return the first path as the configuration has it; empty where it names none."""
+    first = next(_paths(place_source(loaded, name)), None)
+    return "" if first is None else str(loaded.path.parent / first)
 
 
 def _paths(source: PlaceSource) -> Iterator[Path]:

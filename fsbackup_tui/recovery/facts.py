@@ -20,6 +20,7 @@ from fsbackup_tui.domain.tree import (
     Carried,
     Exchanged,
     FilesLook,
+    Found,
     PutBack,
     TreeBeside,
     TreeDifference,
@@ -121,6 +122,11 @@ class IncidentFacts:
     def exchanged(self) -> Exchanged | None:
         """Which tree is live since an exchange, and where the former one is kept."""
         return read_value(Exchanged, self._known.get("exchanged"))
+
+    @cached_property
+    def written_files(self) -> Found | None:
+        """What was written to the restored tree since the exchange, when last counted."""
+        return read_value(Found, self._known.get("written_files"))
 
     @cached_property
     def files_after(self) -> FilesLook | None:

@@ -44,7 +44,8 @@ def _doubts(
     captured: tuple[str, str] | None,
     environment: str,
 ) -> Iterator[str]:
-    if captured is not None and captured != (standing.host, standing.path):
+    here = [(standing.host, path) for path in (standing.path, standing.configured)]
+    if captured is not None and captured not in here:
         host, path = captured
         yield f"point   {plain_text(path)} on {plain_text(host)}"
         yield f"target  {plain_text(standing.path)} on {plain_text(standing.host)}"

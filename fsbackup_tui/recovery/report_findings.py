@@ -32,8 +32,11 @@ MADE_LIVE = (
 def point_time(reading: Reading) -> datetime | None:
     """Return the moment of the point that was chosen; None before one is."""
     candidate, report = reading.facts.candidate, reading.facts.report
+    of_site = reading.facts.site_candidate
     if candidate is not None:
         return candidate.at
+    if of_site is not None:
+        return of_site.at
     if report is not None and report.point == reading.facts.point:
         return report.point_at
     return None
@@ -82,7 +85,9 @@ def _recovery_point(reading: Reading) -> str:
     if at > right:
         return f"the point is from {between_text(right, at)} AFTER it was last right"
     lost = f"**{between_text(at, right)}** of changes"
-    if reading.facts.way == "merge":
+    if reading.facts.files_way in ("missing", "everything", "patterns"):
+        lost += " was not taken back: live was only added to"
+    elif reading.facts.way == "merge":
         lost += " were not taken back: the rest of live stayed as it was"
     return lost
 

@@ -26,7 +26,6 @@ from fsbackup_tui.domain.place import PlaceStanding
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
-from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import request_document
 from fsbackup_tui.recovery.actions.action import Action, Situation
@@ -130,9 +129,11 @@ class RecoverySession:
         names = [
             f"undo {placed.number} {placed.step.title.rstrip('?')}"
             for placed in reading.flow.steps
-            if placed.step.do in ("keep-evidence", "freeze") and self.card(placed.step.id).can_undo
+            if placed.step.do in ("keep-evidence", "freeze", "stop-deleting")
+            and self.card(placed.step.id).can_undo
         ]
-        thaw = next((each for each in reading.flow.steps if each.step.do == "thaw"), None)
+        lets = ("thaw", "let-go")
+        thaw = next((each for each in reading.flow.steps if each.step.do in lets), None)
         if thaw is not None and thaw.can_run:
             names.insert(0, f"do {thaw.number} {thaw.step.title}")
         words = " or ".join(names) or "let writing go on"
@@ -296,7 +297,10 @@ class RecoverySession:
         self.look.start(self)
 
     def count_written(self) -> None:
-        """Count what was written since the swap; ``poll`` takes it, ``facts.written`` has it."""
+        """Count what was written since the swap, or the exchange; ``poll`` takes it.
+
+        ``facts.written`` has it then, or ``facts.written_files``.
+        """
         self.require_lead()
         self.count.start(self)
 
@@ -531,9 +535,9 @@ class RecoverySession:
         self.watch = JobWatch(name, found) if found is not None else None
 
     def _take_count(self) -> None:
-        written = self.count.take()
-        if written is not None:
-            self.append("looked", facts={"written": plain(written)})
+        counted = self.count.take()
+        if counted is not None:
+            self.append("looked", facts=dict(counted))
 
     def append(self, kind: str, /, **body: Any) -> None:
         """Write an entry, as the one who leads."""

@@ -35,6 +35,16 @@ def names_text(found: Found, most: int = _NAMES) -> str:
     return ", ".join(names) + (" …" if found.count > len(names) else "")
 
 
+def files_written_lines(written: Found | None) -> tuple[str, ...]:
+    """Return what was written to the restored tree since it was exchanged."""
+    if written is None:
+        return ("What was written since the exchange is not known.",)
+    lines = [f"Written since the exchange: {files_text(written)}"]
+    if written.count:
+        lines += [f"  like {names_text(written)}", "They come along into the former tree."]
+    return tuple(lines)
+
+
 def files_look(damage: SiteDamage | None) -> FilesLook | None:
     """Return live's tree beside the point's; None before it was looked at, or of another kind."""
     if damage is None or damage.kind != "files":
