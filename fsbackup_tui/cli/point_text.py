@@ -19,8 +19,10 @@ from fsbackup_tui.domain.point import (
     TableFacts,
 )
 from fsbackup_tui.domain.signature import Signature
+from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
+from fsbackup_tui.operations.link_loss import fit_lines
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     AFTER_DAMAGE,
@@ -47,6 +49,7 @@ MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
 _NOTES_SHOWN = 3
+_MISSING_SHOWN = 5
 _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
@@ -130,6 +133,7 @@ def show_lines(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
+    links: Sequence[LinkFacts] = (),
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -166,6 +170,9 @@ def show_lines(
         for spare in (spare for spare in spares if spare.part == part.source):
             yield from _wrapped("spare", spare_words(spare_summary(spare), now, zone))
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
+    if links:
+        yield ""
+        yield from _link_lines(links)
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -230,6 +237,17 @@ def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str
         yield _fact(artifact.role, f"{text}  sha256 {artifact.sha256[:16]}…")
     if facts is not None and facts.tables:
         yield from _table_lines(facts.tables)
+
+
+def _link_lines(links: Sequence[LinkFacts]) -> Iterator[str]:
+    """Yield how the rows fit the files that they name, with the first that have none."""
+    yield "Rows and the files they name"
+    for link, (column, text) in zip(links, fit_lines(links), strict=True):
+        yield from wrap_text(f"{column}: {text}", first="  ", later="    ")
+        for name in link.missing.names[:_MISSING_SHOWN]:
+            yield from wrap_text(f"no file: {name}", first="    ", later="      ")
+        if link.missing.count > _MISSING_SHOWN:
+            yield f"    and {count_text(link.missing.count - _MISSING_SHOWN)} more (--rows-lost)"
 
 
 def _database_lines(facts: PostgresFacts) -> Iterator[str]:
@@ -353,6 +371,7 @@ def show_document(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
+    links: Sequence[LinkFacts] = (),
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {
@@ -361,6 +380,7 @@ def show_document(
         "path": str(directory),
         "levels": levels_document(point.levels),
         "signature": None if signature is None else signature.document(),
+        "links": [dataclasses.asdict(link) for link in links],
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
         "against": {one.source: _plain(_against_document(one)) for one in against},
         "spares": {spare.part: spare_document(spare) for spare in spares},

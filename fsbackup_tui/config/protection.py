@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from fsbackup_tui.config.values import NAME_PATTERN, SecretDescription, Settings, Telling
+from fsbackup_tui.domain.links import parse_template
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -109,3 +110,9 @@ class Link(Settings):
     size: Words | None = None
     sha256: Words | None = None
     where: Words | None = None
+
+    @model_validator(mode="after")
+    def _path_is_a_template(self) -> Link:
+        if self.path is not None:
+            parse_template(self.path)
+        return self

@@ -109,6 +109,7 @@ class _Checker:
         return [
             *self._section_problems(),
             *self._plan_problems(),
+            *self._link_problems(),
             *self._repository_problems(),
             *self._unprotected(),
         ]
@@ -210,6 +211,37 @@ class _Checker:
                 elif name in names[:index]:
                     what = f"the source '{name}' is named twice"
                     found.append(self.places.problem(path, what, "name it once"))
+        return found
+
+    def _link_problems(self) -> list[ConfigProblem]:
+        """Links name a files source that there is, and the database, where there are several."""
+        sources, links = self.data.get("sources"), self.data.get("links")
+        if not isinstance(sources, Mapping) or not isinstance(links, list):
+            return []
+        kinds = {
+            name: content.get("kind") if isinstance(content, Mapping) else None
+            for name, content in sources.items()
+        }
+        databases = [
+            name
+            for name, content in sources.items()
+            if kinds[name] == "postgres" and content.get("scope") != "schema"
+        ]
+        found = []
+        for index, link in enumerate(links):
+            if not isinstance(link, Mapping):
+                continue
+            for key, kind in (("files", "files"), ("source", "postgres")):
+                name = link.get(key)
+                fitting = [each for each, its in kinds.items() if its == kind]
+                if isinstance(name, str) and name not in fitting:
+                    what = f"'{name}' is no source of kind {kind}"
+                    fix = did_you_mean(name, fitting)
+                    found.append(self.places.problem(("links", index, key), what, fix))
+            if link.get("source") is None and len(databases) != 1:
+                fix = f"write source: {databases[0]}" if databases else "add a source of rows"
+                what = "does not say which database has its table"
+                found.append(self.places.problem(("links", index), what, fix))
         return found
 
     def _unprotected(self) -> list[ConfigProblem]:

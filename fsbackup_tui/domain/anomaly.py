@@ -217,13 +217,13 @@ def _emptied(before: TableFacts, after: TableFacts) -> _Reason | None:
 
 
 def _fallen(before: TableFacts, after: TableFacts, fall: float) -> _Reason | None:
-    if _exact(before, after) and _fell(before.rows, after.rows, fall, LEAST_ROWS):
+    if _exact(before, after) and fell(before.rows, after.rows, fall, LEAST_ROWS):
         lost = (before.rows or 0) - (after.rows or 0)
         text = f"{_shown(before)} {before.rows} to {after.rows}"
         return _Reason(text, 2, lost, before.qualified)
     same = before.fingerprint is not None and before.fingerprint == after.fingerprint
-    if not same and _fell(before.bytes, after.bytes, fall, LEAST_BYTES):
-        sizes = f"{_size(before.bytes)} to {_size(after.bytes)}"
+    if not same and fell(before.bytes, after.bytes, fall, LEAST_BYTES):
+        sizes = f"{size_words(before.bytes)} to {size_words(after.bytes)}"
         return _Reason(f"{_shown(before)} {sizes}", 3, 0, before.qualified)
     return None
 
@@ -232,7 +232,8 @@ def _exact(before: TableFacts, after: TableFacts) -> bool:
     return before.counted and after.counted
 
 
-def _fell(before: int | None, after: int | None, fall: float, least: int) -> bool:
+def fell(before: int | None, after: int | None, fall: float, least: int) -> bool:
+    """Whether a number fell by more than the share, and by ``least`` at least."""
     if before is None or after is None or before <= 0:
         return False
     lost = before - after
@@ -244,12 +245,12 @@ def _totals(new: PartManifest, good: PartManifest, fall: float) -> Iterator[_Rea
     if new.postgres is None or good.postgres is None:
         return
     before, after = _total_rows(new.postgres, good.postgres)
-    if _fell(before, after, fall, LEAST_ROWS):
+    if fell(before, after, fall, LEAST_ROWS):
         yield _Reason(f"all tables together {before} to {after} rows", 4, 0)
     if _dump_kind(new) == _dump_kind(good):
         stored, now = _dump_bytes(good), _dump_bytes(new)
-        if _fell(stored, now, fall, LEAST_BYTES):
-            yield _Reason(f"the dump {_size(stored)} to {_size(now)}", 5, 0)
+        if fell(stored, now, fall, LEAST_BYTES):
+            yield _Reason(f"the dump {size_words(stored)} to {size_words(now)}", 5, 0)
 
 
 def _total_rows(new: PostgresFacts, good: PostgresFacts) -> tuple[int, int]:
@@ -278,7 +279,8 @@ def _dump_bytes(part: PartManifest) -> int:
     return sum(artifact.bytes for artifact in part.artifacts if artifact.role == "dump")
 
 
-def _size(count: int | None) -> str:
+def size_words(count: int | None) -> str:
+    """Return a size as the reasons have it."""
     if count is None:
         return "-"
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):

@@ -72,6 +72,25 @@ class ProofCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkProof:
+    """How the rows of a column fit the stored files, in the copy against what was captured."""
+
+    table: str
+    column: str
+    files: str
+    verdict: Verdict
+    rows: int | None = None
+    missing: int | None = None
+    differing: int | None = None
+    note: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether this alone keeps the files from being proven."""
+        return self.verdict in _FAILED
+
+
+@dataclass(frozen=True, slots=True)
 class Blocker:
     """Something that the scratch server lacks: what, and what would help."""
 
@@ -94,7 +113,8 @@ class Proof:
     """One part's trial restore: where, what came back, and how it compares.
 
     ``proven`` is None where only the restore was asked for, or where it did not get that far.
-    ``phases`` are seconds by name (start, data, …, checks).
+    ``phases`` are seconds by name (start, data, …, checks). ``links`` say nothing of this part,
+    but of the files that its rows name.
     """
 
     place: str
@@ -106,6 +126,7 @@ class Proof:
     blockers: tuple[Blocker, ...] = ()
     notes: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
+    links: tuple[LinkProof, ...] = ()
 
     def problems(self) -> list[tuple[str | None, str]]:
         """Return what failed, each with the table it is about (None for anything else)."""
@@ -152,6 +173,7 @@ class Proof:
             "tables": dict(sorted(verdicts.items())),
             "rows": sum(table.restored_rows or 0 for table in self.tables),
             "checks": len(self.checks),
+            "links": dict(sorted(Counter(link.verdict for link in self.links).items())),
             "phases": dict(self.phases),
         }
 
@@ -193,6 +215,7 @@ def parse_proof(document: Mapping[str, Any]) -> Proof:
             blockers=tuple(Blocker(**blocker) for blocker in document.get("blockers", ())),
             notes=tuple(str(note) for note in document.get("notes", ())),
             phases={str(k): float(v) for k, v in document.get("phases", {}).items()},
+            links=tuple(LinkProof(**link) for link in document.get("links", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a proof: {error}") from error

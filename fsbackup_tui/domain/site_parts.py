@@ -151,6 +151,8 @@ class LinkFacts:
     ``rows`` name a file; ``missing`` name one that the part has not, ``differing`` one of another
     size or hash; ``vanished`` are those among the missing whose file was there when the row was
     read; ``unnamed`` is how many files no row names (counted over all links of the same files).
+    ``sums`` tells whether the same rows had, and had not, their files another time. The rest is the
+    link as it was configured then; ``note`` says why nothing is known, or what is to be known.
     """
 
     table: str
@@ -163,6 +165,22 @@ class LinkFacts:
     vanished: Names = Names()
     unnamed: int | None = None
     note: str = ""
+    sums: str = ""
+    path: str | None = None
+    strip: tuple[str, ...] = ()
+    size: str | None = None
+    sha256: str | None = None
+    where: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the rows and the files could be put side by side at all."""
+        return bool(self.sums)
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is told: the column, and the files that it names."""
+        return f"{self.table}.{self.column} in {self.files}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,14 +40,17 @@ async def read_content(
     )
     if source.scope == "schema":
         return CapturedContent(counts)
+    inspection = snapshot.inspection
+    search_path = database_search_path(inspection.settings, inspection.identity.role)
+    if run.links is not None:
+        await run.links.read_rows(run.source, snapshot.holder, search_path=search_path)
     large_objects = None
     if source.fingerprints == "content" and snapshot.counters:
         large_objects = await capture_large_objects(snapshot.holder, report=context.report)
-    inspection = snapshot.inspection
     integrity = await ask_at_capture(
         snapshot.holder,
         queries_about(context.loaded.config.integrity, run.source),
-        search_path=database_search_path(inspection.settings, inspection.identity.role),
+        search_path=search_path,
         report=context.report,
     )
     return CapturedContent(counts, large_objects, integrity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -37,6 +37,11 @@ from fsbackup_tui.engines.postgres.dump import (
     plan_dump,
     write_schema,
 )
+from fsbackup_tui.engines.postgres.dump_encrypted import (
+    dump_encrypted,
+    dump_globals_encrypted,
+    encrypted_plan,
+)
 from fsbackup_tui.engines.postgres.guards import RATE_SECONDS, Throttle, watch_snapshot_age
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.managed import unreadable_warning, with_managed
@@ -48,7 +53,8 @@ from fsbackup_tui.engines.postgres.progress import (
     dump_items,
 )
 from fsbackup_tui.engines.postgres.snapshot import SharedSnapshot, shared_snapshot
-from fsbackup_tui.operations.capture import CaptureRun, copy_also, empty_directory, weights_of
+from fsbackup_tui.engines.process import RunningChild
+from fsbackup_tui.operations.capture import CaptureRun, empty_directory, store_also, weights_of
 from fsbackup_tui.operations.capture_content import CapturedContent, read_content
 from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.guard import (
@@ -69,6 +75,7 @@ from fsbackup_tui.operations.target import (
 _ATTEMPTS = 4
 _COUNTING_SESSIONS = 2
 _MANY_TABLES = 1_000_000
+ONE_STREAM = "an encrypted dump is one stream, so format: directory becomes custom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,8 @@ async def capture_postgres(run: CaptureRun) -> PartManifest:
 async def _captured(target: _Target) -> _Captured:
     """Try until an attempt is through; the last one's GaveWay comes out as TableLocked."""
     run = target.run
+    if target.source.format == "directory" and run.chain.key is not None:
+        run.context.report(Log(f"{run.source}: {ONE_STREAM}"))
     for attempt in range(_ATTEMPTS):
         try:
             return await _attempt(target, _sessions(target.source, attempt))
@@ -207,8 +216,13 @@ async def _capture(target: _Target, sessions: _Sessions, monitor: Connection) ->
 
 
 def _plan(target: _Target, sessions: _Sessions, *, tables: int) -> DumpPlan:
+    chain = target.run.chain
+    source = target.source
+    if chain.key is not None:
+        # The stream is compressed behind pg_dump, whatever its client can.
+        source = source.model_copy(update={"compression": "none"})
     plan = plan_dump(
-        target.source,
+        source,
         target.run.context.loaded.config.limits,
         target.client,
         size_bytes=target.identity.size_bytes,
@@ -216,6 +230,8 @@ def _plan(target: _Target, sessions: _Sessions, *, tables: int) -> DumpPlan:
         cpu_count=os.cpu_count() or 1,
         exclusions=target.exclusions,
     )
+    if chain.key is not None:
+        return encrypted_plan(plan, chain)
     return plan if sessions.parallel_dump else replace(plan, jobs=1)
 
 
@@ -228,37 +244,43 @@ async def _dump_and_count(
 ) -> _Captured:
     run, context = target.run, target.run.context
     with run.phase("dump"):
-        dump, content, (globals_name, globals_problem) = await all_of(
+        dump, content, (globals_artifact, globals_problem) = await all_of(
             _dump(target, snapshot, plan, environment, monitor),
             read_content(run, target.source, snapshot),
             _globals(target, environment),
         )
-    with run.phase("schema"):
-        schema = await write_schema(
-            plan,
-            target.client,
-            environment,
-            snapshot_id=snapshot.snapshot_id,
-            directory=run.directory,
-            report=context.report,
-            redactor=context.redactor,
-        )
-    named: list[tuple[str, ArtifactRole]] = list(dump.artifacts)
-    if schema is not None:
-        named.append((schema[0], "schema"))
-    if globals_name is not None:
-        named.append((globals_name, "globals"))
-    named.extend((name, "also") for name in copy_also(run, target.source.also))
+    artifacts = [_artifact(run, dump, name, role) for name, role in dump.artifacts]
+    schema_sha256 = dump.schema_sha256
+    if run.chain.key is None:
+        with run.phase("schema"):
+            schema = await write_schema(
+                plan,
+                target.client,
+                environment,
+                snapshot_id=snapshot.snapshot_id,
+                directory=run.directory,
+                report=context.report,
+                redactor=context.redactor,
+            )
+        if schema is not None:
+            schema_sha256 = schema[1]
+            artifacts.append(_artifact(run, dump, schema[0], "schema"))
+    artifacts += [globals_artifact] if globals_artifact is not None else []
+    artifacts += await store_also(run, target.source.also)
     unreadable = unreadable_warning(target.exclusions, target.identity.role)
     warnings = [*dump.warnings, *filter(None, (globals_problem, unreadable))]
     return _Captured(
         dump=dump,
-        artifacts=tuple(
-            Artifact(name, role, (run.directory / name).stat().st_size, "") for name, role in named
-        ),
-        facts=_facts(target, snapshot, plan, dump, content, schema[1] if schema else None),
+        artifacts=tuple(artifacts),
+        facts=_facts(target, snapshot, plan, dump, content, schema_sha256),
         warnings=tuple(warnings),
     )
+
+
+def _artifact(run: CaptureRun, dump: DumpResult, name: str, role: ArtifactRole) -> Artifact:
+    if name in dump.written:
+        return dump.written[name].artifact(run.directory, name, role)
+    return Artifact(name, role, (run.directory / name).stat().st_size, "")
 
 
 async def _dump(
@@ -284,14 +306,11 @@ async def _dump(
     )
     try:
         result = await guarded(
-            dump_database(
+            _run_dump(
+                target,
+                snapshot,
                 plan,
-                target.client,
                 environment,
-                snapshot_id=snapshot.snapshot_id,
-                directory=target.run.directory,
-                report=context.report,
-                redactor=context.redactor,
                 on_started=throttle.attach,
                 on_log=progress.on_log,
             ),
@@ -315,6 +334,42 @@ async def _dump(
     return result
 
 
+async def _run_dump(
+    target: _Target,
+    snapshot: SharedSnapshot,
+    plan: DumpPlan,
+    environment: Mapping[str, str],
+    *,
+    on_started: Callable[[RunningChild], None],
+    on_log: Callable[[str], None],
+) -> DumpResult:
+    run, context = target.run, target.run.context
+    if run.chain.key is None:
+        return await dump_database(
+            plan,
+            target.client,
+            environment,
+            snapshot_id=snapshot.snapshot_id,
+            directory=run.directory,
+            report=context.report,
+            redactor=context.redactor,
+            on_started=on_started,
+            on_log=on_log,
+        )
+    return await dump_encrypted(
+        plan,
+        target.client,
+        environment,
+        chain=run.chain,
+        snapshot_id=snapshot.snapshot_id,
+        directory=run.directory,
+        report=context.report,
+        redactor=context.redactor,
+        on_started=on_started,
+        on_log=on_log,
+    )
+
+
 def _items(target: _Target, snapshot: SharedSnapshot) -> dict[str, Item]:
     """Weigh each table as the last good point measured it, else by its size now."""
     measured = weights_of(target.run.last_good)
@@ -331,17 +386,32 @@ def _seconds(duration: timedelta | None) -> float | None:
 
 async def _globals(
     target: _Target, environment: Mapping[str, str]
-) -> tuple[str | None, str | None]:
+) -> tuple[Artifact | None, str | None]:
+    run, context = target.run, target.run.context
     if target.source.scope == "data":
         return None, None
-    return await dump_globals(
+    if run.chain.key is not None:
+        made, problem = await dump_globals_encrypted(
+            target.client,
+            environment,
+            chain=run.chain,
+            database=target.address.database,
+            directory=run.directory,
+            report=context.report,
+            redactor=context.redactor,
+        )
+        return (made[1].artifact(run.directory, made[0], "globals") if made else None), problem
+    name, problem = await dump_globals(
         target.client,
         environment,
         database=target.address.database,
-        directory=target.run.directory,
-        report=target.run.context.report,
-        redactor=target.run.context.redactor,
+        directory=run.directory,
+        report=context.report,
+        redactor=context.redactor,
     )
+    if name is None:
+        return None, problem
+    return Artifact(name, "globals", (run.directory / name).stat().st_size, ""), problem
 
 
 def _facts(

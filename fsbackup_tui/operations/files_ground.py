@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
@@ -20,7 +20,14 @@ from fsbackup_tui.operations.status import site_repository_or_none
 from fsbackup_tui.repository.files import make_state_directory, writing
 from fsbackup_tui.repository.layout import site_state
 from fsbackup_tui.repository.lock import Lock
-from fsbackup_tui.repository.tree_marks import Mark, Marked, is_marked, read_mark, tree_path
+from fsbackup_tui.repository.tree_marks import (
+    Mark,
+    Marked,
+    is_marked,
+    read_mark,
+    tree_path,
+    write_mark,
+)
 
 TREES = "trees"
 
@@ -85,6 +92,10 @@ class Ground:
             complete=False,
             partial=partial,
         )
+
+    def complete(self, tree: Path, mark: Mark) -> None:
+        """Let a tree's mark say that what it was made for is done."""
+        write_mark(tree, replace(mark, complete=True))
 
     def tag(self, asked: str) -> str:
         """Return the end of names: what was asked for, else the job's own."""

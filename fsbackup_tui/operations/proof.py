@@ -18,6 +18,7 @@ from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.domain.proof import (
     Blocker,
+    LinkProof,
     Outcome,
     Proof,
     ProofCheck,
@@ -43,6 +44,7 @@ from fsbackup_tui.operations.filling import (
     fill_and_account,
 )
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.link_proof import check_links, links_of_rows
 from fsbackup_tui.operations.one_job import ONCE_MORE, by_one_job_at_last
 from fsbackup_tui.operations.scratch_place import (
     ScratchPlace,
@@ -224,9 +226,12 @@ async def _try_in(
     restored: Outcome = "failed" if lost else "blocked" if blockers else "ok"
     tables: tuple[TableProof, ...] = ()
     checks: tuple[ProofCheck, ...] = ()
+    links: tuple[LinkProof, ...] = ()
     proven: Outcome | None = None
     if compare and restored == "ok":
         tables, checks = await _compare(trial, place, filling, accounting)
+        wanted = links_of_rows(trial.reader.manifest, trial.part.source)
+        links = await check_links(context, filling, trial.reader, trial.facts, wanted)
         proven = conclude(tables, checks)
         reason = unproven_reason(trial.facts, tables, checks)
         if proven == "ok" and reason is not None:
@@ -245,6 +250,7 @@ async def _try_in(
         checks=checks,
         blockers=blockers,
         notes=tuple(dict.fromkeys(trial.notes)),
+        links=links,
     )
 
 

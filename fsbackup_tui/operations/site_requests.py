@@ -61,7 +61,7 @@ class FilesTakeBackRequest(SiteRequest):
     """Undo putting back, by the ``undo`` that its result told; ``domain/tree.py:TakenBack``."""
 
     operation: ClassVar[str] = "files-take-back"
-    runner: ClassVar[str] = "fsbackup_tui.operations.files_put_back:run_take_back"
+    runner: ClassVar[str] = "fsbackup_tui.operations.files_take_back:run"
     stages: ClassVar[tuple[str, ...]] = ("check", "take back")
     undo: str = ""
 

@@ -14,7 +14,6 @@ from fsbackup_tui.domain.errors import (
     PointDamaged,
     RepositoryUnwritable,
     SpareNotKept,
-    ToolMissing,
 )
 from fsbackup_tui.domain.estimate import READING, phases_to
 from fsbackup_tui.domain.events import Warned, format_time
@@ -35,6 +34,7 @@ from fsbackup_tui.operations.findings import (
 )
 from fsbackup_tui.operations.foreign import files_findings
 from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
+from fsbackup_tui.operations.keys import reading_keys
 from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyRequest
@@ -51,6 +51,15 @@ from fsbackup_tui.operations.status import (
     open_site_repository,
 )
 from fsbackup_tui.operations.timing import Timing, part_work
+from fsbackup_tui.operations.verify_parts import (
+    BLOCKING,
+    SitePart,
+    Trial,
+    blocker,
+    is_shown_at,
+    site_check,
+    try_rung,
+)
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.measured import TIMING
@@ -59,6 +68,7 @@ from fsbackup_tui.repository.records import read_records, write_record
 from fsbackup_tui.repository.standing import judge
 
 _READ_LEVELS = (Trust.SEALED, Trust.READABLE)
+_NO_FURTHER = "{part}: readable is as far as a part of this kind is shown good by itself"
 _NOT_WHOLE = "Mend what is named (see fsbackup show), then verify again; or restore another point."
 
 
@@ -79,6 +89,7 @@ class _Verification:
     blocked: list[dict[str, str]] = field(default_factory=list)
     accepted: list[dict[str, str]] = field(default_factory=list)
     proofs: dict[str, Proof] = field(default_factory=dict)
+    trials: dict[str, Trial] = field(default_factory=dict)
     keepers: Mapping[str, SpareKeeper] = field(default_factory=dict)
     reached: dict[str, Trust] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -215,6 +226,11 @@ def can_be_restored(part: PartManifest) -> bool:
     return part.postgres is not None and part.postgres.scope != "data"
 
 
+def can_be_tried(part: PartManifest) -> bool:
+    """Whether anything above reading a part can show it good."""
+    return can_be_restored(part) or site_check(part, Trust.RESTORED) is not None
+
+
 def _parts(reader: PointReader) -> list[PartManifest]:
     try:
         return reader.parts()
@@ -255,10 +271,9 @@ async def _check_part(
     blocked: list[dict[str, str]] = []
     try:
         found = await CHECKS[level](verification, part)
-    except (ClientUnsuitable, ToolMissing) as error:
+    except (ClientUnsuitable, *BLOCKING) as error:
         found = []
-        what = error.what.removesuffix(".")
-        blocked.append({"part": part.source, "what": what, "fix": error.fix})
+        blocked.append(blocker(part, error))
     verification.findings.extend(found)
     verification.blocked.extend(blocked)
     if found or not blocked:
@@ -275,10 +290,14 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
     context = verification.context
     started = time.monotonic()
     for part in verification.parts:
+        if site_check(part, Trust.RESTORED) is not None:
+            context.stage("restored")
+            site = await _site_part(verification, part)
+            verification.trials[part.source] = await try_rung(site, Trust.RESTORED)
+            continue
         if not can_be_restored(part):
-            verification.notes.append(
-                f"{part.source}: readable is as far as a part of this kind is shown good by itself"
-            )
+            if not is_shown_at(part, Trust.READABLE):
+                verification.notes.append(_NO_FURTHER.format(part=part.source))
             continue
         context.stage("restored")
         verification.proofs[part.source] = await prove_part(
@@ -291,7 +310,7 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
             keeper=verification.keepers.get(part.source),
             trusted=verification.trusted,
         )
-    if not verification.proofs:
+    if not verification.proofs and not verification.trials:
         return
     proofs = verification.proofs
     compared = sum(
@@ -299,8 +318,10 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
         for proof in proofs.values()
     )
     seconds = time.monotonic() - started - compared
+    tried = {source: trial.outcome for source, trial in verification.trials.items()}
     restored = {source: proof.restored for source, proof in proofs.items()}
-    _take_down(verification, Trust.RESTORED, restored, seconds, with_proof=not compare)
+    everything = {**restored, **tried}
+    _take_down(verification, Trust.RESTORED, everything, seconds, with_proof=not compare)
     if compare and set(restored.values()) == {"ok"}:
         proven: dict[str, Outcome] = {
             source: proof.proven or "blocked" for source, proof in proofs.items()
@@ -326,17 +347,7 @@ def _take_down(
     """Note and record how the parts stood up to one of the upper rungs."""
     parts: dict[str, dict[str, object]] = {}
     for source, outcome in outcomes.items():
-        proof = verification.proofs[source]
-        found = (
-            [Finding(source, None, what, _NOT_WHOLE, table) for table, what in proof.problems()]
-            if outcome == "failed"
-            else []
-        )
-        blocked = (
-            [{"part": source, "what": item.what, "fix": item.fix} for item in proof.blocked()]
-            if outcome == "blocked"
-            else []
-        )
+        found, blocked = _told(verification, source, outcome)
         verification.findings.extend(found)
         rings, accepted = sort_blocked(verification.context.loaded, source, blocked)
         verification.blocked += rings
@@ -348,7 +359,8 @@ def _take_down(
             "problems": [finding.document() for finding in found],
             "blocked": blocked,
         }
-        if with_proof or outcome != "ok":
+        proof = verification.proofs.get(source)
+        if proof is not None and (with_proof or outcome != "ok"):
             parts[source]["proof"] = proof.document()
     ok = _all_of([_as_truth(outcome) for outcome in outcomes.values()])
     rounded = round(seconds, 3)
@@ -363,6 +375,22 @@ def _take_down(
     if ok and with_proof:
         document[TIMING] = verification.timing.document()
     _record(verification, document)
+
+
+def _told(
+    verification: _Verification, source: str, outcome: Outcome
+) -> tuple[list[Finding], list[dict[str, str]]]:
+    """Return what a trial found wrong with a part, and what kept it from being tried."""
+    if (trial := verification.trials.get(source)) is not None:
+        return list(trial.findings), [dict(item) for item in trial.blocked]
+    proof = verification.proofs[source]
+    if outcome == "failed":
+        problems = proof.problems()
+        return [Finding(source, None, what, _NOT_WHOLE, table) for table, what in problems], []
+    if outcome == "blocked":
+        found = proof.blocked()
+        return [], [{"part": source, "what": item.what, "fix": item.fix} for item in found]
+    return [], []
 
 
 def _as_truth(outcome: Outcome) -> bool | None:
@@ -409,6 +437,8 @@ async def _check_sealed(verification: _Verification, part: PartManifest) -> list
 
 
 async def _check_readable(verification: _Verification, part: PartManifest) -> list[Finding]:
+    if (check := site_check(part, Trust.READABLE)) is not None:
+        return await check(await _site_part(verification, part))
     if part.postgres is None:
         return await files_findings(verification.reader, part)
     context = verification.context
@@ -426,6 +456,12 @@ async def _check_readable(verification: _Verification, part: PartManifest) -> li
     except PointDamaged as error:
         return [Finding(part.source, name, error.why or error.what)]
     return []
+
+
+async def _site_part(verification: _Verification, part: PartManifest) -> SitePart:
+    context, reader = verification.context, verification.reader
+    keys = await reading_keys(context, reader)
+    return SitePart(context, verification.repository, reader, part, keys)
 
 
 CHECKS: Mapping[Trust, Check] = {Trust.SEALED: _check_sealed, Trust.READABLE: _check_readable}

@@ -19,7 +19,7 @@ from fsbackup_tui.operations.findings import verification_texts
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyDueRequest
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository
-from fsbackup_tui.operations.verify import can_be_restored, verify_point
+from fsbackup_tui.operations.verify import can_be_tried, verify_point
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
@@ -153,7 +153,7 @@ def _reachable(context: JobContext, repository: Repository, item: DuePoint) -> T
         parts = PointReader(repository, item.point.id).parts()
     except FsbackupError:
         return item.level  # its verification tells what is wrong with it
-    if any(can_be_restored(part) for part in parts):
+    if any(can_be_tried(part) for part in parts):
         return item.level
     every = context.loaded.config.plans[item.point.plan].verify_every
     in_time = every is not None and context.now() - checked.at < every

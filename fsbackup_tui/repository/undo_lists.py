@@ -25,7 +25,10 @@ _KINDS: dict[str, Kind] = {"file": "file", "directory": "directory", "link": "li
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a list is of; ``beside`` and ``aside`` are the trees beside by their paths."""
+    """What a list is of; ``beside`` and ``aside`` are the trees beside by their paths.
+
+    ``made_root``: there was no live tree, and the root itself is put there, too.
+    """
 
     part: str
     point: str
@@ -36,6 +39,7 @@ class Heading:
     beside_inode: int
     aside: str = ""
     aside_inode: int = 0
+    made_root: bool = False
 
 
 class UndoWriter:
@@ -85,6 +89,8 @@ class UndoWriter:
             document["target"] = os.fsdecode(item.target)
         if item.aside:
             document["aside"] = os.fsdecode(item.aside)
+        if item.mode:
+            document["mode"] = item.mode
         self._line(document)
 
     def _line(self, document: dict[str, object]) -> None:
@@ -131,6 +137,7 @@ def read_placings(directory: Path) -> Iterator[Placing]:
                 sha256=document.get("sha256", ""),
                 target=os.fsencode(document.get("target", "")),
                 aside=os.fsencode(document.get("aside", "")),
+                mode=document.get("mode", 0),
             )
 
 

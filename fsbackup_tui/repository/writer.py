@@ -105,13 +105,19 @@ class PointWriter:
     """One recovery point while it is written; ``begin`` makes it, ``finish`` makes it whole."""
 
     def __init__(
-        self, repository: Repository, identifier: str, heading: Heading, marker: int
+        self,
+        repository: Repository,
+        identifier: str,
+        heading: Heading,
+        marker: int,
+        beside: tuple[str, ...] = (),
     ) -> None:
         self.id = identifier
         self.directory = repository.point_directory(identifier)
         self._repository = repository
         self._heading = heading
         self._marker: int | None = marker
+        self._loose = (SITE_NAME, *beside)
         self._parts: dict[str, PartManifest] = {}
         # A cancelled job abandons from its event loop while a thread may still hash or seal.
         self._busy = threading.Lock()
@@ -131,8 +137,11 @@ class PointWriter:
         tool_version: str,
         site_yaml: str,
         space_needed: int | None,
+        beside: Mapping[str, bytes] | None = None,
     ) -> PointWriter:
         """Begin a point; secrets in ``site_yaml`` are masked here, whoever gave it.
+
+        ``beside`` are further files, by name, that lie next to the manifest.
 
         Raises:
             DiskFull: fewer free bytes than ``space_needed``.
@@ -152,6 +161,8 @@ class PointWriter:
             marker = make_marker(nursery / MARKER_NAME, job)
             try:
                 create_file(nursery / SITE_NAME, mask_config(site_yaml).encode())
+                for name, content in (beside or {}).items():
+                    create_file(nursery / name, content)
                 sync_directory(nursery)
                 nursery.rename(repository.point_directory(identifier))
                 sync_directory(repository.points)
@@ -160,7 +171,12 @@ class PointWriter:
                 for directory in (nursery, repository.point_directory(identifier)):
                     remove_tree(directory)
                 raise
-        return cls(repository, identifier, heading, marker)
+        return cls(repository, identifier, heading, marker, tuple(beside or ()))
+
+    @property
+    def parts(self) -> tuple[PartManifest, ...]:
+        """The parts that are whole by now, in the order of their names."""
+        return tuple(self._parts[source] for source in sorted(self._parts))
 
     def part_directory(self, source: str) -> Path:
         """Return the private directory a source's artifacts are written into, made if need be."""
@@ -331,19 +347,18 @@ class PointWriter:
             started=heading.started,
             finished=finished,
             phases=dict(phases),
-            parts=tuple(self._parts[source] for source in sorted(self._parts)),
+            parts=self.parts,
             job=heading.job,
         )
 
     def _sums(self) -> dict[str, str]:
         sums: dict[str, str] = {}
-        loose: list[str] = [SITE_NAME]
         for source in self._parts:
             content = (self.directory / source / SUMS_NAME).read_bytes()
             sums[f"{source}/{SUMS_NAME}"] = _digest(content)
             sums.update({f"{source}/{name}": sha for name, sha in parse_sums(content).items()})
-        digests = hash_files([self.directory / name for name in loose])
-        sums.update({name: digest for name, (digest, _) in zip(loose, digests, strict=True)})
+        digests = hash_files([self.directory / name for name in self._loose])
+        sums.update({name: digest for name, (digest, _) in zip(self._loose, digests, strict=True)})
         return sums
 
     def _release(self) -> None:

@@ -24,7 +24,7 @@ from fsbackup_tui.engines.encryption.age_passphrase import open_with_passphrase
 from fsbackup_tui.engines.process_channel import ChannelStopped, in_thread
 
 _NO_MATCH = "No matching keys found"
-_HEADER = b"age-encryption.org/"
+_HEADERS = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def read_identity_file(data: bytes, passphrase: Secret | None) -> Secret | None:
 
     None: it needs a passphrase, and it is another one than this.
     """
-    if not data.startswith(_HEADER):
+    if not data.startswith(_HEADERS):
         return Secret(data.decode("utf-8", errors="replace"))
     if passphrase is None:
         return None

@@ -232,18 +232,42 @@ def is_same_file(one: IndexEntry, other: IndexEntry) -> bool:
     return one.kind == other.kind and one.target == other.target
 
 
-def count_changes(old: Iterable[IndexEntry], new: Iterable[IndexEntry]) -> tuple[int, int, int]:
-    """Return how many files and links were added, removed and changed; directories don't count."""
+def count_changes(old: ByteStream, new: Iterable[bytes]) -> tuple[int, int, int]:
+    """Return how many files and links were added, removed and changed; directories don't count.
+
+    ``old`` is a stored index, ``new`` the lines of another one. Lines are compared as they are,
+    and looked into only where they differ: trees are large, and change little.
+    """
     added = removed = changed = 0
-    for before, after in merge_entries(old, new):
-        was = before is not None and before.kind != "directory"
-        is_now = after is not None and after.kind != "directory"
-        if was and is_now and before is not None and after is not None:
-            changed += not is_same_file(before, after)
+    left, right = split_lines(old), iter(new)
+    if next(left, b"") != _HEADING:
+        raise IndexDamaged("it does not begin as an index does")
+    before, after = next(left, b""), next(right, b"")
+    while before or after:
+        if before == after:
+            before, after = next(left, b""), next(right, b"")
+            continue
+        was, is_now = _line_key(before), _line_key(after)
+        if after and (not before or is_now < was):
+            added += not after.startswith(b"directory\t")
+            after = next(right, b"")
+        elif before and (not after or was < is_now):
+            removed += not before.startswith(b"directory\t")
+            before = next(left, b"")
         else:
-            added += is_now
-            removed += was
+            changed += _differs(parse_entry(before), parse_entry(after))
+            before, after = next(left, b""), next(right, b"")
     return added, removed, changed
+
+
+def _line_key(line: bytes) -> bytes:
+    return order_key(_plain(line[line.rfind(b"\t") + 1 : -1]))
+
+
+def _differs(before: IndexEntry, after: IndexEntry) -> bool:
+    if before.kind == "directory" and after.kind == "directory":
+        return False
+    return not is_same_file(before, after)
 
 
 def split_lines(stream: ByteStream) -> Iterator[bytes]:

@@ -1,8 +1,9 @@
 """Work that no commit has: what is staged, what is not, what git does not know yet.
 
 All of it is read through a copy of the index. In that copy files that were told to be left alone
-(``assume-unchanged``, ``skip-worktree``) are looked at again, and those of a merge that is not
-done stand as one's own side has them: so that everything that differs is in one of two patches.
+(``assume-unchanged``, ``skip-worktree``) are looked at again, those of a merge that is not done
+stand as one's own side has them, and those that are only meant to be added are not known yet: so
+that everything that differs is in one of two patches, or a file of its own.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ async def read_changes(git: Git, repository: Repository, name: str) -> Changes:
     at = repository.place
     unmerged = await _settle_conflicts(git, repository, env)
     await _look_everywhere(git, repository, env)
+    meant = await _forget_intentions(git, repository, env)
     staged = await git.read(*_DIFF[:1], "--cached", "--name-only", "-z", *_STAGED, at=at, env=env)
     unstaged = await git.read(*_DIFF[:1], "--name-only", "-z", *_UNSTAGED, at=at, env=env)
     others = await git.read("ls-files", "--others", "--exclude-standard", "-z", at=at, env=env)
@@ -65,7 +67,7 @@ async def read_changes(git: Git, repository: Repository, name: str) -> Changes:
         index,
         len(names_in(staged)),
         len(names_in(unstaged)),
-        tuple(names_in(others)),
+        tuple(dict.fromkeys([*names_in(others), *meant])),
         unmerged,
     )
 
@@ -123,6 +125,20 @@ async def _look_everywhere(git: Git, repository: Repository, env: dict[str, str]
                 "update-index", option, "-z", "--stdin",
                 at=repository.place, env=env, stdin=joined(names),
             )  # fmt: skip
+
+
+async def _forget_intentions(git: Git, repository: Repository, env: dict[str, str]) -> list[bytes]:
+    """Take out of the copy what ``git add --intent-to-add`` put there; returns the names."""
+    output = await git.read(
+        "diff", "--name-only", "--diff-filter=A", "-z", *_UNSTAGED, at=repository.place, env=env
+    )
+    names = names_in(output)
+    if names:
+        await git.run(
+            "update-index", "--force-remove", "-z", "--stdin",
+            at=repository.place, env=env, stdin=joined(names),
+        )  # fmt: skip
+    return names
 
 
 def _is_there(top: Path, name: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -14,6 +15,9 @@ from typing import Any, Protocol
 
 from fsbackup_tui.domain.errors import PointDamaged, ToolError
 from fsbackup_tui.engines.compression import ByteStream
+from fsbackup_tui.engines.files.extract import MemberCheck, UnsafeArchive
+from fsbackup_tui.engines.files.tar_headers import TarDamaged as NotATar
+from fsbackup_tui.engines.files.tar_stream import TarStream
 
 _BLOCK = 1 << 20
 _MODES = 0o777
@@ -44,18 +48,41 @@ def write_tar(sink: Sink, top: Path, names: Iterable[bytes], taken: Taken) -> No
     Raises:
         ToolError: something there may not be read.
     """
+    with _open_tar(sink) as tar:
+        for name in names:
+            for path in _below(top / name.decode("utf-8", "surrogateescape")):
+                _add(tar, top, path, taken)
+
+
+def write_lfs(sink: Sink, objects: Iterable[tuple[Path, str, str]], damaged: list[str]) -> None:
+    """Write LFS objects (place, name in the tar, SHA-256) as a tar; runs in a thread.
+
+    ``damaged`` gets the ids of those whose content is another than their id says.
+    """
+    with _open_tar(sink) as tar:
+        for path, member, oid in objects:
+            info = tarfile.TarInfo(member)
+            info.mode = 0o644
+            with path.open("rb") as file:
+                info.size = os.fstat(file.fileno()).st_size
+                exact = _Exactly(file.read, info.size)
+                tar.addfile(info, exact)
+            if exact.digest.hexdigest() != oid:
+                damaged.append(oid)
+
+
+def _open_tar(sink: Sink) -> tarfile.TarFile:
+    """Open a stream of blocks: nothing of it is held, nothing is sought.
+
+    The comment makes its hash, which the manifest tells, one that nobody can guess content by.
+    """
     stream: Any = _Outgoing(sink)
-    # As a stream of blocks: nothing of it is held, nothing is sought. The comment makes its hash,
-    # which the manifest tells, one that nobody can guess the content by.
-    with tarfile.open(
+    return tarfile.open(
         fileobj=stream,
         mode="w|",
         format=tarfile.PAX_FORMAT,
         pax_headers={"comment": secrets.token_hex(32)},
-    ) as tar:
-        for name in names:
-            for path in _below(top / name.decode("utf-8", "surrogateescape")):
-                _add(tar, top, path, taken)
+    )
 
 
 class _Outgoing:
@@ -132,6 +159,7 @@ class _Exactly:
         self._read = read
         self._left = size
         self.short = False
+        self.digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
         wanted = self._left if size < 0 else min(size, self._left)
@@ -140,6 +168,7 @@ class _Exactly:
             self.short = True
             data = data.ljust(wanted, b"\0")
         self._left -= len(data)
+        self.digest.update(data)
         return data
 
 
@@ -156,11 +185,22 @@ class TarDamaged(ValueError):
 
 
 def list_tar(stream: ByteStream) -> int:
-    """Return how many members a tar has, each read to its end; TarDamaged."""
-    count = 0
-    for _info, _file in _members(stream):
-        count += 1
-    return count
+    """Return how many members a tar has, all of it read and every header checked.
+
+    Raises:
+        TarDamaged: it is cut off or altered, or has a member that is unsafe to extract.
+    """
+    reader = TarStream(stream)
+    check = MemberCheck(ordered=False)
+    try:
+        while (member := reader.next()) is not None:
+            check.check(member)
+            reader.digest()
+    except NotATar as error:
+        raise TarDamaged(str(error)) from error
+    except UnsafeArchive as error:
+        raise TarDamaged(f"{error.what} {error.why}") from error
+    return reader.members
 
 
 def extract_tar(stream: ByteStream, target: Path, *, inside_git: bool = False) -> list[str]:

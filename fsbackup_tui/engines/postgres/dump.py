@@ -14,6 +14,7 @@ from fsbackup_tui.domain.errors import ClientUnsuitable, DiskFull, ToolError
 from fsbackup_tui.domain.events import Report, Warned
 from fsbackup_tui.domain.point import ArtifactRole, DumpFormat, Scope
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.engines.chain import Written
 from fsbackup_tui.engines.postgres.archive import list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.patterns import Exclusions
@@ -56,13 +57,19 @@ class DumpPlan:
 
 @dataclass(frozen=True, slots=True)
 class DumpResult:
-    """What pg_dump left: files (paths relative to the directory) and what it said."""
+    """What pg_dump left: files (paths relative to the directory) and what it said.
+
+    Of files that went through a chain ``written`` tells the plain content, by name; the schema is
+    among them then, with its digest.
+    """
 
     artifacts: tuple[tuple[str, ArtifactRole], ...]
     toc_entries: int
     warnings: tuple[str, ...]
     seconds: float
     rows: Mapping[int, int] = field(default_factory=dict)
+    written: Mapping[str, Written] = field(default_factory=dict)
+    schema_sha256: str | None = None
 
 
 def plan_dump(
@@ -153,9 +160,12 @@ def _selection(plan: DumpPlan) -> Iterator[str]:
 
 
 def dump_arguments(
-    plan: DumpPlan, client: ClientTools, snapshot_id: str, target: Path
+    plan: DumpPlan, client: ClientTools, snapshot_id: str, target: Path | None
 ) -> list[str]:
-    """Return pg_dump's command line; where the database is comes by the environment alone."""
+    """Return pg_dump's command line; where the database is comes by the environment alone.
+
+    Without a target it writes to standard output.
+    """
     arguments = [
         client.tool("pg_dump"),
         "--no-password",
@@ -165,7 +175,7 @@ def dump_arguments(
         _compression_option(plan.compression, client),
         f"--snapshot={snapshot_id}",
         f"--lock-wait-timeout={max(1, round(plan.lock_timeout_seconds * 1000))}",
-        f"--file={target}",
+        *([] if target is None else [f"--file={target}"]),
     ]
     if plan.format == "directory":
         arguments.append(f"--jobs={plan.jobs}")
@@ -212,14 +222,8 @@ async def dump_database(
     except ToolFailed as error:
         raise explain_failure(error, log, what="DUMP FAILED") from error
     except ToolDiskFull as error:
-        raise DiskFull(
-            f"DISK FULL: pg_dump had no space left for {target}.",
-            why=f"{_space_words(error, log)}. What it had written is taken back.",
-            fix="Free space there (fsbackup list shows the sizes), then run it again.",
-        ) from error
-    for warning in log.warnings:
-        if report is not None:
-            report(Warned(warning))
+        raise disk_full(error, log, target) from error
+    tell_warnings(log, report)
     files = _files_of(target, directory)
     artifacts: list[tuple[str, ArtifactRole]] = [(name, "dump") for name in files]
     if plan.format == "plain":
@@ -232,6 +236,22 @@ async def dump_database(
         artifacts.append(("restore.list", "list"))
         entries, rows = len(listed), {}
     return DumpResult(tuple(artifacts), entries, tuple(log.warnings), monotonic() - started, rows)
+
+
+def tell_warnings(log: ToolLog, report: Report | None) -> None:
+    """Report what the tool warned of."""
+    for warning in log.warnings:
+        if report is not None:
+            report(Warned(warning))
+
+
+def disk_full(error: ToolDiskFull, log: ToolLog, target: Path) -> DiskFull:
+    """Return the error for a dump that had no space left."""
+    return DiskFull(
+        f"DISK FULL: pg_dump had no space left for {target}.",
+        why=f"{_space_words(error, log)}. What it had written is taken back.",
+        fix="Free space there (fsbackup list shows the sizes), then run it again.",
+    )
 
 
 def _space_words(error: ToolDiskFull, log: ToolLog) -> str:
@@ -251,6 +271,19 @@ def _files_of(target: Path, directory: Path) -> list[str]:
             fix="Run the tool by hand (its command line is in the job's log).",
         )
     return [file.relative_to(directory).as_posix() for file in files]
+
+
+def schema_arguments(plan: DumpPlan, client: ClientTools, snapshot_id: str) -> tuple[str, ...]:
+    """Return the command line that prints the schema of what a plan dumps."""
+    return (
+        client.tool("pg_dump"),
+        "--no-password",
+        "--schema-only",
+        "--no-sync",
+        f"--snapshot={snapshot_id}",
+        f"--lock-wait-timeout={max(1, round(plan.lock_timeout_seconds * 1000))}",
+        *_selection(plan),
+    )
 
 
 async def write_schema(
@@ -273,16 +306,7 @@ async def write_schema(
         return None
     target = directory / "schema.sql"
     if plan.format == "plain":
-        argv = (
-            client.tool("pg_dump"),
-            "--no-password",
-            "--schema-only",
-            "--no-sync",
-            f"--snapshot={snapshot_id}",
-            f"--lock-wait-timeout={max(1, round(plan.lock_timeout_seconds * 1000))}",
-            f"--file={target}",
-            *_selection(plan),
-        )
+        argv = (*schema_arguments(plan, client, snapshot_id), f"--file={target}")
     else:
         argv = (
             client.tool("pg_restore"),
@@ -303,6 +327,17 @@ async def write_schema(
     return target.name, await asyncio.to_thread(schema_digest, target)
 
 
+def globals_arguments(client: ClientTools, database: str) -> tuple[str, ...]:
+    """Return the command line that prints roles and tablespaces."""
+    return (
+        client.tool("pg_dumpall"),
+        "--no-password",
+        "--globals-only",
+        "--no-role-passwords",
+        f"--database={database}",
+    )
+
+
 async def dump_globals(
     client: ClientTools,
     environment: Mapping[str, str],
@@ -318,14 +353,7 @@ async def dump_globals(
     is none the worse.
     """
     target = directory / "globals.sql"
-    argv = (
-        client.tool("pg_dumpall"),
-        "--no-password",
-        "--globals-only",
-        "--no-role-passwords",
-        f"--database={database}",
-        f"--file={target}",
-    )
+    argv = (*globals_arguments(client, database), f"--file={target}")
     log = ToolLog("pg_dumpall", redactor)
     try:
         await run(

@@ -126,7 +126,7 @@ def scan_plain(path: Path, *, on_bytes: Callable[[int], None] | None = None) -> 
 
 def scan_stream(stream: ByteStream, *, on_bytes: Callable[[int], None] | None = None) -> PlainScan:
     """Read SQL text from a stream to its end and return what it holds."""
-    scanner = _Scanner()
+    scanner = PlainScanner()
     while block := stream.read(BLOCK):
         scanner.feed(block)
         if on_bytes is not None:
@@ -156,7 +156,7 @@ def check_harmless(path: Path, scan: PlainScan) -> None:
         raise _torn(path)
 
 
-class _Scanner:
+class PlainScanner:
     """The states of psql's lexer as far as they matter: what is text, what is rows."""
 
     def __init__(self) -> None:
@@ -173,6 +173,7 @@ class _Scanner:
         self._last: deque[bytes] = deque(maxlen=_TRAILER_LINES)
 
     def feed(self, block: bytes) -> None:
+        """Read the next bytes of the text."""
         base = self.scan.bytes - len(self._rest)
         self.scan.bytes += len(block)
         text = self._rest + block
@@ -217,6 +218,7 @@ class _Scanner:
         self._rows = 0
 
     def finish(self) -> PlainScan:
+        """Return what the text held; nothing may be fed behind it."""
         if self._rest and not self._in_rows:
             self._line_start = self.scan.bytes - len(self._rest)
             self._line(self._rest)

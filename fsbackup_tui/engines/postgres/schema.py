@@ -80,15 +80,45 @@ def canonical_schema(lines: Iterable[bytes]) -> Iterator[bytes]:
     ``pg_restore --schema-only`` adds are left out too, so that the digests of a copy and of its
     original are equal.
     """
-    skipping = False
+    canonical = _Canonical()
     for line in lines:
+        if (kept := canonical.line(line)) is not None:
+            yield kept
+
+
+class _Canonical:
+    def __init__(self) -> None:
+        self._skipping = False
+
+    def line(self, line: bytes) -> bytes | None:
+        """Return a line's canonical form, None where it is left out."""
         if line.startswith(b"-- Name: "):
-            skipping = _LEFT_OUT.match(line) is not None
-        if skipping:
-            continue
-        if line in {b"\n", b"--\n"} or _OF_THE_CLIENT.match(line):
-            continue
-        yield _VARCHAR_LIST.sub(_each_as_text, _with_sorted_roles(line))
+            self._skipping = _LEFT_OUT.match(line) is not None
+        if self._skipping or line in {b"\n", b"--\n"} or _OF_THE_CLIENT.match(line):
+            return None
+        return _VARCHAR_LIST.sub(_each_as_text, _with_sorted_roles(line))
+
+
+class SchemaDigest:
+    """What ``schema_digest`` returns, of a dump that passes by in blocks."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._canonical = _Canonical()
+        self._rest = b""
+
+    def feed(self, block: bytes) -> None:
+        """Take the next bytes of the dump."""
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        for line in lines:
+            self._digest.update(self._canonical.line(line + b"\n") or b"")
+
+    def finish(self) -> str:
+        """Return the digest, in hexadecimal."""
+        if self._rest:
+            self._digest.update(self._canonical.line(self._rest) or b"")
+            self._rest = b""
+        return self._digest.hexdigest()
 
 
 def _with_sorted_roles(line: bytes) -> bytes:

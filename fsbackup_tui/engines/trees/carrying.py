@@ -75,7 +75,7 @@ def _copy(source: OpenTree, entry: Entry, parent: int, name: bytes) -> bool:
         read = source.open_file(entry.path)
         try:
             settled = any(_copied_whole(read, written) for _attempt in range(2))
-            _dress_open(read, written)
+            dress_open(read, written)
         finally:
             os.close(read)
     finally:
@@ -112,10 +112,11 @@ def _copy_some(read: int, written: int) -> int:
 
 def dress(source: OpenTree, target: OpenTree, path: bytes) -> None:
     """Give a directory of the target the owner, mode, attributes and times of the source's."""
-    _dress_open(source.directory(path), target.directory(path))
+    dress_open(source.directory(path), target.directory(path))
 
 
-def _dress_open(like: int, descriptor: int) -> None:
+def dress_open(like: int, descriptor: int) -> None:
+    """Give what is open the owner, mode, attributes and times of another."""
     facts = os.fstat(like)
     with suppress(PermissionError):
         os.fchown(descriptor, facts.st_uid, facts.st_gid)

@@ -15,8 +15,9 @@ from typing import Literal
 from fsbackup_tui.engines.trees.opened import Entry, Kind, LinkInTheWay, OpenTree, kind_of
 from fsbackup_tui.engines.trees.renaming import CannotExchange, exchange, rename_new
 
-Outcome = Literal["placed", "replaced", "taken", "blocked", "no parent"]
-"""``taken``: somebody has the name by now; ``blocked``: a link, or a file, is on the way to it."""
+Outcome = Literal["placed", "replaced", "taken", "blocked", "refused", "no parent"]
+"""``taken``: somebody has the name by now; ``blocked``: a link, or a file, is on the way to it;
+``refused``: the system says that we may not."""
 
 BackOutcome = Literal["removed", "restored", "stays", "gone", "never"]
 
@@ -27,6 +28,7 @@ class Placing:
 
     ``staged`` is where it lies beside, ``sha256`` its content's (a link's target is its content).
     ``aside`` is where live's own entry is kept in the other tree beside; empty: it replaces none.
+    ``mode`` is a directory's, which it gets when all that comes into it is there.
     """
 
     path: bytes
@@ -38,6 +40,7 @@ class Placing:
     sha256: str = ""
     target: bytes = b""
     aside: bytes = b""
+    mode: int = 0
 
 
 @dataclass
@@ -63,15 +66,17 @@ def place_all(trees: Trees, items: Iterable[Placing]) -> None:
             outcome = "no parent"
         except FileExistsError:
             outcome = "taken"
+        except PermissionError:
+            outcome = "refused"
         if item.kind == "directory" and outcome == "placed":
             made.append(item)
         trees.told(item, outcome)
     for item in reversed(made):
         # What was put into it has changed its time.
         with suppress(OSError, LinkInTheWay):
-            parent, name = trees.live.place(item.path)
-            times = (item.modified_ns, item.modified_ns)
-            os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+            directory = trees.live.directory(item.path)
+            os.utime(directory, ns=(item.modified_ns, item.modified_ns))
+            os.fchmod(directory, item.mode)
 
 
 def _place(trees: Trees, item: Placing) -> Outcome:

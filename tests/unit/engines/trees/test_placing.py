@@ -46,6 +46,7 @@ def item(beside: Path, staged: str, path: str, aside: str = "") -> Placing:
         "" if link or directory else hashlib.sha256(content).hexdigest(),
         os.fsencode((beside / staged).readlink()) if link else b"",
         aside.encode(),
+        0o755,
     )
 
 

@@ -1,0 +1,272 @@
+"""What rows name and what a tree holds, put side by side in a SQLite file of a private directory.
+
+Of names there are digests in it and nothing that can be read: what a row says is enciphered with
+a key that is only in memory, so that the names of what is missing can be told in the end. Memory
+stays the same, however many rows there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fsbackup_tui.domain.links import MOST_NAMES
+from fsbackup_tui.engines.files.index import IndexEntry
+
+_CACHE = 16 << 10  # KiB
+_BATCH = 20_000
+_DIGEST = 16
+_PAD = 64
+_NAMES = tuple(f"name{number}" for number in range(MOST_NAMES))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """What one row says: the names it may mean, and what it tells of the file."""
+
+    said: str
+    names: tuple[bytes, ...]
+    size: int | None = None
+    sha256: bytes | None = None
+    there: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFile:
+    """One file of a tree."""
+
+    path: bytes
+    size: int | None
+    sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """How the rows of one link fit a tree; ``sums`` tells two such results apart."""
+
+    rows: int
+    missing: int
+    differing: int
+    vanished: int
+    outside: int
+    sums: str
+
+
+def digest_of(path: bytes) -> bytes:
+    """Return what stands in the book for a name."""
+    return hashlib.blake2b(path, digest_size=_DIGEST).digest()
+
+
+def tree_files(entries: Iterable[IndexEntry]) -> Iterator[TreeFile]:
+    """Yield the files of an index, each under all of its names."""
+    for entry in entries:
+        if entry.is_file:
+            sha256 = None if entry.sha256 is None else bytes.fromhex(entry.sha256)
+            yield TreeFile(entry.path, entry.size, sha256)
+
+
+class LinkBook:
+    """A book in a new file (0600); ``links`` and ``trees`` are numbers and names of the caller's.
+
+    One thread at a time may use it, whichever.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        self._path = path
+        self._key = secrets.token_bytes(32)
+        self._rows = 0
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for statement in (
+            "PRAGMA journal_mode = OFF",
+            "PRAGMA synchronous = OFF",
+            f"PRAGMA cache_size = -{_CACHE}",
+            "PRAGMA locking_mode = EXCLUSIVE",
+            f"CREATE TABLE named (row INTEGER PRIMARY KEY, link, {', '.join(_NAMES)},"
+            " mark, size, sha256, there, said)",
+            "CREATE TABLE file (tree, name, size, sha256, PRIMARY KEY (tree, name)) WITHOUT ROWID",
+            "CREATE TABLE wanted (name PRIMARY KEY) WITHOUT ROWID",
+        ):
+            self._database.execute(statement)
+
+    def close(self) -> None:
+        """Close and remove it."""
+        self._database.close()
+        self._path.unlink(missing_ok=True)
+
+    def forget_link(self, link: int) -> None:
+        """Take the rows of a link out: they are read anew."""
+        self._database.execute("DELETE FROM named WHERE link = ?", (link,))
+
+    def add_rows(self, link: int, rows: Iterable[NamedFile]) -> int:
+        """Take in what rows of a link say; returns how many they were."""
+        before = self._rows
+        insert = f"INSERT INTO named VALUES ({', '.join('?' * (MOST_NAMES + 7))})"  # noqa: S608
+        self._in_batches(insert, (self._row(link, row) for row in rows))
+        return self._rows - before
+
+    def _row(self, link: int, row: NamedFile) -> tuple[object, ...]:
+        self._rows += 1
+        names: list[bytes | None] = [digest_of(name) for name in row.names[:MOST_NAMES]]
+        mark = int.from_bytes(names[0][:8]) >> 1 if names and names[0] else 0
+        names += [None] * (MOST_NAMES - len(names))
+        said = self._cipher(self._rows, row.said.encode("utf-8", "surrogateescape"))
+        return (self._rows, link, *names, mark, row.size, row.sha256, row.there, said)
+
+    def _cipher(self, number: int, data: bytes) -> bytes:
+        """Encipher, or decipher, what row ``number`` says: each has pads of its own."""
+        pieces = []
+        for place in range(0, len(data), _PAD):
+            nonce = b"%d %d" % (number, place)
+            pad = hashlib.blake2b(nonce, key=self._key, digest_size=_PAD).digest()
+            block = data[place : place + _PAD]
+            mixed = int.from_bytes(block) ^ int.from_bytes(pad[: len(block)])
+            pieces.append(mixed.to_bytes(len(block)))
+        return b"".join(pieces)
+
+    def add_tree(self, tree: str, files: Iterable[TreeFile]) -> None:
+        """Take in the files of a tree; those that were there under its name go."""
+        self._database.execute("DELETE FROM file WHERE tree = ?", (tree,))
+        self._database.execute("CREATE TEMP TABLE coming (name, size, sha256)")
+        try:
+            self._in_batches(
+                "INSERT INTO coming VALUES (?, ?, ?)",
+                ((digest_of(file.path), file.size, file.sha256) for file in files),
+            )
+            # Sorted first: in the order of the names that they have, a tree of a million would be
+            # read and written at places all over it.
+            self._database.execute(
+                "INSERT OR REPLACE INTO file SELECT ?, name, size, sha256 FROM coming"
+                " ORDER BY name",
+                (tree,),
+            )
+        finally:
+            self._database.execute("DROP TABLE coming")
+
+    def want_all_named(self) -> None:
+        """Make ready for ``take_wanted``: what any row of any link means is wanted from now on."""
+        meant = " UNION ALL ".join(
+            f"SELECT {name} AS name FROM named WHERE {name} IS NOT NULL"  # noqa: S608 - our names
+            for name in _NAMES
+        )
+        self._database.execute("DELETE FROM wanted")
+        self._database.execute(f"INSERT OR IGNORE INTO wanted {meant} ORDER BY name")
+
+    def take_wanted(self, tree: str, file: TreeFile) -> bool:
+        """Take a file into a tree if any row means it, and say so."""
+        name = digest_of(file.path)
+        found = self._database.execute("SELECT 1 FROM wanted WHERE name = ?", (name,)).fetchone()
+        if found is None:
+            return False
+        values = (tree, name, file.size, file.sha256)
+        self._database.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", values)
+        return True
+
+    def bytes_of(self, tree: str) -> int:
+        """Return what the files of a tree take that it was told the size of."""
+        statement = "SELECT coalesce(sum(size), 0) FROM file WHERE tree = ?"
+        return int(self._database.execute(statement, (tree,)).fetchone()[0])
+
+    def _in_batches(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+        batch: list[tuple[object, ...]] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) == _BATCH:
+                self._insert(statement, batch)
+                batch.clear()
+        self._insert(statement, batch)
+
+    def _insert(self, statement: str, batch: list[tuple[object, ...]]) -> None:
+        self._database.execute("BEGIN")
+        self._database.executemany(statement, batch)
+        self._database.execute("COMMIT")
+
+    def join(self, link: int, tree: str) -> Joined:
+        """Return how the rows of a link fit a tree."""
+        (row,) = self._database.execute(
+            f"SELECT count(*), {_sum(_MISSING)}, {_sum(_DIFFERING)},"
+            f" {_sum(f'{_MISSING} AND there')}, {_sum(f'{_NAMES[0]} IS NULL')},"
+            f" {_marks('1')}, {_marks(_MISSING)}, {_marks(_DIFFERING)} {_FROM}",
+            (*[tree] * MOST_NAMES, link),
+        )
+        rows, missing, differing, vanished, outside, *marks = row
+        sums = "-".join(f"{mark:x}" for mark in marks)
+        return Joined(rows, missing, differing, vanished, outside, sums)
+
+    def missing(self, link: int, tree: str, *, limit: int = -1) -> Iterator[str]:
+        """Yield what those rows say whose file the tree has not; ``limit`` -1: of all."""
+        yield from self._said(_MISSING, link, tree, limit)
+
+    def differing(self, link: int, tree: str, *, limit: int = -1) -> Iterator[str]:
+        """Yield what those rows say whose file is of another size or hash."""
+        yield from self._said(_DIFFERING, link, tree, limit)
+
+    def vanished(self, link: int, tree: str, *, limit: int = -1) -> Iterator[str]:
+        """Yield what those rows say whose file was there once and is not in the tree."""
+        yield from self._said(f"{_MISSING} AND there", link, tree, limit)
+
+    def _said(self, condition: str, link: int, tree: str, limit: int) -> Iterator[str]:
+        found = self._database.execute(
+            f"SELECT row, said {_FROM} AND {condition} ORDER BY row LIMIT ?",
+            (*[tree] * MOST_NAMES, link, limit),
+        )
+        for number, said in found:
+            yield self._cipher(number, said).decode("utf-8", "surrogateescape")
+
+    def unnamed(self, links: Iterable[int], tree: str) -> int:
+        """Return how many files of a tree no row of these links means."""
+        numbers = tuple(links)
+        places = ", ".join("?" * len(numbers))
+        meant = " UNION ALL ".join(
+            f"SELECT {name} AS name FROM named"  # noqa: S608 - names of our own
+            f" WHERE link IN ({places}) AND {name} IS NOT NULL"
+            for name in _NAMES
+        )
+        (row,) = self._database.execute(
+            "SELECT (SELECT count(*) FROM file WHERE tree = ?) - (SELECT count(*) FROM"  # noqa: S608
+            f" (SELECT name FROM ({meant}) GROUP BY name) AS meant"
+            " JOIN file ON file.tree = ? AND file.name = meant.name)",
+            (tree, *numbers * MOST_NAMES, tree),
+        )
+        return int(row[0])
+
+
+_FOUND = ", ".join(f"f{number}.name" for number in range(MOST_NAMES))
+_FROM = (
+    "FROM named "
+    + " ".join(
+        f"LEFT JOIN file f{number} ON f{number}.tree = ? AND f{number}.name = named.{name}"
+        for number, name in enumerate(_NAMES)
+    )
+    + " WHERE link = ?"
+)
+_MISSING = f"coalesce({_FOUND}) IS NULL"
+
+
+def _other(column: str) -> str:
+    """Return the condition that the first file a row means tells another value than the row."""
+    chosen = " ".join(
+        f"WHEN f{number}.name IS NOT NULL THEN f{number}.{column}" for number in range(MOST_NAMES)
+    )
+    return f"coalesce(named.{column} <> CASE {chosen} END, 0)"
+
+
+_DIFFERING = f"({_other('size')} OR {_other('sha256')})"
+
+
+def _sum(condition: str) -> str:
+    return f"coalesce(sum(({condition}) <> 0), 0)"
+
+
+def _marks(condition: str) -> str:
+    """Return two sums over the rows that meet a condition, of 32 bits of each one's digest.
+
+    Two sets of rows with the same sums are the same.
+    """
+    chosen = f"CASE WHEN {condition} THEN mark END"
+    return f"coalesce(sum(({chosen}) & 4294967295), 0), coalesce(sum(({chosen}) >> 32), 0)"
