@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +30,6 @@ TOP_RUNGS = {"files": Trust.PROVEN, "config": Trust.READABLE, "code": Trust.REST
 _NEWEST = 6
 _CLEAN = 2
 _LOOKED_AT = 400
-_TARGET = re.compile(r'"?\$\{?TARGET\}?"?|"?\$\{?DIR(?:ECTORY)?\}?"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,5 +167,34 @@ def candidate_of(
         files=files.files if files is not None else None,
         bytes=files.bytes if files is not None else None,
         directory=point.directory,
-        stock=part.restore_commands if part is not None else (),
+        stock=stock_of(part) if part is not None else (),
     )
+
+
+_DECRYPTED = {"gpg": "gpg -d {}", "age": "age -d -i KEY {}"}
+_READERS = {".zst": "zstd -dc", ".gz": "gzip -dc"}
+
+
+def stock_of(part: PartManifest) -> tuple[str, ...]:
+    """Return the stock commands that read a part, run in the point's directory.
+
+    Of files it is the pipeline that gives the archive: what takes it apart depends on what it is
+    wanted for. Of all else they are the part's own.
+    """
+    if part.kind != "files":
+        return part.restore_commands
+    archive = next((each for each in part.artifacts if each.role == "archive"), None)
+    if archive is None:
+        return part.restore_commands
+    path = shlex.quote(f"{part.source}/{archive.path}")
+    steps = []
+    if archive.encryption:
+        method = "age" if archive.path.endswith(".age") else "gpg"
+        steps.append(_DECRYPTED[method].format(path))
+    name = archive.path.removesuffix(".age").removesuffix(".gpg")
+    reader = next((text for ending, text in _READERS.items() if name.endswith(ending)), "cat")
+    if not steps:
+        steps.append(f"{reader} {path}")
+    elif reader != "cat":
+        steps.append(reader)
+    return (" | ".join(steps),)

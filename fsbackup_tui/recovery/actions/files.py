@@ -191,26 +191,14 @@ def _put_back_lines(situation: Situation) -> tuple[str, ...]:
 
 
 def stock_extract(situation: Situation, target: str, *more: str) -> tuple[str, ...]:
-    """Return the point's own stock commands, and how they put files into a directory.
-
-    The part's commands extract the whole of it; ``more`` are tar's options beside.
-    """
+    """Return the stock commands that put the point's files into a directory; ``more`` for tar."""
     candidate = situation.facts.site_candidate
+    options = " ".join(more)
+    into = f"tar -xpf - {options + ' ' if options else ''}-C {shell([target])}"
     if candidate is None or not candidate.stock:
-        return (f"… | tar -xpf - -C {shell([target])} {' '.join(more)}".rstrip(),)
-    lines = [f"cd {shell([candidate.directory])}"]
-    return (*lines, *(_into(command, target, more) for command in candidate.stock))
-
-
-def _into(command: str, target: str, more: tuple[str, ...]) -> str:
-    """Return a command that extracts with tar, into another directory and with more options."""
-    return command.replace(STOCK_TARGET, shell([target])).replace(
-        "tar -x", " ".join(("tar", *more, "-x"))
-    )
-
-
-STOCK_TARGET = '"$TARGET"'
-"""What a part's stock commands have where the directory comes."""
+        return (f"… | {into}",)
+    reader = candidate.stock[-1]
+    return (f"cd {shell([candidate.directory])}", f"{reader} | {into}")
 
 
 def _back_lines(situation: Situation) -> tuple[str, ...]:
