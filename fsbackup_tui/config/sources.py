@@ -121,7 +121,7 @@ class CodeSource(Settings):
 
     kind: Literal["code"]
     worktree: Path
-    artifacts: tuple[Path, ...] = ()
+    artifacts: tuple[str, ...] = ()
     deployed: Path | None = None
     accept_blocked: tuple[AcceptedBlocker, ...] = ()
     plaintext: bool = False

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import LockHeld, UsageError
+from fsbackup_tui.engines.encryption.age import new_identity
 
 MARKER = "fsbackup-demo.json"
 _PREFIX = "fsbackup-demo-"
@@ -54,6 +55,18 @@ class DemoPlace:
         """The site's configuration."""
         return self.root / "fsbackup.yaml"
 
+    @property
+    def identity(self) -> Path:
+        """The private key that opens the demo's backups; a real one lies elsewhere."""
+        return self.root / "backup-key.txt"
+
+    def make_identity(self) -> str:
+        """Write a new private key (0600) and return the public one."""
+        secret, recipient = new_identity()
+        self.identity.touch(mode=0o600)
+        self.identity.write_text(f"# public key: {recipient}\n{secret.reveal()}\n")
+        return recipient
+
     def close(self) -> None:
         """Remove the directory unless it is kept, and let the lock go."""
         if self._lock < 0:
@@ -93,6 +106,7 @@ def take_place(directory: Path | None, *, keep: bool) -> DemoPlace:
     for directory in (place.site, place.server, place.repository, place.state, place.work):
         shutil.rmtree(directory, ignore_errors=True)
     place.config.unlink(missing_ok=True)
+    place.identity.unlink(missing_ok=True)
     return place
 
 

@@ -19,6 +19,7 @@ from fsbackup_tui.config.load import LoadedConfig, load_config
 from fsbackup_tui.demo.compare import Comparison, compare_databases
 from fsbackup_tui.demo.narration import Narrator
 from fsbackup_tui.demo.place import DemoPlace, take_place
+from fsbackup_tui.demo.sample_code import BUILT, write_code
 from fsbackup_tui.demo.sample_site import (
     APPLICATION_ROLE,
     DATABASE,
@@ -47,6 +48,7 @@ from fsbackup_tui.operations.requests import BackupRequest, RestoreBesideRequest
 from fsbackup_tui.repository.layout import Repository, create_repository, site_state
 
 PLAN, SOURCE = "daily", "db"
+FILES = ("uploads", "public")
 _STEPS = 7
 _CANCEL_SECONDS = 20.0
 _CONFIG = """\
@@ -62,9 +64,21 @@ sources:
     kind: postgres
     url: "${{DATABASE_URL}}"
     admin: {{url: {admin}}}
+  uploads: {{kind: files, root: {storage}}}
+  public: {{kind: files, root: {public}}}
+  env: {{kind: config, files: [{environment_file}], variables: [NODE_ENV]}}
+{code}links:
+  - {{table: face_sources, column: file_path, files: uploads}}
+  - {{table: generated_videos, column: output_path, files: uploads}}
+encryption:
+  method: age
+  recipients: [{recipient}]
+  identity: {{file: {identity}}}
+  hint: {identity}
 plans:
-  {plan}: {{sources: [{source}]}}
+  {plan}: {{sources: [{sources}]}}
 """
+_CODE = "  code: {{kind: code, worktree: {worktree}, artifacts: [{built}]}}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +146,7 @@ class _Demo:
         self._tell = tell
         self._server: ScratchServer | None = None
         self._state: Path | None = None
+        self._has_code = False
 
     def run(self, binaries: Path) -> DemoReport:
         """Do the seven steps."""
@@ -163,8 +178,12 @@ class _Demo:
             place, loaded, version, copy, uploads, comparison, backup, verify, restore, seconds
         )
 
+    @property
+    def _sample(self) -> SampleSite:
+        return SampleSite(self._place.site, self._options.size_bytes)
+
     def _seed(self, server: ScratchServer, url: str) -> int:
-        site = SampleSite(self._place.site, self._options.size_bytes)
+        site = self._sample
         site.directory.mkdir(mode=0o700)
         asyncio.run(
             seed_database(
@@ -175,15 +194,32 @@ class _Demo:
                 env={},
             )
         )
-        return write_files(site, url)
+        written = write_files(site, url)
+        self._has_code = asyncio.run(write_code(site.directory))
+        if not self._has_code:
+            self._tell.line("      note: no git here: the site's code is left out")
+        return written
 
     def _configure(self, server: ScratchServer, binaries: Path) -> tuple[LoadedConfig, Repository]:
         place = self._place
+        sample = self._sample
+        recipient = place.make_identity()
+        sources = [SOURCE, *FILES, "env"]
+        code = ""
+        if self._has_code:
+            code = _CODE.format(worktree=_quoted(place.site), built=BUILT)
+            sources.append("code")
         place.config.touch(mode=0o600)
         place.config.write_text(
             _CONFIG.format(
                 site=SITE_NAME,
-                environment_file=_quoted(place.site / ".env"),
+                environment_file=_quoted(sample.environment_file),
+                storage=_quoted(sample.storage),
+                public=_quoted(sample.public),
+                code=code,
+                sources=", ".join(sources),
+                recipient=recipient,
+                identity=_quoted(place.identity),
                 repository=_quoted(place.repository),
                 state=_quoted(place.state),
                 clients=_quoted(binaries),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import CodeSource
@@ -28,12 +29,13 @@ async def capture_code(run: CaptureRun) -> PartManifest:
     context = run.context
     started = context.now()
     source = code_source(context.loaded, run.source)
+    built = tuple(map(Path, source.artifacts))
     key = None if source.plaintext else run.chain.key
     chain = replace(run.chain, compression=_COMPRESSION, key=key)
     with run.phase("code"):
         git = await find_git(context.work, report=context.report, redactor=context.redactor)
         captured = await capture_work_tree(
-            git, source.worktree, run.directory, chain, Wanted(source.artifacts, source.deployed)
+            git, source.worktree, run.directory, chain, Wanted(built, source.deployed)
         )
     context.report(Log(f"{run.source}: {code_words(captured.facts)}"))
     for warning in captured.warnings:
