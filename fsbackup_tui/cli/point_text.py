@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from fsbackup_tui.cli.output import WIDTH, wrap_text
+from fsbackup_tui.cli.site_text import fit_lines, site_documents, site_part_lines
 from fsbackup_tui.domain.anomaly import RowChange
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import (
@@ -22,7 +23,8 @@ from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
-from fsbackup_tui.operations.link_loss import fit_lines
+from fsbackup_tui.operations.link_loss import fit_lines as link_fit_lines
+from fsbackup_tui.operations.part_changes import PartChanges
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     AFTER_DAMAGE,
@@ -134,6 +136,7 @@ def show_lines(
     *,
     signature: Signature | None = None,
     links: Sequence[LinkFacts] = (),
+    changes: Mapping[str, PartChanges] | None = None,
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -167,12 +170,15 @@ def show_lines(
     for part in parts:
         yield ""
         yield from _part_lines(part, trusts.get(part.source))
+        yield from site_part_lines(part, (changes or {}).get(part.source), now, zone)
         for spare in (spare for spare in spares if spare.part == part.source):
             yield from _wrapped("spare", spare_words(spare_summary(spare), now, zone))
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
     if links:
         yield ""
         yield from _link_lines(links)
+    if fits := list(fit_lines(parts)):
+        yield from ("", *fits)
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -242,7 +248,7 @@ def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str
 def _link_lines(links: Sequence[LinkFacts]) -> Iterator[str]:
     """Yield how the rows fit the files that they name, with the first that have none."""
     yield "Rows and the files they name"
-    for link, (column, text) in zip(links, fit_lines(links), strict=True):
+    for link, (column, text) in zip(links, link_fit_lines(links), strict=True):
         yield from wrap_text(f"{column}: {text}", first="  ", later="    ")
         for name in link.missing.names[:_MISSING_SHOWN]:
             yield from wrap_text(f"no file: {name}", first="    ", later="      ")
@@ -372,6 +378,7 @@ def show_document(
     *,
     signature: Signature | None = None,
     links: Sequence[LinkFacts] = (),
+    changes: Mapping[str, PartChanges] | None = None,
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {
@@ -384,6 +391,7 @@ def show_document(
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
         "against": {one.source: _plain(_against_document(one)) for one in against},
         "spares": {spare.part: spare_document(spare) for spare in spares},
+        **site_documents(parts, changes or {}),
         "commands": {
             "fsbackup": list(restore_command_lines(point, parts)),
             "stock": {part.source: list(part.restore_commands) for part in parts},

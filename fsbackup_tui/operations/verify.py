@@ -6,11 +6,13 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 from fsbackup_tui.domain.errors import (
     ClientUnsuitable,
     DiskFull,
+    KeyUnavailable,
     PointDamaged,
     RepositoryUnwritable,
     SpareNotKept,
@@ -18,7 +20,7 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.estimate import READING, phases_to
 from fsbackup_tui.domain.events import Warned, format_time
 from fsbackup_tui.domain.point import PartManifest
-from fsbackup_tui.domain.proof import Outcome, Proof
+from fsbackup_tui.domain.proof import Blocker, Outcome, Proof
 from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.trust import Trust, least
 from fsbackup_tui.engines.postgres.archive import read_through
@@ -35,6 +37,7 @@ from fsbackup_tui.operations.findings import (
 from fsbackup_tui.operations.foreign import files_findings
 from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.opened import opened
 from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyRequest
@@ -97,6 +100,15 @@ class _Verification:
     signature: Signature = field(default_factory=lambda: Signature("absent"))
     signature_counts: bool = True
     trusted: bool = False
+    in_use: AsyncExitStack = field(default_factory=AsyncExitStack)
+    plain: dict[str, PointReader] = field(default_factory=dict)
+
+    async def opened(self, part: PartManifest) -> PointReader:
+        """Return the reader of a part's plain content, decrypted once and until the end."""
+        if part.source not in self.plain:
+            decrypted = opened(self.context, self.reader, [part])
+            self.plain[part.source] = await self.in_use.enter_async_context(decrypted)
+        return self.plain[part.source]
 
 
 Check = Callable[[_Verification, PartManifest], Awaitable[list[Finding]]]
@@ -170,15 +182,20 @@ async def verify_point(
                 why="The backup that wrote it did not end well.",
                 fix="Take a new one, or verify another point.",
             )
-        for rung in _READ_LEVELS:
-            if rung > level or rung in shown:
-                continue
-            context.stage(rung.word)
-            if not await _climb(verification, rung):
-                return _document(verification, level)
-        if level >= Trust.RESTORED:
-            await _try_out(verification, compare=level is Trust.PROVEN)
+        async with verification.in_use:
+            await _climb_all(verification, level, shown)
     return _document(verification, level)
+
+
+async def _climb_all(verification: _Verification, level: Trust, shown: Collection[Trust]) -> None:
+    for rung in _READ_LEVELS:
+        if rung > level or rung in shown:
+            continue
+        verification.context.stage(rung.word)
+        if not await _climb(verification, rung):
+            return
+    if level >= Trust.RESTORED:
+        await _try_out(verification, compare=level is Trust.PROVEN)
 
 
 async def _look_at_signature(verification: _Verification) -> None:
@@ -275,7 +292,9 @@ async def _check_part(
         found = []
         blocked.append(blocker(part, error))
     verification.findings.extend(found)
-    verification.blocked.extend(blocked)
+    rings, accepted = sort_blocked(verification.context.loaded, part.source, blocked)
+    verification.blocked += rings
+    verification.accepted += accepted
     if found or not blocked:
         verification.reached[part.source] = Trust.DAMAGED if found else level
     return {
@@ -283,6 +302,23 @@ async def _check_part(
         "problems": [finding.document() for finding in found],
         "blocked": blocked,
     }
+
+
+async def _prove(verification: _Verification, part: PartManifest, *, compare: bool) -> Proof:
+    try:
+        reader = await verification.opened(part)
+    except KeyUnavailable as error:
+        return Proof("-", "blocked", blockers=(Blocker(error.what, error.fix),))
+    return await prove_part(
+        verification.context,
+        verification.repository,
+        reader,
+        part,
+        compare=compare,
+        timing=verification.timing,
+        keeper=verification.keepers.get(part.source),
+        trusted=verification.trusted,
+    )
 
 
 async def _try_out(verification: _Verification, *, compare: bool) -> None:
@@ -300,16 +336,7 @@ async def _try_out(verification: _Verification, *, compare: bool) -> None:
                 verification.notes.append(_NO_FURTHER.format(part=part.source))
             continue
         context.stage("restored")
-        verification.proofs[part.source] = await prove_part(
-            context,
-            verification.repository,
-            verification.reader,
-            part,
-            compare=compare,
-            timing=verification.timing,
-            keeper=verification.keepers.get(part.source),
-            trusted=verification.trusted,
-        )
+        verification.proofs[part.source] = await _prove(verification, part, compare=compare)
     if not verification.proofs and not verification.trials:
         return
     proofs = verification.proofs
@@ -444,7 +471,8 @@ async def _check_readable(verification: _Verification, part: PartManifest) -> li
     context = verification.context
     name = dump_name(part)
     try:
-        path = verification.reader.path_inside(part.source, name)
+        reader = await verification.opened(part)
+        path = reader.path_inside(part.source, name)
         client = await client_for_archive(context, part.postgres)
         await read_through(
             client,

@@ -7,9 +7,16 @@ import shlex
 from collections.abc import Iterator
 
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.point import Manifest, PartManifest, PostgresFacts
+from fsbackup_tui.domain.point import Artifact, Manifest, PartManifest, PostgresFacts
 from fsbackup_tui.domain.signature import SIGNATURE_NAMESPACE, SSH_SIGNATURE_NAME
 from fsbackup_tui.repository.checksums import SUMS_NAME
+from fsbackup_tui.repository.recover_encrypted import (
+    PLAIN_DIRECTORY,
+    PLAIN_REMOVED,
+    decrypt_commands,
+    plain_path,
+)
+from fsbackup_tui.repository.recover_encrypted import needs as encryption_needs
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -29,7 +36,8 @@ def root_recover_text(site: str) -> str:
     return f"""# How to recover {_line(site)} without fsbackup
 
 This directory is a backup repository. Everything in it can be restored with stock tools:
-`sha256sum`, the PostgreSQL client programs, `gzip` or `zstd`. Paste the commands into a shell
+`sha256sum`, the PostgreSQL client programs, `gzip` or `zstd`, and `gpg` or `age` for what is
+encrypted: its `RECOVER.md` names the key. Paste the commands into a shell
 in this directory.
 
 ## 1. Choose a recovery point
@@ -180,6 +188,7 @@ def _needs(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
     suffix = _dump_path(part, facts).rpartition(".")[2]
     if facts.format == "plain" and f".{suffix}" in _PLAIN_READERS and suffix not in ("gz", "sql"):
         yield f"- Needs `{_PLAIN_READERS[f'.{suffix}'].split()[0]}` to decompress."
+    yield from encryption_needs(part)
     if facts.roles:
         yield f"- Roles it refers to: {', '.join(f'`{_code(role)}`' for role in facts.roles)}."
     if facts.extensions:
@@ -193,6 +202,12 @@ def _needs(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
 
 
 def _steps(part: PartManifest, facts: PostgresFacts) -> Iterator[tuple[str, list[str]]]:
+    dump = _encrypted_dump(part)
+    if dump is not None:
+        yield (
+            "Decrypt the dump, and see that it is whole: the last line must end in `OK`",
+            [*PLAIN_DIRECTORY, *decrypt_commands(part, dump)],
+        )
     if facts.scope == "data":
         yield "Name the database that has the tables already", data_name_commands()
     else:
@@ -209,6 +224,8 @@ def _steps(part: PartManifest, facts: PostgresFacts) -> Iterator[tuple[str, list
         "Gather statistics, or queries will be slow",
         ['vacuumdb --analyze --dbname="$NEW_DATABASE"'],
     )
+    if dump is not None:
+        yield "Remove what was decrypted", PLAIN_REMOVED
 
 
 def _afterwards(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
@@ -309,6 +326,10 @@ def restore_commands(part: PartManifest, facts: PostgresFacts) -> list[str]:
     """Return the command that loads the dump into NEW_DATABASE."""
     path = _dump_path(part, facts)
     stored = shlex.quote(f"{part.source}/{path}")
+    jobs = 4
+    if (dump := _encrypted_dump(part)) is not None:
+        # An archive that came by a pipe can't feed more than two.
+        path, stored, jobs = "database.sql", plain_path(dump), 2
     if facts.format == "plain":
         reader = next(
             (tool for suffix, tool in _PLAIN_READERS.items() if path.endswith(suffix)), "cat"
@@ -316,7 +337,7 @@ def restore_commands(part: PartManifest, facts: PostgresFacts) -> list[str]:
         return [
             f'{reader} {stored} | psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -1 -d "$NEW_DATABASE"'
         ]
-    options = "--jobs=4 --no-subscriptions"
+    options = f"--jobs={jobs} --no-subscriptions"
     if facts.scope == "data":
         options += " --data-only"
     return [f'pg_restore {options} -d "$NEW_DATABASE" {stored}']
@@ -343,6 +364,12 @@ def setting_commands(facts: PostgresFacts) -> list[str]:
         *statements,
         "SQL",
     ]
+
+
+def _encrypted_dump(part: PartManifest) -> Artifact | None:
+    """Return the dump where it lies encrypted: then it is one file."""
+    dumps = (artifact for artifact in part.artifacts if artifact.role == "dump")
+    return next((artifact for artifact in dumps if artifact.encryption is not None), None)
 
 
 def _dump_path(part: PartManifest, facts: PostgresFacts) -> str:
