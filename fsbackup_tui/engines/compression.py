@@ -36,6 +36,27 @@ class ByteStream(Protocol):
         ...
 
 
+class Buffered:
+    """Reads a stream in large blocks and gives exactly as much as is asked for, but at its end."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._rest = b""
+        self._position = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return ``size`` bytes, fewer at the end alone."""
+        while len(self._rest) - self._position < size:
+            block = self._stream.read(BLOCK)
+            self._rest = self._rest[self._position :] + block
+            self._position = 0
+            if not block:
+                break
+        piece = self._rest[self._position : self._position + size]
+        self._position += len(piece)
+        return piece
+
+
 def zstd_module() -> Any:
     """Return the standard library's zstd module (3.14 and later), else its backport."""
     name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"

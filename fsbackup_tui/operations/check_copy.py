@@ -35,7 +35,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Dump, Filling, account_again, dump_name
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.recovery_requests import CheckCopyRequest
-from fsbackup_tui.operations.restore_from import RestoreSource, in_use, open_source
+from fsbackup_tui.operations.restore_from import RestoreSource, in_use, open_source, opened_source
 from fsbackup_tui.operations.swap_spare import can_not_be_told, spare_of, why_not_as_proven
 from fsbackup_tui.operations.target import check_target
 from fsbackup_tui.repository.spares import Spare
@@ -138,7 +138,8 @@ async def _check(check: _Check, system_identifier: str | None) -> None:
             f"COPY NOT CHECKED: {check.copy.name} lets nobody in, and is no spare of this site.",
             fix=f'Open it: ALTER DATABASE "{check.copy.name}" ALLOW_CONNECTIONS true',
         )
-    await _check_whole(check)
+    async with opened_source(check.source, check.context) as check.source:
+        await _check_whole(check)
 
 
 async def _find_copy(admin: Connection, copy: Database) -> bool:

@@ -10,17 +10,24 @@ from fsbackup_tui.domain.damage import SchemaDamage
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.point import ExtensionFacts, PartManifest
+from fsbackup_tui.engines.compression import Buffered, ByteStream
 from fsbackup_tui.engines.postgres.catalogue import read_definitions
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.connection import client_environment
 from fsbackup_tui.engines.postgres.definitions import compare_definitions
 from fsbackup_tui.engines.postgres.patterns import Exclusions
-from fsbackup_tui.engines.postgres.plain import scan_plain
+from fsbackup_tui.engines.postgres.plain import scan_plain, scan_stream
 from fsbackup_tui.engines.postgres.restore import deferred_entries
-from fsbackup_tui.engines.postgres.toc import TocEntry, UnknownArchive, read_archive_header
+from fsbackup_tui.engines.postgres.toc import (
+    TocEntry,
+    UnknownArchive,
+    read_archive_header,
+    read_header,
+)
 from fsbackup_tui.operations.clients import client_for_server, client_major
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import dump_name
+from fsbackup_tui.operations.opened import read_plain
 from fsbackup_tui.operations.target import admin_address
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
@@ -69,7 +76,7 @@ async def compare_with_point(
     if facts.scope == "data":
         return (), (f"{point} holds rows alone: definitions can't be compared with it.",)
     try:
-        theirs = await asyncio.to_thread(_of_point, PointReader(repository, point), part)
+        theirs = await _definitions(context, PointReader(repository, point), part)
         client = await client_for_server(context, live.address, live.server_version_num)
         mine = await _read(context, client, live.address, live.exclusions)
     except (FsbackupError, UnknownArchive, OSError) as error:
@@ -89,6 +96,22 @@ async def compare_with_point(
 def _not_compared(error: Exception) -> str:
     said = f"{error.what} {error.why}" if isinstance(error, FsbackupError) else str(error)
     return f"Definitions were not compared: {' '.join(said.split())}"
+
+
+async def _definitions(
+    context: JobContext, reader: PointReader, part: PartManifest
+) -> Sequence[TocEntry]:
+    """Return the definitions in a point, wherever they lie; nothing is decrypted onto a disk."""
+    if part.key is None:
+        return await asyncio.to_thread(_of_point, reader, part)
+    is_plain = part.postgres is not None and part.postgres.format == "plain"
+    role = "schema" if is_plain else "dump"
+    artifact = next(a for a in part.artifacts if a.role == role)
+
+    def read(stream: ByteStream) -> Sequence[TocEntry]:
+        return scan_stream(stream).entries if is_plain else read_header(Buffered(stream)).entries
+
+    return await read_plain(context, reader, part.source, artifact, read)
 
 
 def _of_point(reader: PointReader, part: PartManifest) -> Sequence[TocEntry]:

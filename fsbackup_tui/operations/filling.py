@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from fsbackup_tui.engines.postgres.restore import (
     restore_plain,
     scan_for_restore,
 )
-from fsbackup_tui.engines.postgres.toc import TocEntry
+from fsbackup_tui.engines.postgres.toc import TocEntry, UnknownArchive, read_archive_header
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.one_job import ErrorsTorn
@@ -58,6 +59,7 @@ class Filling:
         )
 
 
+_JOBS_OF_A_PIPE = 2
 NO_ENTRIES = "the dump doesn't tell of its entries, so that none could be looked for in the copy"
 
 
@@ -260,7 +262,7 @@ async def _load(
             dump.path,
             entries=entries,
             work=context.work,
-            jobs=filling.jobs,
+            jobs=await asyncio.to_thread(_useful_jobs, dump.path, filling.jobs),
             no_owner=bool(reason),
             no_owner_reason=reason,
             data_only=data_only,
@@ -274,6 +276,15 @@ async def _load(
     )
     progress.finish()
     return run
+
+
+def _useful_jobs(archive: Path, jobs: int) -> int:
+    """Return how many jobs an archive can feed: of one that came by a pipe no more than two."""
+    try:
+        piped = read_archive_header(archive).piped
+    except (UnknownArchive, OSError):
+        return jobs
+    return min(jobs, _JOBS_OF_A_PIPE) if piped else jobs
 
 
 def _no_owner_reason(missing: Sequence[str], closed: Sequence[str]) -> str:

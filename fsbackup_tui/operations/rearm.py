@@ -33,7 +33,13 @@ from fsbackup_tui.operations.filling import dump_name
 from fsbackup_tui.operations.live_server import LiveServer, database_name, find_live_server
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import CommandRequest, RearmRequest
-from fsbackup_tui.operations.restore_from import RestoreSource, check_seals, in_use, open_source
+from fsbackup_tui.operations.restore_from import (
+    RestoreSource,
+    check_seals,
+    in_use,
+    open_source,
+    opened_source,
+)
 
 _OF_SUBSCRIPTIONS = ("SUBSCRIPTION", "SUBSCRIPTION TABLE")
 
@@ -103,15 +109,20 @@ async def _arm(rearming: _Rearming, version_num: int) -> None:
     source = await open_source(request, context)
     async with in_use(source, context):
         await check_seals(source, context, reason_unsigned=request.reason_unsigned)
-        facts = source.created_from
-        client = await client_for_restore(context, rearming.server.admin, version_num, facts)
-        entries: list[TocEntry] = []
-        if facts.format != "plain":
-            _text, entries = await list_archive(client, _dump(source))
-        for name in request.subscriptions:
-            await _arm_subscription(rearming, name, entries)
-        if request.cron:
-            await _arm_cron(rearming, source, client, entries)
+        async with opened_source(source, context) as plain:
+            await _arm_from(rearming, plain, version_num)
+
+
+async def _arm_from(rearming: _Rearming, source: RestoreSource, version_num: int) -> None:
+    request, context, facts = rearming.request, rearming.context, source.created_from
+    client = await client_for_restore(context, rearming.server.admin, version_num, facts)
+    entries: list[TocEntry] = []
+    if facts.format != "plain":
+        _text, entries = await list_archive(client, _dump(source))
+    for name in request.subscriptions:
+        await _arm_subscription(rearming, name, entries)
+    if request.cron:
+        await _arm_cron(rearming, source, client, entries)
 
 
 def _dump(source: RestoreSource) -> Path:

@@ -43,7 +43,13 @@ from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.one_job import ONCE_MORE, by_one_job_at_last
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
-from fsbackup_tui.operations.restore_from import RestoreSource, check_seals, in_use, open_source
+from fsbackup_tui.operations.restore_from import (
+    RestoreSource,
+    check_seals,
+    in_use,
+    open_source,
+    opened_source,
+)
 from fsbackup_tui.operations.side_database import SideDatabase
 from fsbackup_tui.operations.target import admin_address, check_target, target_text
 from fsbackup_tui.repository.reader import PointReader
@@ -108,10 +114,11 @@ async def restore_beside(
         address = await admin_address(
             context.loaded, context.environment, context.redactor, request.part
         )
-        with plain_errors(address):
-            admin = await connect(address, application_name=context.application_name)
-            async with admin:
-                accounting = await _restore_beside(restore, address, admin)
+        async with opened_source(source, context) as restore.source:
+            with plain_errors(address):
+                admin = await connect(address, application_name=context.application_name)
+                async with admin:
+                    accounting = await _restore_beside(restore, address, admin)
     return _document(restore, accounting, time.monotonic() - started)
 
 

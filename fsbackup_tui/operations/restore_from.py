@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fsbackup_tui.domain.errors import PointDamaged, SafetyRefusal, UsageError
@@ -14,6 +14,7 @@ from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.foreign_trial import ForeignPoint, foreign_file, point_to_restore
+from fsbackup_tui.operations.opened import opened
 from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.layout import Repository
@@ -129,6 +130,21 @@ async def in_use(source: RestoreSource, context: JobContext) -> AsyncIterator[No
         if held.note:
             context.report(Log(held.note))
         yield
+
+
+@asynccontextmanager
+async def opened_source(source: RestoreSource, context: JobContext) -> AsyncIterator[RestoreSource]:
+    """Yield the source with what lies encrypted in it decrypted, for the time of the block.
+
+    Raises KeyUnavailable, PointDamaged, DiskFull; see ``opened``.
+    """
+    async with AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(opened(context, source.reader, [source.part]))
+        schema = source.schema
+        if schema is not None:
+            part, beside = schema
+            schema = (part, await stack.enter_async_context(opened(context, beside, [part])))
+        yield replace(source, reader=reader, schema=schema)
 
 
 async def check_seals(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.errors import DiskFull, RepositoryUnwritable
@@ -14,6 +15,7 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import Finding, not_recorded
 from fsbackup_tui.operations.link_proof import LinksOutcome
+from fsbackup_tui.operations.opened import opened
 from fsbackup_tui.operations.spare import SpareKeeper
 from fsbackup_tui.operations.timing import Timing
 from fsbackup_tui.operations.verify_parts import Trial
@@ -50,6 +52,15 @@ class Verification:
     signature: Signature = field(default_factory=lambda: Signature("absent"))
     signature_counts: bool = True
     trusted: bool = False
+    in_use: AsyncExitStack = field(default_factory=AsyncExitStack)
+    plain: dict[str, PointReader] = field(default_factory=dict)
+
+    async def opened(self, part: PartManifest) -> PointReader:
+        """Return the reader of a part's plain content, decrypted once and until the end."""
+        if part.source not in self.plain:
+            decrypted = opened(self.context, self.reader, [part])
+            self.plain[part.source] = await self.in_use.enter_async_context(decrypted)
+        return self.plain[part.source]
 
     def climbing(self) -> list[PartManifest]:
         """Return the parts that held at every rung so far: what broke keeps no other back."""

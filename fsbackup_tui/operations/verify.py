@@ -111,15 +111,20 @@ async def verify_point(
                 why="The backup that wrote it did not end well.",
                 fix="Take a new one, or verify another point.",
             )
-        for rung in _READ_LEVELS:
-            if rung > level or rung in shown:
-                continue
-            context.stage(rung.word)
-            if not await climb(verification, rung):
-                return _document(verification, level)
-        if level >= Trust.RESTORED:
-            await try_out(verification, compare=level is Trust.PROVEN)
+        async with verification.in_use:
+            await _climb_all(verification, level, shown)
     return _document(verification, level)
+
+
+async def _climb_all(verification: Verification, level: Trust, shown: Collection[Trust]) -> None:
+    for rung in _READ_LEVELS:
+        if rung > level or rung in shown:
+            continue
+        verification.context.stage(rung.word)
+        if not await climb(verification, rung):
+            return
+    if level >= Trust.RESTORED:
+        await try_out(verification, compare=level is Trust.PROVEN)
 
 
 async def _look_at_signature(verification: Verification) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from fsbackup_tui.domain.errors import ClientUnsuitable, PointDamaged
+from fsbackup_tui.domain.errors import ClientUnsuitable, KeyUnavailable, PointDamaged
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import PartManifest
-from fsbackup_tui.domain.proof import Outcome
+from fsbackup_tui.domain.proof import Blocker, Outcome, Proof
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.operations.accepting import idle_acceptances, sort_blocked
@@ -89,7 +89,9 @@ async def _check_part(
         found = []
         blocked.append(blocker(part, error))
     verification.findings.extend(found)
-    verification.blocked.extend(blocked)
+    rings, accepted = sort_blocked(verification.context.loaded, part.source, blocked)
+    verification.blocked += rings
+    verification.accepted += accepted
     if found or not blocked:
         verification.reached[part.source] = Trust.DAMAGED if found else level
     return {
@@ -97,6 +99,23 @@ async def _check_part(
         "problems": [finding.document() for finding in found],
         "blocked": blocked,
     }
+
+
+async def _prove(verification: Verification, part: PartManifest, *, compare: bool) -> Proof:
+    try:
+        reader = await verification.opened(part)
+    except KeyUnavailable as error:
+        return Proof("-", "blocked", blockers=(Blocker(error.what, error.fix),))
+    return await prove_part(
+        verification.context,
+        verification.repository,
+        reader,
+        part,
+        compare=compare,
+        timing=verification.timing,
+        keeper=verification.keepers.get(part.source),
+        trusted=verification.trusted,
+    )
 
 
 async def try_out(verification: Verification, *, compare: bool) -> None:
@@ -114,16 +133,7 @@ async def try_out(verification: Verification, *, compare: bool) -> None:
                 verification.notes.append(_NO_FURTHER.format(part=part.source))
             continue
         context.stage("restored")
-        verification.proofs[part.source] = await prove_part(
-            context,
-            verification.repository,
-            verification.reader,
-            part,
-            compare=compare,
-            timing=verification.timing,
-            keeper=verification.keepers.get(part.source),
-            trusted=verification.trusted,
-        )
+        verification.proofs[part.source] = await _prove(verification, part, compare=compare)
     if not verification.proofs and not verification.trials:
         return
     proofs = verification.proofs
@@ -234,7 +244,8 @@ async def _check_readable(verification: Verification, part: PartManifest) -> lis
     context = verification.context
     name = dump_name(part)
     try:
-        path = verification.reader.path_inside(part.source, name)
+        reader = await verification.opened(part)
+        path = reader.path_inside(part.source, name)
         client = await client_for_archive(context, part.postgres)
         await read_through(
             client,

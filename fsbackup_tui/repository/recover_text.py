@@ -7,9 +7,18 @@ import shlex
 from collections.abc import Iterator
 
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.point import Manifest, PartManifest, PostgresFacts
+from fsbackup_tui.domain.point import Artifact, Manifest, PartManifest, PostgresFacts
 from fsbackup_tui.domain.signature import SIGNATURE_NAMESPACE, SSH_SIGNATURE_NAME
 from fsbackup_tui.repository.checksums import SUMS_NAME
+from fsbackup_tui.repository.recover_encrypted import (
+    PLAIN_DIRECTORY,
+    PLAIN_REMOVED,
+    decrypt_commands,
+    plain_path,
+)
+from fsbackup_tui.repository.recover_encrypted import needs as encryption_needs
+from fsbackup_tui.repository.recover_files import files_chapter, files_steps
+from fsbackup_tui.repository.recover_site import fit_chapter, site_chapter, site_steps
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -29,7 +38,8 @@ def root_recover_text(site: str) -> str:
     return f"""# How to recover {_line(site)} without fsbackup
 
 This directory is a backup repository. Everything in it can be restored with stock tools:
-`sha256sum`, the PostgreSQL client programs, `gzip` or `zstd`. Paste the commands into a shell
+`sha256sum`, the PostgreSQL client programs, `gzip` or `zstd`, and `gpg` or `age` for what is
+encrypted: its `RECOVER.md` names the key. Paste the commands into a shell
 in this directory.
 
 ## 1. Choose a recovery point
@@ -112,10 +122,15 @@ def point_recover_text(manifest: Manifest, *, signature: str = "") -> str:
     for part in manifest.parts:
         if part.postgres is not None:
             lines += _postgres_chapter(part, part.postgres)
+        elif part.files is not None:
+            lines += files_chapter(part, part.files)
+        elif chapter := list(site_chapter(part)):
+            lines += chapter
         else:
             lines += [f"## Part {_line(part.source)}", "", "Its files lie there as they are.", ""]
             for command in part.restore_commands:
                 lines += ["```sh", command, "```", ""]
+    lines += fit_chapter(manifest.parts)
     return "\n".join(lines)
 
 
@@ -180,6 +195,7 @@ def _needs(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
     suffix = _dump_path(part, facts).rpartition(".")[2]
     if facts.format == "plain" and f".{suffix}" in _PLAIN_READERS and suffix not in ("gz", "sql"):
         yield f"- Needs `{_PLAIN_READERS[f'.{suffix}'].split()[0]}` to decompress."
+    yield from encryption_needs(part)
     if facts.roles:
         yield f"- Roles it refers to: {', '.join(f'`{_code(role)}`' for role in facts.roles)}."
     if facts.extensions:
@@ -193,6 +209,12 @@ def _needs(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
 
 
 def _steps(part: PartManifest, facts: PostgresFacts) -> Iterator[tuple[str, list[str]]]:
+    dump = _encrypted_dump(part)
+    if dump is not None:
+        yield (
+            "Decrypt the dump, and see that it is whole: the last line must end in `OK`",
+            [*PLAIN_DIRECTORY, *decrypt_commands(part, dump)],
+        )
     if facts.scope == "data":
         yield "Name the database that has the tables already", data_name_commands()
     else:
@@ -209,6 +231,8 @@ def _steps(part: PartManifest, facts: PostgresFacts) -> Iterator[tuple[str, list
         "Gather statistics, or queries will be slow",
         ['vacuumdb --analyze --dbname="$NEW_DATABASE"'],
     )
+    if dump is not None:
+        yield "Remove what was decrypted", PLAIN_REMOVED
 
 
 def _afterwards(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
@@ -218,6 +242,12 @@ def _afterwards(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
             f"All roles and tablespaces of the old server are in "
             f"`{part.source}/{paths['globals']}`."
         )
+    also = [artifact.path for artifact in part.artifacts if artifact.role == "also"]
+    if also:
+        listed = ", ".join(f"`{part.source}/{_code(path)}`" for path in also)
+        yield f"Stored beside it, as it was when the dump was taken: {listed}."
+    if facts.migration_head:
+        yield f"The last migration it has had is `{_code(facts.migration_head)}`."
     if facts.grants:
         yield "Rights on the database itself that were granted:"
         yield from ("", *(f"    {_line(grant)}" for grant in facts.grants), "")
@@ -239,13 +269,16 @@ def stock_commands(part: PartManifest) -> tuple[str, ...]:
 
     The same as in RECOVER.md, one string per command; variables are set by the first.
     """
-    facts = part.postgres
-    if facts is None:
+    if part.postgres is not None:
+        steps = list(_steps(part, part.postgres))
+    elif part.files is not None:
+        steps = list(files_steps(part, part.files))
+    else:
+        steps = list(site_steps(part))
+    if not steps:
         return ()
-    commands: list[str] = [f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"]
-    for _, lines in _steps(part, facts):
-        commands.append("\n".join(lines))
-    return tuple(commands)
+    check = f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"
+    return (check, *("\n".join(lines) for _, lines in steps))
 
 
 def name_commands(facts: PostgresFacts) -> list[str]:
@@ -309,6 +342,10 @@ def restore_commands(part: PartManifest, facts: PostgresFacts) -> list[str]:
     """Return the command that loads the dump into NEW_DATABASE."""
     path = _dump_path(part, facts)
     stored = shlex.quote(f"{part.source}/{path}")
+    jobs = 4
+    if (dump := _encrypted_dump(part)) is not None:
+        # An archive that came by a pipe can't feed more than two.
+        path, stored, jobs = "database.sql", plain_path(dump), 2
     if facts.format == "plain":
         reader = next(
             (tool for suffix, tool in _PLAIN_READERS.items() if path.endswith(suffix)), "cat"
@@ -316,7 +353,7 @@ def restore_commands(part: PartManifest, facts: PostgresFacts) -> list[str]:
         return [
             f'{reader} {stored} | psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -1 -d "$NEW_DATABASE"'
         ]
-    options = "--jobs=4 --no-subscriptions"
+    options = f"--jobs={jobs} --no-subscriptions"
     if facts.scope == "data":
         options += " --data-only"
     return [f'pg_restore {options} -d "$NEW_DATABASE" {stored}']
@@ -343,6 +380,12 @@ def setting_commands(facts: PostgresFacts) -> list[str]:
         *statements,
         "SQL",
     ]
+
+
+def _encrypted_dump(part: PartManifest) -> Artifact | None:
+    """Return the dump where it lies encrypted: then it is one file."""
+    dumps = (artifact for artifact in part.artifacts if artifact.role == "dump")
+    return next((artifact for artifact in dumps if artifact.encryption is not None), None)
 
 
 def _dump_path(part: PartManifest, facts: PostgresFacts) -> str:

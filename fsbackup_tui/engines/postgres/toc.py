@@ -78,7 +78,9 @@ DATA_KINDS = frozenset(
 class ArchiveHeader:
     """What an archive says of itself; versions are texts as pg_dump wrote them.
 
-    ``created`` is the clock of the machine that pg_dump ran on, without its zone.
+    ``created`` is the clock of the machine that pg_dump ran on, without its zone. ``piped``: it
+    was written to a pipe, so it does not tell where each table's rows are, and more readers than
+    two only read it again and again.
     """
 
     format: str
@@ -88,6 +90,7 @@ class ArchiveHeader:
     client_version: str
     entries: tuple[TocEntry, ...]
     created: datetime | None = None
+    piped: bool = False
 
 
 def read_archive_header(archive: Path) -> ArchiveHeader:
@@ -108,12 +111,16 @@ def read_header(stream: Readable) -> ArchiveHeader:
     return _HeaderReader(stream).read()
 
 
+_PLACE_NOT_TOLD = 1  # K_OFFSET_POS_NOT_SET of pg_dump's pg_backup_archiver.h
+
+
 class _HeaderReader:
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._integer_size = 4
         self._offset_size = 8
         self._version = (0, 0)
+        self._piped = False
 
     def read(self) -> ArchiveHeader:
         if self._bytes(5) != _MAGIC:
@@ -136,7 +143,9 @@ class _HeaderReader:
         if count < 0:
             raise UnknownArchive("its number of entries is negative")
         entries = tuple(self._entry(kind) for _ in range(count))
-        return ArchiveHeader(kind, self._version, database, server, client, entries, created)
+        return ArchiveHeader(
+            kind, self._version, database, server, client, entries, created, self._piped
+        )
 
     def _entry(self, kind: str) -> TocEntry:
         dump_id = self._integer()
@@ -158,7 +167,7 @@ class _HeaderReader:
             dependencies.append(int(dependency))
         file = None
         if kind == "custom":
-            self._bytes(1 + self._offset_size)
+            self._piped = self._bytes(1 + self._offset_size)[0] == _PLACE_NOT_TOLD or self._piped
         else:
             file = self._text() or None
         return TocEntry(
