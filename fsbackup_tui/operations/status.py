@@ -163,6 +163,8 @@ def _restore_rights(
     repository: Repository | None,
     now: datetime,
 ) -> bool | None:
+    if not loaded.config.databases:
+        return True  # nothing here is restored into a server
     state = site_state(loaded, environ, repository)
     return known_restore_rights(state, loaded.digest, now)
 
@@ -186,7 +188,8 @@ def _proven_before(catalogue: Catalogue, newest: Sequence[PointSummary]) -> Iter
 
 
 def _may_be_restored(point: PointSummary) -> bool:
-    return point.trust is Trust.PROVEN and point.holds_data and point.whole and not point.doubtful
+    proven = point.data_trust is Trust.PROVEN
+    return proven and point.holds_data and point.whole and not point.doubtful
 
 
 def durations(points: Sequence[PointSummary], runs: Sequence[MeasuredRun]) -> tuple[str, str]:
@@ -195,7 +198,7 @@ def durations(points: Sequence[PointSummary], runs: Sequence[MeasuredRun]) -> tu
     Empty where no drill or trial restore of a comparable size has shown it.
     """
     fit = [point for point in points if usable(point) and not point.running]
-    proven = next((point for point in fit if point.trust is Trust.PROVEN), None)
+    proven = next((point for point in fit if point.data_trust is Trust.PROVEN), None)
     best = best_point(fit)
     back = None if proven is None else time_back(runs, work_of(proven))
     phases = phases_to(Trust.PROVEN, restorable=True)
@@ -320,7 +323,7 @@ def usable_for_comparison(point: PointSummary, source: str) -> bool:
 def restore_command_lines(
     point: PointSummary, parts: Sequence[PartManifest] = ()
 ) -> tuple[str, ...]:
-    """Return fsbackup's own commands that restore each database part beside, ready to paste.
+    """Return fsbackup's own commands that restore each part beside, ready to paste.
 
     ``parts`` are the point's, as its manifest has them; they name the new database. A backup
     of another script is verified first.
@@ -333,8 +336,10 @@ def restore_command_lines(
         name = copy_name(PurePath(point.foreign).name.partition(".")[0])
         return (verify, f"fsbackup restore {path} --beside {name}", adopt)
     facts = {part.source: part.postgres for part in parts}
-    lines = []
+    lines: list[str] = []
     for part in point.parts:
+        if part.kind in _BESIDE:
+            lines += _site_lines(point.id, part.source, part.kind)
         if not part.kind.startswith("postgres"):
             continue
         known = facts.get(part.source)
@@ -344,6 +349,17 @@ def restore_command_lines(
             words += ["--schema-point", "SCHEMA_POINT"]
         lines.append(shlex.join(words))
     return tuple(lines)
+
+
+_BESIDE = ("config", "code")
+
+
+def _site_lines(point: str, source: str, kind: str) -> Iterator[str]:
+    """Yield the commands for configuration (compared first) and code."""
+    words = ["fsbackup", "restore", point, "--part", source]
+    if kind == "config":
+        yield shlex.join([*words, "--diff"])
+    yield shlex.join([*words, "--to", f"{source}_restored"])
 
 
 def job_liveness(
