@@ -161,7 +161,7 @@ async def _new_passphrase_key(
     facts = KeyFacts(method, new_key_id(), hint)
     if method == "gpg":
         key = GpgKey(facts, source.work, source.environ, passphrase=passphrase)
-        check = await _encrypt_check(key)
+        check = await encrypted_check(key)
         stored = store_key(
             repository,
             facts,
@@ -198,7 +198,12 @@ def _identity_text(identity: Secret, recipient: str) -> bytes:
     return f"# public key: {recipient}\n{identity.reveal()}\n".encode()
 
 
-async def _encrypt_check(key: GpgKey) -> bytes:
+async def encrypted_check(key: EncryptionKey) -> bytes:
+    """Return the known text, encrypted; KeyRefused where that fails."""
+    if isinstance(key, age.AgeKey):
+        return age.encrypt_text(CHECK_TEXT, key.recipients)
+    if not isinstance(key, GpgKey):
+        raise KeyRefused(f"KEY NOT KNOWN: {key.facts.id}.")
     command = replace(key.command(), stdin=CHECK_TEXT)
     try:
         return (await run(command)).stdout
@@ -232,42 +237,43 @@ def _encrypting(
 
 
 async def _for_recipients(source: KeySource, repository: Repository, hint: str) -> EncryptionKey:
-    settings = source.settings
-    if settings is None:
-        raise KeyRefused("NO KEY: the configuration encrypts nothing.")
-    key: EncryptionKey
-    if settings.method == "age":
-        age.check_recipients(settings.recipients)
-        names = tuple(settings.recipients)
-        facts = KeyFacts("age", _recipients_id("age", names), hint, names)
-        key = age.AgeKey(facts, names)
-    else:
-        found = await find_public_keys(
-            settings.recipients,
-            environ=source.environ,
-            keyring=settings.keyring,
-            work=source.work,
-            now=source.now(),
-        )
-        names = tuple(public.fingerprint for public in found)
-        facts = KeyFacts("gpg", _recipients_id("gpg", names), hint, names)
-        key = GpgKey(facts, source.work, source.environ, recipients=names, keyring=settings.keyring)
-    if stored_key(repository, facts.id) is None:
-        check = (
-            age.encrypt_text(CHECK_TEXT, names)
-            if isinstance(key, age.AgeKey)
-            else await _encrypt_check(key)
-        )
+    key = await recipients_key(source, hint)
+    if stored_key(repository, key.facts.id) is None:
         store_key(
             repository,
-            facts,
+            key.facts,
             kind="recipients",
-            recipients=names,
-            check=check,
+            recipients=key.recipients,
+            check=await encrypted_check(key),
             identity=None,
             now=source.now(),
         )
     return key
+
+
+async def recipients_key(source: KeySource, hint: str = "") -> EncryptionKey:
+    """Return what encrypts to the public keys that are configured, found usable.
+
+    Raises:
+        KeyRefused: one is missing, ambiguous, expired, revoked, or none; no gpg.
+    """
+    settings = source.settings
+    if settings is None:
+        raise KeyRefused("NO KEY: the configuration encrypts nothing.")
+    if settings.method == "age":
+        age.check_recipients(settings.recipients)
+        names = tuple(settings.recipients)
+        return age.AgeKey(KeyFacts("age", _recipients_id("age", names), hint, names), names)
+    found = await find_public_keys(
+        settings.recipients,
+        environ=source.environ,
+        keyring=settings.keyring,
+        work=source.work,
+        now=source.now(),
+    )
+    names = tuple(public.fingerprint for public in found)
+    facts = KeyFacts("gpg", _recipients_id("gpg", names), hint, names)
+    return GpgKey(facts, source.work, source.environ, recipients=names, keyring=settings.keyring)
 
 
 def _recipients_id(method: str, names: Sequence[str]) -> str:
@@ -394,6 +400,17 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+async def opens_text(key: DecryptionKey, method: str, path: Path) -> bool:
+    """Whether a key opens the known text in a file."""
+    keys = ReadingKeys(gpg=key, age=key)
+    check = replace(_CHECK, encryption=method)
+    try:
+        await read_artifact(path, check, keys, lambda stream: stream.read(1))
+    except (KeyUnavailable, PointDamaged):
+        return False
+    return True
 
 
 async def _opens(key: DecryptionKey, stored: StoredKey) -> bool | None:
