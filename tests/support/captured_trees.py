@@ -56,7 +56,7 @@ async def capture_tree(
     program: TarProgram | None = None,
 ) -> CapturedTree:
     """Capture a tree; ``watch`` sees the archive's bytes before anybody else does."""
-    directory.mkdir(mode=0o700)
+    directory.mkdir(mode=0o700)  # noqa: ASYNC240
     capture = TreeCapture(program or await find_tar(), Walk(root, selection), directory)
     chain = Chain(compression, None)
 

@@ -35,7 +35,7 @@ def make_odd_tree(root: Path, *, as_root: bool = False) -> None:
         _write(base + b"/mode-%o" % mode, b"%o" % mode)
         os.chmod(base + b"/mode-%o" % mode, mode)
     os.mkdir(base + b"/sticky")
-    os.chmod(base + b"/sticky", 0o1777)
+    os.chmod(base + b"/sticky", 0o1777)  # noqa: S103
     os.mkdir(base + b"/a-directory")
     _write(base + b"/a-directory/inside", b"inside")
     _write(base + b"/a-file", b"sorts between a directory and what is in it")

@@ -5,11 +5,11 @@ its fields parted by tabs::
 
     kind state mode uid gid user group size mtime sha256 attributes target path
 
-``kind`` is ``file``, ``directory``, ``symlink``, ``link`` (a hard link: another name of the earlier
-file ``target``) or ``symlink-link`` (another name of the earlier symlink ``target``). ``state`` is ``-``; ``r``: changed while it was read, and read again;
-``u``: changed then, too, or went away; ``a``: read again to be sure, and the same. Those three may
-stand in the archive twice: the second counts, here as with ``tar -x``. ``mode`` is octal,
-``mtime`` nanoseconds since 1970.
+``kind`` is ``file``, ``directory``, ``symlink``, ``link`` (a hard link: another name of the
+earlier file ``target``) or ``symlink-link`` (another name of the earlier symlink ``target``).
+``state`` is ``-``; ``r``: changed while it was read, and read again; ``u``: changed then, too, or
+went away; ``a``: read again to be sure, and the same. Those three may stand in the archive twice:
+the second counts, here as with ``tar -x``. ``mode`` is octal, ``mtime`` nanoseconds since 1970.
 ``sha256`` is that of the content (of a hard link: of what it names, where that is known), ``-``
 for none; ``attributes`` is the beginning of the SHA-256 of its extended attributes and access
 lists. In names ``\\``, ``\t`` and ``\n`` stand for a backslash, a tab and a newline; all other
