@@ -16,7 +16,6 @@ from fsbackup_tui.domain.point import Artifact, ArtifactRole, PartManifest
 from fsbackup_tui.domain.site_parts import FilesFacts, Names, TreeChanges
 from fsbackup_tui.domain.tree_anomaly import tree_reasons
 from fsbackup_tui.engines.chain import Chain, Sink, Written, read_artifact, write_artifact
-from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.files.capture import TreeCapture, store
 from fsbackup_tui.engines.files.index import (
     INDEX_NAME,
@@ -32,6 +31,7 @@ from fsbackup_tui.engines.files.walk import Selection, Walk
 from fsbackup_tui.operations.capture import CaptureRun
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.hooks import hooks
+from fsbackup_tui.operations.keys import reading_keys
 from fsbackup_tui.repository.files import hash_file
 from fsbackup_tui.repository.reader import PointReader
 
@@ -94,6 +94,8 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
             sums = await _write(
                 run, SUMS_NAME, lambda sink: write_sums(capture.lines(), sink.write)
             )
+            if run.links is not None:
+                await asyncio.to_thread(run.links.add_tree, run.source, capture.lines())
             facts = capture.facts(str(source.root))
             facts = replace(facts, changes=await _changes(run, capture))
             if run.links is not None:
@@ -167,10 +169,11 @@ async def _changes(run: CaptureRun, capture: TreeCapture) -> TreeChanges | None:
         return None
     try:
         reader = PointReader(run.repository, run.last_good_point)
+        keys = await reading_keys(run.context, reader)
         added, removed, changed = await read_artifact(
             reader.artifact_path(run.source, artifact),
             artifact,
-            ReadingKeys(),
+            keys,
             lambda stream: count_changes(stream, capture.lines()),
         )
     except (FsbackupError, IndexDamaged) as error:

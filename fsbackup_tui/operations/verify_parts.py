@@ -14,6 +14,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import Finding
 from fsbackup_tui.operations.verify_code import code_readable, code_restored
 from fsbackup_tui.operations.verify_config import config_readable
+from fsbackup_tui.operations.verify_files import files_readable
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
@@ -61,7 +62,21 @@ async def _code_restored(site: SitePart) -> list[Finding]:
     return await code_restored(site.context, site.reader, site.part, site.keys)
 
 
+async def _files_readable(site: SitePart) -> list[Finding]:
+    return await files_readable(site.context, site.reader, site.part, site.keys)
+
+
+async def _shown_by_reading(_site: SitePart) -> list[Finding]:
+    """Find nothing: reading, the rung before, has unpacked and hashed everything already."""
+    return []
+
+
 SITE_CHECKS: Mapping[str, Mapping[Trust, SiteCheck]] = {
+    "files": {
+        Trust.READABLE: _files_readable,
+        Trust.RESTORED: _shown_by_reading,
+        Trust.PROVEN: _shown_by_reading,
+    },
     "config": {Trust.READABLE: _config_readable},
     "code": {Trust.READABLE: _code_readable, Trust.RESTORED: _code_restored},
 }

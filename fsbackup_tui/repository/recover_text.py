@@ -17,6 +17,7 @@ from fsbackup_tui.repository.recover_encrypted import (
     plain_path,
 )
 from fsbackup_tui.repository.recover_encrypted import needs as encryption_needs
+from fsbackup_tui.repository.recover_files import files_chapter, files_steps
 from fsbackup_tui.repository.recover_site import fit_chapter, site_chapter, site_steps
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
@@ -121,6 +122,8 @@ def point_recover_text(manifest: Manifest, *, signature: str = "") -> str:
     for part in manifest.parts:
         if part.postgres is not None:
             lines += _postgres_chapter(part, part.postgres)
+        elif part.files is not None:
+            lines += files_chapter(part, part.files)
         elif chapter := list(site_chapter(part)):
             lines += chapter
         else:
@@ -266,12 +269,16 @@ def stock_commands(part: PartManifest) -> tuple[str, ...]:
 
     The same as in RECOVER.md, one string per command; variables are set by the first.
     """
-    steps = site_steps(part) if part.postgres is None else list(_steps(part, part.postgres))
+    if part.postgres is not None:
+        steps = list(_steps(part, part.postgres))
+    elif part.files is not None:
+        steps = list(files_steps(part, part.files))
+    else:
+        steps = list(site_steps(part))
     if not steps:
         return ()
-    commands: list[str] = [f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"]
-    commands += ["\n".join(lines) for _, lines in steps]
-    return tuple(commands)
+    check = f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"
+    return (check, *("\n".join(lines) for _, lines in steps))
 
 
 def name_commands(facts: PostgresFacts) -> list[str]:

@@ -24,14 +24,8 @@ from fsbackup_tui.domain.errors import FilesUnreadable
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.site_parts import FilesFacts
 from fsbackup_tui.engines.chain import Sink
-from fsbackup_tui.engines.files.index import (
-    IndexEntry,
-    attributes_digest,
-    escaped,
-    format_entry,
-    parse_entry,
-    shown_path,
-)
+from fsbackup_tui.engines.files.entry_lines import LineMaker, path_in, with_state
+from fsbackup_tui.engines.files.index import escaped, parse_entry, shown_path
 from fsbackup_tui.engines.files.spool import Spool
 from fsbackup_tui.engines.files.tar_child import ArchivingTar
 from fsbackup_tui.engines.files.tar_headers import BLOCK
@@ -138,7 +132,7 @@ class TreeCapture:
         """Yield what changed or may have, as it is now, with all names that it has."""
         for record in self._first.lines():
             mark, inode, line = record.split(b" ", 2)
-            wanted = mark != _STEADY or inode in self._inodes or _path(line) in self._told
+            wanted = mark != _STEADY or inode in self._inodes or path_in(line) in self._told
             if not wanted:
                 continue
             entry = parse_entry(line)
@@ -160,15 +154,15 @@ class TreeCapture:
             mark, _inode, line = record.split(b" ", 2)
             if following is not None:
                 changed, _inode, again = following.split(b" ", 2)
-                if _path(again) == _path(line):
+                if path_in(again) == path_in(line):
                     following = next(later, None)
                     if changed == _CHANGED:
-                        yield _with_state(again, b"u")
+                        yield with_state(again, b"u")
                     else:
                         steady = mark != _CHANGED and again == line
-                        yield _with_state(again, b"a" if steady else b"r")
+                        yield with_state(again, b"a" if steady else b"r")
                     continue
-            yield _with_state(line, b"u") if mark == _CHANGED else line
+            yield with_state(line, b"u") if mark == _CHANGED else line
 
     def _settle(self) -> None:
         """Count what the archive holds in the end, and list what was read again."""
@@ -197,6 +191,7 @@ class _Pass:
         self._root = capture._walk.root
         self._sink = sink
         self._add = spool.add
+        self._lines = LineMaker()
         # Content of files with several names, by the path under which tar archived it.
         self._linked: dict[bytes, tuple[int, str]] = {}
         self.archived = 0
@@ -278,23 +273,8 @@ class _Pass:
                 why=f"It became a {kind} while it was captured.",
                 fix="Run the backup again.",
             )
-        line = format_entry(
-            IndexEntry(
-                member.path,
-                kind,
-                member.mode,
-                member.uid,
-                member.gid,
-                member.user,
-                member.group,
-                size,
-                member.mtime_ns,
-                sha256,
-                member.target,
-                attributes_digest(member.attributes),
-            )
-        )
-        self._add(b"%b %b %b" % (mark, inode, line))
+        line = self._lines.line(member, size, sha256)
+        self._add(b"%b %b %b\n" % (mark, inode, line))
 
     def _mark(self, entry: Entry) -> bytes:
         """Tell whether a file is as it was before tar read it.
@@ -326,13 +306,3 @@ async def store(capture: TreeCapture, writing: asyncio.Future[_Result]) -> _Resu
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
         raise
-
-
-def _path(line: bytes) -> bytes:
-    """Return the path of an index's line, as it is written there."""
-    return line[line.rindex(b"\t") + 1 :].rstrip(b"\n")
-
-
-def _with_state(line: bytes, state: bytes) -> bytes:
-    kind, _state, rest = line.split(b"\t", 2)
-    return b"\t".join((kind, state, rest))

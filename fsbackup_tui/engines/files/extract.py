@@ -73,6 +73,11 @@ class MemberCheck:
     _seen: set[bytes] = field(default_factory=set)
     _symlinks: set[bytes] = field(default_factory=set)
 
+    @property
+    def is_second(self) -> bool:
+        """Whether the last member that was checked stands in the archive for the second time."""
+        return self._again
+
     def check(self, member: Member) -> None:
         """Raise UnsafeArchive where extracting the member could do harm."""
         path = member.path
