@@ -112,8 +112,8 @@ class _Extracting:
         existed = self.target.exists()
         context.stage("extract")
         with writing(self.target.parent):
+            self._make(existed=existed)
             try:
-                self._make(existed=existed)
                 extracting = extract_archive(
                     path,
                     artifact,
@@ -157,8 +157,12 @@ class _Extracting:
             )
         self.target.mkdir(mode=0o700)
         if not self.own:
-            inode = self.target.stat().st_ino
-            write_mark(self.target, self.ground.mark("restore", inode, self.point.id))
+            mark = self.ground.mark("restore", self.target.stat().st_ino, self.point.id)
+            try:
+                write_mark(self.target, mark)
+            except BaseException:
+                self.target.rmdir()
+                raise
 
     def _remove(self, *, existed: bool) -> None:
         if not self.own:

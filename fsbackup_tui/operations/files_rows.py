@@ -2,91 +2,78 @@
 
 from __future__ import annotations
 
-import asyncio
-import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from fsbackup_tui.domain.events import Warned
+from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.domain.live_fit import LiveFit
-from fsbackup_tui.domain.site_parts import Names
 from fsbackup_tui.domain.tree import Found, RowFit
-from fsbackup_tui.engines.files.index import IndexEntry
 from fsbackup_tui.operations.files_ground import Ground
-from fsbackup_tui.operations.files_point import FilesPoint
-from fsbackup_tui.operations.live_links import LiveLinks, read_live_links
-from fsbackup_tui.repository.files import writing
+from fsbackup_tui.operations.live_links import LiveLinks, open_live_links
 
-NOWHERE_NAME = "rows-without-a-file.csv"
+_NOWHERE = "nowhere.csv"
 
 
 @dataclass(frozen=True)
 class LiveRows:
-    """How live rows fit live's files and the point's."""
+    """How live rows fit live's files and the point's; asked about every file of the point once."""
 
-    live: LiveLinks
-    fits: tuple[RowFit, ...]
-    nowhere: Found = field(default_factory=Found)
+    links: LiveLinks
 
-    def names(self, path: bytes) -> bool:
+    def names(self, path: bytes, size: int) -> bool:
         """Whether a live row misses this file."""
-        return self.live.wants(path)
+        return self.links.named(path, size)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The links whose rows can't be read, and why."""
+        return self.links.unread
+
+    def fits(self) -> tuple[RowFit, ...]:
+        """Return how each link fits."""
+        return tuple(_fit(each) for each in self.links.fits())
+
+    def nowhere(self) -> Found:
+        """Return what rows name and nothing has."""
+        fits = self.fits()
+        names = tuple(name for fit in fits for name in fit.nowhere.names)
+        return Found(sum(fit.nowhere.count for fit in fits), 0, names[:100])
 
     def write_nowhere(self, directory: Path) -> str:
         """Write the rows whose file is nowhere as CSV; returns where, empty for none."""
-        if not self.nowhere.count:
-            return ""
-        path = directory / NOWHERE_NAME
-        with writing(path):
-            path.unlink(missing_ok=True)
-            self.live.export_nowhere(path)
-        return str(path)
+        path = directory / _NOWHERE
+        if self.links.export_nowhere(path):
+            return str(path)
+        path.unlink()
+        return ""
 
-
-async def live_rows(ground: Ground, point: FilesPoint) -> LiveRows | None:
-    """Return what live rows say; None where the configuration links none to these files.
-
-    The point's index is read for it. Where a link's rows can't be read, that is told: what they
-    name is not put back unasked.
-    """
-    live = await read_live_links(ground.context, ground.part, root=ground.root)
-    if live is None:
-        return None
-
-    def ask(entries: Iterator[IndexEntry]) -> tuple[LiveFit, ...]:
-        for entry in entries:
-            if entry.is_file:
-                live.named(entry.path, entry.size)
-        return live.fits()
-
-    try:
-        fits = tuple(map(_fit, await point.read_index(ask)))
-    except BaseException:
-        await asyncio.to_thread(live.close)
-        raise
-    for text in live.unread:
-        ground.context.report(Warned(f"Not known which files are named by rows. Link {text}"))
-    nowhere = Found(
-        sum(fit.nowhere.count for fit in fits),
-        names=tuple(name for fit in fits for name in fit.nowhere.names),
-    )
-    rows = LiveRows(live, fits, nowhere)
-    weakref.finalize(rows, live.close)
-    return rows
+    def refuse_unread(self) -> None:
+        """Raise where nobody can tell what users erased."""
+        if self.unread:
+            raise SafetyRefusal(
+                "NOT PUT BACK: which of the missing files live rows name is not known.",
+                why="\n".join(self.unread[:5]),
+                fix="With all that is missing, whatever users erased: --all-missing\n"
+                "or name the files: --files 'PATTERN'",
+            )
 
 
 def _fit(fit: LiveFit) -> RowFit:
     return RowFit(
-        table=fit.table,
-        column=fit.column,
-        rows=fit.rows or 0,
-        missing=_found(fit.missing),
-        in_point=_found(fit.in_point, fit.in_point_bytes),
-        nowhere=_found(fit.nowhere),
-        note=fit.note,
+        fit.table,
+        fit.column,
+        fit.rows or 0,
+        Found(fit.missing.count, 0, fit.missing.names),
+        Found(fit.in_point.count, fit.in_point_bytes, fit.in_point.names),
+        Found(fit.nowhere.count, 0, fit.nowhere.names),
+        fit.note,
     )
 
 
-def _found(names: Names, count: int = 0) -> Found:
-    return Found(names.count, count, names.names)
+@asynccontextmanager
+async def live_rows(ground: Ground) -> AsyncIterator[LiveRows | None]:
+    """Yield what live rows say; None where the configuration links none to these files."""
+    async with open_live_links(ground.context, ground.part, root=ground.root) as links:
+        yield LiveRows(links) if links is not None else None
