@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.cli.output import WIDTH, wrap_text
+from fsbackup_tui.cli.site_text import fit_lines, site_documents, site_part_lines
 from fsbackup_tui.domain.anomaly import RowChange
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import (
@@ -22,7 +24,7 @@ from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
-from fsbackup_tui.operations.link_loss import fit_lines
+from fsbackup_tui.operations.part_changes import PartChanges
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     AFTER_DAMAGE,
@@ -49,7 +51,6 @@ MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
 _NOTES_SHOWN = 3
-_MISSING_SHOWN = 5
 _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
@@ -133,6 +134,7 @@ def show_lines(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
+    changes: Mapping[str, PartChanges] | None = None,
     links: Sequence[LinkFacts] = (),
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
@@ -167,12 +169,15 @@ def show_lines(
     for part in parts:
         yield ""
         yield from _part_lines(part, trusts.get(part.source))
+        yield from site_part_lines(part, (changes or {}).get(part.source), now, zone)
         for spare in (spare for spare in spares if spare.part == part.source):
             yield from _wrapped("spare", spare_words(spare_summary(spare), now, zone))
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
+    if fits := list(fit_lines(parts)):
+        yield from ("", *fits)
     if links:
         yield ""
-        yield from _link_lines(links)
+        yield from link_lines(links)
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -237,17 +242,6 @@ def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str
         yield _fact(artifact.role, f"{text}  sha256 {artifact.sha256[:16]}…")
     if facts is not None and facts.tables:
         yield from _table_lines(facts.tables)
-
-
-def _link_lines(links: Sequence[LinkFacts]) -> Iterator[str]:
-    """Yield how the rows fit the files that they name, with the first that have none."""
-    yield "Rows and the files they name"
-    for link, (column, text) in zip(links, fit_lines(links), strict=True):
-        yield from wrap_text(f"{column}: {text}", first="  ", later="    ")
-        for name in link.missing.names[:_MISSING_SHOWN]:
-            yield from wrap_text(f"no file: {name}", first="    ", later="      ")
-        if link.missing.count > _MISSING_SHOWN:
-            yield f"    and {count_text(link.missing.count - _MISSING_SHOWN)} more (--rows-lost)"
 
 
 def _database_lines(facts: PostgresFacts) -> Iterator[str]:
@@ -371,6 +365,7 @@ def show_document(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
+    changes: Mapping[str, PartChanges] | None = None,
     links: Sequence[LinkFacts] = (),
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
@@ -384,6 +379,7 @@ def show_document(
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
         "against": {one.source: _plain(_against_document(one)) for one in against},
         "spares": {spare.part: spare_document(spare) for spare in spares},
+        **site_documents(parts, changes or {}),
         "commands": {
             "fsbackup": list(restore_command_lines(point, parts)),
             "stock": {part.source: list(part.restore_commands) for part in parts},

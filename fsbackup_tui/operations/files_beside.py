@@ -46,7 +46,9 @@ async def run(request: FilesBesideRequest, context: JobContext) -> dict[str, obj
     ground = open_ground(context, request.part)
     if request.directory:
         target = _directory(ground, request.directory)
-        async with open_files_point(context, request.point, request.part) as point:
+        async with open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point:
             return await _Extracting(ground, point, target, own=True).run()
     refuse_if_read_only(context.loaded, "extracts nothing beside the site's files")
     target = ground.beside("restore", ground.tag(request.tag))
@@ -60,7 +62,9 @@ async def run(request: FilesBesideRequest, context: JobContext) -> dict[str, obj
         )
     async with (
         ground.alone(),
-        open_files_point(context, request.point, request.part) as point,
+        open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point,
     ):
         return await _Extracting(ground, point, target, own=False).run()
 

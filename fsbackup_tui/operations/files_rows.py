@@ -66,7 +66,7 @@ def _fit(fit: LiveFit) -> RowFit:
         fit.column,
         fit.rows or 0,
         Found(fit.missing.count, 0, fit.missing.names),
-        Found(fit.in_point),
+        Found(fit.in_point.count, fit.in_point_bytes, fit.in_point.names),
         Found(fit.nowhere.count, 0, fit.nowhere.names),
         fit.note,
     )
