@@ -177,6 +177,8 @@ class TreeCapture:
         kind, state, _mode, _uid, _gid, _user, _group, size, _rest = line.split(b"\t", 8)
         if kind == b"link":
             counts["file"] += 1
+        elif kind == b"symlink-link":
+            counts["symlink"] += 1
         else:
             counts[kind.decode("ascii")] += 1
             counts["bytes"] += int(size)
@@ -273,7 +275,8 @@ class _Pass:
                 why=f"It became a {kind} while it was captured.",
                 fix="Run the backup again.",
             )
-        line = self._lines.line(member, size, sha256)
+        of_symlink = kind == "link" and entry.kind == "symlink"
+        line = self._lines.line(member, size, sha256, of_symlink=of_symlink)
         self._add(b"%b %b %b\n" % (mark, inode, line))
 
     def _mark(self, entry: Entry) -> bytes:

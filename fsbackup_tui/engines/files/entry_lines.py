@@ -14,10 +14,13 @@ class LineMaker:
     def __init__(self) -> None:
         self._owners: dict[tuple[int, int, int, bytes, bytes], bytes] = {}
 
-    def line(self, member: Member, size: int, sha256: str | None) -> bytes:
+    def line(
+        self, member: Member, size: int, sha256: str | None, *, of_symlink: bool = False
+    ) -> bytes:
         """Return the line, without its end and with the state ``-``.
 
-        ``size`` and ``sha256`` are those of the content, also for a hard link.
+        ``size`` and ``sha256`` are those of the content, also for a hard link; ``of_symlink``: it
+        is a hard link to a symlink.
         """
         owner = (member.mode, member.uid, member.gid, member.user, member.group)
         told = self._owners.get(owner)
@@ -27,7 +30,7 @@ class LineMaker:
             told = b"%o\t%d\t%d\t%b\t%b" % (*owner[:3], escaped(owner[3]), escaped(owner[4]))
             self._owners[owner] = told
         return b"%b\t-\t%b\t%d\t%d\t%b\t%b\t%b\t%b" % (
-            member.kind.encode(),
+            b"symlink-link" if of_symlink else member.kind.encode(),
             told,
             size,
             member.mtime_ns,
