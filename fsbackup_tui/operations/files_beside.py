@@ -110,6 +110,7 @@ class _Extracting:
             point.keys,
             ordered=indexed,
             twice=twice,
+            root_programs=False,
             room=free_bytes(self.target.parent),
             report=context.report,
         )

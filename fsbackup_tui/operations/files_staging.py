@@ -64,6 +64,7 @@ class Staging:
             point.keys,
             wanted=lambda name: _digest(name) in wanted,
             twice=survey.twice,
+            root_programs=False,
             room=free_bytes(self.beside.parent),
             report=point.context.report,
         )

@@ -49,6 +49,7 @@ class ExtractionPlan:
     wanted: Wanted | None = None
     ordered: bool = True
     twice: Collection[bytes] = ()
+    root_programs: bool = True
     files: int = 0
     directories: int = 0
     links: int = 0
@@ -62,11 +63,12 @@ class MemberCheck:
 
     ``ordered``: as fsbackup captures: sorted, each directory before what is in it; then those of
     ``twice`` may follow once more. Otherwise (archives of other scripts) any order will do, and
-    no name may come twice.
+    no name may come twice. ``root_programs``: as in ``examine_archive``.
     """
 
     ordered: bool = True
     twice: Collection[bytes] = ()
+    root_programs: bool = True
     _last: bytes | None = None
     _again: bool = False
     _parents: list[bytes] = field(default_factory=list)
@@ -83,7 +85,8 @@ class MemberCheck:
         path = member.path
         if member.kind not in _KINDS:
             raise _unsafe(path, f"is a {member.kind} device" if member.mode else "is no file")
-        if member.kind == "file" and member.mode & 0o4000 and member.uid == 0:
+        is_program = member.kind == "file" and member.mode & 0o4000 and member.uid == 0
+        if is_program and not self.root_programs:
             raise _unsafe(path, "is a program that runs as root for whoever starts it")
         self._check_path(path, path)
         if member.kind == "link":
@@ -158,6 +161,7 @@ async def examine_archive(
     ordered: bool = True,
     twice: Collection[bytes] = (),
     limits: Limits | None = None,
+    root_programs: bool = True,
     room: int | None = None,
     report: Report | None = None,
 ) -> ExtractionPlan:
@@ -165,6 +169,7 @@ async def examine_archive(
 
     ``wanted`` tells which paths are (a directory that holds one should be, too); None: all.
     ``twice`` are the paths that the index marks as read again, which may come a second time.
+    ``root_programs``: files that run as root for whoever starts them are taken, not refused.
     ``room`` are the bytes that there is room for: more of them is refused where it is claimed.
 
     Raises:
@@ -172,11 +177,11 @@ async def examine_archive(
         UnsafeArchive: a member, wanted or not, would lead out of the target or is no plain thing.
         PointDamaged, KeyUnavailable: it can't be read to its end.
     """
-    plan = ExtractionPlan(wanted, ordered, frozenset(twice))
+    plan = ExtractionPlan(wanted, ordered, frozenset(twice), root_programs)
 
     def look(stream: ByteStream) -> None:
         reader = TarStream(_plain(stream, path, artifact), limits=limits)
-        check = MemberCheck(plan.ordered, plan.twice)
+        check = MemberCheck(plan.ordered, plan.twice, plan.root_programs)
         while (member := reader.next()) is not None:
             check.check(member)
             if wanted is None or wanted(member.path):
@@ -218,7 +223,7 @@ async def extract_archive(
 
     def feed(stream: ByteStream) -> None:
         reader = TarStream(_plain(stream, path, artifact), passed=channel.write)
-        check = MemberCheck(plan.ordered, plan.twice)
+        check = MemberCheck(plan.ordered, plan.twice, plan.root_programs)
         while (member := reader.next()) is not None:
             check.check(member)
             if plan.wanted is not None and not plan.wanted(member.path):
