@@ -106,7 +106,9 @@ class FileSite:
         return sorted(path.name for path in self.root.parent.iterdir() if path != self.root)
 
 
-def make_file_site(directory: Path, *, more: Mapping[str, object] | None = None) -> FileSite:
+def make_file_site(
+    directory: Path, *, more: Mapping[str, object] | None = None, verify: str = "sealed"
+) -> FileSite:
     """Return a site with a filled tree and no point yet."""
     root = directory / "srv" / "storage"
     site = make_site(
@@ -114,7 +116,7 @@ def make_file_site(directory: Path, *, more: Mapping[str, object] | None = None)
         "",
         settings={
             "sources": {PART: {"kind": "files", "root": str(root), **(more or {})}},
-            "plans": {"daily": {"sources": [PART]}},
+            "plans": {"daily": {"sources": [PART], "verify": verify}},
         },
     )
     root.mkdir(parents=True)
