@@ -109,6 +109,7 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.points import find_point
     from fsbackup_tui.domain.errors import PointDamaged
     from fsbackup_tui.operations.against import Against, against_last_good
+    from fsbackup_tui.operations.part_changes import PartChanges, changes_of
     from fsbackup_tui.operations.status import site_catalogue, site_zone
     from fsbackup_tui.repository.reader import PointReader
     from fsbackup_tui.repository.spares import spares_of
@@ -125,20 +126,22 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     zone = site_zone(context.load())
     spares = spares_of(context.repository(), point.id)
     against: tuple[Against, ...] = ()
-    if point.suspect:
+    changes: dict[str, PartChanges] = {}
+    if point.suspect or any(part.config or part.code for part in parts):
         with site_catalogue(context.load(), context.environ) as (catalogue, *_):
             against = against_last_good(catalogue, context.repository(), point, parts)
+            changes = changes_of(catalogue, context.repository(), point, parts)
 
     signature = _signature(context, reader)
 
     def human() -> None:
         now = context.now()
-        for line in show_lines(
-            point, parts, reader.directory, now, zone, spares, against, signature=signature
-        ):
+        told = (point, parts, reader.directory, now, zone, spares, against)
+        for line in show_lines(*told, signature=signature, changes=changes):
             context.say(context.pasteable.text(line))
 
-    document = show_document(point, parts, reader.directory, spares, against, signature=signature)
+    told = (point, parts, reader.directory, spares, against)
+    document = show_document(*told, signature=signature, changes=changes)
     context.emit(document, human)
     return 0
 

@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from fsbackup_tui.cli.output import WIDTH, wrap_text
+from fsbackup_tui.cli.site_text import fit_lines, site_documents, site_part_lines
 from fsbackup_tui.domain.anomaly import RowChange
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import (
@@ -21,6 +22,7 @@ from fsbackup_tui.domain.point import (
 from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
+from fsbackup_tui.operations.part_changes import PartChanges
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
     AFTER_DAMAGE,
@@ -130,6 +132,7 @@ def show_lines(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
+    changes: Mapping[str, PartChanges] | None = None,
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -163,9 +166,12 @@ def show_lines(
     for part in parts:
         yield ""
         yield from _part_lines(part, trusts.get(part.source))
+        yield from site_part_lines(part, (changes or {}).get(part.source), now, zone)
         for spare in (spare for spare in spares if spare.part == part.source):
             yield from _wrapped("spare", spare_words(spare_summary(spare), now, zone))
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
+    if fits := list(fit_lines(parts)):
+        yield from ("", *fits)
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -353,6 +359,7 @@ def show_document(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
+    changes: Mapping[str, PartChanges] | None = None,
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {
@@ -364,6 +371,7 @@ def show_document(
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
         "against": {one.source: _plain(_against_document(one)) for one in against},
         "spares": {spare.part: spare_document(spare) for spare in spares},
+        **site_documents(parts, changes or {}),
         "commands": {
             "fsbackup": list(restore_command_lines(point, parts)),
             "stock": {part.source: list(part.restore_commands) for part in parts},

@@ -1,4 +1,4 @@
-"""``fsbackup restore POINT``: into a new database, in live's place, or some tables' rows."""
+"""``fsbackup restore POINT``: a database beside, in live's place, or some rows; other parts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fsbackup_tui.cli import restore_site
 from fsbackup_tui.cli.numbers import positive_count
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     how.add_argument(
         "--tables", metavar="T,…", help="put rows of these tables back that live has lost"
     )
+    restore_site.add_arguments(parser, how)
     parser.add_argument(
         "--where", metavar="SQL", help="with one table: only the rows of the point that meet this"
     )
@@ -61,7 +63,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="with --swap: keep the application's role out until it is done",
     )
     parser.add_argument(
-        "--confirm", metavar="NAME", help="the live database's name: the answer for scripts"
+        "--confirm",
+        metavar="NAME",
+        help="the live database's name (with --in-place the site's): the answer for scripts",
     )
     parser.add_argument(
         "--reason", metavar="TEXT", help="why a point that is in doubt is taken all the same"
@@ -84,6 +88,13 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Show the target, start the restore and follow it; returns the exit code of design §9."""
+    if restore_site.is_asked(arguments):
+        return restore_site.run(arguments, context)
+    for option in ("files", "apply_work"):
+        if getattr(arguments, option):
+            from fsbackup_tui.domain.errors import UsageError
+
+            raise UsageError(f"NOT SO: --{option.replace('_', '-')} is not for a database.")
     if arguments.beside is None:
         return _into_live(arguments, context)
     for option in ("where", "confirm", "reason", "changed", "value", "freeze"):

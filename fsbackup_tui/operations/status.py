@@ -321,7 +321,7 @@ def usable_for_comparison(point: PointSummary, source: str) -> bool:
 def restore_command_lines(
     point: PointSummary, parts: Sequence[PartManifest] = ()
 ) -> tuple[str, ...]:
-    """Return fsbackup's own commands that restore each database part beside, ready to paste.
+    """Return fsbackup's own commands that restore each part beside, ready to paste.
 
     ``parts`` are the point's, as its manifest has them; they name the new database. A backup
     of another script is verified first.
@@ -334,8 +334,10 @@ def restore_command_lines(
         name = copy_name(PurePath(point.foreign).name.partition(".")[0])
         return (verify, f"fsbackup restore {path} --beside {name}", adopt)
     facts = {part.source: part.postgres for part in parts}
-    lines = []
+    lines: list[str] = []
     for part in point.parts:
+        if part.kind in _BESIDE:
+            lines += _site_lines(point.id, part.source, part.kind)
         if not part.kind.startswith("postgres"):
             continue
         known = facts.get(part.source)
@@ -345,6 +347,17 @@ def restore_command_lines(
             words += ["--schema-point", "SCHEMA_POINT"]
         lines.append(shlex.join(words))
     return tuple(lines)
+
+
+_BESIDE = ("config", "code")
+
+
+def _site_lines(point: str, source: str, kind: str) -> Iterator[str]:
+    """Yield the commands for configuration (compared first) and code."""
+    words = ["fsbackup", "restore", point, "--part", source]
+    if kind == "config":
+        yield shlex.join([*words, "--diff"])
+    yield shlex.join([*words, "--to", f"{source}_restored"])
 
 
 def job_liveness(
