@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.domain.health import Answer
     from fsbackup_tui.domain.signature import Signature
+    from fsbackup_tui.domain.site_parts import LinkFacts
     from fsbackup_tui.repository.reader import PointReader
 
 
@@ -27,6 +28,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "point",
         metavar="POINT",
         help="an id, a prefix of it, latest, latest:PLAN, a time, or a backup file",
+    )
+    show.add_argument(
+        "--rows-lost",
+        metavar="FILE",
+        help="write its rows whose file is not in it into FILE, as CSV",
     )
     show.set_defaults(run=run_show)
     clear = subparsers.add_parser("clear", parents=parents, help="lift the suspicion from a point")
@@ -133,16 +139,53 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
             changes = changes_of(catalogue, context.repository(), point, parts)
 
     signature = _signature(context, reader)
+    links = _links(reader)
+    if (file := getattr(arguments, "rows_lost", None)) is not None:
+        return _export_lost(file, context, links)
 
     def human() -> None:
         now = context.now()
         told = (point, parts, reader.directory, now, zone, spares, against)
-        for line in show_lines(*told, signature=signature, changes=changes):
+        for line in show_lines(*told, signature=signature, changes=changes, links=links):
             context.say(context.pasteable.text(line))
 
     told = (point, parts, reader.directory, spares, against)
-    document = show_document(*told, signature=signature, changes=changes)
+    document = show_document(*told, signature=signature, changes=changes, links=links)
     context.emit(document, human)
+    return 0
+
+
+def _links(reader: PointReader) -> tuple[LinkFacts, ...]:
+    from fsbackup_tui.domain.errors import PointDamaged
+
+    try:
+        manifest = reader.manifest
+    except PointDamaged:
+        return ()
+    return () if manifest is None else manifest.links
+
+
+def _export_lost(file: str, context: CliContext, links: tuple[LinkFacts, ...]) -> int:
+    """Write the rows without a file, as far as the manifest names them."""
+    from pathlib import Path
+
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.link_loss import export_missing
+
+    path = Path(file).expanduser().absolute()
+    try:
+        written, left_out = export_missing(links, path)
+    except FileExistsError as error:
+        raise UsageError(f"FILE EXISTS: {path}.", fix="Name another one.") from error
+    except OSError as error:
+        raise UsageError(f"NOT WRITTEN: {path}.", why=f"{error.strerror}.") from error
+
+    def human() -> None:
+        context.say_text(f"{written} rows without their file are in {path}")
+        if left_out:
+            context.say_text(f"{left_out} more are counted, and not named in the manifest.")
+
+    context.emit({"ok": True, "file": str(path), "rows": written, "left_out": left_out}, human)
     return 0
 
 

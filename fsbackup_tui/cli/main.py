@@ -12,6 +12,7 @@ from fsbackup_tui import __version__
 from fsbackup_tui.cli import (
     adopt,
     backup,
+    decrypt,
     demo,
     doctor,
     drill,
@@ -45,6 +46,7 @@ FAMILIES = (
     restore,
     rollback,
     leftovers,
+    decrypt,
     adopt,
     jobs,
 )

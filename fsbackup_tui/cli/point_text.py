@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.cli.output import WIDTH, wrap_text
 from fsbackup_tui.cli.site_text import fit_lines, site_documents, site_part_lines
 from fsbackup_tui.domain.anomaly import RowChange
@@ -20,6 +21,7 @@ from fsbackup_tui.domain.point import (
     TableFacts,
 )
 from fsbackup_tui.domain.signature import Signature
+from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.part_changes import PartChanges
@@ -133,6 +135,7 @@ def show_lines(
     *,
     signature: Signature | None = None,
     changes: Mapping[str, PartChanges] | None = None,
+    links: Sequence[LinkFacts] = (),
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -172,6 +175,9 @@ def show_lines(
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
     if fits := list(fit_lines(parts)):
         yield from ("", *fits)
+    if links:
+        yield ""
+        yield from link_lines(links)
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -360,6 +366,7 @@ def show_document(
     *,
     signature: Signature | None = None,
     changes: Mapping[str, PartChanges] | None = None,
+    links: Sequence[LinkFacts] = (),
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {
@@ -368,6 +375,7 @@ def show_document(
         "path": str(directory),
         "levels": levels_document(point.levels),
         "signature": None if signature is None else signature.document(),
+        "links": [dataclasses.asdict(link) for link in links],
         "manifests": {part.source: _plain(dataclasses.asdict(part)) for part in parts},
         "against": {one.source: _plain(_against_document(one)) for one in against},
         "spares": {spare.part: spare_document(spare) for spare in spares},

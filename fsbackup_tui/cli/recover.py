@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.recovery.session import RecoverySession
     from fsbackup_tui.repository.incidents import IncidentJournal
 
-SEEN_WORDS = ("rows", "structure", "errors", "unknown")
+SEEN_WORDS = ("rows", "structure", "errors", "files", "config", "unknown")
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -30,7 +30,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "scenario",
         metavar="SCENARIO",
         nargs="?",
-        help="data-loss, partial-loss or corruption; without it, what is seen decides",
+        help="data-loss, partial-loss, corruption, files-loss or config-or-code-loss; without it,"
+        " what is seen decides",
     )
     parser.add_argument(
         "--plain", action="store_true", help="questions line by line, on any terminal"
@@ -186,13 +187,44 @@ def begin(
 
 
 def _journal(arguments: argparse.Namespace, desk: Desk) -> IncidentJournal | None:
-    from fsbackup_tui.recovery.declare import only_source
     from fsbackup_tui.repository.incidents import find_incident, find_open
 
     if arguments.resume is not None:
         return find_incident(desk.state, arguments.resume)
-    source = only_source(desk, arguments.part)
-    return find_open(desk.state, source=source, is_drill=arguments.drill)
+    found = [
+        find_open(desk.state, source=source, is_drill=arguments.drill)
+        for source in _sources(arguments, desk)
+    ]
+    return max((each for each in found if each is not None), key=_id, default=None)
+
+
+def _id(journal: IncidentJournal) -> str:
+    return journal.id
+
+
+def _sources(arguments: argparse.Namespace, desk: Desk) -> tuple[str, ...]:
+    """Return the sources that may be meant, by what the command line says; at least one."""
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.recovery.kinds import named_source, source_kinds, sources_for
+    from fsbackup_tui.recovery.library import find_runbook
+
+    if arguments.part is not None:
+        return (named_source(desk.loaded, arguments.part),)
+    found = tuple(source_kinds(desk.loaded))
+    what = "no database with data, no files, configuration or code"
+    if arguments.scenario is not None:
+        about = find_runbook(arguments.scenario, desk.loaded).about
+        found = sources_for(desk.loaded, "unknown", about)
+        what = f"nothing that {arguments.scenario} brings back"
+    elif arguments.seen not in (None, "unknown"):
+        found = sources_for(desk.loaded, arguments.seen)
+        what = f"nothing of which {arguments.seen} could be seen"
+    if not found:
+        raise UsageError(
+            f"NOTHING TO RECOVER: the configuration names {what}.",
+            fix="Name one under sources:, or restore a file by hand (RECOVER.md).",
+        )
+    return found
 
 
 def _point(arguments: argparse.Namespace, context: CliContext) -> str:
@@ -207,22 +239,26 @@ def _declare(
     arguments: argparse.Namespace, context: CliContext, desk: Desk, prompts: Prompts
 ) -> RecoverySession:
     from fsbackup_tui.domain.last_right import echo_last_right
-    from fsbackup_tui.recovery.declare import declare, only_source
+    from fsbackup_tui.recovery.declare import declare
+    from fsbackup_tui.recovery.kinds import KIND_WORDS, source_kinds
 
-    source = only_source(desk, arguments.part)
+    sources = _sources(arguments, desk)
     point = _point(arguments, context)
     config = desk.loaded.config
     kind = "A drill" if arguments.drill else "An incident"
-    prompts.say(f"{kind} of {config.site}, {config.environment.upper()}, database {source}.")
+    about = ""
+    if len(sources) == 1:
+        about = f", {KIND_WORDS[source_kinds(desk.loaded)[sources[0]]]} {sources[0]}"
+    prompts.say(f"{kind} of {config.site}, {config.environment.upper()}{about}.")
     _tell_of_another(desk, prompts)
     if arguments.last_right is None or arguments.seen is None:
         prompts.say("Two questions, then it begins. Answering changes nothing.")
     last_right = _last_right(arguments, desk, prompts)
     prompts.say(echo_last_right(last_right, desk.now(), desk.zone), first="   ")
-    seen = _seen(arguments, desk, prompts)
+    seen = _seen(arguments, sources, desk, prompts)
     session = declare(
         desk,
-        source=source,
+        source=_source(sources, seen, desk, prompts),
         seen=seen,
         last_right=last_right,
         runbook=arguments.scenario or "",
@@ -233,6 +269,28 @@ def _declare(
     for note in session.read().incident.notes:
         prompts.say(note.text)
     return session
+
+
+def _source(sources: tuple[str, ...], seen: Seen, desk: Desk, prompts: Prompts) -> str:
+    """Return the source that is meant; where it can be several, it is asked for."""
+    from fsbackup_tui.recovery.kinds import KIND_WORDS, source_kinds, sources_for
+
+    fitting = sources_for(desk.loaded, seen)
+    possible = [source for source in sources if source in fitting] or list(sources)
+    if len(possible) == 1:
+        return possible[0]
+    kinds = source_kinds(desk.loaded)
+    prompts.line()
+    prompts.say("Which of them?", first="3. ")
+    for number, source in enumerate(possible, 1):
+        prompts.say(f"{source} ({KIND_WORDS[kinds[source]]})", first=f"   {number}  ")
+    while True:
+        said = prompts.ask("   Number or name:")
+        if said.isdigit() and 1 <= int(said) <= len(possible):
+            return possible[int(said) - 1]
+        if said in possible:
+            return said
+        prompts.say(f"One of the numbers 1 to {len(possible)}, please.", first="   ")
 
 
 def _tell_of_another(desk: Desk, prompts: Prompts) -> None:
@@ -273,27 +331,31 @@ def _last_right(arguments: argparse.Namespace, desk: Desk, prompts: Prompts) -> 
                 prompts.say(text, first="   ")
 
 
-def _seen(arguments: argparse.Namespace, desk: Desk, prompts: Prompts) -> Seen:
+def _seen(
+    arguments: argparse.Namespace, sources: tuple[str, ...], desk: Desk, prompts: Prompts
+) -> Seen:
     from fsbackup_tui.domain.incident import SEEN_TEXTS
-    from fsbackup_tui.recovery.declare import SEEN_HERE
+    from fsbackup_tui.recovery.kinds import seen_here, seen_of
     from fsbackup_tui.recovery.library import find_runbook
 
-    given = next((seen for seen in SEEN_HERE if seen == arguments.seen), None)
+    fitting = {seen for source in sources for seen in seen_of(desk.loaded, source)}
+    offered = tuple(seen for seen in seen_here(desk.loaded) if seen in fitting)
+    given = next((seen for seen in offered if seen == arguments.seen), None)
     if given is not None:
         return given
     default: Seen = "unknown"
     if arguments.scenario:
-        fitting = find_runbook(arguments.scenario, desk.loaded).seen
-        default = next((seen for seen in fitting if seen in SEEN_HERE), default)
+        asked = find_runbook(arguments.scenario, desk.loaded).seen
+        default = next((seen for seen in asked if seen in offered), default)
     prompts.line()
     prompts.say("What do you see?", first="2. ")
-    for number, seen in enumerate(SEEN_HERE, 1):
+    for number, seen in enumerate(offered, 1):
         prompts.say(SEEN_TEXTS[seen], first=f"   {number}  ")
-    preset = SEEN_HERE.index(default) + 1
+    preset = offered.index(default) + 1
     while True:
         said = prompts.ask(f"   Number (Enter: {preset}):") or str(preset)
-        if said.isdigit() and 1 <= int(said) <= len(SEEN_HERE):
-            return SEEN_HERE[int(said) - 1]
-        if (named := next((seen for seen in SEEN_HERE if seen == said), None)) is not None:
+        if said.isdigit() and 1 <= int(said) <= len(offered):
+            return offered[int(said) - 1]
+        if (named := next((seen for seen in offered if seen == said), None)) is not None:
             return named
-        prompts.say(f"One of the numbers 1 to {len(SEEN_HERE)}, please.", first="   ")
+        prompts.say(f"One of the numbers 1 to {len(offered)}, please.", first="   ")

@@ -49,7 +49,7 @@ def _undo(plain: Plain, rest: str, _: Placed | None) -> None:
         return
     card = session.card(placed.step.id)
     plain.say(f"Takes back {card.number} {card.title}: {card.undo}")
-    if placed.step.id == "swap":
+    if placed.step.id in ("swap", "files-exchange"):
         tell_written(plain)
     plain.labelled(("Target", text) for text in card.target)
     typed = ""
@@ -65,6 +65,7 @@ def _undo(plain: Plain, rest: str, _: Placed | None) -> None:
 
 def tell_written(plain: Plain) -> None:
     """Count what was written since the swap, and tell it."""
+    from fsbackup_tui.recovery.actions.site_words import files_written_lines
     from fsbackup_tui.recovery.actions.words import written_lines
 
     plain.say("Counting what was written since …")
@@ -74,7 +75,11 @@ def tell_written(plain: Plain) -> None:
     if problem is not None:
         plain.tell_problem(problem)
         return
-    for text in written_lines(plain.session.read().facts.written):
+    facts = plain.session.read().facts
+    lines = written_lines(facts.written)
+    if facts.exchanged is not None:
+        lines = files_written_lines(facts.written_files)
+    for text in lines:
         plain.say(text)
 
 
@@ -111,10 +116,10 @@ def _damage_time(plain: Plain, rest: str, _: Placed | None) -> None:
 
 
 def _runbook(plain: Plain, rest: str, _: Placed | None) -> None:
-    from fsbackup_tui.recovery.library import find_runbook, runbook_ids
+    from fsbackup_tui.recovery.library import find_runbook, runbooks_about
 
     loaded = plain.session.desk.loaded
-    names = runbook_ids(loaded)
+    names = runbooks_about(plain.session.read().facts.kind, loaded)
     if not rest:
         for number, name in enumerate(names, 1):
             runbook = find_runbook(name, loaded)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.1
 _TELL_SECONDS = 5.0
-_LOOKING = "Looking at the server …"
 
 
 class Plain:
@@ -127,7 +126,7 @@ class Plain:
         self._shown = ()
 
     def _card(self, placed: Placed) -> Card:
-        """Return a step's card, with a fresh look at the server where it changes something."""
+        """Return a step's card, with a fresh look at the target where it changes something."""
         card = self.session.card(placed.step.id)
         if card.needs_look and self._look_failed != card.id:
             self._look_failed = "" if self.look() else card.id
@@ -135,8 +134,8 @@ class Plain:
         return card
 
     def look(self) -> bool:
-        """Look at the server; returns whether it was seen, and tells why where it was not."""
-        self.say(_LOOKING)
+        """Look at the target; returns whether it was seen, and tells why where it was not."""
+        self.say(self._looking())
         self.session.look_now()
         self.wait(lambda: self.session.look.is_under_way)
         problem = self.session.look.problem
@@ -181,16 +180,23 @@ class Plain:
         return self.prompts.ask("Why this one all the same? (a few words; Enter goes back):")
 
     def _accept(self, card: Card) -> bool:
-        self.say("STOPPED: this is not the database the point came from.")
+        self.say(card.stopped_head)
         for text in card.stopped.splitlines():
             self.say(text, first="  ")
         typed = self.prompts.ask_fresh(
-            f"New server on purpose? Type {card.target_word} (Enter goes back, nothing done):"
+            f"New {self._thing()} on purpose? Type {card.target_word}"
+            " (Enter goes back, nothing done):"
         )
         if not typed:
             return False
         self.session.accept_target(typed)
         return True
+
+    def _thing(self) -> str:
+        return "server" if self.session.read().facts.kind == "postgres" else "place"
+
+    def _looking(self) -> str:
+        return f"Looking at the {self._thing()} …"
 
     def typed_name(self, card: Card, name: str, what: str) -> str:
         """Return the name, typed on a question of its own; empty where it was not."""
@@ -302,7 +308,7 @@ class Plain:
             self.say(f"{placed.number} {placed.step.title} is under way.")
             self.follow(placed.step.id)
             return
-        self.say(f"Nobody saw how {placed.number} {placed.step.title} ended. {_LOOKING}")
+        self.say(f"Nobody saw how {placed.number} {placed.step.title} ended. {self._looking()}")
         try:
             self.session.settle(placed.step.id)
         except UsageError as question:

@@ -95,7 +95,8 @@ class Candidate:
     ``rows_lost`` sums tables in which live has more rows than the point; ``rows_back`` those
     where the point has more. ``minutes`` from the point's moment to now. ``doubt`` says why it
     needs a written reason (suspect, after the damage, not proven, not signed); empty: none.
-    ``unsigned`` says how it lacks the signature that the configuration demands.
+    ``unsigned`` says how it lacks the signature that the configuration demands. ``links`` tells of
+    rows in it whose file no part of it has, a line for each column that names files.
     """
 
     point: str
@@ -110,6 +111,7 @@ class Candidate:
     spare_oid: int = 0
     seconds: float | None = None
     unsigned: str = ""
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,13 +125,20 @@ class StepState:
         return self.status in ("done", "skipped")
 
 
+STOPPED = "stopped"
+"""The grade of a process or timer that was stopped; its commands run in a shell (``SHELL``)."""
+
+SHELL = "shell"
+
+
 @dataclass(frozen=True, slots=True)
 class Freeze:
     """Something that is kept from writing, since when, and the stock commands that undo it.
 
-    They run in the database of that ``oid`` where ``place`` is ``live`` (it was called
-    ``database`` then), else in the maintenance database, and mean what is called ``database``.
-    ``kept_in`` names the database that has it still and is live no more: a swap put it aside.
+    They run in a shell where ``place`` is ``shell``, in the database of that ``oid`` where it is
+    ``live`` (that was called ``database`` then), else in the maintenance database, and mean what
+    is called ``database``. ``kept_in`` names the database that has it still and is live no more:
+    a swap put it aside.
     """
 
     what: str
@@ -146,8 +153,11 @@ class Freeze:
 
     @property
     def keeps_writes_off(self) -> bool:
-        """Whether somebody can't write because of it: autovacuum alone is nobody's writing."""
-        return self.grade != "vacuum"
+        """Whether somebody can't write because of it: autovacuum alone is nobody's writing.
+
+        Nor is a script that was stopped: the application writes on.
+        """
+        return self.grade not in ("vacuum", STOPPED)
 
     def is_same(self, other: Freeze) -> bool:
         """Whether both are the same thing; a table of another database is another one."""
@@ -174,7 +184,7 @@ class TakeOver:
     refused: str = ""
 
 
-_MENDING = ("swap", "merge")
+_MENDING = ("swap", "merge", "files-back", "files-exchange", "config-back", "code-exchange")
 
 
 @dataclass(frozen=True, slots=True)

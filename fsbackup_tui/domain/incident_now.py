@@ -12,7 +12,13 @@ from shlex import quote
 from typing import Any
 
 from fsbackup_tui.domain.events import format_time
-from fsbackup_tui.domain.incident import SEEN_TEXTS, Incident, StepState
+from fsbackup_tui.domain.incident import SEEN_TEXTS, SHELL, Incident, StepState
+from fsbackup_tui.domain.incident_now_site import (
+    how_to_look,
+    is_about_site,
+    site_foot,
+    site_state_lines,
+)
 from fsbackup_tui.domain.kept_name import kept_name
 from fsbackup_tui.domain.merge_by_hand import merge_look_sql, merge_undo_sql
 
@@ -38,7 +44,7 @@ def now_text(incident: Incident, at: datetime) -> str:
         (
             *_head(incident, at),
             *_frozen(incident),
-            *_databases(incident),
+            *(site_state_lines(incident) if is_about_site(incident) else _databases(incident)),
             *_unknown(incident),
             *_done(incident),
             *_foot(incident),
@@ -75,7 +81,15 @@ def connect_command(parameters: Mapping[str, Any]) -> str:
 
 
 def _frozen(incident: Incident) -> Iterator[str]:
-    if not incident.freezes:
+    stopped = [freeze for freeze in incident.freezes if freeze.place == SHELL]
+    if stopped:
+        yield "STOPPED: this was stopped. To let it go on, in a shell:"
+        for freeze in stopped:
+            yield f"  # {freeze.what}, since {format_time(freeze.since)}"
+            yield from (f"  {command}" for command in freeze.undo)
+        yield ""
+    frozen = [freeze for freeze in incident.freezes if freeze.place != SHELL]
+    if not frozen:
         yield "FROZEN    nothing: the application may write as far as fsbackup is concerned."
         yield ""
         return
@@ -83,7 +97,7 @@ def _frozen(incident: Incident) -> Iterator[str]:
     yield f"  {connect_command(incident.parameters)}"
     # What keeps everybody out of a database comes first: the rest is undone in there.
     at = ""
-    for freeze in sorted(incident.freezes, key=lambda each: each.place == "live"):
+    for freeze in sorted(frozen, key=lambda each: each.place == "live"):
         yield f"  -- {freeze.what}, since {format_time(freeze.since)}"
         if freeze.place == "live" and freeze.database != at:
             at = freeze.database
@@ -196,6 +210,9 @@ def _unknown(incident: Incident) -> Iterator[str]:
 
 
 def _how_to_look(incident: Incident, step: StepState) -> Iterator[str]:
+    if is_about_site(incident):
+        yield from how_to_look(incident, step)
+        return
     arguments = step.request.get("arguments")
     if not isinstance(arguments, Mapping):
         return
@@ -278,5 +295,8 @@ def _done(incident: Incident) -> Iterator[str]:
 def _foot(incident: Incident) -> Iterator[str]:
     yield "To go on with fsbackup, at the same step:"
     yield f"  fsbackup recover --resume {incident.id}"
+    if is_about_site(incident):
+        yield from site_foot()
+        return
     yield "To go on without it: undo what is frozen (above), start the application, take a"
     yield "backup (pg_dump -Fc), and drop no database whose name has __before_ in it."

@@ -14,6 +14,9 @@ from fsbackup_tui.domain.damage import Candidate, DamageReport, TableDamage, Way
 from fsbackup_tui.domain.incident import Seen
 
 RunbookId = Literal["data-loss", "partial-loss", "corruption"]
+FilesWay = Literal["missing", "everything", "patterns", "exchange"]
+"""How files come back: those that are missing and named by a row; all that are missing; some by
+patterns, with a policy for those that live has otherwise; the whole tree, in live's place."""
 Seconds = tuple[float, float]
 
 _MOST = 0.5

@@ -90,6 +90,7 @@ class LinkBook:
             f"CREATE TABLE named (row INTEGER PRIMARY KEY, link, {', '.join(_NAMES)},"
             " mark, size, sha256, there, said)",
             "CREATE TABLE file (tree, name, size, sha256, PRIMARY KEY (tree, name)) WITHOUT ROWID",
+            "CREATE TABLE wanted (name PRIMARY KEY) WITHOUT ROWID",
         ):
             self._database.execute(statement)
 
@@ -146,6 +147,49 @@ class LinkBook:
             )
         finally:
             self._database.execute("DROP TABLE coming")
+
+    def want_all_named(self) -> None:
+        """Make ready for ``take_wanted``: what any row of any link means is wanted from now on."""
+        meant = " UNION ALL ".join(
+            f"SELECT {name} AS name FROM named WHERE {name} IS NOT NULL"  # noqa: S608 - our names
+            for name in _NAMES
+        )
+        self._database.execute("DELETE FROM wanted")
+        self._database.execute(f"INSERT OR IGNORE INTO wanted {meant} ORDER BY name")
+
+    def take_wanted(self, tree: str, file: TreeFile) -> bool:
+        """Take a file into a tree if any row means it, and say so."""
+        name = digest_of(file.path)
+        found = self._database.execute("SELECT 1 FROM wanted WHERE name = ?", (name,)).fetchone()
+        if found is None:
+            return False
+        values = (tree, name, file.size, file.sha256)
+        self._database.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", values)
+        return True
+
+    def wants(self, path: bytes) -> bool:
+        """Whether any row means the file."""
+        name = (digest_of(path),)
+        found = self._database.execute("SELECT 1 FROM wanted WHERE name = ?", name)
+        return found.fetchone() is not None
+
+    def found(self, link: int, tree: str, *, limit: int = -1) -> Iterator[str]:
+        """Yield what those rows say whose file the tree has."""
+        yield from self._said(f"NOT ({_MISSING})", link, tree, limit)
+
+    def found_bytes(self, link: int, tree: str) -> int:
+        """Return what the files of a tree take that the rows of a link mean, each once."""
+        (row,) = self._database.execute(
+            f"SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT {_CHOSEN} AS name,"  # noqa: S608
+            f" {_first('size')} AS size {_FROM})",
+            (*[tree] * MOST_NAMES, link),
+        )
+        return int(row[0])
+
+    def bytes_of(self, tree: str) -> int:
+        """Return what the files of a tree take that it was told the size of."""
+        statement = "SELECT coalesce(sum(size), 0) FROM file WHERE tree = ?"
+        return int(self._database.execute(statement, (tree,)).fetchone()[0])
 
     def _in_batches(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
         batch: list[tuple[object, ...]] = []
@@ -223,12 +267,20 @@ _FROM = (
 _MISSING = f"coalesce({_FOUND}) IS NULL"
 
 
-def _other(column: str) -> str:
-    """Return the condition that the first file a row means tells another value than the row."""
+_CHOSEN = f"coalesce({_FOUND})"
+
+
+def _first(column: str) -> str:
+    """Return the value of the first file that a row means and the tree has."""
     chosen = " ".join(
         f"WHEN f{number}.name IS NOT NULL THEN f{number}.{column}" for number in range(MOST_NAMES)
     )
-    return f"coalesce(named.{column} <> CASE {chosen} END, 0)"
+    return f"CASE {chosen} END"
+
+
+def _other(column: str) -> str:
+    """Return the condition that the first file a row means tells another value than the row."""
+    return f"coalesce(named.{column} <> {_first(column)}, 0)"
 
 
 _DIFFERING = f"({_other('size')} OR {_other('sha256')})"

@@ -17,11 +17,13 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.estimate import MeasuredRun, time_back
 from fsbackup_tui.domain.point import PartManifest, PointSummary, PostgresFacts, work_of
+from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.postgres.connection import connect
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.spare import Standing, find_standing
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.link_loss import loss_lines
 from fsbackup_tui.operations.signatures import is_demanded, signature_in
 from fsbackup_tui.operations.status import (
     find_point,
@@ -47,10 +49,14 @@ LiveRows = Mapping[tuple[str, str], int | None]
 
 @dataclass(frozen=True, slots=True)
 class PointPart:
-    """A point with its database part; ``part`` None: its manifest can't be read."""
+    """A point with its database part; ``part`` None: its manifest can't be read.
+
+    ``links`` are those of its rows, as they fitted the files at capture.
+    """
 
     summary: PointSummary
     part: PartManifest | None
+    links: tuple[LinkFacts, ...] = ()
 
     @property
     def facts(self) -> PostgresFacts | None:
@@ -112,8 +118,8 @@ def known_points(
     if wanted and chosen is not None and all(point.id != chosen.id for point in candidates):
         # Who names a point wants to be able to choose it, however old it is.
         candidates = (*candidates, chosen)
-    parts = [PointPart(point, _part(repository, point, source)) for point in candidates]
-    measured = None if chosen is None else PointPart(chosen, _part(repository, chosen, source))
+    parts = [_point_part(repository, point, source) for point in candidates]
+    measured = None if chosen is None else _point_part(repository, chosen, source)
     if measured is not None and measured.facts is None:
         notes += (f"The manifest of {measured.summary.id} can't be read.",)
     spares = tuple(all_spares(repository, source))
@@ -129,10 +135,13 @@ def _fits(point: PointSummary, source: str) -> bool:
     )
 
 
-def _part(repository: Repository, point: PointSummary, source: str) -> PartManifest | None:
+def _point_part(repository: Repository, point: PointSummary, source: str) -> PointPart:
     with suppress(PointDamaged, PointNotFound, RepositoryError):
-        return PointReader(repository, point.id).part(source)
-    return None
+        reader = PointReader(repository, point.id)
+        part = reader.part(source)
+        links = () if reader.manifest is None else reader.manifest.links
+        return PointPart(point, part, tuple(link for link in links if link.source == source))
+    return PointPart(point, None)
 
 
 def _choose(
@@ -242,6 +251,7 @@ def _candidate(
         spare_oid=0 if spare is None else spare.oid,
         seconds=None if outlook is None else round(outlook.span.seconds, 1),
         unsigned=unsigned,
+        links=loss_lines(point.links),
     )
 
 

@@ -46,7 +46,9 @@ async def run(request: FilesBesideRequest, context: JobContext) -> dict[str, obj
     ground = open_ground(context, request.part)
     if request.directory:
         target = _directory(ground, request.directory)
-        async with open_files_point(context, request.point, request.part) as point:
+        async with open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point:
             return await _Extracting(ground, point, target, own=True).run()
     refuse_if_read_only(context.loaded, "extracts nothing beside the site's files")
     target = ground.beside("restore", ground.tag(request.tag))
@@ -60,7 +62,9 @@ async def run(request: FilesBesideRequest, context: JobContext) -> dict[str, obj
         )
     async with (
         ground.alone(),
-        open_files_point(context, request.point, request.part) as point,
+        open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point,
     ):
         return await _Extracting(ground, point, target, own=False).run()
 
@@ -108,8 +112,8 @@ class _Extracting:
         existed = self.target.exists()
         context.stage("extract")
         with writing(self.target.parent):
+            self._make(existed=existed)
             try:
-                self._make(existed=existed)
                 extracting = extract_archive(
                     path,
                     artifact,
@@ -153,8 +157,12 @@ class _Extracting:
             )
         self.target.mkdir(mode=0o700)
         if not self.own:
-            inode = self.target.stat().st_ino
-            write_mark(self.target, self.ground.mark("restore", inode, self.point.id))
+            mark = self.ground.mark("restore", self.target.stat().st_ino, self.point.id)
+            try:
+                write_mark(self.target, mark)
+            except BaseException:
+                self.target.rmdir()
+                raise
 
     def _remove(self, *, existed: bool) -> None:
         if not self.own:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.domain.tree import FilesLook, Touching
+from fsbackup_tui.domain.tree import FilesLook, RowFit, Touching
 from fsbackup_tui.engines.trees.touching import find_touching
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_ground import Ground, open_ground, why_not_beside
 from fsbackup_tui.operations.files_point import FilesPoint, open_files_point
 from fsbackup_tui.operations.files_put_back import own_names
-from fsbackup_tui.operations.files_rows import LiveRows, live_rows
+from fsbackup_tui.operations.files_rows import live_rows
 from fsbackup_tui.operations.files_survey import Choice, Survey
 from fsbackup_tui.operations.files_take_back import opened
 from fsbackup_tui.operations.pacing import Pace, paced
@@ -33,30 +33,33 @@ async def run(request: FilesLookRequest, context: JobContext) -> dict[str, objec
     async with open_files_point(context, request.point, request.part, check=False) as point:
         context.stage("live")
         survey = Survey.into(context.work / "wanted", ground.lists(f"look-{ground.tag('')}"))
-        rows = await live_rows(ground, point)
         pace = Pace(context.report, guard=None)
-        choice = Choice(named=rows.names if rows is not None else None)
-        with opened(ground.root) as live:
-            await point.read_index(
-                lambda index: survey.run(
-                    index,
-                    live,
-                    ground.selection,
-                    choice,
-                    step=pace.step,
-                    contents=request.contents,
-                    skip=own_names(ground),
+        async with live_rows(ground) as rows:
+            names = rows.names if rows is not None else None
+            choice = Choice(named=names, by_rows=rows is not None)
+            with opened(ground.root) as live:
+                await point.read_index(
+                    lambda index: survey.run(
+                        index,
+                        live,
+                        ground.selection,
+                        choice,
+                        step=pace.step,
+                        contents=request.contents,
+                        skip=own_names(ground),
+                    )
                 )
-            )
-        context.stage("rows")
+            context.stage("rows")
+            fits = rows.fits() if rows is not None else ()
+            unread = list(rows.unread) if rows is not None else []
         touching, notes = list[Touching](), list[str]()
         context.stage("who deletes")
         if request.touching:
             own = (os.getpid(), os.getppid())
             touching, notes = await paced(pace, lambda: find_touching(ground.root, ignore=own))
-        found = _look(request, ground, point, survey, rows)
+        found = _look(request, ground, point, survey, fits)
         context.report(Log(f"{found.missing.count} files of the point are missing in live."))
-        return {"ok": True, **plain(found), "touching": plain(touching), "notes": notes}
+        return {"ok": True, **plain(found), "touching": plain(touching), "notes": unread + notes}
 
 
 def _look(
@@ -64,7 +67,7 @@ def _look(
     ground: Ground,
     point: FilesPoint,
     survey: Survey,
-    rows: LiveRows | None,
+    fits: tuple[RowFit, ...],
 ) -> FilesLook:
     exists = ground.root.is_dir()
     place = ground.root if exists else ground.root.parent
@@ -81,7 +84,7 @@ def _look(
         changed=survey.changed.found,
         newer=survey.newer.found,
         same=survey.same,
-        rows=rows.fits if rows is not None else (),
+        rows=fits,
         needed_bytes=survey.wanted_bytes + survey.entries * _PER_ENTRY_BYTES,
         beside_bytes=survey.total_bytes + survey.files * _PER_ENTRY_BYTES,
         free_bytes=free_bytes(place),

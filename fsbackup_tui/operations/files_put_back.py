@@ -13,9 +13,8 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.domain.events import Log, Warned
-from fsbackup_tui.domain.tree import PutBack
+from fsbackup_tui.domain.tree import Found, PutBack
 from fsbackup_tui.engines.files.walk import Selection
-from fsbackup_tui.engines.trees.comparing import Listing
 from fsbackup_tui.engines.trees.opened import OpenTree
 from fsbackup_tui.engines.trees.renaming import sync_file_system
 from fsbackup_tui.operations.context import JobContext
@@ -55,7 +54,9 @@ async def run(request: FilesPutBackRequest, context: JobContext) -> dict[str, ob
         )
     async with (
         ground.alone(),
-        open_files_point(context, request.point, request.part) as point,
+        open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point,
     ):
         putting = _Putting(request, ground, point, _free_tag(ground, ground.tag(request.tag)))
         return {"ok": True, **plain(await putting.run())}
@@ -86,14 +87,14 @@ class _Putting:
         context.stage("compare")
         directory = ground.lists(self.tag)
         survey = Survey.into(context.work / _SURVEY, directory)
-        rows = await live_rows(ground, self.point)
         try:
-            await self._compare(survey, rows)
-            nowhere = rows.write_nowhere(directory) if rows is not None else ""
+            async with live_rows(ground) as rows:
+                await self._compare(survey, rows)
+                nowhere = (rows.nowhere(), rows.write_nowhere(directory)) if rows else None
             if not survey.entries:
                 context.report(Log("There is nothing to put back."))
-                return self._result(survey, Told(), rows, nowhere)
-            return await self._put(survey, rows, nowhere, directory)
+                return self._result(survey, Told(), nowhere)
+            return await self._put(survey, nowhere, directory)
         finally:
             survey.path.unlink(missing_ok=True)
             if not (directory / UNDO_NAME).exists() and not any(directory.iterdir()):
@@ -103,7 +104,10 @@ class _Putting:
         request, ground = self.request, self.ground
         patterns = Selection(request.patterns) if request.patterns else None
         by_rows = rows is not None and not request.all_missing and patterns is None
-        choice = Choice(patterns, request.conflict, rows.names if rows and by_rows else None)
+        if rows is not None and by_rows:
+            rows.refuse_unread()
+        names = rows.names if rows is not None else None
+        choice = Choice(patterns, request.conflict, names, by_rows)
         pace = Pace(ground.context.report, guard=None)
         with opened(ground.root) as live:
             await self.point.read_index(
@@ -118,7 +122,7 @@ class _Putting:
             )
 
     async def _put(
-        self, survey: Survey, rows: LiveRows | None, nowhere: str, directory: Path
+        self, survey: Survey, nowhere: tuple[Found, str] | None, directory: Path
     ) -> PutBack:
         context, ground = self.ground.context, self.ground
         staging = Staging(
@@ -145,7 +149,7 @@ class _Putting:
             context.stage("put back")
             told = await self._place(staging, directory, survey.entries)
         context.report(Log(f"Put back: {told.placed.count} files into {ground.root}."))
-        return self._result(survey, told, rows, nowhere, staging)
+        return self._result(survey, told, nowhere, staging)
 
     async def _place(self, staging: Staging, directory: Path, count: int) -> Told:
         context = self.ground.context
@@ -179,8 +183,7 @@ class _Putting:
         self,
         survey: Survey,
         told: Told,
-        rows: LiveRows | None,
-        nowhere: str,
+        nowhere: tuple[Found, str] | None,
         staging: Staging | None = None,
     ) -> PutBack:
         done = staging is not None
@@ -194,8 +197,8 @@ class _Putting:
             replaced=told.replaced.found,
             came_meanwhile=told.taken.found,
             unnamed=survey.unnamed.found,
-            nowhere=rows.nowhere if rows is not None else Listing().found,
-            nowhere_list=nowhere,
+            nowhere=nowhere[0] if nowhere is not None else Found(),
+            nowhere_list=nowhere[1] if nowhere is not None else "",
             kept_in=str(staging.aside) if staging is not None and told.replaced.count else "",
             list_file=survey.wanted.written,
             notes=tuple(self.notes),

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import PointDamaged, SafetyRefusal
@@ -39,6 +39,7 @@ class Staging:
     survey: Survey
     beside: Path
     aside: Path
+    _made: list[Path] = field(default_factory=list)
 
     def check_space(self) -> None:
         """Raise DiskFull where what is wanted, and the floor, don't fit."""
@@ -82,6 +83,7 @@ class Staging:
                 "NOT PUT BACK. Nothing changed.", why=f"Something stands at {tree} already."
             )
         tree.mkdir(mode=0o700)
+        self._made.append(tree)
         inode = tree.stat().st_ino
         write_mark(tree, self.ground.mark(kind, inode, self.point.id, partial=True))
 
@@ -188,7 +190,7 @@ class Staging:
 
     def remove(self) -> None:
         """Remove what was made beside; nothing of live is in it."""
-        for tree in (self.beside, self.aside):
+        for tree in self._made:
             remove_work(tree)
 
 

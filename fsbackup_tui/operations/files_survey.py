@@ -20,7 +20,7 @@ from fsbackup_tui.engines.trees.comparing import (
 from fsbackup_tui.engines.trees.opened import Entry, OpenTree
 from fsbackup_tui.operations.files_compare import matches
 
-Named = Callable[[bytes], bool]
+Named = Callable[[bytes, int], bool]
 Action = Literal["put", "both", "over"]
 _ACTIONS: dict[bytes, Action] = {b"p": "put", b"b": "both", b"o": "over"}
 _MARKS: dict[Action, bytes] = {action: mark for mark, action in _ACTIONS.items()}
@@ -28,11 +28,15 @@ _MARKS: dict[Action, bytes] = {action: mark for mark, action in _ACTIONS.items()
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked for; ``named`` tells which files a live row misses, None: no links."""
+    """What is asked for; ``named`` tells which files a live row misses, None: no links.
+
+    It is asked about every file. ``by_rows``: only what it names is put back.
+    """
 
     patterns: Selection | None = None
     conflict: Conflict = "keep"
     named: Named | None = None
+    by_rows: bool = False
 
 
 @dataclass
@@ -105,11 +109,13 @@ class Survey:
                     self.twice.add(was.path)
                 if was.path == b".":
                     continue
+                named = False
                 if was.is_file:
+                    named = choice.named is not None and choice.named(was.path, was.size)
                     self.files += 1
                     self.total_bytes += was.size if was.kind == "file" else 0
                 if now is None or live is None:
-                    choosing.missing(was)
+                    choosing.missing(was, named=named)
                 else:
                     choosing.both(live, was, now, contents=contents)
         for listing in self.listings.values():
@@ -137,24 +143,26 @@ class _Choosing:
         self._pending: list[IndexEntry] = []
         self._flushed = 0
 
-    def missing(self, was: IndexEntry) -> None:
+    def missing(self, was: IndexEntry, *, named: bool) -> None:
+        """Take in what live has not."""
         survey, choice = self._survey, self._choice
         self._leave(was.path)
         if was.kind == "directory":
             self._pending.append(was)
             # An empty directory is nobody's file: it comes with the whole, not with what is named.
-            if choice.named is None and self._matches(was.path):
+            if not choice.by_rows and self._matches(was.path):
                 self._flush()
             return
         survey.missing.add(was.path, was.size)
         if not self._matches(was.path):
             return
-        if choice.patterns is None and choice.named is not None and not choice.named(was.path):
+        if choice.by_rows and not named:
             survey.unnamed.add(was.path, was.size)
             return
         self._want("put", was)
 
     def both(self, live: OpenTree, was: IndexEntry, now: Entry, *, contents: bool) -> None:
+        """Take in what both have."""
         survey, choice = self._survey, self._choice
         self._leave(was.path)
         verdict = compare_with_index(live, was, now, contents=contents)

@@ -17,6 +17,7 @@ from fsbackup_tui.domain.errors import (
     KeyRefused,
     KeyUnavailable,
     PointDamaged,
+    SecretUnavailable,
     ToolMissing,
 )
 from fsbackup_tui.domain.point import Artifact
@@ -85,17 +86,39 @@ async def encryption_key(
     passphrase = await source.passphrase()
     if passphrase is None:
         raise passphrase_missing(source)
-    stored = [
-        key
-        for key in stored_keys(repository)
-        if (key.method, key.kind) == (settings.method, "passphrase")
-    ]
+    stored = _passphrase_keys(source, repository)
     opened = await _open_passphrase(source, stored[-1], [passphrase]) if stored else None
     if stored and opened is None and not renew:
         raise await _wrong(source, stored, passphrase)
     if opened is None:
         return await _new_passphrase_key(source, repository, settings.method, passphrase, hint)
     return _encrypting(source, stored[-1], opened, hint)
+
+
+async def needs_to_be_asked(source: KeySource) -> bool:
+    """Whether the key is a passphrase, and nothing but a person can tell it."""
+    settings = source.settings
+    if settings is None or settings.recipients:
+        return False
+    try:
+        return await source.passphrase() is None
+    except SecretUnavailable:
+        return True
+
+
+async def fits(source: KeySource, repository: Repository, passphrase: Secret) -> bool | None:
+    """Whether a passphrase opens the present key; None where there is none yet."""
+    present = _passphrase_keys(source, repository)
+    if not present:
+        return None
+    return await _open_passphrase(source, present[-1], [passphrase]) is not None
+
+
+def _passphrase_keys(source: KeySource, repository: Repository) -> list[StoredKey]:
+    method = source.settings.method if source.settings else ""
+    return [
+        key for key in stored_keys(repository) if (key.method, key.kind) == (method, "passphrase")
+    ]
 
 
 def passphrase_missing(source: KeySource) -> KeyRefused:

@@ -50,7 +50,7 @@ async def check_links(
     """Put the copy's rows beside the point's files; every link gets its verdict.
 
     Raises:
-        psycopg.OperationalError: the session was lost.
+        LinkUnreadable: the session was lost.
     """
     if not links:
         return ()
@@ -95,6 +95,8 @@ async def _check(
     except BadLink as error:
         return replace(proof, verdict="blocked", note=str(error))
     except LinkUnreadable as error:
+        if error.lost:
+            raise
         return replace(proof, verdict="different", note=f"its rows can't be read: {error.what}")
     joined = await asyncio.to_thread(book.join, number, link.files)
     found = await asyncio.to_thread(joined_facts, link, book, number, joined)

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.operations.place_requests import PLACE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.site_requests import SITE_REQUESTS
@@ -158,6 +159,7 @@ _EVERY: tuple[type[Request], ...] = (
     RestoreBesideRequest,
     AdoptRequest,
     *RECOVERY_REQUESTS,
+    *PLACE_REQUESTS,
     *SITE_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {

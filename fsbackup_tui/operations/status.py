@@ -163,6 +163,8 @@ def _restore_rights(
     repository: Repository | None,
     now: datetime,
 ) -> bool | None:
+    if not loaded.config.databases:
+        return True  # nothing here is restored into a server
     state = site_state(loaded, environ, repository)
     return known_restore_rights(state, loaded.digest, now)
 

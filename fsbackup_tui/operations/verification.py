@@ -14,6 +14,7 @@ from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import Finding, not_recorded
+from fsbackup_tui.operations.link_proof import LinksOutcome
 from fsbackup_tui.operations.opened import opened
 from fsbackup_tui.operations.spare import SpareKeeper
 from fsbackup_tui.operations.timing import Timing
@@ -42,6 +43,7 @@ class Verification:
     accepted: list[dict[str, str]] = field(default_factory=list)
     proofs: dict[str, Proof] = field(default_factory=dict)
     trials: dict[str, Trial] = field(default_factory=dict)
+    links: dict[str, LinksOutcome] = field(default_factory=dict)
     keepers: Mapping[str, SpareKeeper] = field(default_factory=dict)
     out: set[str] = field(default_factory=set)
     reached: dict[str, Trust] = field(default_factory=dict)

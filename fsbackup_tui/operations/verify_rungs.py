@@ -18,6 +18,7 @@ from fsbackup_tui.operations.filling import dump_name
 from fsbackup_tui.operations.findings import Finding, sealed_findings
 from fsbackup_tui.operations.foreign import files_findings
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.link_proof import links_outcome
 from fsbackup_tui.operations.proof import prove_part
 from fsbackup_tui.operations.signatures import broken_findings
 from fsbackup_tui.operations.verification import Verification, all_of, as_truth, record
@@ -150,7 +151,10 @@ async def try_out(verification: Verification, *, compare: bool) -> None:
     }
     for part in verification.climbing():
         if is_shown_at(part, Trust.PROVEN) and tried.get(part.source) == "ok":
-            proven[part.source] = "ok"
+            links = links_outcome(verification.reader.manifest, proofs, part.source)
+            verification.links[part.source] = links
+            verification.notes.extend(f"{part.source}: {note}" for note in links.notes)
+            proven[part.source] = links.outcome
     if compare and proven and set(restored.values()) <= {"ok"}:
         _take_down(verification, Trust.PROVEN, proven, compared, with_proof=True)
     for proof in proofs.values():
@@ -173,7 +177,7 @@ def _take_down(
     """Note and record how the parts stood up to one of the upper rungs."""
     parts: dict[str, dict[str, object]] = {}
     for source, outcome in outcomes.items():
-        found, blocked = _told(verification, source, outcome)
+        found, blocked = _told(verification, source, outcome, level)
         verification.findings.extend(found)
         rings, accepted = sort_blocked(verification.context.loaded, source, blocked)
         verification.blocked += rings
@@ -204,9 +208,15 @@ def _take_down(
 
 
 def _told(
-    verification: Verification, source: str, outcome: Outcome
+    verification: Verification, source: str, outcome: Outcome, level: Trust
 ) -> tuple[list[Finding], list[dict[str, str]]]:
     """Return what a trial found wrong with a part, and what kept it from being tried."""
+    links = verification.links.get(source)
+    if links is not None and level is Trust.PROVEN:
+        return (
+            [Finding(source, None, what, _NOT_WHOLE) for what in links.problems],
+            [{"part": source, "what": item.what, "fix": item.fix} for item in links.blocked],
+        )
     if (trial := verification.trials.get(source)) is not None:
         return list(trial.findings), [dict(item) for item in trial.blocked]
     proof = verification.proofs[source]

@@ -10,6 +10,7 @@ from fsbackup_tui.domain.text import age_text, duration_text, plain_text
 from fsbackup_tui.recovery.actions.action import Action, Situation
 from fsbackup_tui.recovery.actions.registry import ACTIONS
 from fsbackup_tui.recovery.flow import Flow, Placed
+from fsbackup_tui.recovery.place import place_lines, stopped_words
 from fsbackup_tui.recovery.question import Question
 from fsbackup_tui.recovery.runbook import Step
 
@@ -37,7 +38,8 @@ class Card:
     """A step to look at and to act on.
 
     ``typed`` is the name to type before it runs, ``undo_typed`` before it is taken back;
-    ``stopped`` says why the server may be the wrong one, ``target_word`` what accepts it.
+    ``stopped`` says why the target may be the wrong one, under ``stopped_head``, and
+    ``target_word`` what accepts it. ``looked_at`` is what is looked at before: a server, a path.
     """
 
     id: str
@@ -67,6 +69,8 @@ class Card:
     can_open_again: bool
     ahead: str
     undo_needs_look: bool = False
+    stopped_head: str = ""
+    looked_at: str = "the server"
 
 
 def card_of(
@@ -115,7 +119,16 @@ def card_of(
         can_open_again=_can_open_again(step, state),
         ahead=_ahead(flow, placed),
         undo_needs_look=undo_request is not None and action.changes and not looked,
+        stopped_head=stopped_words(situation.kind),
+        looked_at=_looked_at(situation),
     )
+
+
+def _looked_at(situation: Situation) -> str:
+    facts = situation.facts
+    if situation.kind != "postgres":
+        return plain_text(facts.place.path) if facts.place is not None else "the disk"
+    return facts.server.host if facts.server is not None else "the server"
 
 
 def _runs(action: Action, situation: Situation, placed: Placed) -> tuple[str, ...]:
@@ -189,7 +202,12 @@ def _ahead(flow: Flow, placed: Placed) -> str:
 
 
 def target_lines(situation: Situation) -> tuple[str, ...]:
-    """Return who would be hurt: host, port, database, role, primary, system, size, environment."""
+    """Return who would be hurt: host, port, database, role, primary, system, size, environment.
+
+    Of files, configuration and code: path, host, owner, disk.
+    """
+    if situation.kind != "postgres":
+        return place_lines(situation)
     standing = situation.facts.standing
     if standing is None:
         return ("not looked at yet",)

@@ -8,7 +8,8 @@ from datetime import datetime
 from fsbackup_tui.domain.errors import RepositoryUnwritable, UsageError
 from fsbackup_tui.domain.incident import Seen
 from fsbackup_tui.recovery.desk import Desk
-from fsbackup_tui.recovery.library import find_runbook, runbook_for
+from fsbackup_tui.recovery.kinds import KIND_WORDS, source_kinds
+from fsbackup_tui.recovery.library import require_about, runbook_for
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.elsewhere import make_elsewhere, why_not_writable
 from fsbackup_tui.repository.incidents import (
@@ -18,18 +19,14 @@ from fsbackup_tui.repository.incidents import (
     unreadable_incidents,
 )
 
-SEEN_HERE: tuple[Seen, ...] = ("rows", "structure", "errors", "unknown")
-"""What can be seen that the runbooks of this version lead out of."""
-
 
 def recoverable_sources(desk: Desk) -> tuple[str, ...]:
-    """Return the sources that can be recovered: databases with data."""
-    sources = desk.loaded.config.databases
-    return tuple(name for name, source in sources.items() if source.scope != "schema")
+    """Return the databases that can be recovered: those with data."""
+    return tuple(name for name, kind in source_kinds(desk.loaded).items() if kind == "postgres")
 
 
 def only_source(desk: Desk, wanted: str | None) -> str:
-    """Return the source that is meant; UsageError where it has to be named."""
+    """Return the database that is meant; UsageError where it has to be named."""
     names = recoverable_sources(desk)
     if wanted is not None:
         if wanted in names:
@@ -63,11 +60,19 @@ def declare(
     ``desk`` of the session knows where, and a note says it.
 
     Raises:
+        UsageError: the runbook is about another kind of source, or there is no drill of it.
         SafetyRefusal: one of this source is open already.
         DiskFull, RepositoryUnwritable: its journal can't be written.
     """
-    name = runbook or runbook_for(seen)
-    find_runbook(name, desk.loaded)
+    kind = source_kinds(desk.loaded).get(source, "postgres")
+    name = runbook or runbook_for(seen, kind)
+    require_about(name, kind, desk.loaded)
+    if is_drill and kind != "postgres":
+        raise UsageError(
+            f"NO DRILL OF {name}: it would play with the site's own {KIND_WORDS[kind]}.",
+            why="A guided drill is of a database, on a copy made for it.",
+            fix="fsbackup drill   restores every part of a point, timed, into a throw-away place",
+        )
     desk, why = _where_it_can_be_written(desk, source, is_drill=is_drill)
     journal = open_incident(
         desk.state,
@@ -86,6 +91,8 @@ def declare(
         session.note(f"Whether one is open already is not known of what can't be read: {told}.")
     if why:
         session.note(why)
+    if kind != "postgres":
+        session.append("set", name="kind", value=kind)
     session.switch_runbook(name)
     if point:
         session.prefer_point(point)

@@ -80,6 +80,26 @@ class Desk:
                     return part.postgres.identity
         return None
 
+    def captured_at(self, source: str) -> tuple[str, str] | None:
+        """Return host and path that the newest point of a source came from; None where unknown.
+
+        A configuration comes from many paths: of it no single one is told.
+        """
+        if self.repository is None:
+            return None
+        with suppress(FsbackupError):
+            status = gather_status(self.loaded, self.environ, self.now(), refresh=False)
+            for point in status.newest:
+                if point.foreign or not usable_for_comparison(point, source):
+                    continue
+                reader = PointReader(self.repository, point.id)
+                part, manifest = reader.part(source), reader.manifest
+                if manifest is None or (part.files is None and part.code is None):
+                    return None
+                path = part.files.root if part.files is not None else ""
+                return manifest.host, path or (part.code.worktree if part.code else "")
+        return None
+
 
 def open_desk(
     loaded: LoadedConfig,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.incident import StepState
+from fsbackup_tui.domain.place import PlaceStanding
+from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.recovery.actions.action import Facts
 from fsbackup_tui.recovery.actions.registry import ACTIONS
@@ -41,8 +43,8 @@ def finish(session: RecoverySession, watch: JobWatch) -> None:
         with suppress(UsageError):
             session.settle(watch.step)
         return
-    settled = action.undo_settled if state.undoing else action.settled
-    if settled is not None and watch.went_beyond_first_stage:
+    by_looking = action.settles_by_looking(undoing=state.undoing)
+    if by_looking and watch.went_beyond_first_stage:
         # What failed after the deed is done: the server lost at its commit, say.
         session.look.want(watch.step)
         return
@@ -56,7 +58,7 @@ def settle(session: RecoverySession, placed: Placed, happened: bool | None) -> N
         UsageError: a person has to say whether it happened.
     """
     action = ACTIONS[placed.step.do]
-    if action.settling == "look" and action.settled is not None:
+    if action.settling == "look" and action.settles_by_looking(undoing=False):
         session.look.want(placed.step.id)
     elif action.settling == "again":
         if _undone_all(session, placed):
@@ -86,14 +88,13 @@ def take_look(session: RecoverySession) -> None:
             continue
         action = ACTIONS[placed.step.do]
         undoing = placed.state.undoing
-        settled = action.undo_settled if undoing else action.settled
-        facts = settled(session.situation(step), standing) if settled is not None else None
+        facts = action.settle(session.situation(step), standing, undoing=undoing)
         if facts is None:
-            _not_happened(session, placed)
+            _not_happened(session, placed, _shower(standing))
         elif undoing:
             _write_undone(session, placed, facts=dict(facts))
         else:
-            why = {"reason": "the server shows that it happened"}
+            why = {"reason": f"{_shower(standing)} shows that it happened"}
             write_done(session, placed.step, facts, why)
 
 
@@ -167,12 +168,16 @@ def _undone_all(session: RecoverySession, placed: Placed) -> bool:
     return action.undo(session.situation(placed.step.id)) is None
 
 
-def _not_happened(session: RecoverySession, placed: Placed) -> None:
+def _shower(seen: Standing | PlaceStanding) -> str:
+    return "the disk" if isinstance(seen, PlaceStanding) else "the server"
+
+
+def _not_happened(session: RecoverySession, placed: Placed, shower: str) -> None:
     job = find_job_of(session.desk.state, session.read().incident, placed.state)
     if job is not None and job.state in ("failed", "cancelled"):
         _failed(session, placed, job)
     else:
-        _not_done(session, placed, "the server shows that it did not happen")
+        _not_done(session, placed, f"{shower} shows that it did not happen")
 
 
 def _not_done(session: RecoverySession, placed: Placed, why: str) -> None:

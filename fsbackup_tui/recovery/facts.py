@@ -11,9 +11,21 @@ from pydantic import TypeAdapter, ValidationError
 from fsbackup_tui.domain.copy_check import CopyCheck
 from fsbackup_tui.domain.damage import Candidate, DamageReport, Way
 from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.place import PlaceStanding, SourceKind
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.preserve import Preserved, Salvaged
+from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage
 from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.domain.tree import (
+    Carried,
+    Exchanged,
+    FilesLook,
+    Found,
+    PutBack,
+    TreeBeside,
+    TreeDifference,
+)
+from fsbackup_tui.domain.way import FilesWay
 from fsbackup_tui.domain.written import WrittenSince
 
 _Value = TypeVar("_Value")
@@ -64,6 +76,69 @@ class IncidentFacts:
         value = self._known.get(name)
         return value if isinstance(value, Mapping) else {}
 
+    @property
+    def kind(self) -> SourceKind:
+        """What kind of source it is about."""
+        kinds: tuple[SourceKind, ...] = ("files", "config", "code")
+        return next((kind for kind in kinds if kind == self._text("kind")), "postgres")
+
+    @cached_property
+    def place(self) -> PlaceStanding | None:
+        """The last look at the paths of files, configuration or code."""
+        return read_value(PlaceStanding, self._known.get("place"))
+
+    @cached_property
+    def site_damage(self) -> SiteDamage | None:
+        """The damage report of files, configuration or code."""
+        return read_value(SiteDamage, self._known.get("site_damage"))
+
+    @property
+    def files_way(self) -> FilesWay | None:
+        """How the files come back, once it was chosen."""
+        ways: tuple[FilesWay, ...] = ("missing", "everything", "patterns", "exchange")
+        return next((way for way in ways if way == self._text("files_way")), None)
+
+    @cached_property
+    def put_back(self) -> PutBack | None:
+        """What was put back into live's tree."""
+        return read_value(PutBack, self._known.get("put_back"))
+
+    @cached_property
+    def tree_beside(self) -> TreeBeside | None:
+        """The restored tree beside live's."""
+        return read_value(TreeBeside, self._known.get("tree_beside"))
+
+    @cached_property
+    def tree_difference(self) -> TreeDifference | None:
+        """The restored tree compared with live's."""
+        return read_value(TreeDifference, self._known.get("tree_difference"))
+
+    @cached_property
+    def carried(self) -> Carried | None:
+        """What was copied from live into the restored tree."""
+        return read_value(Carried, self._known.get("carried"))
+
+    @cached_property
+    def exchanged(self) -> Exchanged | None:
+        """Which tree is live since an exchange, and where the former one is kept."""
+        return read_value(Exchanged, self._known.get("exchanged"))
+
+    @cached_property
+    def written_files(self) -> Found | None:
+        """What was written to the restored tree since the exchange, when last counted."""
+        return read_value(Found, self._known.get("written_files"))
+
+    @cached_property
+    def files_after(self) -> FilesLook | None:
+        """Live's tree beside the point's, once it was put right."""
+        return read_value(FilesLook, self._known.get("files_after"))
+
+    @property
+    def site_candidate(self) -> SiteCandidate | None:
+        """What is known of the chosen point, of files, configuration or code."""
+        damage = self.site_damage
+        return None if damage is None else damage.candidate(self.point)
+
     @cached_property
     def server(self) -> ServerIdentity | None:
         """The server, as last seen through its maintenance database."""
@@ -93,6 +168,15 @@ class IncidentFacts:
     def accepted_target(self) -> str:
         """The server and database that a person accepted although they do not match."""
         return self._text("accepted_target")
+
+    def accepts(self, word: str) -> bool:
+        """Whether a person took the target for right: a path is, for the reason it was taken for.
+
+        ``word`` is what had to be typed.
+        """
+        if not word or self.accepted_target != word:
+            return False
+        return self.kind == "postgres" or self._text("accepted_mismatch") == self.mismatch
 
     @property
     def tables(self) -> tuple[str, ...]:

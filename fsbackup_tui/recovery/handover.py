@@ -9,6 +9,7 @@ from fsbackup_tui.domain.incident import SEEN_TEXTS
 from fsbackup_tui.domain.text import age_text, duration_text, plain_text, shorten, when_text
 from fsbackup_tui.recovery.flow import Placed
 from fsbackup_tui.recovery.report_follow import risks
+from fsbackup_tui.recovery.report_site import site_state, site_way_back
 from fsbackup_tui.recovery.session import Reading
 
 WIDTH = 80
@@ -69,7 +70,9 @@ def _state(reading: Reading) -> str:
     words = [f"runbook {incident.runbook or '-'}"]
     if incident.closed is not None:
         words.insert(0, f"CLOSED ({incident.closed_why or 'no reason given'})")
-    if facts.document("swapped"):
+    if facts.kind != "postgres":
+        words.append(site_state(reading))
+    elif facts.document("swapped"):
         words.append("SWAPPED: live is the restored copy")
     elif facts.document("merged"):
         words.append("MERGED: rows were put back into live")
@@ -142,6 +145,8 @@ def _frozen(reading: Reading) -> str:
 
 def _way_back(reading: Reading) -> str:
     facts, incident = reading.facts, reading.incident
+    if facts.kind != "postgres":
+        return site_way_back(reading)
     if facts.document("swapped").get("kept_as"):
         kept = facts.document("swapped").get("kept_as")
         return f"fsbackup rollback --incident {incident.id} (brings {plain_text(str(kept))} back)"

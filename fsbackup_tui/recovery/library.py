@@ -10,7 +10,9 @@ from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.model import AddedStep
 from fsbackup_tui.domain.errors import ConfigError, ConfigProblem, UsageError
 from fsbackup_tui.domain.incident import Seen
+from fsbackup_tui.domain.place import SourceKind
 from fsbackup_tui.recovery.actions.registry import NAMES
+from fsbackup_tui.recovery.kinds import KIND_WORDS
 from fsbackup_tui.recovery.runbook import (
     MOST_STEPS_A_PHASE,
     Phases,
@@ -20,11 +22,13 @@ from fsbackup_tui.recovery.runbook import (
     read_runbook,
 )
 
-SHIPPED = ("data-loss", "partial-loss", "corruption")
+SHIPPED = ("data-loss", "partial-loss", "corruption", "files-loss")
 _RUNBOOK_OF_SEEN: dict[Seen, str] = {
     "rows": "partial-loss",
     "structure": "partial-loss",
     "errors": "corruption",
+    "files": "files-loss",
+    "config": "config-or-code-loss",
     "unknown": "data-loss",
 }
 
@@ -35,9 +39,30 @@ def runbook_ids(loaded: LoadedConfig | None) -> tuple[str, ...]:
     return (*SHIPPED, *(name for name in own if name not in SHIPPED))
 
 
-def runbook_for(seen: Seen) -> str:
+def runbook_for(seen: Seen, kind: SourceKind = "postgres") -> str:
     """Return the runbook to begin with for what is seen, before anything was looked at."""
+    if kind != "postgres":
+        return "files-loss" if kind == "files" else "config-or-code-loss"
     return _RUNBOOK_OF_SEEN.get(seen, "data-loss")
+
+
+def runbooks_about(kind: SourceKind, loaded: LoadedConfig | None) -> tuple[str, ...]:
+    """Return the ids of the runbooks that bring back a source of that kind."""
+    return tuple(name for name in runbook_ids(loaded) if kind in find_runbook(name, loaded).about)
+
+
+def require_about(runbook: str, kind: SourceKind, loaded: LoadedConfig) -> None:
+    """Raise UsageError where a runbook brings back another kind of source."""
+    about = find_runbook(runbook, loaded).about
+    if kind in about:
+        return
+    words = " or ".join(KIND_WORDS[each] for each in about)
+    fitting = ", ".join(runbooks_about(kind, loaded)) or "none"
+    raise UsageError(
+        f"NOT THIS RUNBOOK: {runbook} brings back {words}, not {KIND_WORDS[kind]}.",
+        why=f"What brings back {KIND_WORDS[kind]}: {fitting}.",
+        fix="Name another source with --part, or another runbook.",
+    )
 
 
 def shipped_text(name: str) -> str:

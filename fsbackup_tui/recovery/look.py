@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.place import PlaceStanding
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.standing import Standing
+from fsbackup_tui.jobs.job import Job
+from fsbackup_tui.operations.place_requests import LookPlaceRequest
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.recovery_requests import LookRequest
-from fsbackup_tui.recovery.facts import read_value
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.recovery.facts import IncidentFacts, read_value
 from fsbackup_tui.recovery.running import JobWatch, problem_of
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ class Look:
     def __init__(self) -> None:
         self.problem: Problem | None = None
         self._watch: JobWatch | None = None
-        self._seen: Standing | None = None
+        self._seen: Standing | PlaceStanding | None = None
         self._wanted: list[str] = []
         self._settling: tuple[str, ...] = ()
         self._ended: frozenset[object] = frozenset()
@@ -75,17 +79,13 @@ class Look:
         self.problem, self._settling = None, tuple(self._wanted)
         reading = session.read()
         self._ended = _ended(reading.incident)
-        request = LookRequest(
-            part=reading.incident.source,
-            database=reading.facts.database,
-            staging=_staging_of_unknown(reading.incident) if self.is_wanted else "",
-        )
+        request = _request(reading.incident, reading.facts, settling=self.is_wanted)
         try:
             self._watch = JobWatch("look", session.begin_job(request))
         except FsbackupError as error:
             self.problem = error.problem()
 
-    def take(self, session: RecoverySession) -> Standing | None:
+    def take(self, session: RecoverySession) -> Standing | PlaceStanding | None:
         """Return what a look saw that has come back by now, once."""
         if self._watch is None:
             if self._wanted and self.problem is None:
@@ -95,13 +95,29 @@ class Look:
         if not self._watch.ended:
             return None
         job, self._watch = self._watch.job, None
-        standing = read_value(Standing, job.result) if job.state == "ok" else None
+        standing = _standing(job) if job.state == "ok" else None
         if standing is None:
             self.problem = problem_of(job)
             return None
         self._seen, self._seen_ended = standing, self._ended
         session.take_standing(standing)
         return standing
+
+
+def _request(incident: Incident, facts: IncidentFacts, *, settling: bool) -> Request:
+    if facts.kind != "postgres":
+        return LookPlaceRequest(incident.source)
+    return LookRequest(
+        part=incident.source,
+        database=facts.database,
+        staging=_staging_of_unknown(incident) if settling else "",
+    )
+
+
+def _standing(job: Job) -> Standing | PlaceStanding | None:
+    if job.operation == LookPlaceRequest.operation:
+        return read_value(PlaceStanding, job.result)
+    return read_value(Standing, job.result)
 
 
 def _ended(incident: Incident) -> frozenset[object]:

@@ -22,6 +22,13 @@ def _drill(situation: Situation) -> str:
     return "DRILL, nothing is wrong. " if situation.incident.is_drill else ""
 
 
+def _what(situation: Situation) -> str:
+    if situation.kind == "postgres":
+        return "data"
+    words = {"files": "files", "config": "configuration", "code": "code"}
+    return f"{words[situation.kind]} ({situation.part})"
+
+
 def first_word(situation: Situation) -> str:
     """Return the first message: what is seen, that somebody is at it, when the next one comes."""
     incident = situation.incident
@@ -32,7 +39,7 @@ def first_word(situation: Situation) -> str:
     seen = f" ({SEEN_TEXTS[incident.seen]})" if incident.seen != "unknown" else ""
     frozen = " Writing is switched off." if incident.frozen_for(situation.now) else ""
     return (
-        f"{_drill(situation)}{incident.site}: we have a problem with the data"
+        f"{_drill(situation)}{incident.site}: we have a problem with the {_what(situation)}"
         f"{seen}.{right}{frozen} {incident.opened_by} is at it. "
         f"Next word by {_when(situation, NEXT_WORD_AFTER)}."
     )
@@ -41,6 +48,8 @@ def first_word(situation: Situation) -> str:
 def eta_word(situation: Situation) -> str:
     """Return the second message: which way, what is lost, when it will be back."""
     facts = situation.facts
+    if situation.kind != "postgres":
+        return f"{_drill(situation)}{site_eta(situation)}"
     way = next((way for way in ways_of(situation) if way.way == facts.way), None)
     candidate = facts.candidate
     to = ""
@@ -64,6 +73,8 @@ def done_word(situation: Situation) -> str:
     incident, facts = situation.incident, situation.facts
     took = duration_text(incident.elapsed(situation.now).total_seconds())
     candidate = facts.candidate
+    if situation.kind != "postgres":
+        return f"{incident.site} runs again, after {took}. {site_lost(situation)}"
     lost = _lost_by_merging(situation)
     if facts.way == "salvage":
         unread = facts.salvaged.lost_rows if facts.salvaged is not None else None
@@ -98,3 +109,38 @@ def _lost_by_merging(situation: Situation) -> str:
         born = count_text(facts.report.born_and_gone)
         lost.append(f"Up to {born} rows younger than the backup are gone.")
     return " ".join(lost) or "Nothing was lost that we know of."
+
+
+def site_eta(situation: Situation) -> str:
+    """Return the second message where it is about files, configuration or code."""
+    candidate = situation.facts.site_candidate
+    to = (
+        ""
+        if candidate is None
+        else (f" The backup of {when_text(candidate.at, situation.now, situation.zone)} is used.")
+    )
+    back = "When all of it is back is not known yet."
+    if candidate is not None and candidate.seconds is not None:
+        until = _when(situation, timedelta(seconds=2 * candidate.seconds))
+        back = f"Back by about {until} (an estimate)."
+    runs = " Everything else works meanwhile." if situation.kind == "files" else ""
+    site = situation.incident.site
+    return f"{site}: the {_what(situation)} is being put right.{to} {back}{runs}"
+
+
+def site_lost(situation: Situation) -> str:
+    """Return what did not come back, in a sentence."""
+    facts = situation.facts
+    after, back = facts.files_after, facts.put_back
+    if situation.kind != "files":
+        return "What was there before is kept aside."
+    nowhere = sum(row.nowhere.count for row in after.rows) if after is not None else 0
+    if not nowhere and back is not None:
+        nowhere = back.nowhere.count
+    still = after.wanted.count if after is not None else 0
+    lost = []
+    if nowhere:
+        lost.append(f"{count_text(nowhere)} files are lost: no backup has them.")
+    if still:
+        lost.append(f"{count_text(still)} files are still missing.")
+    return " ".join(lost) or "No file is missing that we know of."

@@ -14,6 +14,11 @@ from fsbackup_tui.recovery.report_findings import (
     objective_lines,
 )
 from fsbackup_tui.recovery.report_follow import follow_ups
+from fsbackup_tui.recovery.report_site import (
+    site_check_lines,
+    site_damage_lines,
+    site_loss_lines,
+)
 from fsbackup_tui.recovery.report_text import both_text, code, escaped, table
 from fsbackup_tui.recovery.report_timeline import (
     command_lines,
@@ -30,12 +35,10 @@ __all__ = ["handover_text", "report_markdown"]
 def report_markdown(reading: Reading, entries: Sequence[Entry]) -> str:
     """Return the whole report; times in the reading's zone and in UTC."""
     lines = list(_head(reading))
+    of_kind = _of_site(reading) if reading.facts.kind != "postgres" else _of_database(reading)
     for title, section in (
         ("How long, and what is missing", objective_lines(reading)),
-        ("The damage", damage_lines(reading)),
-        ("The point and its copy", check_lines(reading)),
-        ("What was lost", loss_lines(reading)),
-        ("Whom it concerns", affected_lines(reading)),
+        *of_kind,
         ("What is left to do", _follow_lines(reading)),
         ("Steps", _step_lines(reading)),
         ("Frozen", freeze_lines(reading, entries)),
@@ -47,6 +50,26 @@ def report_markdown(reading: Reading, entries: Sequence[Entry]) -> str:
     ):
         lines += ["", f"## {title}", "", *section]
     return _without_double_gaps(lines)
+
+
+_Sections = tuple[tuple[str, Iterator[str]], ...]
+
+
+def _of_database(reading: Reading) -> _Sections:
+    return (
+        ("The damage", damage_lines(reading)),
+        ("The point and its copy", check_lines(reading)),
+        ("What was lost", loss_lines(reading)),
+        ("Whom it concerns", affected_lines(reading)),
+    )
+
+
+def _of_site(reading: Reading) -> _Sections:
+    return (
+        ("The damage", site_damage_lines(reading)),
+        ("The point, and what came back", site_check_lines(reading)),
+        ("What was lost", site_loss_lines(reading)),
+    )
 
 
 def _head(reading: Reading) -> Iterator[str]:

@@ -22,15 +22,21 @@ from fsbackup_tui.recovery.report_text import (
 )
 from fsbackup_tui.recovery.session import Reading
 
-MADE_LIVE = ("swap", "schema-swap", "merge", "in-place")
+MADE_LIVE = (
+    *("swap", "schema-swap", "merge", "in-place"),
+    *("files-back", "files-exchange", "config-back", "code-exchange"),
+)
 """The steps that bring the data back: from then on it is live again."""
 
 
 def point_time(reading: Reading) -> datetime | None:
     """Return the moment of the point that was chosen; None before one is."""
     candidate, report = reading.facts.candidate, reading.facts.report
+    of_site = reading.facts.site_candidate
     if candidate is not None:
         return candidate.at
+    if of_site is not None:
+        return of_site.at
     if report is not None and report.point == reading.facts.point:
         return report.point_at
     return None
@@ -79,7 +85,9 @@ def _recovery_point(reading: Reading) -> str:
     if at > right:
         return f"the point is from {between_text(right, at)} AFTER it was last right"
     lost = f"**{between_text(at, right)}** of changes"
-    if reading.facts.way == "merge":
+    if reading.facts.files_way in ("missing", "everything", "patterns"):
+        lost += " was not taken back: live was only added to"
+    elif reading.facts.way == "merge":
         lost += " were not taken back: the rest of live stayed as it was"
     return lost
 

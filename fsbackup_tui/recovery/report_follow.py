@@ -11,6 +11,7 @@ from fsbackup_tui.domain.text import plain_text
 from fsbackup_tui.recovery.actions.rearming import CRON, armed_lines
 from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.report_findings import live_again
+from fsbackup_tui.recovery.report_site import site_leftovers, site_risks
 from fsbackup_tui.recovery.report_text import mappings, number_text, texts
 from fsbackup_tui.recovery.session import Reading
 
@@ -29,7 +30,9 @@ def risks(reading: Reading) -> Iterator[str]:
         for text in placed.state.warnings if placed.state.status == "done" else ():
             yield f"{placed.number} {placed.step.title}: {plain_text(text)}"
     if facts.mismatch and not facts.accepted_target:
-        yield "the server may be the wrong one: " + plain_text(facts.mismatch)
+        what = "server" if facts.kind == "postgres" else "place"
+        yield f"the {what} may be the wrong one: " + plain_text(facts.mismatch)
+    yield from site_risks(reading)
     check = facts.copy_check
     if check is not None and check.verdict != "proven":
         yield f"the copy is not proven ({check.verdict})"
@@ -37,7 +40,8 @@ def risks(reading: Reading) -> Iterator[str]:
     if reason:
         yield f"the point was doubtful, and taken because: {plain_text(str(reason))}"
     if live_again(reading) is not None and not incident.parameters.get("fresh_point"):
-        yield "no backup was taken since: all newer points are of the damaged database"
+        what = "database" if facts.kind == "postgres" else "state"
+        yield f"no backup was taken since: all newer points are of the damaged {what}"
     for slot in mappings(facts.document("swapped").get("slots")):
         held = number_text(slot.get("retained_bytes"))
         yield f"slot {plain_text(str(slot.get('name')))} holds {held} bytes of WAL on the server"
@@ -62,6 +66,7 @@ def follow_ups(reading: Reading) -> Iterator[str]:
         if line not in of_armed:
             yield plain_text(line)
     yield from _deferred(reading)
+    yield from site_leftovers(reading)
     for command in texts(incident.parameters.get("resolve")):
         yield f"so that the migrations know of it: {plain_text(command)}"
     yield from still_paused(reading)
@@ -94,6 +99,7 @@ def still_paused(reading: Reading) -> Iterator[str]:
     steps = reading.incident.steps
     for begun, ended, what in (
         ("pause-jobs", "resume-jobs", "what runs by the clock is paused"),
+        ("stop-deleting", "let-go", "what deletes was stopped"),
         ("stop-app", "start-app", "the application was stopped"),
     ):
         first, last = steps.get(begun), steps.get(ended)

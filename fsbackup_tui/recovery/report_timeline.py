@@ -94,13 +94,16 @@ def _named(word: str) -> Callable[[Reading, Mapping[str, Any]], str]:
 def _looked(_: Reading, body: Mapping[str, Any]) -> str:
     facts = body.get("facts")
     known = facts if isinstance(facts, Mapping) else {}
-    server = known.get("server")
-    where = ""
+    server, place = known.get("server"), known.get("place")
+    where, what = "", "server"
+    if isinstance(place, Mapping):
+        what = "place"
+        where = f": {escaped(known.get('live_name'))} on {escaped(place.get('host'))}"
     if isinstance(server, Mapping):
         where = f": {escaped(known.get('live_name'))} on {escaped(server.get('host'))}"
         where += f", system {escaped(server.get('system_identifier') or '-')}"
     mismatch = known.get("mismatch")
-    return f"looked at the server{where}" + (f". STOPPED: {escaped(mismatch)}" if mismatch else "")
+    return f"looked at the {what}{where}" + (f". STOPPED: {escaped(mismatch)}" if mismatch else "")
 
 
 def _step(word: str) -> Callable[[Reading, Mapping[str, Any]], str]:

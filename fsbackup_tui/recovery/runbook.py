@@ -19,6 +19,7 @@ from fsbackup_tui.config.values import Duration, Settings
 from fsbackup_tui.config.yaml_reader import YamlSyntaxError, read_yaml
 from fsbackup_tui.domain.errors import ConfigError, ConfigProblem, UsageError
 from fsbackup_tui.domain.incident import PHASES, Seen
+from fsbackup_tui.domain.place import SourceKind
 
 StepKind = Literal["check", "act", "ask", "choose", "confirm"]
 MOST_STEPS_A_PHASE = 7
@@ -63,13 +64,17 @@ class Phases(Settings):
 
 
 class Runbook(Settings):
-    """A whole runbook; ``seen`` is what a person sees when this is the one to follow."""
+    """A whole runbook; ``seen`` is what a person sees when this is the one to follow.
+
+    ``about`` are the kinds of sources that it brings back.
+    """
 
     format: Literal[1]
     id: Annotated[str, Field(pattern=STEP_PATTERN, max_length=40)]
     title: Annotated[str, Field(min_length=3, max_length=60)]
     summary: Annotated[str, Field(min_length=10, max_length=300)]
     seen: tuple[Seen, ...] = ()
+    about: Annotated[tuple[SourceKind, ...], Field(min_length=1)] = ("postgres",)
     phases: Phases
 
     def steps(self) -> tuple[Step, ...]:

@@ -6,7 +6,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -22,10 +22,10 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.incident import Incident
+from fsbackup_tui.domain.place import PlaceStanding
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
-from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import request_document
 from fsbackup_tui.recovery.actions.action import Action, Situation
@@ -36,8 +36,16 @@ from fsbackup_tui.recovery.ending import finish, settle, take_look, write_done
 from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.flow import Flow, Placed, place_steps
 from fsbackup_tui.recovery.lead import Lead, read_incident
-from fsbackup_tui.recovery.library import find_runbook
+from fsbackup_tui.recovery.library import find_runbook, require_about
 from fsbackup_tui.recovery.look import Look, mismatch_words, standing_facts
+from fsbackup_tui.recovery.place import (
+    FIRST,
+    place_facts,
+    place_mismatch,
+    place_word,
+    stopped_words,
+    taken_for_first,
+)
 from fsbackup_tui.recovery.presence import present
 from fsbackup_tui.recovery.question import Answer, check_answer
 from fsbackup_tui.recovery.rehearsing import with_rehearsal
@@ -121,9 +129,11 @@ class RecoverySession:
         names = [
             f"undo {placed.number} {placed.step.title.rstrip('?')}"
             for placed in reading.flow.steps
-            if placed.step.do in ("keep-evidence", "freeze") and self.card(placed.step.id).can_undo
+            if placed.step.do in ("keep-evidence", "freeze", "stop-deleting")
+            and self.card(placed.step.id).can_undo
         ]
-        thaw = next((each for each in reading.flow.steps if each.step.do == "thaw"), None)
+        lets = ("thaw", "let-go")
+        thaw = next((each for each in reading.flow.steps if each.step.do in lets), None)
         if thaw is not None and thaw.can_run:
             names.insert(0, f"do {thaw.number} {thaw.step.title}")
         words = " or ".join(names) or "let writing go on"
@@ -179,7 +189,7 @@ class RecoverySession:
             placed,
             self.situation(step),
             looked=self.look.is_fresh(reading.incident, reading.now),
-            accepted=facts.accepted_target == word,
+            accepted=facts.accepts(word),
             target_word=word,
             took=self._took_last(step),
         )
@@ -287,7 +297,10 @@ class RecoverySession:
         self.look.start(self)
 
     def count_written(self) -> None:
-        """Count what was written since the swap; ``poll`` takes it, ``facts.written`` has it."""
+        """Count what was written since the swap, or the exchange; ``poll`` takes it.
+
+        ``facts.written`` has it then, or ``facts.written_files``.
+        """
         self.require_lead()
         self.count.start(self)
 
@@ -307,8 +320,10 @@ class RecoverySession:
         """Go on with another runbook; steps done in both stay done.
 
         Raises:
+            UsageError: it brings back another kind of source.
             SafetyRefusal: a step is under way that the other one does not have.
         """
+        require_about(name, self._situation(self._incident()).kind, self.desk.loaded)
         steps = {step.id for step in find_runbook(name, self.desk.loaded).steps()}
         for placed in self.read().flow.steps:
             if placed.state.status == "unknown" and placed.step.id not in steps:
@@ -344,11 +359,18 @@ class RecoverySession:
         wanted = self.target_word()
         if typed.strip() != wanted:
             raise _not_typed(wanted)
+        facts = self.read().facts
         self.append("set", name="accepted_target", value=wanted)
+        self.append("set", name="accepted_mismatch", value=facts.mismatch)
+        if facts.place is not None:
+            for name, value in taken_for_first(facts.place.here).items():
+                self.append("set", name=name, value=value)
 
     def target_word(self) -> str:
-        """Return what has to be typed to accept another server: host/database."""
+        """Return what has to be typed to accept another target: host/database, host:path."""
         facts = self.read().facts
+        if facts.kind != "postgres":
+            return place_word(facts.place)
         host = facts.server.host if facts.server is not None else ""
         return f"{host}/{facts.live_name}"
 
@@ -394,11 +416,18 @@ class RecoverySession:
             epoch=self.epoch,
         )
 
-    def take_standing(self, standing: Standing) -> None:
+    def take_standing(self, standing: Standing | PlaceStanding) -> None:
         """Remember what a look saw, and whether it is where the points came from."""
         incident = self._incident()
-        captured = self.desk.captured_from(incident.source)
         environment = self.desk.loaded.config.environment
+        if isinstance(standing, PlaceStanding):
+            first = incident.parameters.get(FIRST)
+            seen_first = first if isinstance(first, Mapping) else {}
+            place = self.desk.captured_at(incident.source)
+            doubts = place_mismatch(standing, seen_first, place, environment)
+            self.append("looked", facts=place_facts(incident, standing, doubts))
+            return
+        captured = self.desk.captured_from(incident.source)
         mismatch = mismatch_words(standing, captured, environment, is_drill=incident.is_drill)
         self.append("looked", facts=standing_facts(standing, mismatch))
 
@@ -446,14 +475,15 @@ class RecoverySession:
         raise UsageError(f"NOT BEGUN: {placed.number} {placed.step.title}.", why=why)
 
     def _require_target(self, situation: Situation) -> None:
-        facts = situation.facts
-        if facts.standing is None or not self.look.is_fresh(situation.incident, situation.now):
-            raise SafetyRefusal("NOT LOOKED YET: the server is looked at right before a change.")
-        if facts.mismatch and facts.accepted_target != self.target_word():
+        facts, what = situation.facts, "server" if situation.kind == "postgres" else "place"
+        seen = facts.standing is not None or facts.place is not None
+        if not seen or not self.look.is_fresh(situation.incident, situation.now):
+            raise SafetyRefusal(f"NOT LOOKED YET: the {what} is looked at right before a change.")
+        if facts.mismatch and not facts.accepts(self.target_word()):
             raise IdentityMismatch(
-                "STOPPED: this is not the database the point came from.",
+                stopped_words(situation.kind),
                 why=facts.mismatch,
-                fix=f"New server on purpose? Type {self.target_word()}.",
+                fix=f"New {what} on purpose? Type {self.target_word()}.",
             )
 
     def _require_typed(self, step: Step, typed: str, answer: Answer) -> None:
@@ -505,9 +535,9 @@ class RecoverySession:
         self.watch = JobWatch(name, found) if found is not None else None
 
     def _take_count(self) -> None:
-        written = self.count.take()
-        if written is not None:
-            self.append("looked", facts={"written": plain(written)})
+        counted = self.count.take()
+        if counted is not None:
+            self.append("looked", facts=dict(counted))
 
     def append(self, kind: str, /, **body: Any) -> None:
         """Write an entry, as the one who leads."""

@@ -64,7 +64,7 @@ def _config_head(part: PartManifest, facts: ConfigFacts) -> Iterator[str]:
     yield from needs(part)
     if not is_encrypted(part):
         yield "- It is **not encrypted**: whoever reads this directory reads its secrets."
-    yield f"- It needs `tar`. Captured: {len(facts.entries)} entries."
+    yield f"- It needs `tar` and `gzip`. Captured: {len(facts.entries)} entries."
     yield ""
     yield from ("It goes into a directory of its own, private; nothing is put in place.", "")
 
@@ -74,7 +74,7 @@ def _config_steps(part: PartManifest) -> Iterator[Step]:
     yield "Name the new directory", [f'[ -n "${{CONFIG_TO:-}}" ] || CONFIG_TO={_home(where)}']
     for artifact in part.artifacts:
         extract = 'tar -xpf - -C "$CONFIG_TO"'
-        commands = ["umask 077", 'mkdir "$CONFIG_TO"', *_into(part, artifact, extract)]
+        commands = ['mkdir -m 700 "$CONFIG_TO"', *_into(part, artifact, extract)]
         yield "Extract it", commands
     yield "See what it is", ['find "$CONFIG_TO" -type f -exec ls -l {} +']
 
@@ -138,10 +138,13 @@ def _tree_steps(
         yield f"Put the stashes of {what} back", list(_stashes(facts, top))
     if (lfs := own.get("lfs.tar")) is not None:
         extract = f"tar -xf - -C {top}/.git"
-        yield f"Put the LFS objects of {what} back", [
-            *_into(part, lfs, extract),
-            f"git -C {top} lfs install --local && git -C {top} lfs checkout",
-        ]
+        yield (
+            f"Put the LFS objects of {what} back",
+            [
+                *_into(part, lfs, extract),
+                f"git -C {top} lfs install --local && git -C {top} lfs checkout",
+            ],
+        )
     if (built := own.get("artifacts.tar")) is not None:
         yield "Put back what was built", _into(part, built, f"tar -xpf - -C {top}")
     work = list(_work(part, own, top))
@@ -154,9 +157,7 @@ def _tree_steps(
             yield from _tree_steps(part, module.code, module.directory, below, named)
 
 
-def _clone(
-    part: PartManifest, facts: CodeFacts, bundle: Artifact | None, top: str
-) -> list[str]:
+def _clone(part: PartManifest, facts: CodeFacts, bundle: Artifact | None, top: str) -> list[str]:
     form = "" if facts.object_format == "sha1" else f" --object-format={facts.object_format}"
     commands = [f"git init -q{form} {top}"]
     if bundle is not None:

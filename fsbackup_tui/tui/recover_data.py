@@ -20,7 +20,7 @@ from fsbackup_tui.recovery.card import Card
 from fsbackup_tui.recovery.declare import attach, declare, only_source
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.handover import handover_text
-from fsbackup_tui.recovery.library import find_runbook, runbook_ids
+from fsbackup_tui.recovery.library import find_runbook, runbooks_about
 from fsbackup_tui.recovery.reading import read_incident
 from fsbackup_tui.recovery.report import report_markdown
 from fsbackup_tui.recovery.session import Reading, RecoverySession
@@ -234,7 +234,7 @@ class Seat:
             unsure=self._unsure,
             failure=self._failure(reading.incident, step),
             may_take=not session.leads and session.may_take_over(),
-            runbooks=runbook_ids(self.desk.loaded),
+            runbooks=runbooks_about(session.read().facts.kind, self.desk.loaded),
             me=self.desk.author.operator,
             zone=self.desk.zone,
             watch=self.desk.loaded.config.recovery.watch,
@@ -339,8 +339,8 @@ def drill_here(desk: Desk, runbook: str) -> Seat:
 
 
 def runbooks_of(desk: Desk) -> Sequence[str]:
-    """Return the runbooks there are."""
-    return runbook_ids(desk.loaded)
+    """Return the runbooks that can be practised: a drill plays on a copy of a database."""
+    return runbooks_about("postgres", desk.loaded)
 
 
 def report_of(desk: Desk, incident: str) -> str:

@@ -37,8 +37,8 @@ def reseal(repository: Repository, point: str, *, believing: str = MANIFEST_NAME
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise NotResealable(str(error)) from error
     _write(directory / MANIFEST_NAME, manifest)
-    unsealed = {SUMS_NAME, *SIGNATURE_NAMES}
-    names = [name for name in list_files(directory) if name not in unsealed]
+    left = (SUMS_NAME, *SIGNATURE_NAMES)
+    names = [name for name in list_files(directory) if name not in left]
     sums = {name: _digest(directory / name) for name in names}
     (directory / SUMS_NAME).write_bytes(format_sums(sums))
     shutil.rmtree(repository.records / point, ignore_errors=True)

@@ -36,7 +36,12 @@ SET LOCAL cursor_tuple_fraction = 1
 
 
 class LinkUnreadable(FsbackupError):
-    """The rows of a link can't be read; ``what`` says why, for a note."""
+    """The rows of a link can't be read; ``what`` says why, for a note.
+
+    ``lost``: not for their own sake, but because the session was lost.
+    """
+
+    lost = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,6 @@ async def link_rows(
     Raises:
         LinkUnreadable: no such table or column, or the server refuses to read it. In the block,
             too: nothing that was read before counts then.
-        psycopg.OperationalError: the session was lost.
     """
     try:
         async with connection.transaction(force_rollback=True):
@@ -71,10 +75,10 @@ async def link_rows(
                 await declared.execute(statement)
                 yield _batches(connection, names)
     except psycopg.Error as error:
-        if connection.broken:
-            raise
         text = error.diag.message_primary or str(error).strip().splitlines()[0]
-        raise LinkUnreadable(text) from error
+        unreadable = LinkUnreadable(text)
+        unreadable.lost = connection.broken
+        raise unreadable from error
 
 
 async def _batches(connection: Connection, names: tuple[str, ...]) -> AsyncIterator[list[Values]]:

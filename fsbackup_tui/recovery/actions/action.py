@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.incident import Incident, StepStatus
+from fsbackup_tui.domain.place import PlaceStanding, SourceKind
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.recovery.facts import IncidentFacts
@@ -40,6 +41,11 @@ class Situation:
     def part(self) -> str:
         """The source that it is about."""
         return self.incident.source
+
+    @property
+    def kind(self) -> SourceKind:
+        """What kind of source it is about."""
+        return self.facts.kind
 
 
 def _no_lines(_: Situation) -> tuple[str, ...]:
@@ -74,9 +80,10 @@ class Action:
     words where a person has to do it, for want of a command: the request is not made then.
     ``changes`` tells that it changes the server or the site: the target is looked at right
     before. ``typed`` is the name to type for what can hurt. ``settling`` says how an unknown
-    outcome is settled: done again without harm, looked at (``settled`` returns what is learnt,
-    or None: not done), or asked. ``finds`` tells that a job that ends with findings did what it was
-    asked for; ``fails`` says of a result why it is no good all the same (empty: it is).
+    outcome is settled: done again without harm, looked at (``settled``, or ``settled_at`` of what
+    is no database, returns what is learnt, or None: not done), or asked. ``finds`` tells that a
+    job that ends with findings did what it was asked for; ``fails`` says of a result why it is no
+    good all the same (empty: it is).
     ``undo_failed``: one that failed may have done a part, and that can be taken back as well.
     ``learn_failed`` returns what is learnt from a kind of problem;
     ``reopens`` names for a kind of problem the step that has to be done again first.
@@ -101,9 +108,27 @@ class Action:
     undo_typed: Callable[[Situation], str] = _no_word
     undo_learn: Callable[[Situation, Mapping[str, Any]], Facts] | None = None
     undo_settled: Callable[[Situation, Standing], Facts | None] | None = None
+    settled_at: Callable[[Situation, PlaceStanding], Facts | None] | None = None
+    undo_settled_at: Callable[[Situation, PlaceStanding], Facts | None] | None = None
     forget: tuple[str, ...] = ()
     learn_failed: Callable[[Situation, str], Facts] = _learnt_by_failing
     reopens: Mapping[str, str] = field(default_factory=dict)
+
+    def settles_by_looking(self, *, undoing: bool) -> bool:
+        """Whether a look tells that it happened, or that its undo did."""
+        if undoing:
+            return self.undo_settled is not None or self.undo_settled_at is not None
+        return self.settled is not None or self.settled_at is not None
+
+    def settle(
+        self, situation: Situation, seen: Standing | PlaceStanding, *, undoing: bool
+    ) -> Facts | None:
+        """Return what is learnt of a step whose end nobody saw; None: it did not happen."""
+        if isinstance(seen, PlaceStanding):
+            at_place = self.undo_settled_at if undoing else self.settled_at
+            return at_place(situation, seen) if at_place is not None else None
+        settled = self.undo_settled if undoing else self.settled
+        return settled(situation, seen) if settled is not None else None
 
     def may_undo(self, status: StepStatus) -> bool:
         """Whether a step in that state may be taken back, if there is anything to take back."""

@@ -135,7 +135,10 @@ def _points(situation: Situation) -> Question:
         Option(
             candidate.point,
             candidate_line(situation, candidate),
-            ("AFTER DAMAGE",) if candidate.after_damage else (),
+            (
+                *(("AFTER DAMAGE",) if candidate.after_damage else ()),
+                *map(plain_text, candidate.links),
+            ),
             doubt=candidate.doubt,
             recommended=candidate is clean,
         )
@@ -179,7 +182,7 @@ def _ways(situation: Situation) -> Question:
         Option(
             way.way,
             _way_label(way),
-            _way_detail(way),
+            (*_way_detail(way), *_without_files(situation, way)),
             impossible=_impossible(situation, way),
             doubt=way.doubt,
             recommended=way.recommended,
@@ -188,6 +191,14 @@ def _ways(situation: Situation) -> Question:
     )
     default = next((option.key for option in options if option.recommended), "")
     return Question("Which way?", options, default=default)
+
+
+def _without_files(situation: Situation, way: WayEstimate) -> tuple[str, ...]:
+    """Return which rows come back without their file, where rows come from the point."""
+    candidate = situation.facts.candidate
+    if candidate is None or way.way == "salvage":
+        return ()
+    return tuple(f"Without a file: {plain_text(line)}" for line in candidate.links)
 
 
 def _impossible(situation: Situation, way: WayEstimate) -> str:

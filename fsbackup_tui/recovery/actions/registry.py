@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from fsbackup_tui.recovery.actions import (
     assessing,
     bleeding,
+    files,
     merging,
+    places,
     preserving,
     recovering,
     resuming,
@@ -20,7 +22,10 @@ from fsbackup_tui.recovery.runbook import Names
 
 ACTIONS: Mapping[str, Action] = {
     action.name: action
-    for family in (bleeding, preserving, assessing, recovering, schemas, merging, resuming)
+    for family in (
+        *(bleeding, preserving, assessing, recovering, schemas, merging, resuming),
+        *(places, files),
+    )
     for action in family.ACTIONS
 } | {action.name: action for action in (SITE_STEP, *REHEARSAL_ACTIONS)}
 
@@ -74,6 +79,9 @@ PREDICATES: Mapping[str, Callable[[Situation], bool | None]] = {
     "way-schema-swap": _way_is("schema swap"),
     "way-merge": _way_is("merge"),
     "way-salvage": _way_is("salvage"),
+    "way-puts-back": files.way_is("missing", "everything", "patterns"),
+    "way-patterns": files.way_is("patterns"),
+    "way-exchange": files.way_is("exchange"),
     "is-frozen": _frozen,
     "is-salvaged": _salvaged,
     "has-regenerate-client": _has("regenerate_client"),

@@ -13,6 +13,7 @@ from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.actions.commands import site_command
 from fsbackup_tui.recovery.actions.rearming import RESUME_JOBS
 from fsbackup_tui.recovery.actions.words import bounded
+from fsbackup_tui.recovery.kinds import source_kinds
 from fsbackup_tui.recovery.messages import done_word, eta_word, first_word
 from fsbackup_tui.recovery.question import Answer, Question
 
@@ -62,8 +63,7 @@ def _plan_of(situation: Situation) -> str:
         (
             name
             for name, plan in plans.items()
-            if situation.part in plan.sources
-            and situation.loaded.config.databases[situation.part].scope != "schema"
+            if situation.part in plan.sources and situation.part in source_kinds(situation.loaded)
         ),
         "",
     )

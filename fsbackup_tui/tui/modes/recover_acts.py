@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.tui.modes.recover_step import StepScreen
     from fsbackup_tui.tui.recover_data import View
 
-LOOKING = "Looking at the server…"
+LOOKING = "Looking at the "
 Act = Callable[["RecoverySession"], None]
 
 
@@ -49,6 +49,16 @@ def do(screen: StepScreen, words: str, act: Act, then: Callable[[], None] | None
 
     if not screen.in_thread("act", work, done):
         screen.say("One thing at a time: the last is not done yet", "warn")
+
+
+def looking(view: View) -> str:
+    """Return that it is looked at what would be hurt: a server, or a place on the disk."""
+    return f"{LOOKING}{target_thing(view)}…"
+
+
+def target_thing(view: View) -> str:
+    """Return what a step changes: ``server``, or ``place`` where it is about files."""
+    return "server" if view.reading.facts.kind == "postgres" else "place"
 
 
 def leading(screen: StepScreen) -> View | None:
@@ -130,11 +140,11 @@ def run(screen: StepScreen) -> None:
         screen.say(*_why_not(view, card))
     elif card.needs_look:
         if view.is_looking:
-            screen.say("Looking at the server first…")
+            screen.say(looking(view))
         else:
-            do(screen, LOOKING, lambda session: session.look_now())
+            do(screen, looking(view), lambda session: session.look_now())
     elif card.stopped:
-        _accept_target(screen, card)
+        _accept_target(screen, view, card)
     elif card.question is not None:
         _answer(screen, card, card.question)
     elif card.typed:
@@ -284,11 +294,15 @@ def _typed(screen: StepScreen, card: Card) -> None:
     )
 
 
-def _accept_target(screen: StepScreen, card: Card) -> None:
+def _accept_target(screen: StepScreen, view: View, card: Card) -> None:
     word = card.target_word
     lines = [
         *(line(" ", (text, "bad")) for text in card.stopped.splitlines()[:3]),
-        line(" ", (f"New server on purpose? Type {word}.", "heading"), "  Esc: nothing is done"),
+        line(
+            " ",
+            (f"New {target_thing(view)} on purpose? Type {word}.", "heading"),
+            "  Esc: nothing is done",
+        ),
     ]
     ask(
         screen,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from fsbackup_tui.recovery.question import Option, Question
     from fsbackup_tui.tui.recover_data import View
 
-STOPPED = "STOPPED: this is not the database the point came from."
-
 DIGITS = 9
 
 
@@ -78,9 +76,10 @@ def _matters(view: View, card: Card, width: int, zone: tzinfo, logged: int) -> I
     if running is not None and running.step == card.id and not running.over:
         yield from running_lines(running, width, logged=logged)
     if card.stopped:
-        yield from texts([STOPPED], width, "bad")
+        yield from texts([card.stopped_head], width, "bad")
         yield from texts([f"      {text}" for text in card.stopped.splitlines()], width)
-        words = f"New server on purpose? Enter, then type {card.target_word}. Else leave it."
+        thing = "server" if view.reading.facts.kind == "postgres" else "place"
+        words = f"New {thing} on purpose? Enter, then type {card.target_word}. Else leave it."
         yield from labelled("Next", words, width)
     if view.unsure is not None and card.status == "under way":
         yield from problem_lines(view.unsure, width, now=now, zone=zone)
@@ -98,6 +97,8 @@ def _matters(view: View, card: Card, width: int, zone: tzinfo, logged: int) -> I
 def written_lines(view: View, width: int) -> Iterator[Line]:
     """Yield what a rollback sets aside: the rows written since the swap, by table."""
     facts = view.reading.facts
+    if facts.exchanged is not None:
+        yield from _written_files(view, width)
     if not facts.document("swapped"):
         return
     written = facts.written
@@ -129,17 +130,32 @@ def written_lines(view: View, width: int) -> Iterator[Line]:
         yield line(" ", (words, "muted"))
 
 
+def _written_files(view: View, width: int) -> Iterator[Line]:
+    """Yield what was written to the restored tree since it was exchanged: it comes along."""
+    written = view.reading.facts.written_files
+    if written is None or view.count_problem is not None:
+        why = view.count_problem.what if view.count_problem is not None else "not counted"
+        yield line(" ", (f"Written since the exchange: not known ({why})", "warn"))
+        return
+    role: Role = "warn" if written.count else "good"
+    words = f"Written since the exchange: {count_text(written.count)} files"
+    yield line(" ", (words + (": they come along" if written.count else ""), role))
+    if written.names:
+        yield line("   ", (clip(f"like {', '.join(written.names[:3])}", width - 4), "muted"))
+
+
 def _looking(view: View, card: Card, width: int, zone: tzinfo) -> Iterator[Line]:
     if not card.needs_look and card.status != "under way":
         return
     if not (view.is_looking or view.look_problem or view.card is None):
         if view.leads and card.needs_look:
-            yield line(" ", ("The look at the server is too old: Enter looks again.", "warn"))
+            words = f"The look at {card.looked_at} is too old: Enter looks again."
+            if view.reading.facts.kind == "postgres":
+                words = "The look at the server is too old: Enter looks again."
+            yield line(" ", (words, "warn"))
         return
     if view.is_looking:
-        server = view.reading.facts.server
-        host = server.host if server is not None else "the server"
-        yield line(" ", (f"looking at {host}…", "accent"))
+        yield line(" ", (f"looking at {card.looked_at}…", "accent"))
     elif view.look_problem is not None:
         problem = view.look_problem
         shown = Problem(problem.kind, problem.what, problem.why, problem.fix or "Enter looks again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,10 +23,6 @@ from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
 if TYPE_CHECKING:
     from fsbackup_tui.tui.recover_data import Seat
-
-# As recovery.declare has it, which is imported after the first paint only.
-SEEN_HERE: tuple[Seen, ...] = ("rows", "structure", "errors", "unknown")
-_SAFE = SEEN_HERE.index("unknown")
 
 
 def check_time(text: str, now: datetime, zone: tzinfo) -> str:
@@ -73,6 +69,8 @@ class DeclareScreen(FrameScreen):
         super().__init__()
         self._then = then
         self._point = point
+        self._offered: Sequence[Seen] = ()
+        self._of_seen: Mapping[Seen, Sequence[str]] = {}
         self._sources: Sequence[str] = ()
         self._source = ""
         self._seen: Seen = "unknown"
@@ -102,8 +100,11 @@ class DeclareScreen(FrameScreen):
         return (("Enter", "answer"), ("1-9", "choose"), "back", "help", "quit")
 
     def on_mount(self) -> None:
-        """Ask the first question."""
+        """Ask the first question, and read meanwhile what there is to be recovered."""
         self._ask_right()
+        data = self.site_app.data
+        if data is not None:
+            self.in_thread("sources", lambda: _sources_of(data), self._take_sources)
 
     def on_resize(self) -> None:
         """Paint in the new width."""
@@ -134,8 +135,18 @@ class DeclareScreen(FrameScreen):
         zone = self.site_app.overview.zone
         self._right = parse_last_right(text, self.site_app.now(), zone)
         self._asked = "seen"
+        self._offer()
+
+    def _take_sources(self, sources: Mapping[Seen, Sequence[str]]) -> None:
+        self._of_seen, self._offered = sources, tuple(sources)
+        if self._asked == "seen":
+            self._offer()
+
+    def _offer(self) -> None:
+        """Show the answers, the mark on the one that claims nothing."""
         self._paint()
-        self.answers.move_to(_SAFE)
+        if "unknown" in self._offered:
+            self.answers.move_to(self._offered.index("unknown"))
         self._paint()
 
     def on_entry_panel_closed(self) -> None:
@@ -149,7 +160,7 @@ class DeclareScreen(FrameScreen):
     def _options(self) -> list[str]:
         if self._asked == "source":
             return list(self._sources)
-        return [SEEN_TEXTS[seen] for seen in SEEN_HERE]
+        return [SEEN_TEXTS[seen] for seen in self._offered]
 
     def _paint(self) -> None:
         if not self.is_mounted:
@@ -185,7 +196,7 @@ class DeclareScreen(FrameScreen):
             right = echo_last_right(self._right, now, zone)
             lines.append(line(" ", ("Last right  ", "muted"), right))
         lines.append(line())
-        questions = {"seen": "What do you see?", "source": "Which database?", "opening": "opening…"}
+        questions = {"seen": "What do you see?", "source": "Which of them?", "opening": "opening…"}
         if self._asked in questions:
             lines.append(line(" ", (questions[self._asked], "heading")))
         return lines
@@ -202,23 +213,13 @@ class DeclareScreen(FrameScreen):
             self._source = self._sources[index]
             self._open()
         elif self._asked == "seen":
-            self._seen = SEEN_HERE[index]
+            self._seen = self._offered[index]
             self._begin()
 
     def _begin(self) -> None:
-        data = self.site_app.data
-        if data is None:
-            self.say("Declare: the site is not read yet", "warn")
-            return
-        if self._source:
-            self._open()
-        else:
-            self.in_thread("sources", lambda: _sources_of(data), self._take_sources)
-
-    def _take_sources(self, sources: Sequence[str]) -> None:
-        self._sources = sources
-        if len(sources) == 1:
-            self._source = sources[0]
+        self._sources = self._of_seen.get(self._seen, ())
+        if len(self._sources) == 1:
+            self._source = self._sources[0]
             self._open()
             return
         self._asked = "source"
@@ -254,8 +255,14 @@ class DeclareScreen(FrameScreen):
             super().action_back()
 
 
-def _sources_of(data: SiteData) -> Sequence[str]:
-    from fsbackup_tui.recovery.declare import only_source, recoverable_sources
+def _sources_of(data: SiteData) -> Mapping[Seen, Sequence[str]]:
+    """Return what can be seen at this site, each with the sources that it can be; in a thread.
 
-    desk = data.desk()
-    return recoverable_sources(desk) or (only_source(desk, None),)
+    Raises:
+        UsageError: there is nothing to recover.
+    """
+    from fsbackup_tui.recovery.kinds import require_sources, seen_here, sources_for
+
+    loaded = data.desk().loaded
+    require_sources(loaded)
+    return {seen: sources_for(loaded, seen) for seen in seen_here(loaded)}

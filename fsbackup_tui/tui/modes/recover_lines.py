@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.glance import minutes_text
-from fsbackup_tui.domain.incident import PHASE_TITLES, PHASES, SEEN_TEXTS
+from fsbackup_tui.domain.incident import PHASE_TITLES, PHASES, SEEN_TEXTS, STOPPED
 from fsbackup_tui.domain.text import duration_text
 from fsbackup_tui.operations.wording import count_text, left_text, size_text, when_text
 from fsbackup_tui.tui.lines import Line, Part, Role, line, pad, spread, width_of, wrap, wrapped
@@ -74,8 +74,16 @@ def warned_of(before: View | None, view: View) -> str:
 
 
 def lost_words(reading: Reading) -> str:
-    """Return what the damage report found lost: ``5 300 videos``; empty before there is one."""
+    """Return what the damage report found lost: ``5 300 videos``; empty before there is one.
+
+    Of files, how many are missing.
+    """
+    from fsbackup_tui.recovery.actions.site_words import files_look
+
     report = reading.facts.report
+    look = files_look(reading.facts.site_damage)
+    if look is not None and look.missing.count:
+        return f"{count_text(look.missing.count)} files"
     if report is None or not report.worst:
         return ""
     first, *others = report.worst
@@ -245,6 +253,7 @@ def closing_lines(view: View, width: int, zone: tzinfo) -> Iterator[Line]:
         for freeze in incident.freezes:
             since = minutes_text((now - freeze.since).total_seconds())
             word = "FROZEN" if freeze.keeps_writes_off else "CHANGED"
+            word = "STOPPED" if freeze.grade == STOPPED else word
             yield from texts([f"STILL {word} {since}: {freeze.what}"], width, "bad")
             yield from texts([f"  {command}" for command in freeze.undo], width)
         yield line()
@@ -258,6 +267,11 @@ def closing_lines(view: View, width: int, zone: tzinfo) -> Iterator[Line]:
     else:
         yield from labelled("Watch", f"It ran for {_minutes(view)} since the last step.", width)
     kept = reading.facts.document("swapped").get("kept_as")
+    exchanged = reading.facts.exchanged
+    if exchanged is not None and exchanged.kept_as:
+        words = f"{exchanged.kept_as} is the tree as it was before. When nobody needs it any more:"
+        yield from labelled("Kept", words, width)
+        yield from labelled("", "fsbackup leftovers", width, "key")
     if kept:
         words = f"{kept} is the database as it was before. Drop it when nobody needs it any more:"
         yield from labelled("Kept", words, width)

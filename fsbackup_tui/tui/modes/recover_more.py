@@ -8,7 +8,15 @@ from fsbackup_tui.domain.last_right import parse_last_right
 from fsbackup_tui.tui.data import JobRow
 from fsbackup_tui.tui.lines import line
 from fsbackup_tui.tui.modes.job import JobScreen
-from fsbackup_tui.tui.modes.recover_acts import ask, do, leading, named, written
+from fsbackup_tui.tui.modes.recover_acts import (
+    ask,
+    do,
+    leading,
+    looking,
+    named,
+    target_thing,
+    written,
+)
 from fsbackup_tui.tui.modes.recover_card import written_lines
 from fsbackup_tui.tui.modes.recover_declare import check_time, echo_time
 from fsbackup_tui.tui.modes.recover_texts import ReportScreen
@@ -59,10 +67,10 @@ def undo(screen: StepScreen, *, looked: bool = False) -> None:
         return
     if not looked and (card.undo_needs_look or card.undo_typed):
         screen.wants_undo = True
-        do(screen, "Looking at the server first…", _look_and_count)
+        do(screen, looking(view), _look_and_count)
         return
     if card.undo_needs_look:
-        screen.say("Undo: the server could not be looked at. U tries again", "bad")
+        screen.say(f"Undo: the {target_thing(view)} could not be looked at. U tries again", "bad")
         return
 
     def act(typed: str) -> None:

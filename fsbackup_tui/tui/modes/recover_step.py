@@ -242,7 +242,7 @@ class StepScreen(FrameScreen):
                 self.say(view.found)
         elif before.is_looking and not view.is_looking:
             self.site_app.refresh_overview()
-            if self.said == acts.LOOKING:
+            if self.said.startswith(acts.LOOKING):
                 self.say("")
         ended = ended_words(before.reading, view.reading) if before is not None else ""
         if ended:

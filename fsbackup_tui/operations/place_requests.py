@@ -1,0 +1,103 @@
+"""What a recovery of files, configuration or code asks for before, around and after restoring.
+
+``part`` is the source. ``paths`` is what a person saw at its paths: the worker looks again, and
+refuses where another directory is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fsbackup_tui.operations.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class LookPlaceRequest(Request):
+    """See what is at a source's paths, on which disk, and who is at work there.
+
+    Returns ``domain/place.py:PlaceStanding``; nothing is changed.
+    """
+
+    operation: ClassVar[str] = "look-place"
+    runner: ClassVar[str] = "fsbackup_tui.operations.look_place:run"
+    stages: ClassVar[tuple[str, ...]] = ("look",)
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDamageRequest(Request):
+    """Compare live files, configuration or code with the points there are, by reading alone.
+
+    Returns ``domain/site_damage.py:SiteDamage``. ``last_right`` as ISO text, empty: unknown;
+    ``point`` is measured by, empty: the newest good one from before it was last right.
+    """
+
+    operation: ClassVar[str] = "site-damage"
+    runner: ClassVar[str] = "fsbackup_tui.operations.site_damage:run"
+    stages: ClassVar[tuple[str, ...]] = ("points", "live", "candidates")
+    part: str
+    point: str = ""
+    last_right: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopTouchingRequest(Request):
+    """Stop what writes or deletes at a source's paths, and remember how it goes on.
+
+    ``what`` are the ``touch_key`` (domain/place.py) of what was seen; ``pause_jobs`` runs the
+    site's own command as well.
+    Returns ``{"stopped": [...], "gone": [...], "left": [{"what", "why", "fix"}]}``.
+    """
+
+    operation: ClassVar[str] = "stop-touching"
+    runner: ClassVar[str] = "fsbackup_tui.operations.stop_touching:run"
+    stages: ClassVar[tuple[str, ...]] = ("stop",)
+    part: str
+    what: tuple[str, ...] = ()
+    pause_jobs: bool = False
+
+    def planned(self) -> tuple[str, ...]:
+        """Return the stages: the site's own command is one of its own."""
+        return ("stop", "run") if self.pause_jobs else ("stop",)
+
+
+@dataclass(frozen=True, slots=True)
+class LetTouchRequest(Request):
+    """Let go on what was stopped; ``{"going": [...], "left": [{"what", "why", "fix"}]}``.
+
+    ``resume_jobs`` runs the site's own command as well.
+    """
+
+    operation: ClassVar[str] = "let-touch"
+    runner: ClassVar[str] = "fsbackup_tui.operations.stop_touching:run_let"
+    stages: ClassVar[tuple[str, ...]] = ("let go on",)
+    part: str
+    resume_jobs: bool = False
+
+    def planned(self) -> tuple[str, ...]:
+        """Return the stages: the site's own command is one of its own."""
+        return ("let go on", "run") if self.resume_jobs else ("let go on",)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTreeRequest(Request):
+    """Keep what is known of a tree as it is now, beside the incident; live is only read.
+
+    A list of every name with size, owner and times, and deleted files that a process still has
+    open. Returns ``{"directory", "listed", "copied": [...], "not_copied": [{"what", "why"}]}``.
+    """
+
+    operation: ClassVar[str] = "keep-tree"
+    runner: ClassVar[str] = "fsbackup_tui.operations.keep_tree:run"
+    stages: ClassVar[tuple[str, ...]] = ("list", "copy")
+    part: str
+
+
+PLACE_REQUESTS: tuple[type[Request], ...] = (
+    LookPlaceRequest,
+    SiteDamageRequest,
+    StopTouchingRequest,
+    LetTouchRequest,
+    KeepTreeRequest,
+)

@@ -1,0 +1,187 @@
+"""Files of a point back into live: only what is missing, undone exactly, whatever comes between."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
+from fsbackup_tui.operations.site_requests import (
+    FilesBesideRequest,
+    FilesCarryRequest,
+    FilesCompareRequest,
+    FilesExchangeRequest,
+    FilesLookRequest,
+    FilesPutBackRequest,
+    FilesRollbackRequest,
+    FilesTakeBackRequest,
+    TreesRequest,
+)
+from tests.support.file_sites import ODD, PART, FileSite, make_file_site, snapshot
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> FileSite:
+    """A site with a point of its whole tree; each test brings live back to it."""
+    made = make_file_site(tmp_path_factory.mktemp("files"))
+    made.back_up()
+    shutil.copytree(made.root, made.root.parent.parent / "kept", symlinks=True)
+    return made
+
+
+@pytest.fixture
+def files(made: FileSite) -> FileSite:
+    """The site as it was when its point was taken."""
+    for path in made.root.parent.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(made.root.parent.parent / "kept", made.root, symlinks=True)
+    (made.root / "zero.jpg").unlink()
+    os.link(made.root / "faces/0.jpg", made.root / "zero.jpg")
+    shutil.rmtree(made.site.state / "trees", ignore_errors=True)
+    assert snapshot(made.root, times=True) == made.before
+    return made
+
+
+async def test_what_is_missing_comes_back_and_goes_again(files: FileSite) -> None:
+    live = files.root
+    shutil.rmtree(live / "videos")
+    shutil.rmtree(live / "empty")
+    for name in ("faces/1.jpg", ODD, "latest", "sparse", "zero.jpg"):
+        (live / name).unlink()
+    (live / "faces/2.jpg").write_bytes(b"a user's newer face")
+    (live / "new.jpg").write_bytes(b"came after the point")
+    damaged = snapshot(live, times=True)
+
+    look = await files.ask(FilesLookRequest(PART, files.point, touching=False))
+    assert (look["missing"]["count"], look["wanted"]["count"]) == (7, 7)
+    assert look["only_live"]["names"] == ["new.jpg"]
+    assert look["newer"]["names"] == look["changed"]["names"] == ["faces/2.jpg"]
+    assert "caf\\xe9 \\n\\t.jpg" in look["missing"]["names"]
+    assert snapshot(live, times=True) == damaged
+
+    done = await files.ask(FilesPutBackRequest(PART, files.point, tag="t1"))
+    assert done["put_back"]["count"] == 7, done
+    assert done["kept"]["names"] == ["faces/2.jpg"]
+    after = snapshot(live, times=True)
+    mine = ("faces/2.jpg", "new.jpg")
+    assert {name: entry for name, entry in after.items() if name not in mine} == {
+        name: entry for name, entry in files.before.items() if name not in mine
+    }
+    assert {name: after[name] for name in mine} == {name: damaged[name] for name in mine}
+    assert files.beside == []
+    assert (live / "sparse").stat().st_blocks * 512 < 300_000
+
+    nothing = await files.ask(FilesPutBackRequest(PART, files.point, tag="t2"))
+    assert (nothing["put_back"]["count"], nothing["undo"]) == (0, "")
+
+    (live / "videos/deep/er/clip.mp4").write_bytes(b"written since")
+    back = await files.ask(FilesTakeBackRequest(PART, undo=done["undo"]))
+    assert back["stays"]["names"] == ["videos/deep/er/clip.mp4"]
+    assert back["removed"]["count"] == 6
+    left = snapshot(live, times=True)
+    kept = {"videos", "videos/deep", "videos/deep/er", "videos/deep/er/clip.mp4"}
+    assert {name: entry for name, entry in left.items() if name not in kept} == damaged
+    again = await files.ask(FilesTakeBackRequest(PART, undo=done["undo"]))
+    assert again["removed"]["count"] == 0
+    with pytest.raises(UsageError):
+        await files.ask(FilesTakeBackRequest(PART, undo="t2"))
+
+
+@pytest.mark.parametrize("conflict", ["keep", "newer", "both", "overwrite"])
+async def test_named_files_come_back_as_the_policy_says(files: FileSite, conflict: str) -> None:
+    live = files.root
+    (live / "faces/1.jpg").unlink()
+    (live / "faces/2.jpg").write_bytes(b"written later than the point's")
+    (live / "faces/3.jpg").write_bytes(b"older than the point's")
+    os.utime(live / "faces/3.jpg", ns=(1, 1))
+    (live / "faces/4.jpg").unlink()
+    (live / "faces/4.jpg").mkdir()
+    shutil.rmtree(live / "videos")
+    damaged = snapshot(live, times=True)
+    request = FilesPutBackRequest(
+        PART,
+        files.point,
+        patterns=("faces/*",),
+        conflict=conflict,  # type: ignore[arg-type]
+    )
+    done = await files.ask(request)
+    after = snapshot(live, times=True)
+    point = files.before
+    assert after["faces/1.jpg"] == point["faces/1.jpg"]
+    assert after["faces/4.jpg"] == damaged["faces/4.jpg"]
+    assert "videos" not in after
+    takes = {"newer": ["faces/3.jpg"], "overwrite": ["faces/2.jpg", "faces/3.jpg"]}
+    for name in ("faces/2.jpg", "faces/3.jpg"):
+        taken = name in takes.get(conflict, [])
+        assert after[name] == (point if taken else damaged)[name], name
+        beside = f"{name}.from-{files.point}"
+        assert after.get(beside) == (point[name] if conflict == "both" else None)
+    assert done["replaced"]["names"] == takes.get(conflict, [])
+    if done["kept_in"]:
+        kept = snapshot(Path(done["kept_in"]), times=True)
+        assert kept.pop("faces")[0] == "directory"
+        assert kept == {name: damaged[name] for name in takes[conflict]}
+        listed = await files.ask(TreesRequest(PART))
+        assert [tree["name"] for tree in listed["trees"]] == [Path(done["kept_in"]).name]
+    await files.ask(FilesTakeBackRequest(PART, undo=done["undo"]))
+    assert snapshot(live, times=True) == damaged
+    assert files.beside == []
+
+
+async def test_a_tree_that_is_gone_comes_back_whole(files: FileSite) -> None:
+    shutil.rmtree(files.root)
+    done = await files.ask(FilesPutBackRequest(PART, files.point))
+    assert snapshot(files.root, times=True) == files.before
+    await files.ask(FilesTakeBackRequest(PART, undo=done["undo"]))
+    assert not files.root.exists()
+    assert files.beside == []
+
+
+async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite) -> None:
+    live = files.root
+    shutil.rmtree(live / "videos")
+    (live / "faces/2.jpg").write_bytes(b"a user's newer face")
+    (live / "later").mkdir()
+    (live / "later/new.jpg").write_bytes(b"came after the point")
+    damaged = snapshot(live, times=True)
+    beside = await files.ask(FilesBesideRequest(PART, files.point, tag="i1"))
+    tree = Path(beside["tree"])
+    assert tree == live.with_name("storage.restore-i1")
+    assert snapshot(tree, times=True) == files.before
+    assert snapshot(live, times=True) == damaged
+    with pytest.raises(SafetyRefusal):
+        await files.ask(FilesBesideRequest(PART, files.point, tag="i1"))
+
+    at = {"tree": str(tree), "inode": beside["inode"]}
+    compared = await files.ask(FilesCompareRequest(PART, files.point, **at))
+    assert compared["only_tree"]["count"] == 2
+    assert compared["only_live"]["names"] == ["later/new.jpg"]
+    assert compared["newer"]["names"] == compared["changed"]["names"] == ["faces/2.jpg"]
+    carried = await files.ask(FilesCarryRequest(PART, files.point, **at))
+    assert carried["carried"]["names"] == ["faces/2.jpg", "later/new.jpg"]
+    inode = live.stat().st_ino
+    request = FilesExchangeRequest(PART, files.point, **at, live_inode=inode)
+    done = await files.ask(request)
+    assert done["atomic"]
+    assert done["kept_as"] == str(live.with_name("storage.before-i1"))
+    new = snapshot(live, times=True)
+    assert new.keys() == files.before.keys() | damaged.keys()
+    assert new["faces/2.jpg"] == damaged["faces/2.jpg"]
+    assert snapshot(Path(done["kept_as"]), times=True) == damaged
+    assert (await files.ask(request))["at"] == done["at"]
+
+    (live / "since.jpg").write_bytes(b"written since")
+    (live / "faces/5.jpg").write_bytes(b"written since, too")
+    way = {"kept_as": done["kept_as"], "kept_inode": done["kept_inode"]}
+    seen = await files.ask(FilesRollbackRequest(PART, **way, preview=True))
+    assert seen["written_since"]["names"] == ["faces/5.jpg", "since.jpg"]
+    back = await files.ask(FilesRollbackRequest(PART, **way, carry=True))
+    assert back["carried"]["names"] == ["faces/5.jpg", "since.jpg"]
+    former = snapshot(live, times=True)
+    assert former.pop("since.jpg")[0] == b"written since"
+    assert former.pop("faces/5.jpg")[0] == b"written since, too"
+    assert former == {name: each for name, each in damaged.items() if name != "faces/5.jpg"}
+    assert files.beside == [".storage.after-i1.fsbackup", "storage.after-i1"]
