@@ -61,6 +61,7 @@ async def diagnose(
     """
     from fsbackup_tui.operations.doctor_database import check_clients, check_source
     from fsbackup_tui.operations.doctor_signing import check_signing
+    from fsbackup_tui.operations.doctor_site import check_site_sources
 
     findings = [Finding("config", "ok", f"config {loaded.path}: site {loaded.config.site}")]
     try:
@@ -85,6 +86,7 @@ async def diagnose(
         *_check_repository(loaded, environ, sum(sizes), fix=fix),
         *_check_adopt(loaded),
     ]
+    findings += await check_site_sources(loaded, environment)
     findings += await check_signing(loaded, environment, redactor)
     _keep_rights(loaded, environ, findings)
     return [_redacted(finding, redactor) for finding in findings]
