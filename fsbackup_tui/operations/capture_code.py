@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import CodeSource
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PartManifest
