@@ -101,13 +101,20 @@ class _Extracting:
 
     async def run(self) -> dict[str, object]:
         context, point = self.ground.context, self.point
-        program = await find_tar()
         path, artifact = point.archive()
         indexed = point.find("index") is not None
         twice = await point.read_index(_twice) if indexed else frozenset[bytes]()
         plan = await examine_archive(
-            path, artifact, point.keys, ordered=indexed, twice=twice, report=context.report
+            path,
+            artifact,
+            point.keys,
+            ordered=indexed,
+            twice=twice,
+            root_programs=False,
+            room=free_bytes(self.target.parent),
+            report=context.report,
         )
+        program = await find_tar()
         self._check_space(plan)
         existed = self.target.exists()
         context.stage("extract")

@@ -44,6 +44,7 @@ class LiveRows:
     def write_nowhere(self, directory: Path) -> str:
         """Write the rows whose file is nowhere as CSV; returns where, empty for none."""
         path = directory / _NOWHERE
+        path.unlink(missing_ok=True)
         if self.links.export_nowhere(path):
             return str(path)
         path.unlink()

@@ -127,6 +127,9 @@ def parse_entry(line: bytes) -> IndexEntry:
     if len(fields) != _FIELDS:
         raise IndexDamaged(f"{len(fields)} fields instead of {_FIELDS}")
     kind, state, mode, uid, gid, user, group, size, mtime, sha256, attributes, target, path = fields
+    # Python takes more for a number than stands in any list: signs, blanks, underscores.
+    if not (mode + uid + gid + size + mtime.removeprefix(b"-")).isdigit():
+        raise IndexDamaged("a field is not as it should be: no number")
     try:
         return IndexEntry(
             _plain(path),
