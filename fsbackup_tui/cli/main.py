@@ -22,6 +22,7 @@ from fsbackup_tui.cli import (
     jobs,
     leftovers,
     recover,
+    rekey,
     restore,
     rollback,
     tui,
@@ -47,6 +48,7 @@ FAMILIES = (
     rollback,
     leftovers,
     decrypt,
+    rekey,
     adopt,
     jobs,
 )

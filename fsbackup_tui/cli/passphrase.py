@@ -87,6 +87,8 @@ async def _asked(request: Request, context: CliContext) -> Secret | None:
             if typed is None:
                 return None
             right = await fits(source, repository, typed)
+            if right is False and request.operation == "rekey":
+                right = None  # a new key may be what is wanted
             if right or (right is None and _typed_again(context, typed)):
                 return typed
             if right is False:

@@ -332,6 +332,9 @@ def code_lines(result: Mapping[str, Any]) -> list[str]:
         if "untracked" in result["offered"]:
             lines.append(f"    cp -a {folder}/untracked/. {quoted}/")
     lines.extend(f"  note: {plain_text(str(note))}" for note in result["notes"])
+    lines.append(
+        f"  It is this user's alone yet: chmod -R go+rX {shlex.quote(str(result['target']))}"
+    )
     return lines
 
 

@@ -184,7 +184,7 @@ class TakeOver:
     refused: str = ""
 
 
-_MENDING = ("swap", "merge", "files-back", "files-exchange", "config-back", "code-exchange")
+_MENDING = ("swap", "merge", "files-back", "files-exchange", "config-back", "code-back")
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,6 +255,7 @@ class Manifest:
     """What ``manifest.json`` holds: the point, whole.
 
     ``in_incident`` is the incident that was open when it was taken: what it holds may be damaged.
+    ``replaces`` is the point whose content it holds, encrypted with another key.
     """
 
     id: str
@@ -273,6 +274,7 @@ class Manifest:
     format: int = MANIFEST_FORMAT
     in_incident: str | None = None
     links: tuple[LinkFacts, ...] = ()
+    replaces: str | None = None
 
     @property
     def bytes(self) -> int:

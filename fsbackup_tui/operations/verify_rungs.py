@@ -11,6 +11,8 @@ from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.proof import Blocker, Outcome, Proof
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.engines.chain import read_artifact
+from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.postgres.archive import read_through
 from fsbackup_tui.operations.accepting import idle_acceptances, sort_blocked
 from fsbackup_tui.operations.clients import client_for_archive
@@ -256,7 +258,24 @@ async def _check_readable(verification: Verification, part: PartManifest) -> lis
         )
     except PointDamaged as error:
         return [Finding(part.source, name, error.why or error.what)]
-    return []
+    return await _beside_dump(verification, part)
+
+
+async def _beside_dump(verification: Verification, part: PartManifest) -> list[Finding]:
+    """Read what lies encrypted beside a dump: the schema, the roles, the list, files kept with it.
+
+    No trial restore uses it, and what is in it is told by its hash alone.
+    """
+    reader, found = verification.reader, []
+    stored = [a for a in part.artifacts if a.role != "dump" and a.plain_sha256 is not None]
+    keys = await reading_keys(verification.context, reader) if stored else ReadingKeys()
+    for artifact in stored:
+        try:
+            path = reader.artifact_path(part.source, artifact)
+            await read_artifact(path, artifact, keys, lambda _stream: None)
+        except PointDamaged as error:
+            found.append(Finding(part.source, artifact.path, error.why or error.what))
+    return found
 
 
 async def _site_part(verification: Verification, part: PartManifest) -> SitePart:

@@ -35,6 +35,7 @@ from fsbackup_tui.engines.files.walk import Entry, NameList, Walk, unreadable
 
 _RECORD = 20 * BLOCK
 _MOST_LINKED = 250_000
+_TOLD_AT_ONCE = 1 << 20
 _STEADY, _FRESH, _CHANGED = b"-", b"f", b"c"
 _Result = TypeVar("_Result")
 Advance = Callable[[int, int, bytes], object]
@@ -213,10 +214,13 @@ class _Pass:
         while (member := reader.next()) is not None:
             path = member.path
             entry = self._entry_of(member, tar)
-            sha256 = reader.digest(told).hex() if member.kind == "file" else None
+            size, sha256 = 0, None
+            if member.kind == "file":
+                size = member.size if member.size < _TOLD_AT_ONCE else 0
+                sha256 = reader.digest(None if size else told).hex()
             self._note(member, entry, sha256)
             if advance is not None:
-                advance(1, 0, path)
+                advance(1, size, path)
         while tar.expected:
             self._missing(tar.expected.popleft())
 

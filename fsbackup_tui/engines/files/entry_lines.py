@@ -29,6 +29,17 @@ class LineMaker:
                 self._owners.clear()
             told = b"%o\t%d\t%d\t%b\t%b" % (*owner[:3], escaped(owner[3]), escaped(owner[4]))
             self._owners[owner] = told
+        if member.kind == "file" and sha256 is not None and not member.attributes:
+            path = member.path
+            if b"\\" in path or b"\t" in path or b"\n" in path:
+                path = escaped(path)
+            return b"file\t-\t%b\t%d\t%d\t%b\t-\t\t%b" % (
+                told,
+                size,
+                member.mtime_ns,
+                sha256.encode(),
+                path,
+            )
         return b"%b\t-\t%b\t%d\t%d\t%b\t%b\t%b\t%b" % (
             b"symlink-link" if of_symlink else member.kind.encode(),
             told,
