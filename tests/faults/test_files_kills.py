@@ -26,7 +26,7 @@ from fsbackup_tui.operations.site_requests import (
     FilesTakeBackRequest,
     TreesRequest,
 )
-from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
+from tests.support.file_sites import PART, FileSite, copy_tree, make_file_site, snapshot
 from tests.support.killed_work import run_until_killed
 
 MOST_MOMENTS = 200
@@ -63,7 +63,7 @@ def ask(files: FileSite, request: Request) -> dict[str, Any]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> FileSite:
     made = make_file_site(tmp_path_factory.mktemp("kills"))
     made.back_up()
-    shutil.copytree(made.root, made.root.parent.parent / "kept", symlinks=True)
+    copy_tree(made.root, made.root.parent.parent / "kept")
     made.context()
     return made
 
@@ -75,7 +75,7 @@ def reset(files: FileSite) -> dict[str, tuple[object, ...]]:
     shutil.rmtree(files.site.state / "trees", ignore_errors=True)
     for state in files.site.state.glob("*/trees"):
         shutil.rmtree(state)
-    shutil.copytree(files.root.parent.parent / "kept", files.root, symlinks=True)
+    copy_tree(files.root.parent.parent / "kept", files.root)
     shutil.rmtree(files.root / "videos")
     (files.root / "faces/1.jpg").unlink()
     (files.root / "faces/2.jpg").write_bytes(b"a user's newer face")
