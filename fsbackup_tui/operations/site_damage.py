@@ -13,8 +13,8 @@ from fsbackup_tui.domain.events import parse_time
 from fsbackup_tui.domain.fit import fits_of
 from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage, entry_words
 from fsbackup_tui.domain.site_parts import CodeFacts
-from fsbackup_tui.operations.capture_code import code_words
 from fsbackup_tui.operations.code_back import foreign_paths
+from fsbackup_tui.operations.code_words import code_words
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_counting import count_points
 from fsbackup_tui.operations.live_code import LiveCode, read_live_code
