@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
     from fsbackup_tui.domain.estimate import PHASES
+    from fsbackup_tui.operations.drill import key_words
     from fsbackup_tui.operations.findings import accepted_texts
     from fsbackup_tui.operations.wording import (
         count_text,
@@ -101,6 +102,8 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {size}, {count_text(result['rows'])} rows, {place_words(result['place'])}")
     if result["copy"]:
         lines.append(f"  from the copy in {result['copy']}")
+    if result["key"] is not None:
+        lines.append(f"  {key_words(result['key'])}")
     phases = result["phases"]
     ordered = [phase for phase in PHASES if phase in phases]
     told = [f"{phase} {duration_text(phases[phase])}" for phase in ordered]

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fsbackup_tui.cli.passphrase import environment_for
 from fsbackup_tui.cli.progress import View, make_view
 from fsbackup_tui.domain.errors import Interrupted, JobError, JobLost, Problem, UsageError
 
@@ -92,12 +93,13 @@ def result_of(request: Request, context: CliContext) -> Mapping[str, Any]:
 def _run(request: Request, context: CliContext) -> JobFinished:
     from fsbackup_tui.jobs.supervisor import operator_name, start_job
 
+    environ = environment_for(request, context)
     interrupts = Interrupts()
     with interrupts.listening():
         job = start_job(
             request,
             context.load(),
-            environ=context.environ,
+            environ=environ,
             state=context.state(),
             operator=operator_name(context.environ),
         )

@@ -140,8 +140,8 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
 
     signature = _signature(context, reader)
     links = _links(reader)
-    if arguments.rows_lost is not None:
-        return _export_lost(arguments.rows_lost, context, links)
+    if (file := getattr(arguments, "rows_lost", None)) is not None:
+        return _export_lost(file, context, links)
 
     def human() -> None:
         now = context.now()

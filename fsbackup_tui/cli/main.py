@@ -12,6 +12,7 @@ from fsbackup_tui import __version__
 from fsbackup_tui.cli import (
     adopt,
     backup,
+    decrypt,
     demo,
     doctor,
     drill,
@@ -21,6 +22,7 @@ from fsbackup_tui.cli import (
     jobs,
     leftovers,
     recover,
+    rekey,
     restore,
     rollback,
     tui,
@@ -45,6 +47,8 @@ FAMILIES = (
     restore,
     rollback,
     leftovers,
+    decrypt,
+    rekey,
     adopt,
     jobs,
 )

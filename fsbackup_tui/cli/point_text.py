@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.cli.output import WIDTH, wrap_text
 from fsbackup_tui.cli.site_text import fit_lines, site_documents, site_part_lines
 from fsbackup_tui.domain.anomaly import RowChange
@@ -23,7 +24,6 @@ from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
-from fsbackup_tui.operations.link_loss import fit_lines as link_fit_lines
 from fsbackup_tui.operations.part_changes import PartChanges
 from fsbackup_tui.operations.status import restore_command_lines
 from fsbackup_tui.operations.wording import (
@@ -51,7 +51,6 @@ MINUS = "\N{MINUS SIGN}"
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
 _NOTES_SHOWN = 3
-_MISSING_SHOWN = 5
 _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
@@ -92,16 +91,22 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
             age_text((now - point.created).total_seconds()),
             size_text(point.bytes) if point.parts else UNKNOWN,
             change_text(point.rows_change),
+            count_text(point.files),
+            change_text(point.files_change),
             trust_word(point),
         )
         for point in points
     ]
-    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "TRUST")
-    right = {2, 3, 4}
+    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "FILES", "Δ", "TRUST")
+    right = {2, 3, 4, 5, 6}
     widths = [max(map(cell_width, column)) for column in zip(headings, *rows, strict=True)]
     # The trust must be seen at 80 columns; a long plan name costs the least telling columns.
-    shown = [0, 1, 2, 3, 4, 5]
-    for spare in (3, 4, 2):
+    shown = [0, 1, 2, 3, 4, 5, 6, 7]
+    if all(point.files is None for point in points):
+        shown = [0, 1, 2, 3, 4, 7]
+    elif all(point.rows is None for point in points):
+        shown.remove(4)
+    for spare in (column for column in (3, 6, 4, 2, 5) if column in shown):
         if sum(widths[column] for column in shown) + 2 * (len(shown) - 1) > WIDTH:
             shown.remove(spare)
     yield _cells(headings, widths, shown, right)
@@ -135,8 +140,8 @@ def show_lines(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
-    links: Sequence[LinkFacts] = (),
     changes: Mapping[str, PartChanges] | None = None,
+    links: Sequence[LinkFacts] = (),
 ) -> Iterator[str]:
     """Yield everything that is known of one point."""
     yield f"{plain_text(point.id)}  {trust_word(point)}"
@@ -150,6 +155,9 @@ def show_lines(
     yield _fact("database", size_text(point.database_bytes))
     change = "" if point.rows_change is None else f" ({change_text(point.rows_change)})"
     yield _fact("rows", count_text(point.rows) + change)
+    if point.files is not None:
+        change = "" if point.files_change is None else f" ({change_text(point.files_change)})"
+        yield _fact("files", count_text(point.files) + change)
     yield _fact("lies in", str(directory))
     if signature is not None and signature.state != "absent":
         yield from _wrapped("signature", signature.text)
@@ -174,11 +182,11 @@ def show_lines(
         for spare in (spare for spare in spares if spare.part == part.source):
             yield from _wrapped("spare", spare_words(spare_summary(spare), now, zone))
             yield from _wrapped("remove it", str(spare_document(spare)["remove"]))
-    if links:
-        yield ""
-        yield from _link_lines(links)
     if fits := list(fit_lines(parts)):
         yield from ("", *fits)
+    if links:
+        yield ""
+        yield from link_lines(links)
     yield ""
     yield from _restore_lines(point, parts, directory)
 
@@ -243,17 +251,6 @@ def _part_lines(part: PartManifest, summary: PartSummary | None) -> Iterator[str
         yield _fact(artifact.role, f"{text}  sha256 {artifact.sha256[:16]}…")
     if facts is not None and facts.tables:
         yield from _table_lines(facts.tables)
-
-
-def _link_lines(links: Sequence[LinkFacts]) -> Iterator[str]:
-    """Yield how the rows fit the files that they name, with the first that have none."""
-    yield "Rows and the files they name"
-    for link, (column, text) in zip(links, link_fit_lines(links), strict=True):
-        yield from wrap_text(f"{column}: {text}", first="  ", later="    ")
-        for name in link.missing.names[:_MISSING_SHOWN]:
-            yield from wrap_text(f"no file: {name}", first="    ", later="      ")
-        if link.missing.count > _MISSING_SHOWN:
-            yield f"    and {count_text(link.missing.count - _MISSING_SHOWN)} more (--rows-lost)"
 
 
 def _database_lines(facts: PostgresFacts) -> Iterator[str]:
@@ -338,6 +335,8 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "rows": point.rows,
         "rows_change": point.rows_change,
         "database_bytes": point.database_bytes,
+        "files": point.files,
+        "files_change": point.files_change,
         "seconds": point.seconds,
         "reason": point.reason,
         "parts": [_part_document(part) for part in point.parts],
@@ -366,6 +365,7 @@ def _part_document(part: PartSummary) -> dict[str, object]:
         "bytes": part.bytes,
         "rows": part.rows,
         "database_bytes": part.database_bytes,
+        "files": part.files,
     }
 
 
@@ -377,8 +377,8 @@ def show_document(
     against: Sequence[Against] = (),
     *,
     signature: Signature | None = None,
-    links: Sequence[LinkFacts] = (),
     changes: Mapping[str, PartChanges] | None = None,
+    links: Sequence[LinkFacts] = (),
 ) -> dict[str, object]:
     """Return a point as ``show --json`` gives it: as in the list, and all that its parts tell."""
     return {

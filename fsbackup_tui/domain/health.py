@@ -153,8 +153,8 @@ def _answer(state: InventoryState, *, brief: bool = False) -> _Found:
     # What was taken in an incident is no news about the data either: it was damaged then.
     telling = [point for point in finished if not _is_unfinished(point) and not point.in_incident]
     newest = next(iter(telling), finished[0])
-    proven = next((point for point in good if point.trust is Trust.PROVEN), None)
-    if newest.suspect or newest.trust is Trust.DAMAGED:
+    proven = next((point for point in good if point.data_trust is Trust.PROVEN), None)
+    if newest.suspect or newest.data_trust is Trust.DAMAGED:
         return _bad_newest(state, newest, proven or best_point(good), brief=brief)
     if not good:
         return _no_usable(finished)
@@ -167,17 +167,17 @@ def _answer(state: InventoryState, *, brief: bool = False) -> _Found:
 
 def best_point(points: Sequence[PointSummary]) -> PointSummary | None:
     """Return the point to name as the best of usable ones, the newest first; None for none."""
-    sealed = [point for point in points if point.trust >= Trust.SEALED]
+    sealed = [point for point in points if point.data_trust >= Trust.SEALED]
     return next(iter(sealed or points), None)
 
 
 def _is_usable(point: PointSummary) -> bool:
-    return point.whole and point.trust > Trust.INCOMPLETE and not point.doubtful
+    return point.whole and point.data_trust > Trust.INCOMPLETE and not point.doubtful
 
 
 def _is_unfinished(point: PointSummary) -> bool:
     """A run that failed leaves an incomplete point; an alert, but no news about the data."""
-    return point.trust is Trust.INCOMPLETE
+    return point.data_trust is Trust.INCOMPLETE
 
 
 def _absent(state: InventoryState, *, brief: bool) -> _Found | None:
@@ -208,9 +208,9 @@ def _watching(state: InventoryState, *, brief: bool) -> _Found:
     newest = state.watched
     if newest is None:
         return "watching", "bad", ["NO BACKUP SEEN", ". There is none in the adopt: directories"]
-    bad = bool(newest.problems) or newest.trust is Trust.DAMAGED
+    bad = bool(newest.problems) or newest.data_trust is Trust.DAMAGED
     told = f". Newest: {_when(state, newest, with_zone=not brief)}"
-    told += " NOT GOOD" if bad else f" {newest.trust.word}"
+    told += " NOT GOOD" if bad else f" {newest.data_trust.word}"
     pieces = ["WATCHING OTHERS' BACKUPS", told]
     if not brief and newest.problems:
         pieces.append(f": {plain_text(newest.problems[0])}")
@@ -221,8 +221,8 @@ def _watching(state: InventoryState, *, brief: bool) -> _Found:
 
 def _no_usable(points: Sequence[PointSummary]) -> _Found:
     counts = (
-        (sum(point.trust is Trust.DAMAGED for point in points), "damaged"),
-        (sum(point.trust is Trust.INCOMPLETE for point in points), "incomplete"),
+        (sum(point.data_trust is Trust.DAMAGED for point in points), "damaged"),
+        (sum(point.data_trust is Trust.INCOMPLETE for point in points), "incomplete"),
         (sum(bool(point.suspect) for point in points), "suspect"),
         (sum(bool(point.in_incident) for point in points), "taken in an incident"),
     )
@@ -285,7 +285,7 @@ def _restore_to(state: InventoryState, point: PointSummary, *, brief: bool) -> _
 
 
 def _named(state: InventoryState, point: PointSummary, *, with_zone: bool = True) -> str:
-    word = "PROVEN" if point.trust is Trust.PROVEN else point.trust.word
+    word = "PROVEN" if point.data_trust is Trust.PROVEN else point.data_trust.word
     return f"{_when(state, point, with_zone=with_zone)} {word}"
 
 

@@ -174,8 +174,9 @@ def below_root(name: bytes) -> bytes | None:
     A leading ``/`` is the root's own.
     """
     # By far the most names are plain already.
-    if not name.startswith((b"/", b".")) and b"//" not in name and b"/." not in name:
-        return name if name and not name.endswith(b"/") and b"\0" not in name else None
+    odd = name.startswith((b"/", b".")) or name.endswith(b"/") or b"//" in name or b"/." in name
+    if name and not odd and b"\0" not in name:
+        return name
     kept: list[bytes] = []
     for component in name.split(b"/"):
         if component in (b"", b"."):

@@ -11,15 +11,16 @@ from fsbackup_tui.domain.site_parts import Names
 class LiveFit:
     """How live's rows of one link fit: ``rows`` name a file, ``missing`` one that live has not.
 
-    Of the missing, ``in_point`` can be put back, ``nowhere`` is in neither. ``note`` says why
-    nothing is known; ``rows`` is None then.
+    Of the missing, ``in_point`` can be put back, ``in_point_bytes`` of files, and ``nowhere`` is in
+    neither. ``note`` says why nothing is known; ``rows`` is None then.
     """
 
     table: str
     column: str
     rows: int | None
     missing: Names = field(default_factory=Names)
-    in_point: int = 0
+    in_point: Names = field(default_factory=Names)
+    in_point_bytes: int = 0
     nowhere: Names = field(default_factory=Names)
     note: str = ""
 

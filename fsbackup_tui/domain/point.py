@@ -16,7 +16,7 @@ from typing import Literal
 
 from fsbackup_tui.domain.estimate import MeasuredRun, Work
 from fsbackup_tui.domain.site_parts import CodeFacts, ConfigFacts, FilesFacts, KeyFacts, LinkFacts
-from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.domain.trust import Trust, counted, least
 
 MANIFEST_FORMAT = 1
 POINT_ID = re.compile(r"(?P<time>\d{8}T\d{6}Z)-(?P<plan>[A-Za-z0-9_.-]+)-(?P<tag>[a-z0-9]{4})")
@@ -38,6 +38,8 @@ DumpFormat = Literal["custom", "directory", "plain"]
 ArtifactRole = Literal[
     "dump", "schema", "globals", "list", "also", "archive", "index", "sums", "bundle", "work"
 ]
+DATA_KINDS = ("postgres", "postgres-schema", "files")
+"""Kinds of parts that hold what cannot be made again."""
 CountMethod = Literal["content", "counts", "absent"]
 
 
@@ -253,6 +255,7 @@ class Manifest:
     """What ``manifest.json`` holds: the point, whole.
 
     ``in_incident`` is the incident that was open when it was taken: what it holds may be damaged.
+    ``replaces`` is the point whose content it holds, encrypted with another key.
     """
 
     id: str
@@ -271,6 +274,7 @@ class Manifest:
     format: int = MANIFEST_FORMAT
     in_incident: str | None = None
     links: tuple[LinkFacts, ...] = ()
+    replaces: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -306,6 +310,7 @@ class PartSummary:
     bytes: int
     rows: int | None = None
     database_bytes: int | None = None
+    files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +370,18 @@ class PointSummary:
     spares: tuple[SpareSummary, ...] = ()
     in_incident: str = ""
     after_damage: bool | None = None
+    files: int | None = None
+    files_change: float | None = None
+
+    @property
+    def data_trust(self) -> Trust:
+        """How far database and files alone are shown good: what the answer line speaks of.
+
+        That of the whole where it is not whole, or holds nothing else, or neither of them.
+        """
+        held = [counted(part.kind, part.trust) for part in self.parts if part.kind in DATA_KINDS]
+        apart = self.whole and 0 < len(held) < len(self.parts)
+        return least(held) if apart else self.trust
 
     @property
     def doubtful(self) -> bool:

@@ -216,4 +216,5 @@ class LeftTree:
     since: datetime | None
     files: int | None
     bytes: int | None
+    what: str = ""
     held_by: str = ""

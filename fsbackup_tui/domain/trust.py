@@ -29,6 +29,15 @@ class Trust(enum.IntEnum):
         return cls[word.upper()]
 
 
+TOP_RUNGS = {"config": Trust.READABLE, "code": Trust.RESTORED}
+"""The topmost rung of kinds that have none above it (design §2); of all others it is proven."""
+
+
+def counted(kind: str, trust: Trust) -> Trust:
+    """Return what a part's trust counts for in its point: at its kind's top it is proven."""
+    return Trust.PROVEN if trust >= TOP_RUNGS.get(kind, Trust.PROVEN) else trust
+
+
 def least(rungs: Iterable[Trust]) -> Trust:
     """Return the trust of a whole: that of its least part, ``INCOMPLETE`` for no part at all."""
     return min(rungs, default=Trust.INCOMPLETE)

@@ -157,12 +157,13 @@ class Counted:
 class BlockQueue:
     """Blocks handed from one thread to another, at most eight of them waiting.
 
-    ``stop`` makes both sides raise ChannelStopped; ``fail`` makes the reader raise an error.
+    ``stop`` makes both sides raise ChannelStopped, or the error that it is given.
     """
 
     def __init__(self) -> None:
-        self._blocks: queue.Queue[bytes | BaseException] = queue.Queue(_QUEUED_BLOCKS)
+        self._blocks: queue.Queue[bytes] = queue.Queue(_QUEUED_BLOCKS)
         self._stopped = threading.Event()
+        self._why: Exception | None = None
         self._rest = memoryview(b"")
         self._ended = False
 
@@ -176,17 +177,13 @@ class BlockQueue:
         """Tell the reader that nothing comes after."""
         self._put(b"")
 
-    def fail(self, error: BaseException) -> None:
-        """Tell the reader that the writer failed."""
-        self._put(error)
-
     def flush(self) -> None:
         """Do nothing: what is handed over is on its way."""
 
-    def _put(self, item: bytes | BaseException) -> None:
+    def _put(self, item: bytes) -> None:
         while True:
             if self._stopped.is_set():
-                raise ChannelStopped
+                raise self._why or ChannelStopped
             try:
                 self._blocks.put(item, timeout=_LOOK_SECONDS)
             except queue.Full:
@@ -199,9 +196,6 @@ class BlockQueue:
             if self._ended:
                 return b""
             block = self._take()
-            if isinstance(block, BaseException):
-                self._ended = True
-                raise block
             if not block:
                 self._ended = True
                 return b""
@@ -210,18 +204,20 @@ class BlockQueue:
         piece, self._rest = self._rest[:count], self._rest[count:]
         return bytes(piece)
 
-    def _take(self) -> bytes | BaseException:
+    def _take(self) -> bytes:
         while True:
             if self._stopped.is_set():
-                raise ChannelStopped
+                raise self._why or ChannelStopped
             try:
                 return self._blocks.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
                 continue
 
-    def stop(self) -> None:
+    def stop(self, why: Exception | None = None) -> None:
         """Make whoever reads or writes end."""
-        self._stopped.set()
+        if not self._stopped.is_set():
+            self._why = why
+            self._stopped.set()
 
 
 class Gathered:

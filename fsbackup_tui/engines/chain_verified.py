@@ -29,9 +29,10 @@ class Verified:
         self._stream = decompressed(self._source, compression)
         self._name = name
         self._counted = Counted()
-        whole = artifact.plain_sha256 is None
-        self._bytes = artifact.bytes if whole else artifact.plain_bytes
-        self._sha256 = artifact.sha256 if whole else artifact.plain_sha256
+        # Where nothing was done to it the stored file is the content.
+        as_stored = artifact.encryption is None and artifact.compression is None
+        self._bytes = artifact.bytes if as_stored else artifact.plain_bytes
+        self._sha256 = artifact.sha256 if as_stored else artifact.plain_sha256
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next of the content; PointDamaged where it is not what was stored."""

@@ -167,6 +167,25 @@ class LinkBook:
         self._database.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", values)
         return True
 
+    def wants(self, path: bytes) -> bool:
+        """Whether any row means the file."""
+        name = (digest_of(path),)
+        found = self._database.execute("SELECT 1 FROM wanted WHERE name = ?", name)
+        return found.fetchone() is not None
+
+    def found(self, link: int, tree: str, *, limit: int = -1) -> Iterator[str]:
+        """Yield what those rows say whose file the tree has."""
+        yield from self._said(f"NOT ({_MISSING})", link, tree, limit)
+
+    def found_bytes(self, link: int, tree: str) -> int:
+        """Return what the files of a tree take that the rows of a link mean, each once."""
+        (row,) = self._database.execute(
+            f"SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT {_CHOSEN} AS name,"  # noqa: S608
+            f" {_first('size')} AS size {_FROM})",
+            (*[tree] * MOST_NAMES, link),
+        )
+        return int(row[0])
+
     def bytes_of(self, tree: str) -> int:
         """Return what the files of a tree take that it was told the size of."""
         statement = "SELECT coalesce(sum(size), 0) FROM file WHERE tree = ?"
@@ -248,12 +267,20 @@ _FROM = (
 _MISSING = f"coalesce({_FOUND}) IS NULL"
 
 
-def _other(column: str) -> str:
-    """Return the condition that the first file a row means tells another value than the row."""
+_CHOSEN = f"coalesce({_FOUND})"
+
+
+def _first(column: str) -> str:
+    """Return the value of the first file that a row means and the tree has."""
     chosen = " ".join(
         f"WHEN f{number}.name IS NOT NULL THEN f{number}.{column}" for number in range(MOST_NAMES)
     )
-    return f"coalesce(named.{column} <> CASE {chosen} END, 0)"
+    return f"CASE {chosen} END"
+
+
+def _other(column: str) -> str:
+    """Return the condition that the first file a row means tells another value than the row."""
+    return f"coalesce(named.{column} <> {_first(column)}, 0)"
 
 
 _DIFFERING = f"({_other('size')} OR {_other('sha256')})"

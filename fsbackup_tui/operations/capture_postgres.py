@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +16,6 @@ from fsbackup_tui.domain.errors import PostgresError, TableLocked
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import (
     Artifact,
-    ArtifactRole,
     CountMethod,
     PartManifest,
     PostgresFacts,
@@ -32,14 +31,10 @@ from fsbackup_tui.engines.postgres.connection import (
 from fsbackup_tui.engines.postgres.dump import (
     DumpPlan,
     DumpResult,
-    dump_database,
-    dump_globals,
     plan_dump,
     write_schema,
 )
 from fsbackup_tui.engines.postgres.dump_encrypted import (
-    dump_encrypted,
-    dump_globals_encrypted,
     encrypted_plan,
 )
 from fsbackup_tui.engines.postgres.guards import RATE_SECONDS, Throttle, watch_snapshot_age
@@ -53,9 +48,9 @@ from fsbackup_tui.engines.postgres.progress import (
     dump_items,
 )
 from fsbackup_tui.engines.postgres.snapshot import SharedSnapshot, shared_snapshot
-from fsbackup_tui.engines.process import RunningChild
 from fsbackup_tui.operations.capture import CaptureRun, empty_directory, store_also, weights_of
 from fsbackup_tui.operations.capture_content import CapturedContent, read_content
+from fsbackup_tui.operations.capture_dump import capture_globals, run_dump, stored_artifact
 from fsbackup_tui.operations.clients import client_for_server
 from fsbackup_tui.operations.guard import (
     GaveWay,
@@ -249,7 +244,7 @@ async def _dump_and_count(
             read_content(run, target.source, snapshot),
             _globals(target, environment),
         )
-    artifacts = [_artifact(run, dump, name, role) for name, role in dump.artifacts]
+    artifacts = [stored_artifact(run, dump, name, role) for name, role in dump.artifacts]
     schema_sha256 = dump.schema_sha256
     if run.chain.key is None:
         with run.phase("schema"):
@@ -264,7 +259,7 @@ async def _dump_and_count(
             )
         if schema is not None:
             schema_sha256 = schema[1]
-            artifacts.append(_artifact(run, dump, schema[0], "schema"))
+            artifacts.append(stored_artifact(run, dump, schema[0], "schema"))
     artifacts += [globals_artifact] if globals_artifact is not None else []
     artifacts += await store_also(run, target.source.also)
     unreadable = unreadable_warning(target.exclusions, target.identity.role)
@@ -275,12 +270,6 @@ async def _dump_and_count(
         facts=_facts(target, snapshot, plan, dump, content, schema_sha256),
         warnings=tuple(warnings),
     )
-
-
-def _artifact(run: CaptureRun, dump: DumpResult, name: str, role: ArtifactRole) -> Artifact:
-    if name in dump.written:
-        return dump.written[name].artifact(run.directory, name, role)
-    return Artifact(name, role, (run.directory / name).stat().st_size, "")
 
 
 async def _dump(
@@ -306,9 +295,10 @@ async def _dump(
     )
     try:
         result = await guarded(
-            _run_dump(
-                target,
-                snapshot,
+            run_dump(
+                target.run,
+                target.client,
+                snapshot.snapshot_id,
                 plan,
                 environment,
                 on_started=throttle.attach,
@@ -334,42 +324,6 @@ async def _dump(
     return result
 
 
-async def _run_dump(
-    target: _Target,
-    snapshot: SharedSnapshot,
-    plan: DumpPlan,
-    environment: Mapping[str, str],
-    *,
-    on_started: Callable[[RunningChild], None],
-    on_log: Callable[[str], None],
-) -> DumpResult:
-    run, context = target.run, target.run.context
-    if run.chain.key is None:
-        return await dump_database(
-            plan,
-            target.client,
-            environment,
-            snapshot_id=snapshot.snapshot_id,
-            directory=run.directory,
-            report=context.report,
-            redactor=context.redactor,
-            on_started=on_started,
-            on_log=on_log,
-        )
-    return await dump_encrypted(
-        plan,
-        target.client,
-        environment,
-        chain=run.chain,
-        snapshot_id=snapshot.snapshot_id,
-        directory=run.directory,
-        report=context.report,
-        redactor=context.redactor,
-        on_started=on_started,
-        on_log=on_log,
-    )
-
-
 def _items(target: _Target, snapshot: SharedSnapshot) -> dict[str, Item]:
     """Weigh each table as the last good point measured it, else by its size now."""
     measured = weights_of(target.run.last_good)
@@ -387,31 +341,9 @@ def _seconds(duration: timedelta | None) -> float | None:
 async def _globals(
     target: _Target, environment: Mapping[str, str]
 ) -> tuple[Artifact | None, str | None]:
-    run, context = target.run, target.run.context
     if target.source.scope == "data":
         return None, None
-    if run.chain.key is not None:
-        made, problem = await dump_globals_encrypted(
-            target.client,
-            environment,
-            chain=run.chain,
-            database=target.address.database,
-            directory=run.directory,
-            report=context.report,
-            redactor=context.redactor,
-        )
-        return (made[1].artifact(run.directory, made[0], "globals") if made else None), problem
-    name, problem = await dump_globals(
-        target.client,
-        environment,
-        database=target.address.database,
-        directory=run.directory,
-        report=context.report,
-        redactor=context.redactor,
-    )
-    if name is None:
-        return None, problem
-    return Artifact(name, "globals", (run.directory / name).stat().st_size, ""), problem
+    return await capture_globals(target.run, target.client, target.address.database, environment)
 
 
 def _facts(

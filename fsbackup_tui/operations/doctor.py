@@ -60,7 +60,9 @@ async def diagnose(
     names the repository where it is lost.
     """
     from fsbackup_tui.operations.doctor_database import check_clients, check_source
+    from fsbackup_tui.operations.doctor_keys import check_encryption
     from fsbackup_tui.operations.doctor_signing import check_signing
+    from fsbackup_tui.operations.status import site_repository_or_none
 
     findings = [Finding("config", "ok", f"config {loaded.path}: site {loaded.config.site}")]
     try:
@@ -85,6 +87,9 @@ async def diagnose(
         *_check_repository(loaded, environ, sum(sizes), fix=fix),
         *_check_adopt(loaded),
     ]
+    findings += await check_encryption(
+        loaded, environment, redactor, site_repository_or_none(loaded, environ)
+    )
     findings += await check_signing(loaded, environment, redactor)
     _keep_rights(loaded, environ, findings)
     return [_redacted(finding, redactor) for finding in findings]

@@ -26,6 +26,7 @@ from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import not_recorded
+from fsbackup_tui.operations.opened import key_document
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import DrillChoice, DrillRequest
 from fsbackup_tui.operations.signatures import demand_signature
@@ -60,6 +61,9 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
     started = time.monotonic()
     reason = request.reason_unsigned
     await demand_signature(context, PointReader(copy or home, point), reason=reason)
+    key = await key_document(context, PointReader(copy or home, point))
+    if key is not None:
+        context.report(Log(key_words(key)))
     try:
         verified = await verify_point(
             context,
@@ -87,11 +91,20 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
     document = {
         **_head(request, context, point),
         **drill_result(verified),
+        "key": key,
         "seconds": round(time.monotonic() - started, 3),
     }
     if note := _record(home, point, context, document):
         document = {**document, "notes": list(dict.fromkeys([*_notes(verified), note]))}
     return document
+
+
+def key_words(key: Mapping[str, object]) -> str:
+    """Return whether the key that is kept for the day it is needed opens the point."""
+    hint = f" ({key['hint']})" if key["hint"] else ""
+    if key["opens"]:
+        return f"The key {key['id']}{hint} is here and opens it"
+    return f"The key {key['id']}{hint} is not here: it {key['needs']}"
 
 
 def drill_result(verified: Mapping[str, object]) -> dict[str, object]:

@@ -46,7 +46,9 @@ async def run(request: FilesBesideRequest, context: JobContext) -> dict[str, obj
     ground = open_ground(context, request.part)
     if request.directory:
         target = _directory(ground, request.directory)
-        async with open_files_point(context, request.point, request.part) as point:
+        async with open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point:
             return await _Extracting(ground, point, target, own=True).run()
     refuse_if_read_only(context.loaded, "extracts nothing beside the site's files")
     target = ground.beside("restore", ground.tag(request.tag))
@@ -60,7 +62,9 @@ async def run(request: FilesBesideRequest, context: JobContext) -> dict[str, obj
         )
     async with (
         ground.alone(),
-        open_files_point(context, request.point, request.part) as point,
+        open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point,
     ):
         return await _Extracting(ground, point, target, own=False).run()
 
@@ -97,13 +101,20 @@ class _Extracting:
 
     async def run(self) -> dict[str, object]:
         context, point = self.ground.context, self.point
-        program = await find_tar()
         path, artifact = point.archive()
         indexed = point.find("index") is not None
         twice = await point.read_index(_twice) if indexed else frozenset[bytes]()
         plan = await examine_archive(
-            path, artifact, point.keys, ordered=indexed, twice=twice, report=context.report
+            path,
+            artifact,
+            point.keys,
+            ordered=indexed,
+            twice=twice,
+            root_programs=False,
+            room=free_bytes(self.target.parent),
+            report=context.report,
         )
+        program = await find_tar()
         self._check_space(plan)
         existed = self.target.exists()
         context.stage("extract")

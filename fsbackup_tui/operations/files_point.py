@@ -18,8 +18,10 @@ from fsbackup_tui.engines.chain import read_artifact
 from fsbackup_tui.engines.compression import ByteStream
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.files.index import IndexDamaged, IndexEntry, read_index
+from fsbackup_tui.engines.files.index_checks import checked
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
@@ -71,7 +73,7 @@ class FilesPoint:
             )
 
         def read(stream: ByteStream) -> _Result:
-            return consume(read_index(stream))
+            return consume(checked(read_index(stream)))
 
         path, artifact = found
         try:
@@ -86,11 +88,20 @@ class FilesPoint:
 
 @asynccontextmanager
 async def open_files_point(
-    context: JobContext, point: str, part: str, *, check: bool = True
+    context: JobContext,
+    point: str,
+    part: str,
+    *,
+    check: bool = True,
+    reason_unsigned: str = "",
 ) -> AsyncIterator[FilesPoint]:
     """Yield a point's tree, kept from retention meanwhile; its seal is compared before.
 
+    So is its signature, where the configuration demands one: what lacks it is taken for a written
+    reason alone.
+
     Raises:
+        SafetyRefusal: it lacks that signature.
         PointNotFound, UsageError: it has no such part, or that is no tree of files.
         PointDamaged: it is not as it was sealed. KeyUnavailable: nothing here decrypts it.
     """
@@ -104,6 +115,7 @@ async def open_files_point(
         if held.note:
             context.report(Log(held.note))
         if check:
+            await demand_signature(context, reader, reason=reason_unsigned)
             await _check_seal(context, reader, found)
         keys = await reading_keys(context, reader)
         yield FilesPoint(context, reader, found, found.files, keys)

@@ -54,7 +54,9 @@ async def run(request: FilesPutBackRequest, context: JobContext) -> dict[str, ob
         )
     async with (
         ground.alone(),
-        open_files_point(context, request.point, request.part) as point,
+        open_files_point(
+            context, request.point, request.part, reason_unsigned=request.reason_unsigned
+        ) as point,
     ):
         putting = _Putting(request, ground, point, _free_tag(ground, ground.tag(request.tag)))
         return {"ok": True, **plain(await putting.run())}

@@ -44,6 +44,7 @@ class LiveRows:
     def write_nowhere(self, directory: Path) -> str:
         """Write the rows whose file is nowhere as CSV; returns where, empty for none."""
         path = directory / _NOWHERE
+        path.unlink(missing_ok=True)
         if self.links.export_nowhere(path):
             return str(path)
         path.unlink()
@@ -66,7 +67,7 @@ def _fit(fit: LiveFit) -> RowFit:
         fit.column,
         fit.rows or 0,
         Found(fit.missing.count, 0, fit.missing.names),
-        Found(fit.in_point),
+        Found(fit.in_point.count, fit.in_point_bytes, fit.in_point.names),
         Found(fit.nowhere.count, 0, fit.nowhere.names),
         fit.note,
     )

@@ -56,7 +56,6 @@ class Staging:
             UnsafeArchive, PointDamaged, KeyUnavailable: before anything was made.
         """
         point, survey = self.point, self.survey
-        program = await find_tar()
         path, artifact = point.archive()
         wanted = _wanted_digests(survey)
         plan = await examine_archive(
@@ -65,8 +64,11 @@ class Staging:
             point.keys,
             wanted=lambda name: _digest(name) in wanted,
             twice=survey.twice,
+            root_programs=False,
+            room=free_bytes(self.beside.parent),
             report=point.context.report,
         )
+        program = await find_tar()
         self._make(self.beside, "restore")
         with OpenTree(self.beside) as beside:
             for name in (_TREE, _NEW):
@@ -136,7 +138,11 @@ class Staging:
         staged = _TREE + b"/" + entry.path
         if entry.kind == "directory":
             path = b"%b/%d" % (_NEW, number)
-            made = self._new_directory(beside, path, staged)
+            try:
+                made = self._new_directory(beside, path, staged)
+            except (LinkInTheWay, FileNotFoundError) as error:
+                why = "the archive has no such directory"
+                raise _not_as_told(self.point, entry.path, why) from error
             return Placing(
                 entry.path,
                 "directory",

@@ -62,6 +62,10 @@ class LiveLinks:
         self._book = book
         self._looked = looked
 
+    def close(self) -> None:
+        """Remove what was put aside."""
+        self._book.close()
+
     @property
     def unread(self) -> tuple[str, ...]:
         """The links whose rows could not be read, and why: what they name is not known."""
@@ -75,6 +79,10 @@ class LiveLinks:
         """Return what the files take that ``named`` said yes to, as far as sizes were given."""
         return self._book.bytes_of(_POINT)
 
+    def wants(self, path: bytes) -> bool:
+        """Whether ``named`` said yes, or would."""
+        return self._book.wants(path)
+
     def fits(self) -> tuple[LiveFit, ...]:
         """Return how each link fits, once every file of the point was asked about."""
         return tuple(self._fit(one) for one in self._looked)
@@ -87,12 +95,14 @@ class LiveLinks:
         nowhere = self._book.join(one.number, _POINT).missing
         names = self._book.missing(one.number, "", limit=LONGEST_LIST)
         lost = self._book.missing(one.number, _POINT, limit=LONGEST_LIST)
+        found = self._book.found(one.number, _POINT, limit=LONGEST_LIST)
         return LiveFit(
             table,
             column,
             one.rows,
             Names(missing, tuple(map(shown, names))),
-            missing - nowhere,
+            Names(missing - nowhere, tuple(map(shown, found))),
+            self._book.found_bytes(one.number, _POINT),
             Names(nowhere, tuple(map(shown, lost))),
         )
 
@@ -122,18 +132,30 @@ class LiveLinks:
 async def open_live_links(
     context: JobContext, files: str, *, database: str = "", root: Path | None = None
 ) -> AsyncIterator[LiveLinks | None]:
+    """Give what ``read_live_links`` reads for the block."""
+    live = await read_live_links(context, files, database=database, root=root)
+    try:
+        yield live
+    finally:
+        if live is not None:
+            await asyncio.to_thread(live.close)
+
+
+async def read_live_links(
+    context: JobContext, files: str, *, database: str = "", root: Path | None = None
+) -> LiveLinks | None:
     """Read the rows that name files of a source, and look which of them live has not.
 
     ``database`` stands in for the live one, ``root`` for the source's own. None where no link of
-    the configuration names these files. A database that can't be read is said (``unread``).
+    the configuration names these files. A database that can't be read is said (``unread``). The
+    caller closes it.
     """
     source = context.loaded.config.sources.get(files)
     if not isinstance(source, FilesSource):
         raise UsageError(f"NO FILES: {files} is no source of files.")
     links = [link for link in context.loaded.config.links if link.files == files]
     if not links:
-        yield None
-        return
+        return None
     looked = [_looked(number, facts_of(context.loaded, link)) for number, link in enumerate(links)]
     book = await asyncio.to_thread(LinkBook, context.work / f"live-links-{new_tag()}")
     try:
@@ -141,9 +163,10 @@ async def open_live_links(
             of_it = [one for one in looked if one.facts.source == name]
             await _read(context, book, name, database, of_it, os.fsencode(root or source.root))
         await asyncio.to_thread(book.want_all_named)
-        yield LiveLinks(book, looked)
-    finally:
-        await asyncio.to_thread(book.close)
+    except BaseException:
+        book.close()
+        raise
+    return LiveLinks(book, looked)
 
 
 def _looked(number: int, facts: LinkFacts) -> _Looked:

@@ -154,9 +154,22 @@ async def read_plain(
     return await read_artifact(path, artifact, keys, consume, report=context.report)
 
 
-async def missing_key(context: JobContext, reader: PointReader) -> str:
-    """Return why a point can't be read here ("needs the private key …"), empty where it can."""
+async def key_document(context: JobContext, reader: PointReader) -> dict[str, object] | None:
+    """Return which key a point takes, and whether what is here opens it; None for a plain one.
+
+    ``needs`` says what is missing ("needs the private key …"), empty where it opens.
+    """
+    facts = [part.key for part in reader.parts() if part.key is not None]
+    if not facts:
+        return None
     keys = await reading_keys(context, reader)
-    methods = {part.key.method for part in reader.parts() if part.key is not None}
     held = {"gpg": keys.gpg, "age": keys.age}
-    return keys.reason if any(held[method] is None for method in methods) else ""
+    opens = all(held[key.method] is not None for key in facts)
+    return {
+        "id": facts[0].id,
+        "method": facts[0].method,
+        "hint": facts[0].hint,
+        "recipients": list(facts[0].recipients),
+        "opens": opens,
+        "needs": "" if opens else keys.reason,
+    }

@@ -150,6 +150,16 @@ class AdoptRequest(Request):
     plan: str = "adopted"
 
 
+@dataclass(frozen=True, slots=True)
+class RekeyRequest(Request):
+    """Re-encrypt points to the configuration's present key; none named means all."""
+
+    operation: ClassVar[str] = "rekey"
+    runner: ClassVar[str] = "fsbackup_tui.operations.rekey:run"
+    stages: ClassVar[tuple[str, ...]] = ("key", "points")
+    points: tuple[str, ...] = ()
+
+
 _EVERY: tuple[type[Request], ...] = (
     BackupRequest,
     VerifyRequest,
@@ -158,6 +168,7 @@ _EVERY: tuple[type[Request], ...] = (
     LiveHealthRequest,
     RestoreBesideRequest,
     AdoptRequest,
+    RekeyRequest,
     *RECOVERY_REQUESTS,
     *PLACE_REQUESTS,
     *SITE_REQUESTS,

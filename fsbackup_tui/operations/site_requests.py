@@ -6,7 +6,7 @@ made beside a tree (``storage.restore-TAG``): an incident's id, or empty for one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from fsbackup_tui.domain.tree import Conflict
@@ -17,10 +17,14 @@ ConfigRestore = Literal["diff", "beside", "in-place"]
 
 @dataclass(frozen=True, slots=True)
 class SiteRequest(Request):
-    """The base: about one part of a point that is no database."""
+    """The base: about one part of a point that is no database.
+
+    ``reason_unsigned`` says why a point is trusted that lacks the signature which is demanded.
+    """
 
     part: str
     point: str = ""
+    reason_unsigned: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

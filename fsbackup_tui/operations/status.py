@@ -163,6 +163,8 @@ def _restore_rights(
     repository: Repository | None,
     now: datetime,
 ) -> bool | None:
+    if not loaded.config.databases:
+        return True  # nothing here is restored into a server
     state = site_state(loaded, environ, repository)
     return known_restore_rights(state, loaded.digest, now)
 
@@ -186,7 +188,8 @@ def _proven_before(catalogue: Catalogue, newest: Sequence[PointSummary]) -> Iter
 
 
 def _may_be_restored(point: PointSummary) -> bool:
-    return point.trust is Trust.PROVEN and point.holds_data and point.whole and not point.doubtful
+    proven = point.data_trust is Trust.PROVEN
+    return proven and point.holds_data and point.whole and not point.doubtful
 
 
 def durations(points: Sequence[PointSummary], runs: Sequence[MeasuredRun]) -> tuple[str, str]:
@@ -195,7 +198,7 @@ def durations(points: Sequence[PointSummary], runs: Sequence[MeasuredRun]) -> tu
     Empty where no drill or trial restore of a comparable size has shown it.
     """
     fit = [point for point in points if usable(point) and not point.running]
-    proven = next((point for point in fit if point.trust is Trust.PROVEN), None)
+    proven = next((point for point in fit if point.data_trust is Trust.PROVEN), None)
     best = best_point(fit)
     back = None if proven is None else time_back(runs, work_of(proven))
     phases = phases_to(Trust.PROVEN, restorable=True)

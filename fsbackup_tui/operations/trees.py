@@ -10,7 +10,7 @@ from fsbackup_tui.config.sources import FilesSource
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.incident import Incident
-from fsbackup_tui.domain.tree import LeftTree
+from fsbackup_tui.domain.tree import LeftTree, TreeKind
 from fsbackup_tui.engines.trees.opened import OpenTree
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_ground import Ground, open_ground
@@ -23,10 +23,15 @@ from fsbackup_tui.operations.status import job_liveness, site_repository_or_none
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.incidents import list_incidents
 from fsbackup_tui.repository.layout import site_state
-from fsbackup_tui.repository.tree_marks import Marked, find_marked, is_marked, remove_mark
+from fsbackup_tui.repository.tree_marks import Mark, Marked, find_marked, is_marked, remove_mark
 
 # In its own incident it may go before that is closed: it can be made again.
 _REPLACEABLE = ("restore",)
+_WHAT: dict[TreeKind, str] = {
+    "restore": "a restored tree, beside {root}",
+    "before": "{root} as it was before an exchange",
+    "after": "{root} as it was before an exchange was undone",
+}
 
 
 async def run(request: TreesRequest, context: JobContext) -> dict[str, object]:
@@ -166,10 +171,19 @@ def _counting(
             since=time_of(mark.at),
             files=files,
             bytes=size,
+            what=_what(mark),
             held_by=_held_by(looking, marked),
         )
 
     return count
+
+
+def _what(mark: Mark) -> str:
+    if mark.kind == "before" and mark.partial:
+        return f"files of {mark.root} that others took the place of"
+    if mark.kind == "restore" and (mark.partial or not mark.complete):
+        return f"what a restore into {mark.root} left that never ended"
+    return _WHAT[mark.kind].format(root=mark.root)
 
 
 def _held_by(looking: _Looking, marked: Marked) -> str:

@@ -19,7 +19,8 @@ from fsbackup_tui.operations.findings import verification_texts
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import VerifyDueRequest
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository
-from fsbackup_tui.operations.verify import can_be_tried, verify_point
+from fsbackup_tui.operations.verify import verify_point
+from fsbackup_tui.operations.verify_rungs import can_be_tried
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader

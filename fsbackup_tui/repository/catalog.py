@@ -30,7 +30,7 @@ from fsbackup_tui.repository.catalog_rows import (
     COLUMNS,
     PLACE_THE_FOREIGN,
     PLACE_THE_UNNUMBERED,
-    PREVIOUS_ROWS,
+    PREVIOUS,
     RUNS_OF_NEWEST,
     UPSERT,
     from_row,
@@ -186,7 +186,7 @@ class Catalogue:
         # Only texts of this module are put together here; what people type are arguments.
         by = _ORDERS[order].format(d="DESC" if descending else "ASC")
         rows = self._read(
-            f"SELECT {COLUMNS}, {PREVIOUS_ROWS} FROM (SELECT * FROM points {where}"  # noqa: S608
+            f"SELECT {COLUMNS}, {PREVIOUS} FROM (SELECT * FROM points {where}"  # noqa: S608
             f" ORDER BY {by}, id DESC LIMIT ? OFFSET ?) AS p ORDER BY {by}, id DESC",
             (*arguments, -1 if limit is None else limit, offset),
         )
@@ -207,14 +207,14 @@ class Catalogue:
 
     def point(self, identifier: str) -> PointSummary | None:
         """Return one point by its id, None where there is none."""
-        statement = f"SELECT {COLUMNS}, {PREVIOUS_ROWS} FROM points AS p WHERE id = ?"  # noqa: S608
+        statement = f"SELECT {COLUMNS}, {PREVIOUS} FROM points AS p WHERE id = ?"  # noqa: S608
         rows = self._read(statement, (identifier,))
         return self._point(rows[0]) if rows else None
 
     def named(self, prefix: str) -> list[PointSummary]:
         """Return the points whose id begins with the text, the newest first."""
         statement = (
-            f"SELECT {COLUMNS}, {PREVIOUS_ROWS} FROM points AS p"  # noqa: S608
+            f"SELECT {COLUMNS}, {PREVIOUS} FROM points AS p"  # noqa: S608
             " WHERE id >= ? AND id < ? ORDER BY position DESC, id DESC"
         )
         return [self._point(row) for row in self._read(statement, (prefix, prefix + chr(0x10FFFF)))]

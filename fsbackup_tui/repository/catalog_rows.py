@@ -12,7 +12,7 @@ from fsbackup_tui.domain.estimate import MeasuredRun, parse_run, run_document
 from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Another number makes a catalogue of another fsbackup be thrown away and built again."""
 
 SCHEMA = """
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS points (
     bytes INTEGER NOT NULL,
     rows INTEGER,
     database_bytes INTEGER,
+    files INTEGER,
     seconds REAL,
     reason TEXT,
     parts TEXT NOT NULL,
@@ -52,7 +53,7 @@ CREATE INDEX IF NOT EXISTS by_created ON points (created, position, id);
 CREATE INDEX IF NOT EXISTS by_size ON points (bytes DESC, position DESC, id DESC);
 CREATE INDEX IF NOT EXISTS by_trust ON points (trust DESC, position DESC, id DESC);
 CREATE INDEX IF NOT EXISTS by_least_trust ON points (trust, position DESC, id DESC);
-CREATE INDEX IF NOT EXISTS by_plan ON points (plan, sources, sequence, rows) WHERE whole;
+CREATE INDEX IF NOT EXISTS by_plan ON points (plan, sources, sequence, rows, files) WHERE whole;
 CREATE INDEX IF NOT EXISTS unnumbered ON points (id) WHERE sequence = 0;
 CREATE INDEX IF NOT EXISTS measured ON points (position DESC, created DESC, id DESC)
     WHERE runs <> '[]';
@@ -61,21 +62,27 @@ CREATE INDEX IF NOT EXISTS of_others ON points (id) WHERE origin <> '';
 
 COLUMNS = (
     "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
-    " p.rows, p.database_bytes, p.seconds, p.reason, p.parts, p.problems, p.blocked, p.levels,"
-    " p.origin, p.runs, p.spares, p.incident"
+    " p.rows, p.database_bytes, p.files, p.seconds, p.reason, p.parts, p.problems, p.blocked,"
+    " p.levels, p.origin, p.runs, p.spares, p.incident"
 )
 
-PREVIOUS_ROWS = (
-    "(SELECT q.rows FROM points AS q WHERE q.whole AND q.plan = p.plan AND q.sources = p.sources"
-    " AND q.sequence < p.sequence AND q.rows IS NOT NULL ORDER BY q.sequence DESC LIMIT 1)"
-)
+
+def _previous(count: str) -> str:
+    return (
+        f"(SELECT q.{count} FROM points AS q WHERE q.whole AND q.plan = p.plan"  # noqa: S608
+        " AND q.sources = p.sources AND q.sequence < p.sequence"
+        f" AND q.{count} IS NOT NULL ORDER BY q.sequence DESC LIMIT 1)"
+    )
+
+
+PREVIOUS = f"{_previous('rows')}, {_previous('files')}"
 
 RUNS_OF_NEWEST = (
     "SELECT runs FROM points WHERE runs <> '[]' ORDER BY position DESC, created DESC, id DESC"
     " LIMIT 60"
 )
 
-UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 28)})"  # noqa: S608
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 29)})"  # noqa: S608
 
 PLACE_THE_UNNUMBERED = """
 UPDATE points SET position = 0.5 + coalesce(
@@ -97,7 +104,15 @@ WHERE origin <> ''
 def to_row(point: PointSummary) -> tuple[object, ...]:
     """Return the columns of a point, all but the three stamps at the end."""
     parts = [
-        [part.source, part.kind, int(part.trust), part.bytes, part.rows, part.database_bytes]
+        [
+            part.source,
+            part.kind,
+            int(part.trust),
+            part.bytes,
+            part.rows,
+            part.database_bytes,
+            part.files,
+        ]
         for part in point.parts
     ]
     levels = {
@@ -139,6 +154,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         point.bytes,
         point.rows,
         point.database_bytes,
+        point.files,
         point.seconds,
         point.reason,
         _dump(parts),
@@ -156,9 +172,8 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 
 def from_row(row: Sequence[Any]) -> PointSummary:
-    """Return the point of a row of ``COLUMNS`` and the row count of the point before it."""
-    rows, previous = row[9], row[21]
-    change = (rows - previous) / previous if rows is not None and previous else None
+    """Return the point of a row of ``COLUMNS`` and of ``PREVIOUS``, the counts before it."""
+    rows_change, files_change = _change(row[9], row[22]), _change(row[11], row[23])
     return PointSummary(
         id=row[0],
         sequence=row[1],
@@ -170,28 +185,34 @@ def from_row(row: Sequence[Any]) -> PointSummary:
         suspect=tuple(json.loads(row[7])),
         bytes=row[8],
         parts=tuple(
-            PartSummary(source, kind, Trust(trust), size, part_rows, database)
-            for source, kind, trust, size, part_rows, database in json.loads(row[13])
+            PartSummary(source, kind, Trust(trust), size, part_rows, database, files)
+            for source, kind, trust, size, part_rows, database, files in json.loads(row[14])
         ),
-        rows=rows,
-        rows_change=change if row[4] else None,
+        rows=row[9],
+        rows_change=rows_change if row[4] else None,
+        files=row[11],
+        files_change=files_change if row[4] else None,
         database_bytes=row[10],
-        seconds=row[11],
-        reason=row[12],
-        problems=tuple(json.loads(row[14])),
-        blocked=tuple(json.loads(row[15])),
+        seconds=row[12],
+        reason=row[13],
+        problems=tuple(json.loads(row[15])),
+        blocked=tuple(json.loads(row[16])),
         levels={
             word: LevelCheck(ok, datetime.fromtimestamp(at, UTC), job, seconds)
-            for word, (ok, at, job, seconds) in json.loads(row[16]).items()
+            for word, (ok, at, job, seconds) in json.loads(row[17]).items()
         },
-        foreign=row[17],
-        runs=runs_of(row[18]),
+        foreign=row[18],
+        runs=runs_of(row[19]),
         spares=tuple(
             SpareSummary(part, name, server, datetime.fromtimestamp(proven, UTC))
-            for part, name, server, proven in json.loads(row[19])
+            for part, name, server, proven in json.loads(row[20])
         ),
-        in_incident=row[20],
+        in_incident=row[21],
     )
+
+
+def _change(count: int | None, previous: int | None) -> float | None:
+    return (count - previous) / previous if count is not None and previous else None
 
 
 def runs_of(text: str) -> tuple[MeasuredRun, ...]:

@@ -61,7 +61,7 @@ def usable(point: PointSummary, part: str | None = None, *, data: bool = True) -
     """
     return (
         point.whole
-        and point.trust > Trust.INCOMPLETE
+        and point.data_trust > Trust.INCOMPLETE
         and not point.doubtful
         and (point.holds_data or not data)
         and _has_part(point, part)

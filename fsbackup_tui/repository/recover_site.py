@@ -64,7 +64,7 @@ def _config_head(part: PartManifest, facts: ConfigFacts) -> Iterator[str]:
     yield from needs(part)
     if not is_encrypted(part):
         yield "- It is **not encrypted**: whoever reads this directory reads its secrets."
-    yield f"- It needs `tar`. Captured: {len(facts.entries)} entries."
+    yield f"- It needs `tar` and `gzip`. Captured: {len(facts.entries)} entries."
     yield ""
     yield from ("It goes into a directory of its own, private; nothing is put in place.", "")
 
@@ -74,7 +74,7 @@ def _config_steps(part: PartManifest) -> Iterator[Step]:
     yield "Name the new directory", [f'[ -n "${{CONFIG_TO:-}}" ] || CONFIG_TO={_home(where)}']
     for artifact in part.artifacts:
         extract = 'tar -xpf - -C "$CONFIG_TO"'
-        commands = ["umask 077", 'mkdir "$CONFIG_TO"', *_into(part, artifact, extract)]
+        commands = ['mkdir -m 700 "$CONFIG_TO"', *_into(part, artifact, extract)]
         yield "Extract it", commands
     yield "See what it is", ['find "$CONFIG_TO" -type f -exec ls -l {} +']
 

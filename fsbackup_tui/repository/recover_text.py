@@ -17,6 +17,8 @@ from fsbackup_tui.repository.recover_encrypted import (
     plain_path,
 )
 from fsbackup_tui.repository.recover_encrypted import needs as encryption_needs
+from fsbackup_tui.repository.recover_files import files_chapter, files_steps
+from fsbackup_tui.repository.recover_site import fit_chapter, site_chapter, site_steps
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin", "d": "libc"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -120,10 +122,15 @@ def point_recover_text(manifest: Manifest, *, signature: str = "") -> str:
     for part in manifest.parts:
         if part.postgres is not None:
             lines += _postgres_chapter(part, part.postgres)
+        elif part.files is not None:
+            lines += files_chapter(part, part.files)
+        elif chapter := list(site_chapter(part)):
+            lines += chapter
         else:
             lines += [f"## Part {_line(part.source)}", "", "Its files lie there as they are.", ""]
             for command in part.restore_commands:
                 lines += ["```sh", command, "```", ""]
+    lines += fit_chapter(manifest.parts)
     return "\n".join(lines)
 
 
@@ -235,6 +242,12 @@ def _afterwards(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
             f"All roles and tablespaces of the old server are in "
             f"`{part.source}/{paths['globals']}`."
         )
+    also = [artifact.path for artifact in part.artifacts if artifact.role == "also"]
+    if also:
+        listed = ", ".join(f"`{part.source}/{_code(path)}`" for path in also)
+        yield f"Stored beside it, as it was when the dump was taken: {listed}."
+    if facts.migration_head:
+        yield f"The last migration it has had is `{_code(facts.migration_head)}`."
     if facts.grants:
         yield "Rights on the database itself that were granted:"
         yield from ("", *(f"    {_line(grant)}" for grant in facts.grants), "")
@@ -256,13 +269,16 @@ def stock_commands(part: PartManifest) -> tuple[str, ...]:
 
     The same as in RECOVER.md, one string per command; variables are set by the first.
     """
-    facts = part.postgres
-    if facts is None:
+    if part.postgres is not None:
+        steps = list(_steps(part, part.postgres))
+    elif part.files is not None:
+        steps = list(files_steps(part, part.files))
+    else:
+        steps = list(site_steps(part))
+    if not steps:
         return ()
-    commands: list[str] = [f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"]
-    for _, lines in _steps(part, facts):
-        commands.append("\n".join(lines))
-    return tuple(commands)
+    check = f"(cd {shlex.quote(part.source)} && sha256sum -c SHA256SUMS)"
+    return (check, *("\n".join(lines) for _, lines in steps))
 
 
 def name_commands(facts: PostgresFacts) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.point import LevelCheck, PartManifest, PartSummary, TableFacts
-from fsbackup_tui.domain.trust import Trust, least
+from fsbackup_tui.domain.trust import Trust, counted, least
 from fsbackup_tui.repository.records import Record
 
 # A check of these that fails means the stored bytes are bad; a failing trial restore may have
@@ -19,6 +19,8 @@ _CLIMBED_WORDS = {level.word: level for level in _CLIMBED}
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The worth of a point: per part and, by its least part, of the whole.
+
+    A part that stands at its kind's top rung counts as proven for the whole.
 
     ``cleared``: a person said, with a reason, that what it holds is right as it is.
     """
@@ -40,7 +42,7 @@ def judge(parts: Sequence[PartManifest], records: Iterable[Record], *, whole: bo
     problems = [record.problem for record in records if record.problem]
     for source in trusts:
         problems += _part_problems(source, verified)
-    trust = least(trusts.values())
+    trust = least(counted(part.kind, trusts[part.source]) for part in parts)
     if not whole and trust is not Trust.DAMAGED:
         trust = Trust.INCOMPLETE
     cleared = any(record.counts and record.kind == "cleared" for record in records)
@@ -150,7 +152,8 @@ def part_summary(part: PartManifest, trust: Trust) -> PartSummary:
     """Return what the inventory shows of a part; a schema part is a kind of its own there."""
     facts = part.postgres
     if facts is None:
-        return PartSummary(part.source, part.kind, trust, part.bytes)
+        files = None if part.files is None else part.files.files
+        return PartSummary(part.source, part.kind, trust, part.bytes, files=files)
     known = [table.rows for table in facts.tables if table.rows is not None and _stored(table)]
     schema_only = facts.scope == "schema"
     return PartSummary(

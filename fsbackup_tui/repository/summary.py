@@ -67,7 +67,11 @@ def _missing_parts(repository: Repository, manifest: Manifest) -> list[str]:
 
 def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) -> PointSummary:
     standing = judge(manifest.parts, records, whole=True)
-    parts = tuple(part_summary(part, standing.parts[part.source]) for part in manifest.parts)
+    gone = {text.partition(":")[0] for text in missing}
+    parts = tuple(
+        part_summary(part, Trust.DAMAGED if part.source in gone else standing.parts[part.source])
+        for part in manifest.parts
+    )
     return PointSummary(
         id=manifest.id,
         sequence=manifest.sequence,
@@ -81,6 +85,7 @@ def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) ->
         parts=parts,
         rows=_sum(part.rows for part in parts),
         database_bytes=_sum(part.database_bytes for part in parts),
+        files=_sum(part.files for part in parts),
         seconds=max(0.0, (manifest.finished - manifest.started).total_seconds()),
         reason=manifest.reason,
         problems=(*missing, *standing.problems),
@@ -165,6 +170,7 @@ def _bare(
         parts=parts,
         rows=_sum(part.rows for part in parts),
         database_bytes=_sum(part.database_bytes for part in parts),
+        files=_sum(part.files for part in parts),
         problems=problems,
     )
 

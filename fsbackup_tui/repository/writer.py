@@ -111,9 +111,13 @@ class PointWriter:
         heading: Heading,
         marker: int,
         beside: tuple[str, ...] = (),
+        former: Manifest | None = None,
     ) -> None:
         self.id = identifier
-        self.directory = repository.point_directory(identifier)
+        self._place = repository.point_directory(identifier)
+        self._former = former
+        hidden = repository.points / f"{PARTIAL_PREFIX}{identifier}"
+        self.directory = self._place if former is None else hidden
         self._repository = repository
         self._heading = heading
         self._marker: int | None = marker
@@ -138,10 +142,13 @@ class PointWriter:
         site_yaml: str,
         space_needed: int | None,
         beside: Mapping[str, bytes] | None = None,
+        former: Manifest | None = None,
     ) -> PointWriter:
         """Begin a point; secrets in ``site_yaml`` are masked here, whoever gave it.
 
-        ``beside`` are further files, by name, that lie next to the manifest.
+        ``beside`` are further files, by name, that lie next to the manifest. With ``former`` it
+        is to replace that point: all but its parts is as there, and no reader sees anything of
+        it before it is whole.
 
         Raises:
             DiskFull: fewer free bytes than ``space_needed``.
@@ -164,14 +171,15 @@ class PointWriter:
                 for name, content in (beside or {}).items():
                     create_file(nursery / name, content)
                 sync_directory(nursery)
-                nursery.rename(repository.point_directory(identifier))
+                if former is None:
+                    nursery.rename(repository.point_directory(identifier))
                 sync_directory(repository.points)
             except BaseException:
                 os.close(marker)
                 for directory in (nursery, repository.point_directory(identifier)):
                     remove_tree(directory)
                 raise
-        return cls(repository, identifier, heading, marker, tuple(beside or ()))
+        return cls(repository, identifier, heading, marker, tuple(beside or ()), former)
 
     @property
     def parts(self) -> tuple[PartManifest, ...]:
@@ -268,12 +276,19 @@ class PointWriter:
         with writing(self.directory), write_lock(*holder):
             highest = max(scan_sequences(self._repository, known=known).values(), default=0)
             sequence = highest + 1 if told.numbered else 0
-            whole = self._manifest(sequence, finished, phases)
-            content = to_json(
-                dataclasses.replace(whole, in_incident=told.in_incident, links=told.links)
-            )
+            if self._former is None:
+                whole = dataclasses.replace(
+                    self._manifest(sequence, finished, phases),
+                    in_incident=told.in_incident,
+                    links=told.links,
+                )
+            else:
+                whole = dataclasses.replace(
+                    self._former, id=self.id, parts=self.parts, replaces=self._former.id
+                )
+            content = to_json(whole)
             # Read as any reader will, before it is written for ever.
-            manifest = parse_manifest(self.directory / MANIFEST_NAME, content)
+            manifest = parse_manifest(self._place / MANIFEST_NAME, content)
             signature_name = "" if sign is None else sign.name
             recover = point_recover_text(manifest, signature=signature_name).encode()
             create_file(self.directory / RECOVER_NAME, recover)
@@ -287,8 +302,16 @@ class PointWriter:
             sync_directory(self.directory)
             self._refuse_abandoned()
             create_whole(self.directory / MANIFEST_NAME, content)
+            self._show()
         self._release()
         return manifest
+
+    def _show(self) -> None:
+        """Let the whole point that replaces another one appear, in one step."""
+        if self.directory != self._place:
+            self.directory.rename(self._place)
+            self.directory = self._place
+            sync_directory(self._place.parent)
 
     def abandon(self) -> str | None:
         """Take back what is not whole; whole parts stay, as an incomplete point.
@@ -300,7 +323,10 @@ class PointWriter:
         with self._busy:
             if self._marker is not None:
                 with suppress(RepositoryUnwritable):
-                    sweep_point(self._repository, self.directory)
+                    if self.directory == self._place:
+                        sweep_point(self._repository, self.directory)
+                    else:
+                        remove_tree(self.directory)
                 self._release()
         if (self.directory / MANIFEST_NAME).is_file():
             return f"the point {self.id}, which was whole by then"

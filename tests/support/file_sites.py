@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class FileSite:
     point: str = ""
     before: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     told: list[Event] = field(default_factory=list)
+    _context: JobContext | None = None
 
     def back_up(self) -> str:
         """Take a point and return its id."""
@@ -82,8 +84,13 @@ class FileSite:
         return self.point
 
     def context(self, *, job: str = "20261122T020000Z-files-k3f9") -> JobContext:
-        """Return the context of a job of the site."""
-        return context_of(self.site, self.told.append, job=job)
+        """Return the context of a job of the site; its configuration is read once."""
+        if self._context is None:
+            self._context = context_of(self.site, self.told.append)
+        work = self._context.work
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700)
+        return replace(self._context, job=job)
 
     async def ask(self, request: Request, **more: Any) -> dict[str, Any]:
         """Run a request in this process and return its result."""
@@ -99,7 +106,9 @@ class FileSite:
         return sorted(path.name for path in self.root.parent.iterdir() if path != self.root)
 
 
-def make_file_site(directory: Path, *, more: Mapping[str, object] | None = None) -> FileSite:
+def make_file_site(
+    directory: Path, *, more: Mapping[str, object] | None = None, verify: str = "sealed"
+) -> FileSite:
     """Return a site with a filled tree and no point yet."""
     root = directory / "srv" / "storage"
     site = make_site(
@@ -107,7 +116,7 @@ def make_file_site(directory: Path, *, more: Mapping[str, object] | None = None)
         "",
         settings={
             "sources": {PART: {"kind": "files", "root": str(root), **(more or {})}},
-            "plans": {"daily": {"sources": [PART]}},
+            "plans": {"daily": {"sources": [PART], "verify": verify}},
         },
     )
     root.mkdir(parents=True)

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from fsbackup_tui.domain.signature import SIGNATURE_NAMES
 from fsbackup_tui.repository.checksums import SUMS_NAME, format_sums
 from fsbackup_tui.repository.files import list_files
 from fsbackup_tui.repository.layout import Repository
@@ -36,7 +37,8 @@ def reseal(repository: Repository, point: str, *, believing: str = MANIFEST_NAME
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise NotResealable(str(error)) from error
     _write(directory / MANIFEST_NAME, manifest)
-    names = [name for name in list_files(directory) if name != SUMS_NAME]
+    left = (SUMS_NAME, *SIGNATURE_NAMES)
+    names = [name for name in list_files(directory) if name not in left]
     sums = {name: _digest(directory / name) for name in names}
     (directory / SUMS_NAME).write_bytes(format_sums(sums))
     shutil.rmtree(repository.records / point, ignore_errors=True)

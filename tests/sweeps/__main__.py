@@ -19,7 +19,7 @@ from tests.sweeps.kills import run_all
 from tests.sweeps.lane import open_lane
 from tests.sweeps.outcomes import Tally
 from tests.sweeps.sealed import sweep_sealed
-from tests.sweeps.stored import store_all
+from tests.sweeps.stored import Stored, store_all
 from tests.sweeps.wrong_source import sweep_wrong_source
 
 _DUMPS = 0.8
@@ -92,7 +92,7 @@ async def _run(plan: Plan, place: Path) -> list[Tally]:
     with open_lane(place / "seventeen", 17) as lane:
         stored = await store_all(lane)
 
-        def lots(way: Way, count: int, *, dumps: float) -> list[Damage]:
+        def lots(way: Way, count: int, *, dumps: float) -> list[Damage[Stored]]:
             of_dumps = round(plan.mine(count) * dumps)
             anything = plan.mine(count) - of_dumps
             return [
@@ -100,7 +100,7 @@ async def _run(plan: Plan, place: Path) -> list[Tally]:
                 *draw(stored, way, of_dumps, seed, only="dump"),
             ]
 
-        def damages(dumps: float) -> list[Damage]:
+        def damages(dumps: float) -> list[Damage[Stored]]:
             return lots("flip", plan.flips, dumps=dumps) + lots("cut", plan.cuts, dumps=dumps)
 
         tallies.append(sweep_sealed(damages(0)))

@@ -19,7 +19,7 @@ def sealed_problems(stored: Stored) -> list[str]:
     )
 
 
-def sweep_sealed(damages: Iterable[Damage]) -> Tally:
+def sweep_sealed(damages: Iterable[Damage[Stored]]) -> Tally:
     """Inflict each damage on a faultless point; it must be found, and the file be named."""
     tally = Tally("damaged, found by sealed")
     for damage in damages:

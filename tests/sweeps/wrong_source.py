@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.repository.manifest import MANIFEST_NAME, PART_NAME
 from tests.support.resealing import NotResealable, reseal
 from tests.sweeps.damage import Damage
@@ -14,12 +13,10 @@ from tests.sweeps.outcomes import Tally
 from tests.sweeps.rows import Rows, archive_rows, database_rows
 from tests.sweeps.sealed import sealed_problems
 from tests.sweeps.stored import Stored
-
-CRASHED = "CRASHED"
-_SECONDS = 120
+from tests.sweeps.verdict import verdict
 
 
-async def sweep_wrong_source(lane: Lane, damages: Iterable[Damage]) -> Tally:
+async def sweep_wrong_source(lane: Lane, damages: Iterable[Damage[Stored]]) -> Tally:
     """Inflict each damage, seal it, and hold what *proven* says against the rows themselves."""
     tally = Tally("damaged and sealed to match, against the rows that come back")
     captured = database_rows(lane.live.url("shop"))
@@ -36,18 +33,18 @@ async def sweep_wrong_source(lane: Lane, damages: Iterable[Damage]) -> Tally:
             tally.counts["not to be sealed: no manifest could say so"] += 1
             assert damage.kind in (MANIFEST_NAME, PART_NAME), problems
             continue
-        said = await _said(damage.stored)
+        said = await verdict(damage.stored.bench, damage.stored.point)
         changed = await asyncio.to_thread(_changed, lane, damage, captured, f"truth_{number}")
         rows = "rows changed" if changed else "rows as captured"
-        tally.counts[f"{rows}: {said}"] += 1
-        if said.startswith(CRASHED):
-            tally.failures.append(f"{damage}: {said}")
-        if changed and said == "PROVEN":
+        tally.counts[f"{rows}: {said.text}"] += 1
+        if said.crashed:
+            tally.failures.append(f"{damage}: {said.text}")
+        if changed and said.is_green:
             tally.failures.append(f"{damage}: proven, although {', '.join(changed)} differ")
     return tally
 
 
-def _changed(lane: Lane, damage: Damage, captured: Rows, name: str) -> list[str]:
+def _changed(lane: Lane, damage: Damage[Stored], captured: Rows, name: str) -> list[str]:
     """Return the tables whose rows the damage changed."""
     if damage.kind != "dump":
         return []
@@ -55,20 +52,3 @@ def _changed(lane: Lane, damage: Damage, captured: Rows, name: str) -> list[str]
     dump = damage.stored.directory / "db" / damage.path.relative_to("db").parts[0]
     here = archive_rows(lane.scratch, dump, plain=plain, name=name)
     return [table for table in sorted({*captured, *here}) if captured.get(table) != here.get(table)]
-
-
-async def _said(stored: Stored) -> str:
-    """Return how far the point is shown good, and by which rung it is not."""
-    try:
-        async with asyncio.timeout(_SECONDS):
-            document = await stored.bench.verify(stored.point)
-    except FsbackupError as error:
-        return f"not proven, an error: {error.what.partition(':')[0]}"
-    except Exception as error:  # noqa: BLE001 - a round that ends so is a finding, not the end
-        return f"{CRASHED}: {type(error).__name__} {error}"
-    for level, check in document["levels"].items():
-        if check["ok"] is False:
-            return f"found by {level}"
-        if check["ok"] is None:
-            return f"not proven, {level} blocked"
-    return "PROVEN" if document["trust"] == "proven" else f"not proven, {document['trust']}"

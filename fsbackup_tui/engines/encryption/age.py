@@ -23,6 +23,7 @@ from fsbackup_tui.engines.chain_stages import BlockQueue, Gathered
 from fsbackup_tui.engines.encryption.age_passphrase import open_with_passphrase
 from fsbackup_tui.engines.process_channel import ChannelStopped, in_thread
 
+_MOST_IN_MEMORY = 256 << 20
 _NO_MATCH = "No matching keys found"
 _HEADERS = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
@@ -53,6 +54,24 @@ class AgeIdentities:
         """Return what decrypts a stored file."""
         keys = [key for secret in self.identities for key in parse_identities(secret)]
         return _AgeInlet(path, keys, proven=self.proven)
+
+
+@dataclass(frozen=True, slots=True)
+class AgePassphrase:
+    """Decrypts a file that ``age -p`` made; in memory, since pyrage streams none of these."""
+
+    passphrase: Secret
+
+    def inlet(self, path: Path, report: Report | None) -> _PassphraseInlet:
+        """Return what decrypts a stored file of at most 256 MiB."""
+        if path.stat().st_size > _MOST_IN_MEMORY:
+            raise KeyUnavailable(
+                "is too large to be decrypted with a passphrase here",
+                what=f"TOO LARGE: {path.name} was encrypted with a passphrase.",
+                why="Such a file is decrypted in memory, at most 256 MiB of it.",
+                fix=f"age -d -o FILE {path.name}",
+            )
+        return _PassphraseInlet(path, self.passphrase)
 
 
 def _recipient(text: str) -> Any:
@@ -219,6 +238,39 @@ class _AgeInlet:
 
     def close(self) -> None:
         self._file.close()
+
+
+class _PassphraseInlet:
+    def __init__(self, path: Path, passphrase: Secret) -> None:
+        self._path = path
+        self._passphrase = passphrase
+        self._queue = BlockQueue()
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._queue.read(size)
+
+    def stop(self) -> None:
+        self._queue.stop()
+
+    async def run(self) -> None:
+        await in_thread(self._decrypt, stop=self.stop)
+
+    def _decrypt(self) -> None:
+        plain = b""
+        try:
+            plain = pyrage.passphrase.decrypt(self._path.read_bytes(), self._passphrase.reveal())
+        except pyrage.DecryptError as error:
+            self._queue.finish()
+            raise KeyUnavailable(
+                "needs another passphrase, or is damaged",
+                what=f"NOT OPENED: {self._path.name}.",
+                why=f"Its passphrase is another one, or it is damaged: age says {str(error)!r}.",
+            ) from error
+        self._queue.write(plain)
+        self._queue.finish()
+
+    def close(self) -> None:
+        pass
 
 
 class _Remembering:

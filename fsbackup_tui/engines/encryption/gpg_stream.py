@@ -22,7 +22,13 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
-from fsbackup_tui.engines.encryption.gpg import decrypt, home_option, private_home, variables
+from fsbackup_tui.engines.encryption.gpg import (
+    HOW_TO_TELL,
+    decrypt,
+    home_option,
+    private_home,
+    variables,
+)
 from fsbackup_tui.engines.process import HANDED_OVER, Command, ToolFailed, run
 from fsbackup_tui.engines.process_channel import Channel
 
@@ -35,6 +41,7 @@ _STRETCHING = (
     *("--s2k-digest-algo", "SHA512", "--s2k-count", "65011712"),
 )
 _INVALID_RECIPIENT = re.compile(r"INV_RECP (?P<reason>\d+) (?P<who>.*)")
+HOW_TO_GIVE = "Set FSBACKUP_PASSPHRASE, or see that gpg's agent or keyring has what opens it."
 INSTALL = "Install it (Debian and Ubuntu: apt-get install gnupg), or use method: age."
 
 
@@ -163,7 +170,7 @@ class _GpgInlet:
             f"needs another key than is here: {error.reason}",
             what=f"KEY NOT HERE: {self._path.name} can't be opened.",
             why=f"{error.reason[:1].upper()}{error.reason[1:]}.",
-            fix=error.fix,
+            fix=HOW_TO_GIVE if error.fix == HOW_TO_TELL else error.fix,
         )
 
     def close(self) -> None:

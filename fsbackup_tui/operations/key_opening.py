@@ -1,0 +1,201 @@
+"""What opens the keys of points: what is at hand is tried on each key's check."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged
+from fsbackup_tui.domain.point import Artifact
+from fsbackup_tui.domain.secret import Secret
+from fsbackup_tui.domain.site_parts import KeyFacts
+from fsbackup_tui.engines.chain import read_artifact
+from fsbackup_tui.engines.encryption import age
+from fsbackup_tui.engines.encryption.age_passphrase import open_with_passphrase
+from fsbackup_tui.engines.encryption.gpg_recipients import has_private_key
+from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
+from fsbackup_tui.engines.encryption.keys import DecryptionKey, ReadingKeys
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.key_sources import VARIABLE, KeySource
+from fsbackup_tui.repository.keys import (
+    CHECK_TEXT,
+    IDENTITY_SUFFIX,
+    StoredKey,
+    stored_key,
+    stored_keys,
+)
+from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.reader import PointReader
+
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
+_CHECK = Artifact(
+    "check",
+    "also",
+    0,
+    "",
+    plain_bytes=len(CHECK_TEXT),
+    plain_sha256=hashlib.sha256(CHECK_TEXT).hexdigest(),
+)
+
+
+def hint_words(hint: str) -> str:
+    """Return where a key is kept, in brackets; empty where nobody wrote it."""
+    return f" ({hint})" if hint else ""
+
+
+async def reading_keys(
+    context: JobContext | KeySource, of: Repository | PointReader
+) -> ReadingKeys:
+    """Return what opens a point, or new points of the repository, as far as it is known here.
+
+    Nothing is raised for what is not here: reading raises KeyUnavailable then, with the words
+    that say what is needed. A point that nothing encrypted needs none.
+    """
+    source = context if isinstance(context, KeySource) else KeySource.of(context)
+    if isinstance(of, Repository):
+        wanted = [key.facts for key in stored_keys(of)[-1:]]
+        place, repository = None, of
+    else:
+        facts = (part.key for part in of.parts())
+        wanted = list(dict.fromkeys(key for key in facts if key is not None))
+        place, repository = of.directory, of.repository
+    keys = ReadingKeys()
+    for key in wanted:
+        stored = _known(repository, key, place)
+        found, reason = await _open(source, stored)
+        if found is None:
+            fix = _how_to_give(stored)
+            keys = replace(keys, reason=reason, fix=fix)
+        elif stored.method == "gpg":
+            keys = replace(keys, gpg=found)
+        else:
+            keys = replace(keys, age=found)
+    return keys
+
+
+def _known(repository: Repository, key: KeyFacts, place: Path | None) -> StoredKey:
+    """Return the key with its files; those that lie in the point serve where others are lost."""
+    found: StoredKey | None = None
+    try:
+        found = stored_key(repository, key.id)
+    except PointDamaged:
+        found = None
+    beside = None if place is None else place / f"{key.id}{IDENTITY_SUFFIX}"
+    if found is None:
+        found = StoredKey(
+            key.id,
+            key.method,
+            "recipients" if key.recipients else "passphrase",
+            key.hint,
+            key.recipients,
+            created=_UNKNOWN,
+            check=repository.root / "keys" / f"{key.id}.{key.method}",
+            identity=beside if key.method == "age" and not key.recipients else None,
+        )
+    if found.identity is not None and not found.identity.is_file() and beside is not None:
+        found = replace(found, identity=beside)
+    return replace(found, hint=key.hint or found.hint)
+
+
+async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | None, str]:
+    """Return what opens a key's check, or why nothing here does."""
+    if stored.kind == "passphrase":
+        candidates = await source.passphrases()
+        found = await open_passphrase(source, stored, candidates)
+        which = "another passphrase than is known here" if candidates else "the passphrase"
+        return found, f"needs {which}: that of the key {stored.id}{hint_words(stored.hint)}"
+    names = ", ".join(stored.recipients)
+    reason = f"needs the private key of {names}{hint_words(stored.hint)}"
+    if stored.method == "age":
+        identities = tuple(await source.identities())
+        opens = await _opens(age.AgeIdentities(identities), stored) if identities else False
+        if opens is False:
+            return None, reason
+        return age.AgeIdentities(identities, proven=opens is True), ""
+    for keyring, passphrase in await source.keyrings():
+        if await _has_any(source, stored.recipients, keyring):
+            key = GpgReading(source.work, source.environ, passphrase, keyring)
+            opens = await _opens(key, stored)
+            if opens is not False:
+                return replace(key, proven=opens is True), ""
+            reason = f"needs what opens the private key of {names}{hint_words(stored.hint)}"
+    return None, reason
+
+
+async def _has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+    try:
+        for name in names:
+            if await has_private_key(
+                name, environ=source.environ, keyring=keyring, work=source.work
+            ):
+                return True
+    except KeyRefused:
+        return False
+    return False
+
+
+async def open_passphrase(
+    source: KeySource, stored: StoredKey, candidates: Sequence[Secret]
+) -> DecryptionKey | None:
+    """Return what opens a passphrase's key with the first of the candidates that does."""
+    for passphrase in candidates:
+        if stored.method == "gpg":
+            key = GpgReading(source.work, source.environ, passphrase)
+            opens = await _opens(key, stored)
+            if opens is not False:
+                return replace(key, proven=opens is True)
+            continue
+        sealed = b"" if stored.identity is None else _content(stored.identity)
+        opened = open_with_passphrase(sealed, passphrase)
+        if opened is not None:
+            identity = source.redactor.add(Secret(_secret_line(opened.decode())))
+            return age.AgeIdentities((identity,), proven=True)
+    return None
+
+
+def _secret_line(text: str) -> str:
+    return next((line for line in text.splitlines() if not line.startswith("#")), "")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+async def opens_text(key: DecryptionKey, method: str, path: Path) -> bool:
+    """Whether a key opens the known text in a file."""
+    keys = ReadingKeys(gpg=key, age=key)
+    check = replace(_CHECK, encryption=method)
+    try:
+        await read_artifact(path, check, keys, lambda stream: stream.read(1))
+    except (KeyUnavailable, PointDamaged):
+        return False
+    return True
+
+
+async def _opens(key: DecryptionKey, stored: StoredKey) -> bool | None:
+    """Whether a key opens the check; None where that is lost or damaged and can't tell."""
+    if not stored.check.is_file():
+        return None
+    keys = ReadingKeys(gpg=key, age=key)
+    check = replace(_CHECK, encryption=stored.method)
+    try:
+        await read_artifact(stored.check, check, keys, lambda stream: stream.read(1))
+    except KeyUnavailable:
+        return False
+    except PointDamaged:
+        return None
+    return True
+
+
+def _how_to_give(stored: StoredKey) -> str:
+    if stored.kind == "passphrase":
+        return f"Set {VARIABLE}, or describe it: encryption: {{former: [{{passphrase: …}}]}}"
+    if stored.method == "age":
+        return "Describe it: encryption: {identity: {file: /path/key.txt}}"
+    return "Import it (gpg --import), or name its home: encryption: {keyring: /path}"

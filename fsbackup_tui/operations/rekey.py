@@ -1,0 +1,382 @@
+"""Re-encrypting points to the key that is in force now.
+
+A point never changes once it is whole. The rekeyed one is a new point of the same content, time
+and provenance, under an id of its own (``replaces`` in its manifest names the former). What is
+guaranteed, wherever a job is killed:
+
+1. The new point is built under a name that no reader looks at and appears, whole, by one rename.
+2. Only then what was learned of the former is written down for it, and the former is moved to the
+   repository's trash, by one rename.
+
+So at every moment the former, the new one, or both stand whole; never none. Running it again
+removes what was half made and finishes what was begun. Every artifact's content is compared with
+the hash in the former's manifest while it passes; no plain content touches a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import (
+    FsbackupError,
+    KeyRefused,
+    PointDamaged,
+    SafetyRefusal,
+)
+from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.point import Artifact, Manifest, PartManifest
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.engines.chain import Chain, Sink, read_artifact, write_artifact
+from fsbackup_tui.engines.chain_stages import BlockQueue
+from fsbackup_tui.engines.compression import BLOCK, ByteStream
+from fsbackup_tui.engines.encryption.keys import SUFFIXES, EncryptionKey, ReadingKeys
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.keys import encryption_key, reading_keys
+from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.requests import RekeyRequest
+from fsbackup_tui.operations.signatures import point_signing
+from fsbackup_tui.operations.status import (
+    job_liveness,
+    open_catalogue,
+    open_site_repository,
+    site_zone,
+)
+from fsbackup_tui.repository.files import make_directory, sync_directory, writing
+from fsbackup_tui.repository.keys import stored_key
+from fsbackup_tui.repository.layout import SITE_NAME, Repository
+from fsbackup_tui.repository.leftovers import sweep_leftovers, write_lock
+from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.points import resolve_point
+from fsbackup_tui.repository.reader import PointReader
+from fsbackup_tui.repository.records import read_records, write_record
+from fsbackup_tui.repository.spares import spares_in
+from fsbackup_tui.repository.writer import PointWriter
+
+# A spare is a database that names its point; what the new one's bytes are like is sealed anew.
+_NOT_CARRIED = frozenset({"spare"})
+
+
+@dataclass
+class _Rekeying:
+    """One run: its key, and what became of every point."""
+
+    context: JobContext
+    repository: Repository
+    key: EncryptionKey
+    beside: dict[str, bytes]
+    done: list[dict[str, str]] = field(default_factory=list)
+    problems: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Tell something that a person should know."""
+        self.notes.append(text)
+        self.context.report(Warned(text))
+
+
+async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
+    """Re-encrypt the points that are named, or all, to the present key.
+
+    A point that can't be opened stays as it is and is told; the others go on. The document says
+    which became which.
+
+    Raises:
+        KeyRefused: the configuration encrypts nothing, or with a key that can't be used.
+        SafetyRefusal: a hold is open; nothing was changed.
+    """
+    refuse_if_read_only(context.loaded, "rekeys nothing")
+    repository = open_site_repository(context.loaded, os.environ)
+    if holds := repository.holds_open():
+        raise SafetyRefusal(
+            f"NOT REKEYED: the hold {holds[0].stem} is open.",
+            why="While an incident is open no point goes to the trash.",
+            fix="Close the incident first: fsbackup incidents",
+        )
+    context.stage("key")
+    key = await encryption_key(context, repository, renew=True)
+    if key is None:
+        raise KeyRefused(
+            "NO KEY: the configuration encrypts nothing.",
+            why=f"{context.loaded.path} has no encryption:, so there is no key to rekey to.",
+            fix="Add encryption: {method: age} (or gpg).",
+        )
+    alive = job_liveness(context.loaded, os.environ, repository)
+    for removed in sweep_leftovers(repository, alive):
+        context.report(Log(f"Swept what a dead job left: {removed}"))
+    stored = stored_key(repository, key.facts.id)
+    identity = stored.identity if stored is not None else None
+    beside = {} if identity is None else {identity.name: await _content(identity)}
+    rekeying = _Rekeying(context, repository, key, beside)
+    context.stage("points")
+    for point in _chosen(request, rekeying):
+        try:
+            await rekey_point(rekeying, point)
+        except (FsbackupError, OSError) as error:
+            what = error.what if isinstance(error, FsbackupError) else str(error)
+            fix = error.fix if isinstance(error, FsbackupError) else ""
+            rekeying.problems.append({"point": point, "what": what, "fix": fix})
+            context.report(Warned(f"{point} stays as it is: {what}"))
+    return {
+        "ok": not rekeying.problems,
+        "key": key.facts.id,
+        "rekeyed": rekeying.done,
+        "problems": rekeying.problems,
+        "notes": list(dict.fromkeys(rekeying.notes)),
+        "trash": str(repository.trash),
+    }
+
+
+async def _content(path: Path) -> bytes:
+    return await asyncio.to_thread(path.read_bytes)
+
+
+def _chosen(request: RekeyRequest, rekeying: _Rekeying) -> list[str]:
+    """Return the points to rekey, oldest first: those that another key encrypted."""
+    context = rekeying.context
+    with open_catalogue(context.loaded, os.environ, rekeying.repository) as catalogue:
+        points = catalogue.points()
+    if request.points:
+        zone = site_zone(context.loaded)
+        named = [resolve_point(points, text, zone=zone, any_trust=True) for text in request.points]
+    else:
+        named = list(points)
+    named.sort(key=lambda point: (point.sequence, point.created))
+    return [point.id for point in named if point.whole and not point.foreign]
+
+
+async def rekey_point(rekeying: _Rekeying, point: str) -> None:
+    """Re-encrypt one point, unless the present key encrypted it already."""
+    reader = PointReader(rekeying.repository, point)
+    manifest = reader.manifest
+    if manifest is None:
+        raise PointDamaged(f"NOT WHOLE: {point}.", why="It has no manifest.")
+    others = [part for part in manifest.parts if _by_another(part, rekeying.key)]
+    if not others:
+        return
+    lock = Lock(rekeying.repository.use_lock(point), what=f"point {point}")
+    async with lock.acquire_async(0, rekeying.context.holder(), shared=False):
+        successor = find_successor(rekeying.repository, point)
+        if successor is None:
+            successor = (await _encrypt_anew(rekeying, reader, manifest)).id
+        await asyncio.to_thread(_retire, rekeying, point, successor)
+    _record_seal(rekeying, successor)
+    rekeying.done.append({"point": point, "became": successor})
+    rekeying.context.report(Log(f"{point} is {successor} now"))
+
+
+def _record_seal(rekeying: _Rekeying, point: str) -> None:
+    context = rekeying.context
+    parts = PointReader(rekeying.repository, point).parts()
+    document = {
+        "level": Trust.SEALED.word,
+        "ok": True,
+        "parts": {part.source: {"ok": True, "problems": []} for part in parts},
+        "seconds": 0.0,
+    }
+    write_record(
+        rekeying.repository,
+        point,
+        "verified",
+        document,
+        now=context.now(),
+        job=context.job,
+        operator=context.operator,
+    )
+
+
+def _by_another(part: PartManifest, key: EncryptionKey) -> bool:
+    return part.key is not None and part.key.id != key.facts.id
+
+
+def find_successor(repository: Repository, point: str) -> str | None:
+    """Return the whole point that replaces this one, where a killed job left both."""
+    for directory in sorted(repository.points.iterdir()):
+        if directory.name.startswith(".") or directory.name == point:
+            continue
+        try:
+            manifest = PointReader(repository, directory.name).manifest
+        except (FsbackupError, OSError):
+            continue
+        if manifest is not None and manifest.replaces == point:
+            return manifest.id
+    return None
+
+
+async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Manifest) -> Manifest:
+    """Write the point that replaces this one; nobody sees it before it is whole."""
+    context, repository = rekeying.context, rekeying.repository
+    keys = await reading_keys(context, reader)
+    for part in manifest.parts:
+        problems = await asyncio.to_thread(reader.check_sealed, part.source, context.report)
+        if problems:
+            raise PointDamaged(
+                f"POINT DAMAGED: {reader.id} is not as it was sealed.",
+                why="\n".join(problems[:5]),
+                fix="It stays as it is; take a new backup.",
+            )
+    signing = await point_signing(context)
+    writer = PointWriter.begin(
+        repository,
+        plan=manifest.plan,
+        job=context.job,
+        now=manifest.started,
+        reason=manifest.reason,
+        operator=manifest.operator,
+        host=manifest.host,
+        tool_version=manifest.tool_version,
+        site_yaml=await _site_yaml(reader),
+        space_needed=manifest.bytes,
+        beside=rekeying.beside,
+        former=manifest,
+    )
+    try:
+        for part in manifest.parts:
+            directory = writer.part_directory(part.source)
+            anew = await _part_anew(rekeying, reader, part, directory, keys)
+            await asyncio.to_thread(writer.commit_part, part.source, anew)
+        return await asyncio.to_thread(
+            writer.finish, manifest.phases, now=manifest.finished, sign=signing
+        )
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+async def _site_yaml(reader: PointReader) -> str:
+    content = await _content(reader.directory / SITE_NAME)
+    return content.decode("utf-8", errors="replace")
+
+
+async def _part_anew(
+    rekeying: _Rekeying,
+    reader: PointReader,
+    part: PartManifest,
+    directory: Path,
+    keys: ReadingKeys,
+) -> PartManifest:
+    """Write a part's artifacts again; those that lie in plain are the same file, or a copy."""
+    encrypted = _by_another(part, rekeying.key)
+    artifacts: list[Artifact] = []
+    for artifact in part.artifacts:
+        path = reader.artifact_path(part.source, artifact)
+        if artifact.encryption is None or not encrypted:
+            target = directory / artifact.path
+            await asyncio.to_thread(_same, path, target)
+            artifacts.append(artifact)
+        else:
+            artifacts.append(await _artifact_anew(rekeying, path, artifact, directory, keys))
+    files = part.files
+    if encrypted and files is not None:
+        files = replace(files, linked_to=None)
+    return replace(
+        part,
+        artifacts=tuple(artifacts),
+        restore_commands=() if encrypted else part.restore_commands,
+        key=rekeying.key.facts if encrypted else part.key,
+        files=files,
+    )
+
+
+def _same(path: Path, target: Path) -> None:
+    import shutil
+
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
+
+
+async def _artifact_anew(
+    rekeying: _Rekeying,
+    path: Path,
+    artifact: Artifact,
+    directory: Path,
+    keys: ReadingKeys,
+) -> Artifact:
+    """Decrypt and encrypt in one stream; the content's hash has to be the one that is known."""
+    key, report = rekeying.key, rekeying.context.report
+    name = artifact.path.removesuffix(SUFFIXES[artifact.encryption or ""])
+    name += SUFFIXES[key.facts.method]
+    target = directory / name
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    passing = BlockQueue()
+
+    def give(stream: ByteStream) -> None:
+        while block := stream.read(BLOCK):
+            passing.write(block)
+
+    def take(sink: Sink) -> None:
+        while block := passing.read(BLOCK):
+            sink.write(block)
+
+    async def read() -> None:
+        try:
+            await read_artifact(path, artifact, keys, give, report=report)
+            # Only now the end is told: what follows an end is not written at all.
+            await asyncio.to_thread(passing.finish)
+        except Exception as error:
+            passing.stop(error)
+            raise
+
+    reading = asyncio.create_task(read())
+    try:
+        chain = Chain(artifact.compression, key)
+        written = await write_artifact(target, chain, take, report=report)
+        await reading
+    finally:
+        passing.stop()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    return written.artifact(directory, name, artifact.role)
+
+
+def _retire(rekeying: _Rekeying, point: str, successor: str) -> None:
+    """Write down for the successor what was learned, then move the former to the trash."""
+    repository, context = rekeying.repository, rekeying.context
+    _carry_records(rekeying, point, successor)
+    with writing(repository.trash), write_lock(repository, context.job, context.operator):
+        make_directory(repository.trash)
+        former = repository.point_directory(point)
+        former.rename(repository.trash / point)
+        sync_directory(repository.trash)
+        sync_directory(repository.points)
+        records = repository.records / point
+        if records.is_dir():
+            records.rename(repository.trash / f"{point}.records")
+            sync_directory(repository.records)
+
+
+def _carry_records(rekeying: _Rekeying, point: str, successor: str) -> None:
+    repository = rekeying.repository
+    former = [record for record in read_records(repository, point) if record.counts]
+    for spare in spares_in(former):
+        rekeying.note(
+            f"The spare {spare.name} was that of {point}; make a new one: "
+            f"fsbackup verify {successor} --keep-spare"
+        )
+    there = [
+        _identity(record.kind, record.document)
+        for record in read_records(repository, successor)
+        if record.counts
+    ]
+    for record in former:
+        if record.kind in _NOT_CARRIED or _identity(record.kind, record.document) in there:
+            continue
+        write_record(
+            repository,
+            successor,
+            record.kind,
+            record.document,
+            now=record.at,
+            job=record.job,
+            operator=record.operator,
+        )
+
+
+def _identity(kind: str, document: Mapping[str, object]) -> tuple[str, Sequence[object]]:
+    return kind, sorted((name, repr(value)) for name, value in document.items())

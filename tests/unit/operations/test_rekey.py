@@ -1,0 +1,238 @@
+"""Rekeying: the same content under another key, and a whole point wherever it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fsbackup_tui.domain.point import PartManifest
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.engines.chain import Chain, Sink, read_artifact, write_artifact
+from fsbackup_tui.engines.encryption.age import new_identity
+from fsbackup_tui.operations.keys import encryption_key, reading_keys
+from fsbackup_tui.operations.rekey import run
+from fsbackup_tui.operations.requests import RekeyRequest
+from fsbackup_tui.repository.layout import open_repository
+from fsbackup_tui.repository.reader import PointReader
+from fsbackup_tui.repository.records import read_records, write_record
+from fsbackup_tui.repository.summary import summarise
+from fsbackup_tui.repository.writer import PointWriter
+from tests.support.contexts import context_of
+from tests.support.sites import Site, make_site
+
+TAKEN = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+CONTENT = b"the canary of the site\n" * 5_000
+OLD, OLD_RECIPIENT = new_identity()
+NEW, NEW_RECIPIENT = new_identity()
+ON_DISK = {"os.rename", "os.link", "os.mkdir", "os.remove"}
+
+
+def rekeyed_to_new(site: Site) -> None:
+    site.settings = {
+        "encryption": {
+            "method": "age",
+            "recipients": [NEW_RECIPIENT],
+            "identity": NEW.reveal(),
+            "former": [{"identity": OLD.reveal()}],
+        }
+    }
+    site.write_config()
+
+
+def pour(sink: Sink) -> None:
+    sink.write(CONTENT)
+
+
+async def take(site: Site) -> str:
+    """Make a point of one encrypted and one plain part, and a record of it."""
+    context = context_of(site, lambda _event: None)
+    repository = open_repository(site.repository)
+    key = await encryption_key(context, repository)
+    assert key is not None
+    writer = PointWriter.begin(
+        repository,
+        plan="daily",
+        job="20261120T020000Z-backup-aaaa",
+        now=TAKEN,
+        reason="before the move",
+        operator="ana",
+        host="db1",
+        tool_version="1",
+        site_yaml="site: face-swap",
+        space_needed=None,
+    )
+    for source, chain in (("env", Chain("zstd:3", key)), ("public", Chain("gzip:6", None))):
+        directory = writer.part_directory(source)
+        name = f"content{chain.suffix}"
+        written = await write_artifact(directory / name, chain, pour)
+        part = PartManifest(
+            source=source,
+            kind="copy",
+            started=TAKEN,
+            finished=TAKEN + timedelta(seconds=3),
+            artifacts=(written.artifact(directory, name, "also"),),
+            restore_commands=(),
+            key=chain.key.facts if chain.key else None,
+        )
+        writer.commit_part(source, part)
+    manifest = writer.finish({"copy": 1.0}, now=TAKEN + timedelta(seconds=4))
+    write_record(
+        repository,
+        manifest.id,
+        "pinned",
+        {"reason": "the move"},
+        now=TAKEN,
+        job="j",
+        operator="ana",
+    )
+    return manifest.id
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(
+        tmp_path / "site",
+        "postgresql://nobody@127.0.0.1:1/none",
+        settings={
+            "encryption": {
+                "method": "age",
+                "recipients": [OLD_RECIPIENT],
+                "identity": OLD.reveal(),
+            }
+        },
+    )
+
+
+async def content_of(site: Site, point: str, part: str) -> bytes:
+    context = context_of(site, lambda _event: None)
+    reader = PointReader(open_repository(site.repository), point)
+    assert reader.check_sealed(part, lambda _event: None) == []
+    artifact = reader.part(part).artifacts[0]
+    keys = await reading_keys(context, reader)
+    path = reader.artifact_path(part, artifact)
+    return await read_artifact(path, artifact, keys, lambda stream: stream.read(len(CONTENT)))
+
+
+def points_of(site: Site) -> list[str]:
+    return sorted(p.name for p in (site.repository / "points").iterdir() if p.name[0] != ".")
+
+
+async def rekey(site: Site, *points: str) -> dict[str, object]:
+    return await run(RekeyRequest(points), context_of(site, lambda _event: None))
+
+
+async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: Site) -> None:
+    former = await take(site)
+    repository = open_repository(site.repository)
+    before = PointReader(repository, former).manifest
+    assert before is not None
+    rekeyed_to_new(site)
+    result = await rekey(site)
+    assert result["ok"] is True, result
+    (successor,) = points_of(site)
+    assert result["rekeyed"] == [{"point": former, "became": successor}]
+    assert (site.repository / "trash" / former / "manifest.json").is_file()
+
+    after = PointReader(repository, successor).manifest
+    assert after is not None
+    assert after.replaces == former
+    told = ("sequence", "plan", "reason", "host", "operator", "started", "finished", "job")
+    assert [getattr(after, name) for name in told] == [getattr(before, name) for name in told]
+    env, public = after.parts
+    assert env.key is not None
+    assert env.key.recipients == (NEW_RECIPIENT,)
+    assert env.artifacts[0].sha256 != before.parts[0].artifacts[0].sha256
+    assert env.artifacts[0].plain_sha256 == before.parts[0].artifacts[0].plain_sha256
+    assert public == before.parts[1]
+    records = read_records(repository, successor)
+    assert [record.kind for record in records if record.counts] == ["pinned", "verified"]
+    assert records[0].at == TAKEN
+    assert summarise(repository, successor).trust is Trust.SEALED
+
+    # The new key alone opens it; the old one has done its service.
+    site.settings = {
+        "encryption": {
+            "method": "age",
+            "recipients": [NEW_RECIPIENT],
+            "identity": NEW.reveal(),
+        }
+    }
+    site.write_config()
+    assert await content_of(site, successor, "env") == CONTENT
+    assert await content_of(site, successor, "public") == CONTENT
+    assert (await rekey(site))["rekeyed"] == []
+
+
+async def test_what_can_not_be_opened_or_is_damaged_stays_and_is_told(site: Site) -> None:
+    former = await take(site)
+    rekeyed_to_new(site)
+    path = site.repository / "points" / former / "env" / "content.zst.age"
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    result = await rekey(site)
+    assert result["ok"] is False
+    assert points_of(site) == [former]
+    path.write_bytes(good)
+    site.settings = {"encryption": {"method": "age", "recipients": [NEW_RECIPIENT]}}
+    site.write_config()
+    result = await rekey(site)
+    assert "needs the private key" in str(result["problems"])
+    assert points_of(site) == [former]
+    assert not list((site.repository / "points").glob(".*"))
+
+
+def rekey_until_killed(site: Site, step: int) -> bool:
+    """Rekey in a child that kills itself before its n-th change of names; whether it did."""
+    child = os.fork()
+    if child == 0:
+        left = step
+
+        def count(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal left
+            if event in ON_DISK and "/repository/" in str(arguments[0]):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            asyncio.run(rekey(site))
+        finally:
+            os._exit(0)
+    _pid, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_killed_at_every_step_it_leaves_a_whole_point_and_the_next_run_ends_it(
+    site: Site, tmp_path: Path
+) -> None:
+    former = await take(site)
+    rekeyed_to_new(site)
+    shutil.copytree(site.repository, tmp_path / "before")
+    seen: set[str] = set()
+    step = 1
+    while rekey_until_killed(site, step):
+        points = points_of(site)
+        seen.add("former" if points == [former] else "both" if former in points else "new")
+        for point in points:
+            assert (site.repository / "points" / point / "manifest.json").is_file()
+            assert await content_of(site, point, "env") == CONTENT
+        assert points, f"nothing is whole after step {step}"
+        await rekey(site)
+        (left,) = points_of(site)
+        assert left != former
+        assert await content_of(site, left, "env") == CONTENT
+        assert "pinned" in [r.kind for r in read_records(open_repository(site.repository), left)]
+        assert not list((site.repository / "points").glob(".partial-*"))
+        shutil.rmtree(site.repository)
+        shutil.copytree(tmp_path / "before", site.repository)
+        step += 1
+    assert seen == {"former", "both", "new"}
