@@ -154,7 +154,8 @@ def _config_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         if entry.get("change") != "same"
     ]
     same = sum(entry.get("change") == "same" for entry in entries)
-    return [*(lines or ["live is as the point has it"]), f"{same} entries are the same"]
+    told = "1 entry is" if same == 1 else f"{same} entries are"
+    return [*(lines or ["live is as the point has it"]), f"{told} the same"]
 
 
 def _config_words(entries: Sequence[Mapping[str, Any]]) -> str:
