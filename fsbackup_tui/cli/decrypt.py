@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +37,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Decrypt the file and say where its content is; exit code of design §9."""
+    import asyncio
+
     from fsbackup_tui.operations.decrypt_file import look_at
 
     locked = look_at(arguments.file, arguments.identity)
@@ -76,6 +76,8 @@ async def _decrypt(
     arguments: argparse.Namespace,
     context: CliContext,
 ) -> dict[str, object]:
+    from functools import partial
+
     from fsbackup_tui.domain.errors import KeyUnavailable
     from fsbackup_tui.operations.decrypt_file import decrypt_file
     from fsbackup_tui.operations.private_work import private_work
