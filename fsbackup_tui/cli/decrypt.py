@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,6 @@ async def _decrypt(
     arguments: argparse.Namespace,
     context: CliContext,
 ) -> dict[str, object]:
-    from functools import partial
-
     from fsbackup_tui.domain.errors import KeyUnavailable
     from fsbackup_tui.operations.decrypt_file import decrypt_file
     from fsbackup_tui.operations.private_work import private_work
