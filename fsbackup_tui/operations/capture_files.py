@@ -85,7 +85,7 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
     )
     try:
         with run.phase("archive"):
-            writing = _write(run, ARCHIVE_NAME, capture.produce)
+            writing = _write(run, ARCHIVE_NAME, capture.produce, hashed_inside=True)
             archive = await store(capture, asyncio.ensure_future(writing))
         with run.phase("index"):
             index = await _write(
@@ -116,13 +116,16 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
     )
 
 
-async def _write(run: CaptureRun, name: str, produce: Callable[[Sink], None]) -> Written:
+async def _write(
+    run: CaptureRun, name: str, produce: Callable[[Sink], None], *, hashed_inside: bool = False
+) -> Written:
     return await write_artifact(
         run.directory / (name + run.chain.suffix),
         run.chain,
         produce,
         report=run.context.report,
         redactor=run.context.redactor,
+        hashed_inside=hashed_inside,
     )
 
 
