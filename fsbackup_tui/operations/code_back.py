@@ -12,6 +12,7 @@ import asyncio
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.place_requests import CodeBackRequest, CodeTakeBackRequest
 from fsbackup_tui.operations.places import place_paths
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.repository.tree_marks import tree_path
 
 REFS = "refs/fsbackup-kept"
 _SHORT = 12
@@ -130,9 +132,8 @@ def _by_hand(
     if kept_work:
         yield f"git stash apply --index {kept_work}"
     for name in built:
-        aside = shlex.quote(f"{name}.before-{tag}")
-        yield f"mv -nT {shlex.quote(name)} {shlex.quote(f'{name}.after-{tag}')}"
-        yield f"mv -nT {aside} {shlex.quote(name)}"
+        yield shlex.join(("mv", "-nT", name, f"{top}.built-{tag}"))
+        yield shlex.join(("mv", "-nT", str(_aside(top, "before", tag) / name), name))
 
 
 async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> dict[str, object]:
@@ -297,29 +298,43 @@ def _give(work: _Work, names: Sequence[str], uid: int, gid: int) -> None:
             continue  # it is gone again: git's own temporary files are
 
 
+def _aside(top: Path, kind: str, tag: str) -> Path:
+    """Return where built files are kept, beside the work tree: git would tell of them in it."""
+    return tree_path(top, "before" if kind == "before" else "after", tag)
+
+
 def _bring_built(top: Path, tree: Path, built: Sequence[str], tag: str) -> list[str]:
     """Let what was built from the point take the place of what live has; that is kept beside."""
     done = []
     for name in built:
-        live, coming, aside = top / name, tree / name, top / f"{name}.before-{tag}"
+        live, coming, kept = top / name, tree / name, _aside(top, "before", tag) / name
         if not coming.exists() or not _is_inside(live, top):
             continue
-        if live.exists() and not aside.exists():
-            _rename_path(live, aside)
-        _rename_path(coming, live)
+        if live.exists() and not kept.exists():
+            _move(live, kept)
+        _move(coming, live)
         done.append(name)
     return done
 
 
 def _take_built_back(top: Path, built: Sequence[str], tag: str) -> None:
     for name in built:
-        live, aside, after = top / name, top / f"{name}.before-{tag}", top / f"{name}.after-{tag}"
+        live = top / name
+        kept, after = (_aside(top, kind, tag) / name for kind in ("before", "after"))
         if not _is_inside(live, top):
             continue
         if live.exists() and not after.exists():
-            _rename_path(live, after)
-        if aside.exists():
-            _rename_path(aside, live)
+            _move(live, after)
+        if kept.exists():
+            _move(kept, live)
+    with suppress(OSError):
+        _aside(top, "before", tag).rmdir()
+
+
+def _move(one: Path, other: Path) -> None:
+    """Rename into a name that nobody has, making the directories above it."""
+    other.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _rename_path(one, other)
 
 
 def _is_inside(path: Path, top: Path) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import parse_time
 from fsbackup_tui.domain.fit import fits_of
 from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage, entry_words
 from fsbackup_tui.domain.site_parts import CodeFacts
-from fsbackup_tui.operations.capture_code import code_words
 from fsbackup_tui.operations.code_back import foreign_paths
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_counting import count_points
@@ -154,7 +154,8 @@ def _config_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         if entry.get("change") != "same"
     ]
     same = sum(entry.get("change") == "same" for entry in entries)
-    return [*(lines or ["live is as the point has it"]), f"{same} entries are the same"]
+    told = "1 entry is" if same == 1 else f"{same} entries are"
+    return [*(lines or ["live is as the point has it"]), f"{told} the same"]
 
 
 def _config_words(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -71,15 +71,12 @@ def _files_to_choose(situation: Situation) -> Question:
         "Which files are put back as the point has them?",
         tuple(options),
         several=True,
-        hint=_choosing_hint(situation, options),
+        hint=_choosing_hint(options),
         may_be_empty=not any(not each.impossible for each in options),
     )
 
 
-def _choosing_hint(situation: Situation, options: list[Option]) -> str:
-    damage = situation.facts.site_damage
-    if damage is not None and damage.point != situation.facts.point:
-        return "Another point was looked at: do 3.1 again (A), to see the names of this one."
+def _choosing_hint(options: list[Option]) -> str:
     if not options:
         return "Live is as the point has it: there is nothing to put back."
     return "Values are not shown. The present file is kept beside, as NAME.before-…"
@@ -384,5 +381,6 @@ ACTIONS = (
         undo=_code_undo,
         undo_typed=_name,
         undo_learn=_code_undone,
+        undo_reopens="code-beside",
     ),
 )
