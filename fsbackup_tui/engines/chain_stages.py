@@ -17,6 +17,7 @@ from fsbackup_tui.engines.process_channel import ChannelStopped
 
 _GZIP_PIECE = 4 << 20
 _ZSTD_PIECE = 4 << 20
+_LARGE_PIECES = 3  # the level from which zstd's own pieces are larger
 _QUEUED_BLOCKS = 8
 _LOOK_SECONDS = 0.05
 
@@ -82,8 +83,9 @@ class _Zstd:
         options = {parameter.compression_level: level, parameter.checksum_flag: 1}
         if parameter.nb_workers.bounds()[1] > 0:
             options[parameter.nb_workers] = max(1, os.cpu_count() or 1)
-            # Pieces of 8 MiB, which it would choose, take 40 MB more for 1 % less stored.
-            options[parameter.job_size] = _ZSTD_PIECE
+            if level >= _LARGE_PIECES:
+                # Its own choice, 8 MiB and more, takes 40 MB more for 1 % less stored.
+                options[parameter.job_size] = _ZSTD_PIECE
         self._compressor = zstd.ZstdCompressor(options=options)
         self._end = self._compressor.FLUSH_FRAME
         self._give = give

@@ -89,13 +89,11 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
             archive = await store(capture, asyncio.ensure_future(writing))
         with run.phase("index"):
             index = await _write(
-                run, INDEX_NAME, lambda sink: write_index(capture.lines(), sink.write)
+                run, INDEX_NAME, lambda sink: write_index(capture.blocks(), sink.write)
             )
             sums = await _write(
-                run, SUMS_NAME, lambda sink: write_sums(capture.lines(), sink.write)
+                run, SUMS_NAME, lambda sink: write_sums(capture.blocks(), sink.write)
             )
-            if run.links is not None:
-                await asyncio.to_thread(run.links.add_tree, run.source, capture.lines())
             facts = capture.facts(str(source.root))
             facts = replace(facts, changes=await _changes(run, capture))
             if run.links is not None:

@@ -183,10 +183,10 @@ async def _capture(root: Path, out: Path) -> None:
     writing = write_artifact(path, chain, capture.produce, hashed_inside=True)
     await store(capture, asyncio.ensure_future(writing))
     await write_artifact(
-        out / f"files.index{suffix}", chain, lambda sink: write_index(capture.lines(), sink.write)
+        out / f"files.index{suffix}", chain, lambda sink: write_index(capture.blocks(), sink.write)
     )
     await write_artifact(
-        out / f"files.sha256{suffix}", chain, lambda sink: write_sums(capture.lines(), sink.write)
+        out / f"files.sha256{suffix}", chain, lambda sink: write_sums(capture.blocks(), sink.write)
     )
     capture.close()
     seconds = time.monotonic() - started
