@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     if restore_site.is_asked(arguments, context):
         return restore_site.run(arguments, context)
-    if not (arguments.beside or arguments.swap or arguments.tables is not None):
+    if arguments.beside is None and not arguments.swap and arguments.tables is None:
         raise UsageError(
             "HOW? It is not said what the point is restored to.",
             fix="A database: --beside NAME, --swap or --tables T,…\n"

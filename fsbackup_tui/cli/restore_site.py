@@ -73,14 +73,17 @@ def is_asked(arguments: argparse.Namespace, context: CliContext) -> bool:
     """Whether one of the ways of these kinds is asked for."""
     if any(getattr(arguments, way) for way in _WAYS):
         return True
-    if arguments.swap or arguments.tables is not None or arguments.part is None:
-        # Without a part, only files can be put back by patterns, or extracted under no name.
-        return not (arguments.swap or arguments.tables) and (
-            arguments.beside == "" or (arguments.beside is None and bool(arguments.files))
-        )
     from fsbackup_tui.config.sources import FilesSource
 
-    source = context.load().config.sources.get(arguments.part)
+    sources = context.load().config.sources
+    if arguments.swap or arguments.tables is not None or arguments.part is None:
+        # Without a part, only files can be put back by patterns, or extracted under no name.
+        has_files = any(isinstance(source, FilesSource) for source in sources.values())
+        return not (arguments.swap or arguments.tables) and (
+            (arguments.beside == "" and has_files)
+            or (arguments.beside is None and bool(arguments.files))
+        )
+    source = sources.get(arguments.part)
     return isinstance(source, FilesSource) and bool(arguments.files or arguments.beside is not None)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from fsbackup_tui.cli.output import wrap_text
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.fit import fits_of
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.site_parts import CodeFacts, ConfigFacts
-from fsbackup_tui.operations.capture_code import code_words
 from fsbackup_tui.operations.files_words import tree_facts
 from fsbackup_tui.operations.part_changes import PartChanges
 from fsbackup_tui.operations.wording import plain_text, when_text

@@ -30,6 +30,7 @@ from fsbackup_tui.operations.keys import (
     recipients_key,
 )
 from fsbackup_tui.operations.private_work import private_work
+from fsbackup_tui.repository.keys import stored_keys
 from fsbackup_tui.repository.layout import Repository
 
 _ID = "encryption"
@@ -54,10 +55,27 @@ async def check_encryption(
         source = KeySource(loaded, environment, redactor, work, lambda: datetime.now(UTC))
         try:
             if settings.recipients:
-                return await _try_recipients(source, settings)
-            return await _try_passphrase(source, settings, repository)
+                found = await _try_recipients(source, settings)
+            else:
+                found = await _try_passphrase(source, settings, repository)
+            return [*found, *_damaged(repository)]
         except FsbackupError as error:
             return [failure(_ID, error)]
+
+
+def _damaged(repository: Repository | None) -> list[Finding]:
+    keys = [] if repository is None else stored_keys(repository)
+    return [
+        Finding(
+            _ID,
+            "warning",
+            f"KEY FILE DAMAGED: {key.check.with_name(f'{key.id}.json')}.",
+            "What it tells of the key is taken from the files beside it.",
+            "Put it back from a copy of the repository.",
+        )
+        for key in keys
+        if key.is_damaged
+    ]
 
 
 async def _try_recipients(source: KeySource, settings: Encryption) -> list[Finding]:

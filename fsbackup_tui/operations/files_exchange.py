@@ -151,7 +151,7 @@ def _exchange(ground: Ground, wanted: Exchange, point: str, kind: TreeKind) -> t
     with writing(ground.root.parent):
         mark = read_mark(wanted.kept)
         if wanted.live_inode and (mark is None or mark.inode != wanted.live_inode):
-            mark = replace(ground.mark(kind, wanted.live_inode, point), complete=True)
+            mark = replace(ground.mark(kind, point, inode=wanted.live_inode), complete=True)
             write_mark(wanted.kept, mark)
             # The file system's own clock: by it is told what was written afterwards.
             since = mark_path(wanted.kept).stat().st_mtime_ns

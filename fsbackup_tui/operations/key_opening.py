@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged
+from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged, ToolMissing
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
@@ -65,7 +65,12 @@ async def reading_keys(
     keys = ReadingKeys()
     for key in wanted:
         stored = _known(repository, key, place)
-        found, reason = await _open(source, stored)
+        try:
+            found, reason = await _open(source, stored)
+            if found is None and (copied := _copied(stored, place)) is not None:
+                found, reason = await _open(source, copied)
+        except ToolMissing:
+            found, reason = None, "needs gpg, which is not installed here"
         if found is None:
             fix = _how_to_give(stored)
             keys = replace(keys, reason=reason, fix=fix)
@@ -83,7 +88,7 @@ def _known(repository: Repository, key: KeyFacts, place: Path | None) -> StoredK
         found = stored_key(repository, key.id)
     except PointDamaged:
         found = None
-    beside = None if place is None else place / f"{key.id}{IDENTITY_SUFFIX}"
+    beside = _beside(key.id, place)
     if found is None:
         found = StoredKey(
             key.id,
@@ -97,7 +102,23 @@ def _known(repository: Repository, key: KeyFacts, place: Path | None) -> StoredK
         )
     if found.identity is not None and not found.identity.is_file() and beside is not None:
         found = replace(found, identity=beside)
-    return replace(found, hint=key.hint or found.hint)
+    return replace(
+        found, hint=key.hint or found.hint, recipients=found.recipients or key.recipients
+    )
+
+
+def _beside(identifier: str, place: Path | None) -> Path | None:
+    return None if place is None else place / f"{identifier}{IDENTITY_SUFFIX}"
+
+
+def _copied(stored: StoredKey, place: Path | None) -> StoredKey | None:
+    """Return the key with the identity that lies in the point, where it is not that one already."""
+    beside = _beside(stored.id, place)
+    if stored.identity is None or beside is None or stored.identity == beside:
+        return None
+    if _content(beside) in (b"", _content(stored.identity)):
+        return None
+    return replace(stored, identity=beside)
 
 
 async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | None, str]:
@@ -195,7 +216,11 @@ async def _opens(key: DecryptionKey, stored: StoredKey) -> bool | None:
 
 def _how_to_give(stored: StoredKey) -> str:
     if stored.kind == "passphrase":
-        return f"Set {VARIABLE}, or describe it: encryption: {{former: [{{passphrase: …}}]}}"
+        told = f"Set {VARIABLE}, or describe it: encryption: {{former: [{{passphrase: …}}]}}"
+        file = stored.identity if stored.method == "age" else stored.check
+        if file is None or not file.is_file():
+            return told
+        return f"{told}. If it is right, {file} is damaged: put that back from a copy"
     if stored.method == "age":
         return "Describe it: encryption: {identity: {file: /path/key.txt}}"
     return "Import it (gpg --import), or name its home: encryption: {keyring: /path}"

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.fit import migration_fit
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.site_parts import LinkFacts
-from fsbackup_tui.operations.capture_code import code_words
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.link_loss import loss_lines
 from fsbackup_tui.operations.live_code import code_trees, read_live_code

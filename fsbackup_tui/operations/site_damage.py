@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import parse_time
 from fsbackup_tui.domain.fit import fits_of
 from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage, entry_words
 from fsbackup_tui.domain.site_parts import CodeFacts
-from fsbackup_tui.operations.capture_code import code_words
 from fsbackup_tui.operations.code_back import foreign_paths
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_counting import count_points

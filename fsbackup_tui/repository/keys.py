@@ -13,7 +13,7 @@ import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, cast
 
@@ -41,6 +41,7 @@ class StoredKey:
 
     ``recipients`` are public keys; of an age passphrase, that of the identity it protects.
     ``check`` is the file that the key encrypted, ``identity`` the protected identity or None.
+    ``is_damaged``: its own file can't be read, and this is what the others beside it tell.
     """
 
     id: str
@@ -51,6 +52,7 @@ class StoredKey:
     created: datetime
     check: Path
     identity: Path | None = None
+    is_damaged: bool = False
 
     @property
     def facts(self) -> KeyFacts:
@@ -70,7 +72,11 @@ def new_key_id() -> str:
 
 
 def stored_keys(repository: Repository) -> list[StoredKey]:
-    """Return the repository's keys, oldest first; those that can't be read are left out."""
+    """Return the repository's keys, oldest first.
+
+    None is left out for damage: a passphrase that opens no key any more would begin a new one,
+    mistyped or not.
+    """
     found = []
     for path in sorted(keys_directory(repository).glob("*.json")):
         with suppress(PointDamaged):
@@ -115,12 +121,37 @@ def _read(path: Path) -> StoredKey:
             path.with_name(f"{identifier}.{method}"),
             identity if (method, kind) == ("age", "passphrase") else None,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if (rest := _rest_of(path)) is not None:
+            return rest
         raise PointDamaged(
             f"KEY NOT READABLE: {path}.",
             why=f"It is damaged: {error}. The points that it encrypted may be whole.",
             fix="Put it back from a copy of the repository.",
         ) from error
+
+
+def _rest_of(path: Path) -> StoredKey | None:
+    """Return a key as the files beside its own tell it; None where those are lost, too."""
+    identifier, identity = path.stem, path.with_name(f"{path.stem}{IDENTITY_SUFFIX}")
+    found = [name for name in ("gpg", "age") if path.with_suffix(f".{name}").is_file()]
+    if identity.is_file():
+        found = ["age"]
+    if not found or not _ID.fullmatch(identifier):
+        return None
+    method = cast(Literal["gpg", "age"], found[0])
+    by_passphrase = len(identifier) == _ID_LENGTH
+    return StoredKey(
+        identifier,
+        method,
+        "passphrase" if by_passphrase else "recipients",
+        "",
+        (),
+        datetime.fromtimestamp(path.lstat().st_mtime, UTC),
+        path.with_name(f"{identifier}.{method}"),
+        identity if by_passphrase and method == "age" else None,
+        is_damaged=True,
+    )
 
 
 def store_key(

@@ -95,6 +95,10 @@ def test_it_is_shown_good_and_tells_what_it_is(codes: Codes) -> None:
     assert "1 LFS objects are not here" in warnings
     assert "a shallow clone" in " ".join(codes.part("shallow").warnings)
     assert "a merge is not done" in " ".join(codes.part("merging").warnings)
+    doctor = codes.site.run("doctor", "--json").document["findings"]
+    checked = {one["id"]: (one["severity"], one["why"]) for one in doctor}
+    assert checked["source-shop"] == ("warning", "not-built is not there.")
+    assert checked["source-linked"][0] == "ok"
     shown = codes.site.run("show", codes.point)
     assert "main at" in shown.stdout
     assert "20260202_likes" in shown.stdout

@@ -10,6 +10,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import KeyUnavailable, SafetyRefusal, ToolError
 from fsbackup_tui.operations.backup import back_up
+from fsbackup_tui.operations.doctor_site import check_site_sources
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.restore_config import run, seen_token
 from fsbackup_tui.operations.site_requests import RestoreConfigRequest
@@ -134,6 +135,9 @@ async def test_what_is_missing_fails_the_part_and_names_it(site: Site, tmp_path:
     (tmp_path / "srv" / "app.conf").unlink()
     with pytest.raises(ToolError, match=r"app\.conf"):
         await capture(site)
+    context = context_of(site, lambda _event: None)
+    (found,) = await check_site_sources(context.loaded, context.environment)
+    assert (found.severity, "app.conf is not there" in found.why) == ("error", True)
     (tmp_path / "srv" / "app.conf").write_text("")
     (tmp_path / "print").write_text(f"#!/bin/sh\necho {SECRETS[0]} >&2; exit 3\n")
     with pytest.raises(ToolError, match="printed") as raised:

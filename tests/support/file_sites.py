@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,13 +34,18 @@ def snapshot(root: Path, *, times: bool = False) -> dict[str, tuple[object, ...]
                 content = f"-> {path.readlink()}"
             elif path.is_file():
                 content = path.read_bytes() if os.access(path, os.R_OK) else facts.st_size
-            entry: tuple[object, ...] = (content,)
+            entry: tuple[object, ...] = (content, facts.st_uid, facts.st_gid)
             if not path.is_symlink():
-                entry = (content, oct(facts.st_mode), facts.st_uid, facts.st_gid)
+                entry = (*entry, oct(facts.st_mode))
             if times and content != "directory":
                 entry = (*entry, facts.st_mtime_ns)
             found[str(path.relative_to(root))] = entry
     return found
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a tree with its owners, times and links."""
+    subprocess.run(["cp", "-a", "--", str(source), str(target)], check=True)
 
 
 def fill(root: Path) -> None:
@@ -58,6 +64,11 @@ def fill(root: Path) -> None:
     (root / ODD).write_bytes(b"odd")
     (root / "latest").symlink_to("videos/deep/er/clip.mp4")
     os.link(root / "faces" / "0.jpg", root / "zero.jpg")
+    if os.geteuid() == 0:
+        # Owners that have no account here.
+        os.chown(root / "videos" / "deep", 12345, 23456)
+        os.chown(root / "videos" / "deep" / "er" / "private.mp4", 12346, 23457)
+        os.chown(root / "latest", 12347, 0, follow_symlinks=False)
     with (root / "sparse").open("wb") as file:
         file.truncate(300_000)
         file.seek(200_000)

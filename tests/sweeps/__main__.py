@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.sweeps.clean import sweep_clean
@@ -19,6 +19,7 @@ from tests.sweeps.kills import run_all
 from tests.sweeps.lane import open_lane
 from tests.sweeps.outcomes import Tally
 from tests.sweeps.sealed import sweep_sealed
+from tests.sweeps.site import Rounds, sweep_site
 from tests.sweeps.stored import Stored, store_all
 from tests.sweeps.wrong_source import sweep_wrong_source
 
@@ -34,6 +35,7 @@ class Plan:
     cuts: int
     clean: int
     keys: int
+    site: int
     seed: str
     share: int = 0
     shares: int = 1
@@ -56,12 +58,9 @@ def main() -> int:
 
 
 def _sweep(given: argparse.Namespace) -> list[Tally]:
-    plan = Plan(given.flips, given.cuts, given.clean, given.keys, given.seed)
+    plan = Plan(given.flips, given.cuts, given.clean, given.keys, given.site, given.seed)
     shares = min(os.cpu_count() or 1, 4)
-    plans = [
-        Plan(plan.flips, plan.cuts, plan.clean, plan.keys, plan.seed, share, shares)
-        for share in range(shares)
-    ]
+    plans = [replace(plan, share=share, shares=shares) for share in range(shares)]
     with ProcessPoolExecutor(shares) as pool:
         results = list(pool.map(run_share, plans))
     return [_together(same) for same in zip(*results, strict=True)]
@@ -73,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=220, help="files cut off, in either sweep")
     parser.add_argument("--clean", type=int, default=220, help="faultless databases")
     parser.add_argument("--keys", type=int, default=20_000, help="random keys in Recover")
+    parser.add_argument("--site", type=int, default=1200, help="damages to a whole site's points")
     parser.add_argument("--seed", default="1", help="another seed draws other rounds")
     parser.add_argument(
         "--recover", action="store_true", help="instead: kill at every point of a recovery"
@@ -110,8 +110,11 @@ async def _run(plan: Plan, place: Path) -> list[Tally]:
     with open_lane(place / "eighteen", 18) as lane:
         rest = plan.mine(plan.clean) - half
         more = await sweep_clean(lane, [f"{seed}/{n + half}" for n in range(rest)])
+    with open_lane(place / "site", 17) as lane:
+        count = plan.mine(plan.site)
+        of_site = await sweep_site(lane, Rounds(count, count // 2, count // 2, count // 8), seed)
     rounds = [f"{seed}/{n}" for n in range(plan.mine(-(-plan.keys // KEYS_A_ROUND)))]
-    return [*tallies, _together([clean, more]), await sweep_keys(place, rounds)]
+    return [*tallies, _together([clean, more]), *of_site, await sweep_keys(place, rounds)]
 
 
 def _together(tallies: list[Tally] | tuple[Tally, ...]) -> Tally:

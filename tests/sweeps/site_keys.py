@@ -7,7 +7,7 @@ must be refused as long as a key of the repository is there in pieces.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +46,12 @@ def draw_keys(stored: Sequence[SitePoint], count: int, seed: str) -> Iterator[Ke
             random.Random(f"{seed}/keys/{number}").shuffle(pool)
         item, path, way = pool[number % len(pool)]
         chance = random.Random(f"{seed}/keys/blow/{number}")
-        blow = draw_blow(way, path.read_bytes(), chance, near_end=number % 2 == 1)
+        content = (item.pristine_keys / path.name).read_bytes()
+        blow = draw_blow(way, content, chance, near_end=number % 2 == 1)
         yield KeyDamage(item, path, blow)
 
 
-async def sweep_keys_of_points(damages: Sequence[KeyDamage]) -> Tally:
+async def sweep_keys_of_points(damages: Iterable[KeyDamage]) -> Tally:
     """Damage a key's file; then read an old point, write a new one, and mistype the passphrase."""
     tally = Tally("the files of a repository's keys damaged")
     for damage in damages:

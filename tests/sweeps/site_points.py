@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,6 @@ class SitePoint:
     lock: str
     pristine: Path
     pristine_keys: Path
-    is_signed: bool
 
     @property
     def name(self) -> str:
@@ -100,8 +100,7 @@ class SitePoint:
             else:
                 kind = path.name if not path.name.endswith(".age") else "identity in the point"
             kinds.setdefault(kind, []).append(path)
-        assert {MANIFEST_NAME, PART_NAME} <= kinds.keys()
-        assert (SIGNATURE in kinds) == self.is_signed
+        assert {MANIFEST_NAME, PART_NAME, SIGNATURE} <= kinds.keys()
         return kinds
 
     @asynccontextmanager
@@ -133,7 +132,7 @@ async def store_site(
     scratch_url: str,
     locks: Iterable[str] = LOCKS,
     parts: Sequence[str] = PARTS,
-    signed: bool = True,
+    keyring: Path | None = None,
 ) -> list[SitePoint]:
     """Back each part of a site up under every key."""
     site = directory / "the site"
@@ -143,7 +142,7 @@ async def store_site(
         make_work_tree(site / "code")
     found = []
     for lock in locks:
-        bench = _bench(directory, url, lock, site, scratch_url=scratch_url, signed=signed)
+        bench = _bench(directory, url, lock, site, scratch_url=scratch_url, keyring=keyring)
         for part in parts:
             document = await bench.back_up(part)
             assert document["ok"], document
@@ -153,16 +152,16 @@ async def store_site(
             keys = directory / f"{lock} keys pristine"
             if not keys.exists() and (bench.repository.root / KEYS).is_dir():
                 shutil.copytree(bench.repository.root / KEYS, keys)
-            found.append(SitePoint(bench, point, part, lock, pristine, keys, signed))
+            found.append(SitePoint(bench, point, part, lock, pristine, keys))
     return found
 
 
 def _bench(
-    directory: Path, url: str, lock: str, site: Path, *, scratch_url: str, signed: bool
+    directory: Path, url: str, lock: str, site: Path, *, scratch_url: str, keyring: Path | None
 ) -> Bench:
     place = directory / lock
     place.mkdir(mode=0o700)
-    encryption, environment = _encryption(place, lock)
+    encryption, environment = _encryption(place, lock, keyring)
     command = {"name": "greeting", "command": ["printf", "hello from a command\\n"]}
     settings: dict[str, Any] = {
         "sources": {
@@ -181,14 +180,15 @@ def _bench(
     }
     if encryption:
         settings["encryption"] = encryption
-    if signed:
-        settings["signing"] = make_signer(place, "ana@example.org")
+    settings["signing"] = make_signer(place, "ana@example.org")
     bench = make_bench(place / "bench", url, scratch_url=scratch_url, settings=settings)
     bench.site.environment |= {"NODE_ENV": "production", **environment}
     return bench
 
 
-def _encryption(place: Path, lock: str) -> tuple[dict[str, Any], dict[str, str]]:
+def _encryption(
+    place: Path, lock: str, keyring: Path | None
+) -> tuple[dict[str, Any], dict[str, str]]:
     if lock == "plain":
         return {}, {}
     method = lock.partition(" ")[0]
@@ -201,15 +201,21 @@ def _encryption(place: Path, lock: str) -> tuple[dict[str, Any], dict[str, str]]
         private.write_text(f"{identity.reveal()}\n")
         described = {"identity": {"file": str(private)}}
         return {"method": "age", "recipients": [recipient], **described}, {}
-    keyring = place / "keyring"
-    keyring.mkdir(mode=0o700)
-    generate = ["gpg", "--homedir", str(keyring), "--batch", "--quiet", "--passphrase", ""]
-    subprocess.run(
-        [*generate, "--quick-generate-key", "ana@example.org", "future-default", "default", "0"],
-        check=True,
-        capture_output=True,
-    )
     return {"method": "gpg", "recipients": ["ana@example.org"], "keyring": str(keyring)}, {}
+
+
+@contextmanager
+def gpg_keyring() -> Iterator[Path]:
+    """Give for the block a home directory of gpg's with a key that encrypts."""
+    # Short, since an agent's socket lies in it.
+    with tempfile.TemporaryDirectory(prefix="gpg", dir="/tmp") as home:
+        generate = ["gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", ""]
+        what = ["--quick-generate-key", "ana@example.org", "future-default", "default", "0"]
+        try:
+            subprocess.run([*generate, *what], check=True, capture_output=True)
+            yield Path(home)
+        finally:
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=False)
 
 
 def make_signer(place: Path, principal: str) -> dict[str, Any]:

@@ -93,13 +93,13 @@ async def _judge(tally: Tally, stored: SitePoint, what: str, kind: str, truth: T
     sums = [(place / SUMS_NAME).read_bytes() for place in (stored.pristine, stored.directory)]
     # Damage to nothing but the sums is mended by sealing anew.
     expected = "good" if sums[0] == sums[1] else "broken"
-    if stored.is_signed and signature.state != expected:
+    if signature.state != expected:
         tally.failures.append(f"{what}: the signature is {signature.state}, not {expected}")
-    (stored.directory / SIGNATURE).unlink(missing_ok=True)
+    (stored.directory / SIGNATURE).unlink()
     said = await verdict(stored.bench, stored.point)
     if said.crashed:
         tally.failures.append(f"{what}: {said.text}")
-    if stored.is_signed and said.ok:
+    if said.ok:
         tally.failures.append(f"{what}: verified, although a signature is demanded")
     if truth.changed and truth.must_be_found and said.is_green:
         tally.failures.append(f"{what}: proven, although {kind} gives other content")

@@ -14,6 +14,8 @@ from tests.sweeps.clean import sweep_clean
 from tests.sweeps.damage import draw
 from tests.sweeps.lane import open_lane
 from tests.sweeps.sealed import sweep_sealed
+from tests.sweeps.site import Rounds, sweep_site
+from tests.sweeps.site_points import LOCKS
 from tests.sweeps.stored import store_all
 from tests.sweeps.wrong_source import sweep_wrong_source
 
@@ -42,3 +44,12 @@ async def test_a_sample_of_faultless_databases(tmp_path: Path, major: int) -> No
         tally = await sweep_clean(lane, [f"{SEED}/sample/{major}/{number}" for number in range(4)])
     assert tally.failures == []
     assert tally.rounds == 4
+
+
+@pytest.mark.machine
+async def test_a_sample_of_damage_to_a_whole_site(tmp_path: Path) -> None:
+    """Needs git, gpg and ssh-keygen."""
+    with open_lane(tmp_path / "lane") as lane:
+        tallies = await sweep_site(lane, Rounds(200, 60, 60, 22), SEED)
+    assert [failure for tally in tallies for failure in tally.failures] == []
+    assert [tally.rounds for tally in tallies] == [2 * 4 * len(LOCKS), 200, 60, 60, 15, 66]

@@ -1,0 +1,98 @@
+"""A point rewritten all of a piece: nothing tells it but a signature, and that always does."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from fsbackup_tui.domain.errors import SafetyRefusal
+from fsbackup_tui.domain.signature import SIGNATURE_NAMESPACE
+from fsbackup_tui.operations.signatures import demand_signature, signature_in
+from fsbackup_tui.repository.checksums import SUMS_NAME
+from tests.support.resealing import reseal
+from tests.sweeps.outcomes import Tally
+from tests.sweeps.site_content import content_of
+from tests.sweeps.site_points import SIGNATURE, SitePoint, make_signer
+from tests.sweeps.site_resealed import store_anew
+from tests.sweeps.verdict import verdict
+
+_WORDS, _FORGED = b"the same words\n", b"the evil words\n"
+_FORGERS = ("stripped", "left as it was", "signed by somebody else")
+
+
+async def sweep_forged(stored: Sequence[SitePoint], place: Path) -> Tally:
+    """Forge every point of files, and try each thing that can be done about its signature."""
+    tally = Tally("files exchanged in archive, index, sums and manifest alike")
+    make_signer(place, "mallory@example.org")
+    for item in stored:
+        if item.part != "uploads":
+            continue
+        for forger in _FORGERS:
+            await _forge(item)
+            _sign(item, forger, place)
+            outcome = await _outcome(item)
+            tally.counts[f"signature {forger}: {outcome}"] += 1
+            expected = {
+                "stripped": "proven, absent, refused",
+                "left as it was": "found, broken, refused",
+                "signed by somebody else": "proven, foreign, refused",
+            }[forger]
+            if outcome != expected:
+                tally.failures.append(f"{item.name}, signature {forger}: {outcome}")
+        item.renew()
+    return tally
+
+
+async def _forge(stored: SitePoint) -> None:
+    """Put other words into a file, and their hash wherever the old one stands."""
+    stored.renew()
+    exchanged = {
+        _WORDS: _FORGED,
+        _digest(_WORDS * 200): _digest(_FORGED * 200),
+    }
+    for artifact in stored.reader.part(stored.part).artifacts:
+        path = stored.directory / stored.part / artifact.path
+        async with stored.opened() as keys:
+            content = await content_of(path, artifact, keys)
+        assert content is not None
+        changed = content
+        for before, after in exchanged.items():
+            changed = changed.replace(before, after)
+        assert changed != content
+        await store_anew(stored, artifact, changed)
+    reseal(stored.bench.repository, stored.point)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _sign(stored: SitePoint, forger: str, place: Path) -> None:
+    signature = stored.directory / SIGNATURE
+    if forger == "left as it was":
+        return
+    signature.unlink()
+    if forger == "stripped":
+        return
+    sums = Path(shutil.copy(stored.directory / SUMS_NAME, place))
+    key = str(place / "signing-key")
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", SIGNATURE_NAMESPACE, "-f", key, str(sums)]
+    subprocess.run(command, check=True, capture_output=True)
+    sums.with_name(SIGNATURE).rename(signature)
+
+
+async def _outcome(stored: SitePoint) -> str:
+    with stored.bench.job("look") as context:
+        state = (await signature_in(context, stored.reader)).state
+        try:
+            await demand_signature(context, stored.reader, reason="")
+            refused = "restored"
+        except SafetyRefusal:
+            refused = "refused"
+    said = await verdict(stored.bench, stored.point)
+    assert not said.ok, "a signature is demanded"
+    levels = "proven" if said.is_green else "found" if said.text.startswith("found") else said.text
+    return f"{levels}, {state}, {refused}"
