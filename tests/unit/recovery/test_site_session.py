@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,14 @@ from fsbackup_tui.domain.errors import (
     SafetyRefusal,
     UsageError,
 )
-from fsbackup_tui.domain.incident import SHELL, STOPPED, Seen
-from fsbackup_tui.domain.place import PathIdentity, PlaceStanding
-from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage
-from fsbackup_tui.domain.tree import FilesLook, Found, LeftTree, RowFit, Touching, TreeBeside
+from fsbackup_tui.domain.incident import SHELL, STOPPED
+from fsbackup_tui.domain.tree import LeftTree
 from fsbackup_tui.operations.place_requests import StopTouchingRequest
-from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
-from fsbackup_tui.operations.site_requests import FilesExchangeRequest, FilesPutBackRequest
+from fsbackup_tui.operations.site_requests import FilesPutBackRequest
 from fsbackup_tui.recovery.actions.registry import ACTIONS
 from fsbackup_tui.recovery.card import target_lines
 from fsbackup_tui.recovery.declare import attach, declare
-from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.handover import handover_text
 from fsbackup_tui.recovery.kinds import seen_here, sources_for
 from fsbackup_tui.recovery.library import runbooks_about
@@ -37,139 +32,18 @@ from fsbackup_tui.recovery.report import report_markdown
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
 from fsbackup_tui.repository.incidents import IncidentJournal
-from tests.support.recovering import (
-    LATER,
-    NOW,
-    POINT,
-    Clock,
-    ScriptedJobs,
-    do_step,
-    jobs_of,
-    make_desk,
+from tests.support.recovering import POINT, do_step, jobs_of, make_desk
+from tests.support.site_recovering import (
+    COMING,
+    KEPT,
+    LIVE,
+    ROOT,
+    TO_THE_WAY,
+    TREE,
+    open_files,
+    seen,
+    site_desk,
 )
-
-ROOT = "/srv/storage"
-TREE, KEPT = f"{ROOT}.restore-20261122-01", f"{ROOT}.before-20261122-01"
-LIVE, COMING = 100, 200
-SOURCES = """\
-  uploads: {kind: files, root: /srv/storage}
-  public: {kind: files, root: /srv/public}
-  env: {kind: config, files: [/srv/.env], plaintext: true}
-  code: {kind: code, worktree: /srv}
-"""
-CLEANER = Touching("process", "cleanup.py", "4711", "/srv/storage/faces", "kill 4711")
-CRON = Touching("cron", "0 3 * * * rm -rf /srv/storage", "/etc/crontab", "mentions /srv/storage")
-
-
-def standing(clock: Clock, inode: int | None = LIVE, **more: Any) -> PlaceStanding:
-    """Return what a look at the uploads sees."""
-    return PlaceStanding(
-        at=clock(),
-        source="uploads",
-        kind="files",
-        host="db1",
-        role="root",
-        paths=(PathIdentity(ROOT, 7, inode),),
-        owner="www:www",
-        mode="drwxr-x---",
-        file_system="ext4 on /dev/sdb, mounted at /srv",
-        free_bytes=34_000_000_000,
-        total_bytes=100_000_000_000,
-        touching=(CLEANER, CRON),
-        **more,
-    )
-
-
-def seen(clock: Clock, inode: int | None = LIVE, **more: Any) -> dict[str, Any]:
-    """Return the same as a job's result."""
-    return {"ok": True, **plain(standing(clock, inode, **more))}
-
-
-def damage(clock: Clock) -> dict[str, Any]:
-    """Return the damage: 5 300 files gone, three of them nowhere, and a later point in doubt."""
-    missing = Found(5300, 1_200_000_000, ("faces/1.jpg", "faces/2.jpg"))
-    nowhere = Found(3, 0, ("faces/x.jpg",))
-    look = FilesLook(
-        part="uploads",
-        point=POINT,
-        root=ROOT,
-        exists=True,
-        files=41_890,
-        missing=missing,
-        wanted=Found(5280, 1_100_000_000, ("faces/1.jpg",)),
-        unnamed=Found(20, 100_000_000, ("faces/2.jpg",)),
-        rows=(RowFit("public.videos", "path", 41_000, Found(5283), Found(5280), nowhere),),
-        needed_bytes=1_100_000_000,
-        beside_bytes=9_000_000_000,
-        free_bytes=34_000_000_000,
-        seconds=40.0,
-    )
-    found = SiteDamage(
-        at=clock(),
-        kind="files",
-        part="uploads",
-        point=POINT,
-        point_at=NOW,
-        candidates=(
-            SiteCandidate(POINT, NOW, "proven", 65.0, False, files=41_890, brings=5300, seconds=40),
-            SiteCandidate(LATER, NOW, "sealed", 5.0, True, doubt="taken after the damage"),
-        ),
-        found=plain(look),
-    )
-    return {"ok": True, **plain(found)}
-
-
-def replies(clock: Clock) -> dict[str, Any]:
-    """Return answers to all that a loss of files asks for; an exchange moves the inodes."""
-    now = {"live": LIVE}
-
-    def exchange(request: Request) -> Mapping[str, Any]:
-        assert isinstance(request, FilesExchangeRequest)
-        now["live"] = COMING
-        return {
-            "ok": True,
-            "root": ROOT,
-            "kept_as": KEPT,
-            "inode": COMING,
-            "kept_inode": LIVE,
-            "at": "2026-11-22T03:05:00Z",
-            "atomic": True,
-        }
-
-    tree = TreeBeside(TREE, ROOT, 41_890, 9_000_000_000, COMING)
-    back = {"root": ROOT, "undo": "20261122-01", "put_back": plain(Found(5280, 1_100_000_000))}
-    nothing = plain(Found())
-    return {
-        "look-place": lambda _: seen(clock, now["live"]),
-        "site-damage": lambda _: damage(clock),
-        "keep-tree": {"ok": True, "directory": "/state/evidence", "list": "tree.txt", "listed": 9},
-        "files-put-back": {"ok": True, **back, "list_file": "/state/wanted.txt"},
-        "files-take-back": {"ok": True, "root": ROOT, "removed": nothing},
-        "files-beside": {"ok": True, **plain(tree)},
-        "files-compare": {"ok": True, "tree": TREE, "root": ROOT, "same": 36_590},
-        "files-carry": {"ok": True, "tree": TREE, "root": ROOT, "carried": nothing},
-        "files-exchange": exchange,
-        "files-look": {"ok": True, **damage(clock)["found"], "wanted": nothing},
-    }
-
-
-def site_desk(directory: Path) -> Desk:
-    """Return the desk of a site that has everything, whose jobs are scripted."""
-    desk = make_desk(directory)
-    path = desk.loaded.path
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("plans:\n", SOURCES + "plans:\n"), encoding="utf-8")
-    from fsbackup_tui.config.load import load_config
-
-    clock = jobs_of(desk).clock
-    return replace(
-        desk, loaded=load_config(path, {}), start=ScriptedJobs(clock, dict(replies(clock)))
-    )
-
-
-def open_files(desk: Desk, source: str = "uploads", what: Seen = "files") -> RecoverySession:
-    """Declare that files are gone."""
-    return declare(desk, source=source, seen=what, last_right=NOW)
 
 
 def lead(session: RecoverySession, *steps: str, **answers: str) -> None:
@@ -177,9 +51,6 @@ def lead(session: RecoverySession, *steps: str, **answers: str) -> None:
     for step in steps:
         do_step(session, step, Answer(answers.get(step.replace("-", "_"), "")))
         assert session.read().incident.steps[step].status == "done", step
-
-
-TO_THE_WAY = ("stop-deleting", "tell-first", "keep-tree", "damage", "choose-point", "choose-way")
 
 
 def test_what_is_seen_decides_which_sources_and_runbooks_there_are(tmp_path: Path) -> None:
@@ -214,8 +85,11 @@ def test_each_change_shows_the_place_and_another_one_stops_it(tmp_path: Path) ->
     for words in (f"{ROOT} on db1", "PRODUCTION", "owner www:www", "inode 100", "34 GB free"):
         assert words in shown
     card = session.card("stop-deleting")
-    assert [option.key for option in card.question.options] == ["nothing", "process 4711"]  # type: ignore[union-attr]
-    assert any("0 3 * * * rm -rf" in line for line in card.shows)
+    assert card.question is not None
+    options = card.question.options
+    assert [each.key for each in options if not each.impossible] == ["nothing", "process 4711"]
+    assert "0 3 * * * rm -rf /srv/storage" in options[-1].label
+    assert options[-1].impossible == "by hand: sudoedit /etc/crontab"
     for another, why in (
         (seen(clock, 999), "inode 100 then, 999 now"),
         (seen(clock, unmounted="/srv"), "Nothing is mounted at /srv"),
@@ -276,7 +150,7 @@ def test_files_are_put_back_and_taken_out_again(tmp_path: Path) -> None:
     assert first_word(session.situation()).startswith(
         "shop: we have a problem with the files (uploads) (files gone)."
     )
-    lead(session, *TO_THE_WAY[:-1])
+    lead(session, *TO_THE_WAY)
     shown = "\n".join(session.card("damage").shows)
     for words in (
         *("missing    5 300 files, 1.2 GB of the point's 41 890", "put back   5 280 files"),
@@ -312,7 +186,7 @@ def test_an_exchange_asks_for_the_name_and_is_settled_by_its_inodes(tmp_path: Pa
     desk = site_desk(tmp_path)
     jobs, clock = jobs_of(desk), jobs_of(desk).clock
     session = open_files(desk)
-    lead(session, *TO_THE_WAY, "tell-eta", choose_way="exchange")
+    lead(session, *TO_THE_WAY, "choose-way", "tell-eta", choose_way="exchange")
     lead(session, "files-beside", "files-compare", "files-carry")
     session.look_now()
     session.poll()
