@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import shutil
 import subprocess
+import sys
 from itertools import takewhile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from fsbackup_tui.cli.follow import Interrupts
 from fsbackup_tui.cli.output import Pasteable
 from fsbackup_tui.cli.prompts import Prompts
 from fsbackup_tui.cli.recover_plain import Plain
+from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.reading import read_incident
@@ -24,6 +27,7 @@ from fsbackup_tui.repository.incidents import NOW as NOW_TXT
 from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
 from tests.support.in_process import declare_real, real_desk
 from tests.support.recovering import do_step
+from tests.support.site_recovering import TO_THE_WAY
 from tests.support.sites import Site, make_site
 from tests.tui.recoveries import enter_name, recover_app, until_step
 from tests.tui.screens import press, until_text
@@ -87,30 +91,65 @@ def test_missing_files_come_back_line_by_line_and_go_again(tmp_path: Path) -> No
     assert resumed.read().incident.closed is not None
 
 
-async def test_the_whole_tree_is_exchanged_and_let_back_by_keys_alone(tmp_path: Path) -> None:
-    tree = make_file_site(tmp_path, verify="proven")
+def test_what_deletes_is_paused_until_it_may_go_on(tmp_path: Path) -> None:
+    tree = make_file_site(tmp_path)
+    tree.site.write_config()
+    script = tmp_path / "clean.py"
+    script.write_text(f"# find {tree.root} -mtime +30 -delete\nimport signal\nsignal.pause()\n")
+    cleaner = subprocess.Popen([sys.executable, script.name], cwd=tmp_path)
+    try:
+        session = declare_real(tree.site, PART, "files")
+        session.look_now()
+        session.poll()
+        question = session.card("stop-deleting").question
+        assert question is not None
+        found = question.option(f"process {cleaner.pid}")
+        assert found is not None, question
+        assert f"mentions {tree.root}, in {script}" in found.detail[0]
+        do_step(session, "stop-deleting", Answer(found.key))
+        assert state_of(cleaner.pid) == "T"
+        assert [each.undo for each in session.read().incident.freezes] == [
+            (f"kill -CONT {cleaner.pid}",)
+        ]
+        with pytest.raises(SafetyRefusal, match="NOT CLOSED"):
+            session.close("done")
+        for step in ("damage", "tell-first"):
+            session.skip(step, "only what deletes is of interest")
+        for step in ("choose-point", "choose-way", "files-check"):
+            session.skip(step, "the same")
+        do_step(session, "let-go")
+        assert state_of(cleaner.pid) in "RS"
+        assert session.read().incident.freezes == ()
+    finally:
+        cleaner.kill()
+        cleaner.wait()
+
+
+def state_of(pid: int) -> str:
+    """Return a process's state: T is one that was stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def led_to_the_way(
+    directory: Path,
+) -> tuple[FileSite, RecoverySession, dict[str, tuple[object, ...]]]:
+    """Return a site that lost files, its incident led to where the way is chosen."""
+    tree = make_file_site(directory, verify="proven")
     tree.back_up()
+    session = declare_real(tree.site, PART, "files")
     left = lose(tree)
-    desk = real_desk(tree.site)
-    app = recover_app(desk)
+    for step in TO_THE_WAY:
+        do_step(session, step)
+    session.leave()
+    return tree, session, left
+
+
+async def test_the_whole_tree_is_exchanged_and_let_back_by_keys_alone(tmp_path: Path) -> None:
+    tree, session, left = await asyncio.to_thread(led_to_the_way, tmp_path)
+    app = recover_app(session.desk)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until_text(pilot, "1/8")
-        await press(pilot, "4")
-        await until_text(pilot, "> Declare an incident")
-        await press(pilot, "enter")
-        await until_text(pilot, "When was it last right?")
-        await press(pilot, *"unknown", "enter")
-        await until_text(pilot, "1  files gone")
-        await press(pilot, "1", "enter")
-        await until_step(pilot, "stop-deleting")
-        await until_text(pilot, "looked 0 s ago")
-        for step in ("stop-deleting", "tell-first", "keep-tree", "damage"):
-            await until_step(pilot, step)
-            await press(pilot, "enter")
-        await until_step(pilot, "choose-point")
-        await until_text(pilot, "lost: 7 files")
-        await press(pilot, "enter")
         await until_step(pilot, "choose-way")
+        await until_text(pilot, "lost: 7 files")
         await press(pilot, "3", "enter")
         for step in ("tell-eta", "files-beside", "files-compare", "files-carry"):
             await until_step(pilot, step)
