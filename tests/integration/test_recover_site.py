@@ -91,6 +91,30 @@ def test_missing_files_come_back_line_by_line_and_go_again(tmp_path: Path) -> No
     assert resumed.read().incident.closed is not None
 
 
+def test_what_a_lost_attempt_put_back_goes_with_the_one_after_it(tmp_path: Path) -> None:
+    tree, session, left = led_to_the_way(tmp_path)
+    session = attach(session.desk, session.journal)
+    for step in ("choose-way", "files-back"):
+        do_step(session, step)
+    # As if its worker had been killed after it put in all that it could, and said nothing.
+    (tree.root / "faces" / "0.jpg").unlink()
+    state = session.read().incident.steps["files-back"]
+    session.append("intent", step="files-back", title="t", request=dict(state.request), commands=[])
+    for name in ("put_back", "attempts"):
+        session.append("set", name=name, value=None)
+    session.settle("files-back")
+    card = session.card("files-back")
+    assert (card.status, card.can_undo) == ("FAILED", True)
+    do_step(session, "files-back")
+    assert snapshot(tree.root, times=True).keys() == tree.before.keys() | {"new.txt"}
+    session.look_now()
+    session.poll()
+    session.undo("files-back")
+    session.poll()
+    assert session.read().incident.steps["files-back"].status == "undone"
+    assert snapshot(tree.root, times=True) == left
+
+
 def test_what_deletes_is_paused_until_it_may_go_on(tmp_path: Path) -> None:
     tree = make_file_site(tmp_path)
     tree.site.write_config()
