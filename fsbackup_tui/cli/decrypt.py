@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +38,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Decrypt the file and say where its content is; exit code of design §9."""
+    import asyncio
+
     from fsbackup_tui.operations.decrypt_file import look_at
 
     locked = look_at(arguments.file, arguments.identity)

@@ -102,8 +102,8 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {size}, {count_text(result['rows'])} rows, {place_words(result['place'])}")
     if result["copy"]:
         lines.append(f"  from the copy in {result['copy']}")
-    if result["key"] is not None:
-        lines.append(f"  {key_words(result['key'])}")
+    if (key := result.get("key")) is not None:
+        lines.append(f"  {key_words(key)}")
     phases = result["phases"]
     ordered = [phase for phase in PHASES if phase in phases]
     told = [f"{phase} {duration_text(phases[phase])}" for phase in ordered]

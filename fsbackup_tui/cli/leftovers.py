@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from fsbackup_tui.cli.context import CliContext
+    from fsbackup_tui.operations.request import Request
 
 _HEADINGS = ("KIND", "SIZE", "AGE", "OF", "NAME")
 
@@ -21,7 +22,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "leftovers",
         parents=parents,
-        help="what past recoveries left: copies, evidence, fences; drop one of them",
+        help="what past recoveries left: copies, trees, evidence, fences; drop one of them",
     )
     parser.add_argument(
         "--part", metavar="P", help="the source's name; needed if there are several"
@@ -40,23 +41,31 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     if arguments.confirm is not None and arguments.drop is None:
         raise UsageError("NOTHING TO CONFIRM: --confirm goes with --drop NAME.")
     part = _part(arguments.part, context)
+    trees = arguments.part if arguments.part and not part else ""
     if arguments.drop is not None:
-        return _drop(arguments.drop, arguments.confirm, part, context)
-    return _list(part, context)
+        return _drop(arguments.drop, arguments.confirm, part, trees, context)
+    return _list(part, trees, context)
 
 
 def _part(named: str | None, context: CliContext) -> str:
+    """Return the database whose server is looked at; empty where only trees of files are."""
+    from fsbackup_tui.config.sources import FilesSource
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.target import postgres_source
     from fsbackup_tui.operations.watch_only import no_source
 
     loaded = context.load()
+    sources = loaded.config.sources
+    if named is not None and isinstance(sources.get(named), FilesSource):
+        return ""
     if named is not None:
         postgres_source(loaded, named)
         return named
     names = list(loaded.config.databases)
     if len(names) == 1:
         return names[0]
+    if not names and any(isinstance(source, FilesSource) for source in sources.values()):
+        return ""
     if not names:
         raise no_source(loaded, "what recoveries left is found on a source's server")
     raise UsageError(
@@ -66,13 +75,40 @@ def _part(named: str | None, context: CliContext) -> str:
     )
 
 
-def _list(part: str, context: CliContext) -> int:
+def _found(part: str, trees: str, context: CliContext) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what was left on a server and beside trees, the oldest first, with remarks."""
     from fsbackup_tui.cli.follow import result_of
     from fsbackup_tui.operations.recovery_requests import LeftoversRequest
+    from fsbackup_tui.operations.site_requests import TreesRequest
+
+    items: list[dict[str, Any]] = []
+    notes: list[str] = []
+    if part:
+        result = result_of(LeftoversRequest(part), context)
+        items += [dict(item) for item in result["items"]]
+        notes += result["notes"]
+    if trees or _has_files(context):
+        result = result_of(TreesRequest(trees), context)
+        items += [
+            {**tree, "oid": tree["inode"], "size_bytes": tree["bytes"], "tree": True}
+            for tree in result["trees"]
+        ]
+        notes += result["notes"]
+    items.sort(key=lambda item: (item["since"] is None, item["since"] or "", item["name"]))
+    return items, notes
+
+
+def _has_files(context: CliContext) -> bool:
+    from fsbackup_tui.config.sources import FilesSource
+
+    sources = context.load().config.sources.values()
+    return any(isinstance(source, FilesSource) for source in sources)
+
+
+def _list(part: str, trees: str, context: CliContext) -> int:
     from fsbackup_tui.operations.status import site_zone
 
-    result = result_of(LeftoversRequest(part), context)
-    items: Sequence[Mapping[str, Any]] = result["items"]
+    items, notes = _found(part, trees, context)
     zone = site_zone(context.load())
 
     def human() -> None:
@@ -84,10 +120,8 @@ def _list(part: str, context: CliContext) -> int:
             context.say()
             context.say_text("Drop one: fsbackup leftovers --drop NAME")
 
-    context.emit(
-        {"leftovers": [_document(item) for item in items], "notes": list(result["notes"])}, human
-    )
-    for note in result["notes"]:
+    context.emit({"leftovers": [_document(item) for item in items], "notes": notes}, human)
+    for note in notes:
         context.tell(note, first="note: ")
     return 0
 
@@ -137,23 +171,24 @@ def list_lines(items: Sequence[Mapping[str, Any]], now: datetime, zone: tzinfo) 
     return lines
 
 
-def _drop(name: str, confirm: str | None, part: str, context: CliContext) -> int:
-    from fsbackup_tui.cli.follow import result_of, run_request
+def _drop(name: str, confirm: str | None, part: str, trees: str, context: CliContext) -> int:
+    from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
     from fsbackup_tui.operations.read_only import refuse_if_read_only
-    from fsbackup_tui.operations.recovery_requests import DropLeftoverRequest, LeftoversRequest
+    from fsbackup_tui.operations.recovery_requests import DropLeftoverRequest
+    from fsbackup_tui.operations.site_requests import DropTreeRequest
     from fsbackup_tui.operations.status import site_zone
 
     refuse_if_read_only(context.load(), "drops nothing")
     asks = confirm is None and not context.json and sys.stdin.isatty() and context.stderr.isatty()
     if not asks:
         _check_typed(name, confirm)
-    result = result_of(LeftoversRequest(part), context)
-    item = next((item for item in result["items"] if item["name"] == name), None)
+    items, notes = _found(part, trees, context)
+    item = next((item for item in items if item["name"] == name), None)
     if item is None:
         raise UsageError(
             f"NO SUCH LEFTOVER: {name}.",
-            why="\n".join(result["notes"]),
+            why="\n".join(notes),
             fix="See what there is: fsbackup leftovers",
         )
     if item["held_by"]:
@@ -166,7 +201,9 @@ def _drop(name: str, confirm: str | None, part: str, context: CliContext) -> int
         for line in list_lines([item], context.now(), site_zone(context.load())):
             context.tell(line)
         _check_typed(name, _ask(name, context))
-    request = DropLeftoverRequest(part, name=name, oid=item["oid"])
+    request: Request = DropLeftoverRequest(part, name=name, oid=item["oid"])
+    if "tree" in item:
+        request = DropTreeRequest(trees, name=name, inode=item["oid"])
     return run_request(request, context, summary=summary)
 
 

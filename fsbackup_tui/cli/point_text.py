@@ -91,16 +91,22 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
             age_text((now - point.created).total_seconds()),
             size_text(point.bytes) if point.parts else UNKNOWN,
             change_text(point.rows_change),
+            count_text(point.files),
+            change_text(point.files_change),
             trust_word(point),
         )
         for point in points
     ]
-    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "TRUST")
-    right = {2, 3, 4}
+    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "FILES", "Δ", "TRUST")
+    right = {2, 3, 4, 5, 6}
     widths = [max(map(cell_width, column)) for column in zip(headings, *rows, strict=True)]
     # The trust must be seen at 80 columns; a long plan name costs the least telling columns.
-    shown = [0, 1, 2, 3, 4, 5]
-    for spare in (3, 4, 2):
+    shown = [0, 1, 2, 3, 4, 5, 6, 7]
+    if all(point.files is None for point in points):
+        shown = [0, 1, 2, 3, 4, 7]
+    elif all(point.rows is None for point in points):
+        shown.remove(4)
+    for spare in (column for column in (3, 6, 4, 2, 5) if column in shown):
         if sum(widths[column] for column in shown) + 2 * (len(shown) - 1) > WIDTH:
             shown.remove(spare)
     yield _cells(headings, widths, shown, right)
@@ -149,6 +155,9 @@ def show_lines(
     yield _fact("database", size_text(point.database_bytes))
     change = "" if point.rows_change is None else f" ({change_text(point.rows_change)})"
     yield _fact("rows", count_text(point.rows) + change)
+    if point.files is not None:
+        change = "" if point.files_change is None else f" ({change_text(point.files_change)})"
+        yield _fact("files", count_text(point.files) + change)
     yield _fact("lies in", str(directory))
     if signature is not None and signature.state != "absent":
         yield from _wrapped("signature", signature.text)
@@ -326,6 +335,8 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "rows": point.rows,
         "rows_change": point.rows_change,
         "database_bytes": point.database_bytes,
+        "files": point.files,
+        "files_change": point.files_change,
         "seconds": point.seconds,
         "reason": point.reason,
         "parts": [_part_document(part) for part in point.parts],
@@ -354,6 +365,7 @@ def _part_document(part: PartSummary) -> dict[str, object]:
         "bytes": part.bytes,
         "rows": part.rows,
         "database_bytes": part.database_bytes,
+        "files": part.files,
     }
 
 

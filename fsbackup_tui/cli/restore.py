@@ -30,11 +30,14 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         metavar="P",
         help="the source's name; needed if there are several (of a file: whose server it goes to)",
     )
-    how = parser.add_mutually_exclusive_group(required=True)
+    how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--beside",
         metavar="NAME",
-        help="the new database to make on the live server; the live one is not touched",
+        nargs="?",
+        const="",
+        help="the new database to make on the live server, the live one is not touched; of files,"
+        " without NAME: the whole tree, beside live's",
     )
     how.add_argument(
         "--swap",
@@ -88,19 +91,24 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Show the target, start the restore and follow it; returns the exit code of design §9."""
-    if restore_site.is_asked(arguments):
-        return restore_site.run(arguments, context)
-    for option in ("files", "apply_work"):
-        if getattr(arguments, option):
-            from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.domain.errors import UsageError
 
+    if restore_site.is_asked(arguments, context):
+        return restore_site.run(arguments, context)
+    if arguments.beside is None and not arguments.swap and arguments.tables is None:
+        raise UsageError(
+            "HOW? It is not said what the point is restored to.",
+            fix="A database: --beside NAME, --swap or --tables T,…\n"
+            "Files: --put-back, --files PATTERN, --exchange, --beside or --to DIR\n"
+            "Configuration, code: --to DIR, --diff or --in-place",
+        )
+    for option in ("files", "apply_work", "conflict", "all_missing"):
+        if getattr(arguments, option):
             raise UsageError(f"NOT SO: --{option.replace('_', '-')} is not for a database.")
     if arguments.beside is None:
         return _into_live(arguments, context)
     for option in ("where", "confirm", "reason", "changed", "value", "freeze"):
         if getattr(arguments, option):
-            from fsbackup_tui.domain.errors import UsageError
-
             raise UsageError(f"NOT TOGETHER: --beside and --{option}.")
     return _beside(arguments, context)
 

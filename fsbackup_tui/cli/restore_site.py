@@ -1,4 +1,4 @@
-"""``fsbackup restore POINT --part P`` of what lies beside the database: configuration, code."""
+"""``fsbackup restore POINT --part P`` of what is no database: files, configuration, code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _SIGNS = {"added": "only in live", "removed": "only in the point", "changed": "differs"}
 _WORDS = {**_SIGNS, "same": "same", "unknown": "not compared"}
-_WAYS = ("diff", "in_place", "to")
+_WAYS = ("diff", "in_place", "to", "put_back", "exchange")
+_OF_FILES = ("put_back", "exchange", "conflict", "all_missing")
 
 
 def add_arguments(parser: argparse.ArgumentParser, how: Any) -> None:
@@ -21,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser, how: Any) -> None:
     how.add_argument(
         "--to",
         metavar="DIR",
-        help="configuration, code: into this directory, which is not there yet",
+        help="files, configuration, code: into this directory, which is not there yet (of files: or"
+        " empty)",
     )
     how.add_argument(
         "--diff",
@@ -33,10 +35,32 @@ def add_arguments(parser: argparse.ArgumentParser, how: Any) -> None:
         action="store_true",
         help="configuration: put the --files named back; the present ones are kept beside",
     )
+    how.add_argument(
+        "--put-back",
+        action="store_true",
+        help="files: put back what is missing in live, and what rows name where links tell",
+    )
+    how.add_argument(
+        "--exchange",
+        action="store_true",
+        help="files: restore the tree beside, take newer files over, and exchange the two",
+    )
     parser.add_argument(
         "--files",
         metavar="PATTERN,…",
-        help="configuration: only these, by name or shell pattern: .env, '/etc/nginx/*'",
+        help="files: put these back, by shell pattern below the root: 'face-sources/*';"
+        " configuration: only these: .env, '/etc/nginx/*'",
+    )
+    parser.add_argument(
+        "--conflict",
+        choices=("keep", "newer", "both", "overwrite"),
+        help="with --files, what becomes of one that live has otherwise: live's stays, the newer"
+        " wins, the point's comes beside, or takes its place (default: keep)",
+    )
+    parser.add_argument(
+        "--all-missing",
+        action="store_true",
+        help="with --put-back: what no row names, too; users may have erased it",
     )
     parser.add_argument(
         "--apply-work",
@@ -45,9 +69,22 @@ def add_arguments(parser: argparse.ArgumentParser, how: Any) -> None:
     )
 
 
-def is_asked(arguments: argparse.Namespace) -> bool:
+def is_asked(arguments: argparse.Namespace, context: CliContext) -> bool:
     """Whether one of the ways of these kinds is asked for."""
-    return any(getattr(arguments, way) for way in _WAYS)
+    if any(getattr(arguments, way) for way in _WAYS):
+        return True
+    from fsbackup_tui.config.sources import FilesSource
+
+    sources = context.load().config.sources
+    if arguments.swap or arguments.tables is not None or arguments.part is None:
+        # Without a part, only files can be put back by patterns, or extracted under no name.
+        has_files = any(isinstance(source, FilesSource) for source in sources.values())
+        return not (arguments.swap or arguments.tables) and (
+            (arguments.beside == "" and has_files)
+            or (arguments.beside is None and bool(arguments.files))
+        )
+    source = sources.get(arguments.part)
+    return isinstance(source, FilesSource) and bool(arguments.files or arguments.beside is not None)
 
 
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
@@ -57,9 +94,11 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     for option in ("where", "changed", "value", "freeze", "jobs", "schema_point"):
         if getattr(arguments, option):
-            way = next(way for way in _WAYS if getattr(arguments, way))
+            way = next((way for way in _WAYS if getattr(arguments, way)), "files")
             names = (f"--{name.replace('_', '-')}" for name in (way, option))
             raise UsageError(f"NOT TOGETHER: {' and '.join(names)}.")
+    if arguments.part is None and (arguments.put_back or arguments.exchange):
+        arguments.part = _only_files(context)
     any_trust = arguments.reason is not None
     point = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
     kinds = {part.source: part.kind for part in point.parts}
@@ -74,10 +113,29 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     if kind not in _RUNNERS:
         raise UsageError(
             f"NOT SO: {arguments.part} is of kind {kind.partition('-')[0] or 'unknown'}.",
-            why="Configuration and code are restored with --to, --diff and --in-place.",
+            why="Files, configuration and code are restored with --to, --put-back, --exchange, "
+            "--diff and --in-place.",
             fix=f"fsbackup show {point.id}   tells how each part is restored",
         )
+    if kind != "files":
+        for option in _OF_FILES:
+            if getattr(arguments, option):
+                raise UsageError(f"NOT SO: --{option.replace('_', '-')} is for files.")
     return _RUNNERS[kind](arguments, context, point.id)
+
+
+def _only_files(context: CliContext) -> str | None:
+    from fsbackup_tui.config.sources import FilesSource
+
+    sources = context.load().config.sources
+    names = [name for name, source in sources.items() if isinstance(source, FilesSource)]
+    return names[0] if len(names) == 1 else None
+
+
+def _tree(arguments: argparse.Namespace, context: CliContext, point: str) -> int:
+    from fsbackup_tui.cli.restore_files import run_files
+
+    return run_files(arguments, context, point, _patterns(arguments))
 
 
 def _patterns(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -277,7 +335,10 @@ def code_lines(result: Mapping[str, Any]) -> list[str]:
         if "untracked" in result["offered"]:
             lines.append(f"    cp -a {folder}/untracked/. {quoted}/")
     lines.extend(f"  note: {plain_text(str(note))}" for note in result["notes"])
+    lines.append(
+        f"  It is this user's alone yet: chmod -R go+rX {shlex.quote(str(result['target']))}"
+    )
     return lines
 
 
-_RUNNERS = {"config": _config, "code": _code}
+_RUNNERS = {"files": _tree, "config": _config, "code": _code}

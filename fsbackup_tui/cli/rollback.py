@@ -1,4 +1,4 @@
-"""``fsbackup rollback``: undo the last swap; what was written since is counted, and kept."""
+"""``fsbackup rollback``: undo the last swap, or what files came back; what is newer is kept."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.domain.incident import Incident
     from fsbackup_tui.recovery.session import RecoverySession
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
-        "rollback", parents=parents, help="undo the last swap; the newer database is kept"
+        "rollback",
+        parents=parents,
+        help="undo the last swap, or exchange of files; the newer one is kept",
     )
     parser.add_argument(
         "--incident", metavar="ID", help="whose swap; needed once the incident is closed"
@@ -30,6 +33,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Look, count what was written since, ask for the name, and swap back."""
     from fsbackup_tui.cli.express import leaving_open, require_confirmation
     from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.restore_files import print_rollback, root_name, run_rollback
     from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.operations.read_only import refuse_if_read_only
     from fsbackup_tui.recovery import desk as desks
@@ -37,13 +41,17 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.recovery.express import find_swapped
     from fsbackup_tui.recovery.session import RecoverySession
 
-    refuse_if_read_only(context.load(), "changes no database")
+    refuse_if_read_only(context.load(), "changes nothing that is live")
     desk = desks.open_desk(context.load(), context.environ)
     journal = find_swapped(desk, arguments.incident, arguments.part)
     incident = journal.read()
     was_open = incident is not None and incident.closed is None
-    known = incident.parameters if incident is not None else {}
-    name = str(known.get("live_name") or known["swapped"].get("database"))
+    of_files = incident is not None and _is_of_files(incident)
+    if incident is not None and of_files:
+        name = root_name(context, incident.source)
+    else:
+        known = incident.parameters if incident is not None else {}
+        name = str(known.get("live_name") or known["swapped"].get("database"))
     again = ["rollback", "--incident", journal.id]
     what = f"a rollback of {name} sets aside what was written since."
     require_confirmation(arguments.confirm, name, what, context, again)
@@ -56,7 +64,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             session.reopen("rollback")
         done = False
         try:
-            document = _through(session, arguments.confirm, context, interrupts)
+            through = run_rollback if of_files else _through
+            document = through(session, arguments.confirm, context, interrupts)
             done = True
         except FsbackupError as error:
             if not was_open and _nothing_done(session):
@@ -67,14 +76,22 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             if done and not was_open:
                 session.close("rolled back")
             session.leave()
-    context.emit(document, lambda: _print(document, session, context))
+    if of_files:
+        context.emit(document, lambda: print_rollback(document, context))
+    else:
+        context.emit(document, lambda: _print(document, session, context))
     return 0
 
 
+def _is_of_files(incident: Incident) -> bool:
+    return bool(incident.parameters.get("exchanged") or incident.parameters.get("put_back"))
+
+
 def _nothing_done(session: RecoverySession) -> bool:
-    """Whether the swap stands as it stood, so that the incident can be as over as it was."""
-    state = session.read().incident.steps.get("swap")
-    return session.leads and state is not None and state.status == "done"
+    """Whether what is undone stands as it stood, so that the incident can be as over as it was."""
+    steps = session.read().incident.steps
+    states = [steps[name] for name in ("swap", "files-exchange", "files-back") if name in steps]
+    return session.leads and bool(states) and states[0].status == "done"
 
 
 def _through(

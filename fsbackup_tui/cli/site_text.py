@@ -1,4 +1,4 @@
-"""Configuration and code of a point as ``show`` prints them: names, counts, what changed."""
+"""Files, configuration and code of a point as ``show`` prints them: names, counts, what changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from fsbackup_tui.cli.output import wrap_text
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.fit import fits_of
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.site_parts import CodeFacts, ConfigFacts
-from fsbackup_tui.operations.capture_code import code_words
+from fsbackup_tui.operations.files_words import tree_facts
 from fsbackup_tui.operations.part_changes import PartChanges
 from fsbackup_tui.operations.wording import plain_text, when_text
 
@@ -21,7 +22,10 @@ _KEYS_SHOWN = 100
 def site_part_lines(
     part: PartManifest, changes: PartChanges | None, now: datetime, zone: tzinfo
 ) -> Iterator[str]:
-    """Yield what there is to tell of a configuration or of code; nothing for other kinds."""
+    """Yield what there is to tell of a tree, a configuration or code; nothing for a database."""
+    if part.files is not None:
+        for told in tree_facts(part.files):
+            yield from _wrapped(told.label, told.text)
     if part.config is not None:
         yield from _config_lines(part.config)
     if part.code is not None:

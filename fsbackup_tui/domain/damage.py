@@ -119,7 +119,8 @@ class DamageReport:
     """The whole read-only comparison. ``born_and_gone`` rows are in neither: at most so many.
 
     ``live`` tells whether the database is there and could be read; ``corrupt``, whether the
-    server itself found something on its disk that can't be right.
+    server itself found something on its disk that can't be right. ``code`` tells of the point's
+    code part and live's, ``links`` which rows of the point would have no file, each in a sentence.
     """
 
     at: datetime
@@ -139,6 +140,8 @@ class DamageReport:
     notes: tuple[str, ...] = ()
     live: Literal["there", "gone", "unreadable"] = "there"
     corrupt: bool = False
+    code: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def worst(self) -> tuple[TableDamage, ...]:

@@ -184,7 +184,8 @@ class TakeOver:
     refused: str = ""
 
 
-_MENDING = ("swap", "merge", "files-back", "files-exchange", "config-back", "code-exchange")
+MENDING = ("swap", "merge", "files-back", "files-exchange", "config-back", "code-back")
+"""The steps that bring the data back: from then on live is right again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +261,7 @@ class Incident:
         mended = [
             state.at
             for name, state in self.steps.items()
-            if name in _MENDING and state.status == "done"
+            if name in MENDING and state.status == "done"
         ]
         return DamageSpan(self.last_right, min(mended, default=None))
 

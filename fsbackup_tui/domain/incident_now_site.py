@@ -144,7 +144,7 @@ def _by_hand(name: str, done: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{'':<10}{line}" for line in told[1:])
     back = _texts(done.get("by_hand"))
     if back:
-        yield "To go back by hand:"
+        yield "To drop it:" if name == "code_beside" else "To go back by hand:"
         yield from (f"  {line}" for line in back)
     yield ""
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from fsbackup_tui.domain.place import PlaceKind
 
+_KEYS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class SiteCandidate:
@@ -58,3 +60,25 @@ class SiteDamage:
     def candidate(self, point: str) -> SiteCandidate | None:
         """Return what is known of a point."""
         return next((each for each in self.candidates if each.point == point), None)
+
+
+def entry_words(entry: Mapping[str, Any]) -> str:
+    """Return how live's entry of a configuration differs from the point's, by names alone.
+
+    ``entry`` is a document of ``domain/config_change.py:EntryChange``.
+    """
+    change = str(entry.get("change"))
+    words = {
+        "added": "only in live",
+        "removed": "NOT IN LIVE",
+        "changed": "CHANGED",
+        "unknown": "nobody can tell whether it changed",
+    }.get(change, change)
+    keys = entry.get("keys")
+    found = keys if isinstance(keys, Mapping) else {}
+    told = [
+        f"{label} {', '.join(map(str, names[:_KEYS]))}" + (" …" if len(names) > _KEYS else "")
+        for label, name in (("only live:", "added"), ("gone:", "removed"), ("other:", "changed"))
+        if isinstance(names := found.get(name), list) and names
+    ]
+    return "; ".join([words, *told])

@@ -51,12 +51,13 @@ class Touching:
 class RowFit:
     """How live rows fit the files: ``rows`` name a file, ``missing`` one that live has not.
 
-    Of the missing, ``in_point`` can be put back, and ``nowhere`` is in neither.
+    Of the missing, ``in_point`` can be put back, and ``nowhere`` is in neither. ``rows`` None: they
+    can't be read, ``note`` says why.
     """
 
     table: str
     column: str
-    rows: int
+    rows: int | None
     missing: Found = Found()
     in_point: Found = Found()
     nowhere: Found = Found()
@@ -216,4 +217,5 @@ class LeftTree:
     since: datetime | None
     files: int | None
     bytes: int | None
+    what: str = ""
     held_by: str = ""

@@ -80,21 +80,15 @@ def read_file(path: Path) -> ConfigItem:
             raise
         except OSError as error:
             raise _not_read(path, error) from error
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise ToolError(
-                    f"NOT CAPTURED: {path} is no file.",
-                    why="A configuration is made of files; a directory is a source of its own.",
-                    fix="Name the files in it, or capture it with a source of kind files.",
-                )
-            if before.st_size > LARGEST_BYTES:
-                raise too_large(str(path))
-            try:
-                data = file.read(LARGEST_BYTES + 1)
-            except OSError as error:
-                raise _not_read(path, error) from error
+            _check_file(path, before)
+            data = _read_all(descriptor)
             after = os.fstat(descriptor)
+        except OSError as error:
+            raise _not_read(path, error) from error
+        finally:
+            os.close(descriptor)
         if len(data) == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
             return _item(path, data, after)
     raise ToolError(
@@ -102,6 +96,25 @@ def read_file(path: Path) -> ConfigItem:
         why="What was read may be half of the old and half of the new.",
         fix="See what writes it, then run the backup again.",
     )
+
+
+def _check_file(path: Path, facts: os.stat_result) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise ToolError(
+            f"NOT CAPTURED: {path} is no file.",
+            why="A configuration is made of files; a directory is a source of its own.",
+            fix="Name the files in it, or capture it with a source of kind files.",
+        )
+    if facts.st_size > LARGEST_BYTES:
+        raise too_large(str(path))
+
+
+def _read_all(descriptor: int) -> bytes:
+    """Return what there is to read, one byte more than allowed at most."""
+    data = bytearray()
+    while len(data) <= LARGEST_BYTES and (block := os.read(descriptor, _BLOCK)):
+        data += block
+    return bytes(data)
 
 
 def _item(path: Path, data: bytes, facts: os.stat_result) -> ConfigItem:

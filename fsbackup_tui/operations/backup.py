@@ -13,6 +13,7 @@ from fsbackup_tui import __version__
 from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import FsbackupError, PointDamaged, UsageError
 from fsbackup_tui.domain.events import Log, Warned
+from fsbackup_tui.domain.incident import MENDING
 from fsbackup_tui.domain.point import Manifest, PartManifest, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.encryption.keys import EncryptionKey
@@ -158,6 +159,9 @@ def recovered_incident(context: JobContext) -> IncidentJournal | None:
     if incident is None or incident.is_drill:
         return None
     done = incident.parameters.get("swapped") or incident.parameters.get("merged")
+    done = done or any(
+        state.status == "done" and name in MENDING for name, state in incident.steps.items()
+    )
     return journal if done else None
 
 

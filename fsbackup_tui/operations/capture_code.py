@@ -7,16 +7,15 @@ from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import CodeSource
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PartManifest
-from fsbackup_tui.domain.site_parts import CodeFacts
 from fsbackup_tui.engines.git.capture import Wanted, capture_work_tree
 from fsbackup_tui.engines.git.program import find_git
 from fsbackup_tui.operations.capture import CaptureRun
 
 _COMPRESSION = "zstd:3"
-_SHORT = 12
 
 
 async def capture_code(run: CaptureRun) -> PartManifest:
@@ -60,20 +59,3 @@ def code_source(loaded: LoadedConfig, name: str) -> CodeSource:
     if not isinstance(source, CodeSource):
         raise UsageError(f"NOT CODE: {name} is no source of kind code in {loaded.path}.")
     return source
-
-
-def code_words(facts: CodeFacts) -> str:
-    """Return in a line what a work tree was: branch, commit, how much no commit has."""
-    commit = facts.head[:_SHORT] if facts.head else "no commit yet"
-    place = f"branch {facts.branch} at {commit}" if facts.branch else f"detached at {commit}"
-    counts = [
-        f"{count} {word}"
-        for count, word in (
-            (facts.staged, "staged"),
-            (facts.unstaged, "changed"),
-            (facts.untracked, "untracked"),
-            (facts.stashes, "stashed"),
-        )
-        if count
-    ]
-    return f"{place}, {', '.join(counts) or 'clean'}"

@@ -21,6 +21,7 @@ from fsbackup_tui.operations.damage_points import (
 from fsbackup_tui.operations.damage_reading import LiveFound, has_rows, look_at_live
 from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.point_site import code_lines, link_lines, live_code_lines, parts_of
 from fsbackup_tui.operations.recovery_requests import DamageRequest
 
 _NAMED = 3
@@ -47,10 +48,14 @@ async def run(request: DamageRequest, context: JobContext) -> dict[str, object]:
     spares = () if request.database else known.spares
     standing, unknown = await standing_spares(context, request.part, spares)
     unsigned = await unsigned_points(context, known)
+    point = "" if known.chosen is None else known.chosen.summary.id
+    parts, links = await asyncio.to_thread(parts_of, context, point) if point else ((), ())
+    head = None if facts is None else facts.migration_head
+    code = [*code_lines(parts, request.part, head), *await live_code_lines(context, parts)]
     now = context.now()
     report = DamageReport(
         at=now,
-        point="" if known.chosen is None else known.chosen.summary.id,
+        point=point,
         point_at=None if known.chosen is None else known.chosen.at,
         tables=tuple(found.tables),
         schema=schema,
@@ -75,6 +80,8 @@ async def run(request: DamageRequest, context: JobContext) -> dict[str, object]:
         ),
         live="gone" if found.gone else "there" if found.live is not None else "unreadable",
         corrupt=found.corrupt,
+        code=tuple(code),
+        links=link_lines(links, request.part),
     )
     return {"ok": True, **plain(report)}
 

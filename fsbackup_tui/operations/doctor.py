@@ -62,6 +62,7 @@ async def diagnose(
     from fsbackup_tui.operations.doctor_database import check_clients, check_source
     from fsbackup_tui.operations.doctor_keys import check_encryption
     from fsbackup_tui.operations.doctor_signing import check_signing
+    from fsbackup_tui.operations.doctor_site import check_site_sources
     from fsbackup_tui.operations.status import site_repository_or_none
 
     findings = [Finding("config", "ok", f"config {loaded.path}: site {loaded.config.site}")]
@@ -87,6 +88,7 @@ async def diagnose(
         *_check_repository(loaded, environ, sum(sizes), fix=fix),
         *_check_adopt(loaded),
     ]
+    findings += await check_site_sources(loaded, environment)
     findings += await check_encryption(
         loaded, environment, redactor, site_repository_or_none(loaded, environ)
     )

@@ -27,7 +27,7 @@ from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.site_requests import FilesBesideRequest
 from fsbackup_tui.repository.files import free_bytes, not_enough_space, writing
-from fsbackup_tui.repository.tree_marks import write_mark
+from fsbackup_tui.repository.tree_marks import make_marked
 
 Advance = Callable[[int, int, bytes], None]
 _GRAVE = ("missing", "kind", "content", "size", "target")
@@ -101,13 +101,20 @@ class _Extracting:
 
     async def run(self) -> dict[str, object]:
         context, point = self.ground.context, self.point
-        program = await find_tar()
         path, artifact = point.archive()
         indexed = point.find("index") is not None
         twice = await point.read_index(_twice) if indexed else frozenset[bytes]()
         plan = await examine_archive(
-            path, artifact, point.keys, ordered=indexed, twice=twice, report=context.report
+            path,
+            artifact,
+            point.keys,
+            ordered=indexed,
+            twice=twice,
+            root_programs=False,
+            room=free_bytes(self.target.parent),
+            report=context.report,
         )
+        program = await find_tar()
         self._check_space(plan)
         existed = self.target.exists()
         context.stage("extract")
@@ -132,7 +139,7 @@ class _Extracting:
                     sync_file_system(tree.descriptor)
                 inode = self.target.stat().st_ino
                 if not self.own:
-                    mark = self.ground.mark("restore", inode, point.id)
+                    mark = self.ground.mark("restore", point.id, inode=inode)
                     self.ground.complete(self.target, mark)
             except BaseException:
                 self._remove(existed=existed)
@@ -147,22 +154,18 @@ class _Extracting:
             raise not_enough_space(self.target.parent, needed, free)
 
     def _make(self, *, existed: bool) -> None:
-        if self.own and existed:
+        if self.own:
+            if not existed:
+                self.target.mkdir(mode=0o700)
             return
-        if existed or self.target.is_symlink():
+        try:
+            make_marked(self.target, self.ground.mark("restore", self.point.id))
+        except FileExistsError as error:
             raise SafetyRefusal(
                 "NOT EXTRACTED BESIDE. Nothing was made.",
                 why=f"Something stands at {self.target} already.",
                 fix="See what it is: fsbackup leftovers",
-            )
-        self.target.mkdir(mode=0o700)
-        if not self.own:
-            mark = self.ground.mark("restore", self.target.stat().st_ino, self.point.id)
-            try:
-                write_mark(self.target, mark)
-            except BaseException:
-                self.target.rmdir()
-                raise
+            ) from error
 
     def _remove(self, *, existed: bool) -> None:
         if not self.own:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,10 @@ def _compare(
         for name in ("only_tree", "only_live", "changed", "newer")
     }
     same = 0
-    with OpenTree(tree) as beside, OpenTree(ground.root) as live:
+    with ExitStack() as stack:
+        for listing in listings.values():
+            stack.enter_context(listing)
+        beside, live = (stack.enter_context(OpenTree(path)) for path in (tree, ground.root))
         for one, other, verdict in _differences(beside, live, ground, contents=contents):
             if verdict is None:
                 entry = one or other
@@ -64,8 +68,6 @@ def _compare(
                 if verdict == "newer":
                     listings["newer"].add(other.path, other.size)
             pace.step()
-    for listing in listings.values():
-        listing.close()
     return TreeDifference(
         str(tree),
         str(ground.root),
@@ -128,7 +130,7 @@ class _Carrying:
         """Copy it."""
         done, unsettled = Listing(self.directory / "carried.txt"), Listing()
         notes = []
-        with OpenTree(self.tree) as beside, OpenTree(self.ground.root) as live:
+        with done, OpenTree(self.tree) as beside, OpenTree(self.ground.root) as live:
             # What is copied comes into the tree that is walked: what is to be copied is told first.
             for path, size in [(each.path, each.size) for each in self._wanted(beside, live)]:
                 try:
@@ -141,7 +143,6 @@ class _Carrying:
                 if how != "gone":
                     done.add(path, size)
                 pace.step(max(size, 1), shown(path))
-        done.close()
         return Carried(
             str(self.tree),
             str(self.ground.root),

@@ -151,7 +151,7 @@ def _exchange(ground: Ground, wanted: Exchange, point: str, kind: TreeKind) -> t
     with writing(ground.root.parent):
         mark = read_mark(wanted.kept)
         if wanted.live_inode and (mark is None or mark.inode != wanted.live_inode):
-            mark = replace(ground.mark(kind, wanted.live_inode, point), complete=True)
+            mark = replace(ground.mark(kind, point, inode=wanted.live_inode), complete=True)
             write_mark(wanted.kept, mark)
             # The file system's own clock: by it is told what was written afterwards.
             since = mark_path(wanted.kept).stat().st_mtime_ns
@@ -232,11 +232,10 @@ def _preview(ground: Ground, wanted: Exchange, context: JobContext, written: Lis
 def written_since(ground: Ground, since_ns: int, list_path: Path) -> Listing:
     """List the files that were written, or came, since an exchange: by their change time."""
     listing = Listing(list_path)
-    with OpenTree(ground.root) as live:
+    with listing, OpenTree(ground.root) as live:
         for entry in live_entries(live, ground.selection):
             if entry.kind in ("file", "link") and entry.changed_ns >= since_ns:
                 listing.add(entry.path, entry.size)
-    listing.close()
     return listing
 
 
@@ -245,7 +244,7 @@ def _carry(
 ) -> tuple[Found, list[str]]:
     """Copy what was written since into the tree that comes back, before it does."""
     carried, notes = Listing(list_path), []
-    with OpenTree(ground.root) as live, OpenTree(tree) as target:
+    with carried, OpenTree(ground.root) as live, OpenTree(tree) as target:
         for entry in live_entries(live, ground.selection):
             if entry.kind not in ("file", "link") or entry.changed_ns < since_ns:
                 continue
@@ -259,5 +258,4 @@ def _carry(
             if how != "gone":
                 carried.add(entry.path, entry.size)
             pace.step(detail=shown(entry.path))
-    carried.close()
     return carried.found, notes[:100]

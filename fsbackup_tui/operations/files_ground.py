@@ -77,7 +77,7 @@ class Ground:
             make_state_directory(trees)
             return make_state_directory(trees / tag)
 
-    def mark(self, kind: TreeKind, inode: int, point: str, *, partial: bool = False) -> Mark:
+    def mark(self, kind: TreeKind, point: str, *, inode: int = 0, partial: bool = False) -> Mark:
         """Return the mark of a tree that this job makes; not complete yet."""
         context = self.context
         return Mark(

@@ -32,7 +32,8 @@ async def run(request: FilesLookRequest, context: JobContext) -> dict[str, objec
     ground = open_ground(context, request.part)
     async with open_files_point(context, request.point, request.part, check=False) as point:
         context.stage("live")
-        survey = Survey.into(context.work / "wanted", ground.lists(f"look-{ground.tag('')}"))
+        directory = ground.lists(f"look-{ground.tag('')}")
+        survey = Survey.into(context.work / "wanted", directory)
         pace = Pace(context.report, guard=None)
         async with live_rows(ground) as rows:
             names = rows.names if rows is not None else None
@@ -52,12 +53,13 @@ async def run(request: FilesLookRequest, context: JobContext) -> dict[str, objec
             context.stage("rows")
             fits = rows.fits() if rows is not None else ()
             unread = list(rows.unread) if rows is not None else []
+            nowhere = rows.write_nowhere(directory) if rows is not None else ""
         touching, notes = list[Touching](), list[str]()
         context.stage("who deletes")
         if request.touching:
             own = (os.getpid(), os.getppid())
             touching, notes = await paced(pace, lambda: find_touching(ground.root, ignore=own))
-        found = _look(request, ground, point, survey, fits)
+        found = _look(request, ground, point, survey, fits, nowhere)
         context.report(Log(f"{found.missing.count} files of the point are missing in live."))
         return {"ok": True, **plain(found), "touching": plain(touching), "notes": unread + notes}
 
@@ -68,6 +70,7 @@ def _look(
     point: FilesPoint,
     survey: Survey,
     fits: tuple[RowFit, ...],
+    nowhere: str,
 ) -> FilesLook:
     exists = ground.root.is_dir()
     place = ground.root if exists else ground.root.parent
@@ -90,7 +93,10 @@ def _look(
         free_bytes=free_bytes(place),
         seconds=expected_seconds(point, survey),
         not_exchangeable=why_not_beside(ground.root) if exists else "",
-        lists={name: each.written for name, each in survey.listings.items() if each.written},
+        lists={
+            **{name: each.written for name, each in survey.listings.items() if each.written},
+            **({"nowhere": nowhere} if nowhere else {}),
+        },
     )
 
 

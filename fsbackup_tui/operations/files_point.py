@@ -18,6 +18,7 @@ from fsbackup_tui.engines.chain import read_artifact
 from fsbackup_tui.engines.compression import ByteStream
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.files.index import IndexDamaged, IndexEntry, read_index
+from fsbackup_tui.engines.files.index_checks import checked
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import reading_keys
 from fsbackup_tui.operations.signatures import demand_signature
@@ -72,7 +73,7 @@ class FilesPoint:
             )
 
         def read(stream: ByteStream) -> _Result:
-            return consume(read_index(stream))
+            return consume(checked(read_index(stream)))
 
         path, artifact = found
         try:

@@ -106,6 +106,8 @@ class _Putting:
         by_rows = rows is not None and not request.all_missing and patterns is None
         if rows is not None and by_rows:
             rows.refuse_unread()
+            for text in rows.unread:
+                self.notes.append(f"what only this link names was left out: {text}")
         names = rows.names if rows is not None else None
         choice = Choice(patterns, request.conflict, names, by_rows)
         pace = Pace(ground.context.report, guard=None)

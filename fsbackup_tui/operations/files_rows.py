@@ -21,6 +21,7 @@ class LiveRows:
     """How live rows fit live's files and the point's; asked about every file of the point once."""
 
     links: LiveLinks
+    count: int
 
     def names(self, path: bytes, size: int) -> bool:
         """Whether a live row misses this file."""
@@ -44,14 +45,15 @@ class LiveRows:
     def write_nowhere(self, directory: Path) -> str:
         """Write the rows whose file is nowhere as CSV; returns where, empty for none."""
         path = directory / _NOWHERE
+        path.unlink(missing_ok=True)
         if self.links.export_nowhere(path):
             return str(path)
         path.unlink()
         return ""
 
     def refuse_unread(self) -> None:
-        """Raise where nobody can tell what users erased."""
-        if self.unread:
+        """Raise where nobody can tell what users erased: no link's rows can be read."""
+        if len(self.unread) == self.count:
             raise SafetyRefusal(
                 "NOT PUT BACK: which of the missing files live rows name is not known.",
                 why="\n".join(self.unread[:5]),
@@ -64,7 +66,7 @@ def _fit(fit: LiveFit) -> RowFit:
     return RowFit(
         fit.table,
         fit.column,
-        fit.rows or 0,
+        fit.rows,
         Found(fit.missing.count, 0, fit.missing.names),
         Found(fit.in_point.count, fit.in_point_bytes, fit.in_point.names),
         Found(fit.nowhere.count, 0, fit.nowhere.names),
@@ -76,4 +78,5 @@ def _fit(fit: LiveFit) -> RowFit:
 async def live_rows(ground: Ground) -> AsyncIterator[LiveRows | None]:
     """Yield what live rows say; None where the configuration links none to these files."""
     async with open_live_links(ground.context, ground.part, root=ground.root) as links:
-        yield LiveRows(links) if links is not None else None
+        named = [each for each in ground.context.loaded.config.links if each.files == ground.part]
+        yield LiveRows(links, len(named)) if links is not None else None

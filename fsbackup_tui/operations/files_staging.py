@@ -22,7 +22,7 @@ from fsbackup_tui.operations.files_point import FilesPoint
 from fsbackup_tui.operations.files_survey import Action, Survey
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.repository.files import free_bytes, not_enough_space
-from fsbackup_tui.repository.tree_marks import remove_mark, write_mark
+from fsbackup_tui.repository.tree_marks import make_marked, remove_mark
 from fsbackup_tui.repository.undo_lists import Heading, UndoWriter
 
 _TREE, _NEW = b"tree", b"new"
@@ -56,7 +56,6 @@ class Staging:
             UnsafeArchive, PointDamaged, KeyUnavailable: before anything was made.
         """
         point, survey = self.point, self.survey
-        program = await find_tar()
         path, artifact = point.archive()
         wanted = _wanted_digests(survey)
         plan = await examine_archive(
@@ -65,8 +64,11 @@ class Staging:
             point.keys,
             wanted=lambda name: _digest(name) in wanted,
             twice=survey.twice,
+            root_programs=False,
+            room=free_bytes(self.beside.parent),
             report=point.context.report,
         )
+        program = await find_tar()
         self._make(self.beside, "restore")
         with OpenTree(self.beside) as beside:
             for name in (_TREE, _NEW):
@@ -78,14 +80,13 @@ class Staging:
         await guarded(extracting, watch_repository_space(self.beside))
 
     def _make(self, tree: Path, kind: TreeKind) -> None:
-        if tree.exists() or tree.is_symlink():
+        try:
+            make_marked(tree, self.ground.mark(kind, self.point.id, partial=True))
+        except FileExistsError as error:
             raise SafetyRefusal(
                 "NOT PUT BACK. Nothing changed.", why=f"Something stands at {tree} already."
-            )
-        tree.mkdir(mode=0o700)
+            ) from error
         self._made.append(tree)
-        inode = tree.stat().st_ino
-        write_mark(tree, self.ground.mark(kind, inode, self.point.id, partial=True))
 
     def write_undo(self, directory: Path, step: Callable[[], None]) -> Heading:
         """Check all that was extracted, and write the list that undoes it; both durable then.
@@ -136,7 +137,11 @@ class Staging:
         staged = _TREE + b"/" + entry.path
         if entry.kind == "directory":
             path = b"%b/%d" % (_NEW, number)
-            made = self._new_directory(beside, path, staged)
+            try:
+                made = self._new_directory(beside, path, staged)
+            except (LinkInTheWay, FileNotFoundError) as error:
+                why = "the archive has no such directory"
+                raise _not_as_told(self.point, entry.path, why) from error
             return Placing(
                 entry.path,
                 "directory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -97,7 +98,12 @@ class Survey:
         """Compare, and write down what is wanted; ``skip`` are our own trees in the root."""
         entries = _without(live_entries(live, selection), skip) if live is not None else iter(())
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with os.fdopen(os.open(self.path, flags, 0o600), "wb", buffering=1 << 18) as file:
+        with ExitStack() as stack:
+            for listing in self.listings.values():
+                stack.enter_context(listing)
+            file = stack.enter_context(
+                os.fdopen(os.open(self.path, flags, 0o600), "wb", buffering=1 << 18)
+            )
             choosing = _Choosing(self, choice, file.write)
             for was, now in side_by_side(index, entries):
                 step()
@@ -118,8 +124,6 @@ class Survey:
                     choosing.missing(was, named=named)
                 else:
                     choosing.both(live, was, now, contents=contents)
-        for listing in self.listings.values():
-            listing.close()
 
     def lines(self) -> Iterator[tuple[Action, IndexEntry]]:
         """Yield the wanted entries, directories before what is in them."""

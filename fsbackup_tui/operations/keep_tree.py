@@ -12,7 +12,7 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -50,14 +50,14 @@ async def run(request: KeepTreeRequest, context: JobContext) -> dict[str, object
         raise SafetyRefusal(
             "NOT KEPT: this belongs to no incident.", fix="Declare one: fsbackup recover"
         )
-    root = place_paths(context.loaded, request.part)[0]
+    paths = place_paths(context.loaded, request.part)
     evidence = context.loaded.config.recovery.evidence or context.incident / "evidence"
     make_state_directory(evidence)
     directory = make_state_directory(evidence / f"tree-{context.job}")
     context.stage("list")
-    listed = await asyncio.to_thread(_list, root, directory / _LISTED, context)
+    listed = await asyncio.to_thread(_list, paths, directory / _LISTED, context)
     context.stage("copy")
-    copied, not_copied = await asyncio.to_thread(_copy_all, root, directory, context)
+    copied, not_copied = await asyncio.to_thread(_copy_all, paths[0], directory, context)
     return {
         "ok": True,
         "directory": str(directory),
@@ -68,12 +68,12 @@ async def run(request: KeepTreeRequest, context: JobContext) -> dict[str, object
     }
 
 
-def _list(root: Path, file: Path, context: JobContext) -> int:
-    """Write one line for each name below the root; returns how many there are."""
+def _list(paths: Sequence[Path], file: Path, context: JobContext) -> int:
+    """Write one line for each path, and each name below it; returns how many there are."""
     count = 0
     with _new(file) as target, io.TextIOWrapper(target, encoding="utf-8") as out:
         out.write("# mode uid gid bytes modified changed path (UTC; names as Python writes them)\n")
-        for path, facts in _walk(root):
+        for path, facts in (found for root in paths for found in _walk(root)):
             changed, modified = facts.st_ctime, facts.st_mtime
             out.write(
                 f"{stat.filemode(facts.st_mode)} {facts.st_uid} {facts.st_gid} {facts.st_size}"
@@ -94,7 +94,11 @@ def _new(path: Path) -> IO[bytes]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield every name below the root, directories before what is in them."""
+    """Yield the root and every name below it, directories before what is in them."""
+    try:
+        yield os.fspath(root), root.lstat()
+    except OSError:
+        return
     waiting = [os.fspath(root)]
     while waiting:
         directory = waiting.pop()
@@ -108,7 +112,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                 facts = entry.stat(follow_symlinks=False)
             except OSError:
                 continue
-            yield os.path.relpath(entry.path, root), facts
+            yield entry.path, facts
             if stat.S_ISDIR(facts.st_mode):
                 waiting.append(entry.path)
 

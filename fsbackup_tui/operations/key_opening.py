@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged
+from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged, ToolMissing
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
@@ -65,9 +65,12 @@ async def reading_keys(
     keys = ReadingKeys()
     for key in wanted:
         stored = _known(repository, key, place)
-        found, reason = await _open(source, stored)
-        if found is None and (copied := _copied(stored, place)) is not None:
-            found, reason = await _open(source, copied)
+        try:
+            found, reason = await _open(source, stored)
+            if found is None and (copied := _copied(stored, place)) is not None:
+                found, reason = await _open(source, copied)
+        except ToolMissing:
+            found, reason = None, "needs gpg, which is not installed here"
         if found is None:
             fix = _how_to_give(stored)
             keys = replace(keys, reason=reason, fix=fix)

@@ -6,14 +6,18 @@ itself: after a restore it would run the migration again that did the damage.
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Sequence
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.events import Log
+from fsbackup_tui.engines.git.migrations import read_migrations as migrations_in
 from fsbackup_tui.engines.postgres.migrations import Migrations, read_migrations
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.live_code import code_trees
 from fsbackup_tui.operations.live_server import find_live_server
+from fsbackup_tui.operations.point_site import code_lines, live_code_lines, parts_of
 from fsbackup_tui.operations.recovery_requests import MigrationRequest
 from fsbackup_tui.operations.target import postgres_source
 
@@ -34,6 +38,10 @@ async def run(request: MigrationRequest, context: JobContext) -> dict[str, objec
     there = worktree_migrations(context.loaded, request.part)
     pending = [name for name in there if name not in found.applied]
     head = found.applied[-1] if found.applied else ""
+    parts, _ = (
+        await asyncio.to_thread(parts_of, context, request.point) if request.point else ((), ())
+    )
+    code = [*code_lines(parts, request.part, head), *await live_code_lines(context, parts)]
     context.report(Log(f"Migration head: {head or 'none'}; the code's: {(there or ['-'])[-1]}"))
     return {
         "ok": True,
@@ -45,14 +53,15 @@ async def run(request: MigrationRequest, context: JobContext) -> dict[str, objec
         "pending": pending if found.table else [],
         "unknown": [name for name in found.applied if name not in there] if there else [],
         "commands": _commands(found, pending),
+        "code": code,
     }
 
 
 def worktree_migrations(loaded: LoadedConfig, part: str) -> list[str]:
     """Return the migrations that the code has, oldest first; empty where it is not known.
 
-    Looked for beside a ``schema.prisma`` that the source's ``also:`` names, and in the project
-    whose directory the configuration lies in.
+    Looked for beside a ``schema.prisma`` that the source's ``also:`` names, in the work trees
+    of code, and in the project whose directory the configuration lies in.
     """
     places = [
         path.parent / "migrations"
@@ -66,6 +75,9 @@ def worktree_migrations(loaded: LoadedConfig, part: str) -> list[str]:
             continue
         if found:
             return sorted(found)
+    for tree in code_trees(loaded):
+        if names := migrations_in(tree):
+            return list(names)
     return []
 
 

@@ -94,10 +94,62 @@ class KeepTreeRequest(Request):
     part: str
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigTakeBackRequest(Request):
+    """Let files of a configuration that were kept be live again; ``{"taken_back": [...]}``.
+
+    ``kept`` is for each of ``files`` where the former one is; empty: there was none.
+    """
+
+    operation: ClassVar[str] = "config-take-back"
+    runner: ClassVar[str] = "fsbackup_tui.operations.config_take_back:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "take back")
+    part: str
+    files: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBackRequest(Request):
+    """Let a restored work tree's commit be live's, and what was ``built`` from it.
+
+    ``tree`` is the restored one, known by ``inode``; ``live_head`` the commit that was seen in
+    live, empty: not checked. What live had is kept under names that end in ``tag``. Returns
+    ``{"mode", "root", "former", "branch", "now", "work", "built", "told", "by_hand"}``: ``mode`` is
+    ``checkout``, or ``rename`` where nothing stood there.
+    """
+
+    operation: ClassVar[str] = "code-back"
+    runner: ClassVar[str] = "fsbackup_tui.operations.code_back:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "keep", "check out")
+    part: str
+    tree: str
+    inode: int = 0
+    live_head: str = ""
+    built: tuple[str, ...] = ()
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeTakeBackRequest(Request):
+    """Undo it; ``{"mode", "root", "now", "told"}``. ``tree``: where it was renamed from."""
+
+    operation: ClassVar[str] = "code-take-back"
+    runner: ClassVar[str] = "fsbackup_tui.operations.code_back:run_take_back"
+    stages: ClassVar[tuple[str, ...]] = ("check", "keep", "check out")
+    part: str
+    tag: str = ""
+    built: tuple[str, ...] = ()
+    tree: str = ""
+
+
 PLACE_REQUESTS: tuple[type[Request], ...] = (
     LookPlaceRequest,
     SiteDamageRequest,
     StopTouchingRequest,
     LetTouchRequest,
     KeepTreeRequest,
+    ConfigTakeBackRequest,
+    CodeBackRequest,
+    CodeTakeBackRequest,
 )

@@ -131,12 +131,14 @@ class MigrationRequest(RecoveryRequest):
     Returns ``{"table", "head", "applied", "failed", "expected", "pending", "unknown",
     "commands": [{"command", "when"}]}``: names, oldest first. ``expected`` is the newest in the
     worktree, empty where that is not known; ``pending`` are there and not in the database,
-    ``unknown`` the other way round.
+    ``unknown`` the other way round. ``code`` are sentences on the code: live's, and that of
+    ``point`` with how the database fits it.
     """
 
     operation: ClassVar[str] = "migration"
     runner: ClassVar[str] = "fsbackup_tui.operations.migration:run"
     stages: ClassVar[tuple[str, ...]] = ("look",)
+    point: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import PointDamaged, ToolError, UsageError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import Artifact
@@ -20,7 +21,6 @@ from fsbackup_tui.engines.git.parts import CodeArtifacts, work_trees
 from fsbackup_tui.engines.git.program import Git, GitPlace, find_git
 from fsbackup_tui.engines.git.rebuild import CodeFiles, apply_work, check_out, checked_submodules
 from fsbackup_tui.engines.git.work_tar import TarDamaged, extract_tar, list_tar
-from fsbackup_tui.operations.capture_code import code_words
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.open_part import OpenPart, open_part
 from fsbackup_tui.operations.site_requests import RestoreCodeRequest

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import parse_time
-from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage
+from fsbackup_tui.domain.fit import fits_of
+from fsbackup_tui.domain.site_damage import SiteCandidate, SiteDamage, entry_words
+from fsbackup_tui.domain.site_parts import CodeFacts
+from fsbackup_tui.operations.code_back import foreign_paths
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_counting import count_points
+from fsbackup_tui.operations.live_code import LiveCode, read_live_code
 from fsbackup_tui.operations.place_requests import SiteDamageRequest
-from fsbackup_tui.operations.places import kind_of, place_source
+from fsbackup_tui.operations.places import kind_of, place_paths, place_source
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.site_points import SitePoints, candidate_of, site_points
 
@@ -101,6 +107,117 @@ async def _files(
     return Measured({k: v for k, v in found.items() if k != "ok"}, tuple(shown), tuple(notes))
 
 
+async def _config(
+    request: SiteDamageRequest,
+    context: JobContext,
+    known: SitePoints,
+    candidates: tuple[SiteCandidate, ...],
+) -> Measured:
+    from fsbackup_tui.operations import restore_config
+    from fsbackup_tui.operations.site_requests import RestoreConfigRequest
+
+    context.stage("live")
+    chosen = "" if known.chosen is None else known.chosen.summary.id
+    quiet, notes = replace(context, stage=_no_stage), list[str]()
+    found: dict[str, object] = {}
+    shown = []
+    context.stage("candidates")
+    for each in candidates:
+        asked = RestoreConfigRequest(each.point, request.part, "diff")
+        try:
+            document = await restore_config.run(asked, quiet)
+        except FsbackupError as error:
+            notes.append(_not_read(each.point, error))
+            shown.append(each)
+            continue
+        entries = _entries(document)
+        other = [entry for entry in entries if entry.get("change") != "same"]
+        shown.append(replace(each, brings=len(other), about=_config_words(other)))
+        if each.point == chosen:
+            found = {"entries": entries, "lines": _config_lines(entries)}
+            told = document.get("notes")
+            notes += map(str, told) if isinstance(told, list) else ()
+    return Measured(found, tuple(shown), tuple(dict.fromkeys(notes)))
+
+
+def _entries(document: Mapping[str, object]) -> list[Mapping[str, Any]]:
+    entries = document.get("entries")
+    listed = entries if isinstance(entries, list) else []
+    return [each for each in listed if isinstance(each, Mapping)]
+
+
+def _config_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the differences by names: what live has beyond the point, and what it lacks."""
+    lines = [
+        f"{entry.get('origin')} {entry.get('name')}: {entry_words(entry)}"
+        for entry in entries
+        if entry.get("change") != "same"
+    ]
+    same = sum(entry.get("change") == "same" for entry in entries)
+    told = "1 entry is" if same == 1 else f"{same} entries are"
+    return [*(lines or ["live is as the point has it"]), f"{told} the same"]
+
+
+def _config_words(entries: Sequence[Mapping[str, Any]]) -> str:
+    names = [str(entry.get("name")).rpartition("/")[2] for entry in entries[:3]]
+    more = len(entries) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+async def _code(
+    request: SiteDamageRequest,
+    context: JobContext,
+    known: SitePoints,
+    candidates: tuple[SiteCandidate, ...],
+) -> Measured:
+    context.stage("live")
+    work_tree = place_paths(context.loaded, request.part)[0]
+    live = await read_live_code(context, work_tree)
+    context.stage("candidates")
+    shown = []
+    for each, point in zip(candidates, known.candidates, strict=True):
+        facts = point.part.code if point.part is not None else None
+        if facts is not None:
+            another = facts.head != live.head or facts.dirty or live.problem
+            each = replace(each, brings=int(bool(another)), about=code_words(facts))
+        shown.append(each)
+    facts = known.chosen.part.code if known.chosen and known.chosen.part else None
+    found: dict[str, object] = {"live": plain(live), "lines": list(_code_lines(live, facts))}
+    if facts is not None:
+        found["artifacts"] = list(facts.artifacts)
+        found["head"], found["dirty"] = facts.head or "", facts.dirty
+    notes = [*_fit_notes(context, known), *_inside_notes(context, work_tree)]
+    return Measured(found, tuple(shown), tuple(notes))
+
+
+def _code_lines(live: LiveCode, facts: CodeFacts | None) -> Iterator[str]:
+    yield f"live   {live.words}"
+    if facts is None:
+        return
+    yield f"point  {code_words(facts)}"
+    if not live.problem:
+        same = "the same commit" if facts.head == live.head else "ANOTHER commit"
+        yield f"live is at {same}"
+    head = live.migrations[-1] if live.migrations else "none"
+    yield f"last migration: live {head}, point {facts.migration_head or 'none'}"
+    if facts.deployed and facts.deployed != facts.head:
+        yield f"deployed when it was taken: {facts.deployed[:12]}, and not its HEAD"
+
+
+def _fit_notes(context: JobContext, known: SitePoints) -> Iterator[str]:
+    """Yield how the point's databases fit its code."""
+    if known.chosen is None:
+        return
+    for database, code, fit in fits_of(known.parts):
+        yield f"In the point, {database} and {code}: {fit.words()}"
+
+
+def _inside_notes(context: JobContext, work_tree: Path) -> Iterator[str]:
+    inside = foreign_paths(context.loaded, work_tree)
+    if inside:
+        yield f"In the work tree, and none of its code: {', '.join(inside[:3])}: they stay"
+
+
 def _not_read(point: str, error: FsbackupError) -> str:
     return f"{point} can't be looked into: {error.what}"
 
@@ -112,4 +229,4 @@ def _no_stage(_: str) -> None:
 _Measure = Callable[
     [SiteDamageRequest, JobContext, SitePoints, tuple[SiteCandidate, ...]], Awaitable[Measured]
 ]
-_MEASURES: Mapping[str, _Measure] = {"files": _files}
+_MEASURES: Mapping[str, _Measure] = {"files": _files, "config": _config, "code": _code}

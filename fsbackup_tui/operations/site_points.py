@@ -49,11 +49,15 @@ class SitePart:
 
 @dataclass(frozen=True, slots=True)
 class SitePoints:
-    """What the repository has of a part: the point to measure by, and those to choose among."""
+    """What the repository has of a part: the point to measure by, and those to choose among.
+
+    ``parts`` are all parts of the point that is measured by.
+    """
 
     chosen: SitePart | None
     candidates: tuple[SitePart, ...]
     notes: tuple[str, ...] = ()
+    parts: tuple[PartManifest, ...] = ()
 
 
 def site_points(
@@ -87,7 +91,11 @@ def site_points(
         candidates = (*candidates, chosen)
     parts = [_site_part(repository, point, source, last_right) for point in candidates]
     measured = next((each for each in parts if chosen and each.summary.id == chosen.id), None)
-    return SitePoints(measured, tuple(parts), notes)
+    every: tuple[PartManifest, ...] = ()
+    if chosen is not None:
+        with suppress(PointDamaged, PointNotFound, RepositoryError):
+            every = tuple(PointReader(repository, chosen.id).parts())
+    return SitePoints(measured, tuple(parts), notes, every)
 
 
 def _fits(point: PointSummary, source: str) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fsbackup_tui.config.sources import FilesSource
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.incident import Incident
-from fsbackup_tui.domain.tree import LeftTree
+from fsbackup_tui.domain.tree import LeftTree, TreeKind
 from fsbackup_tui.engines.trees.opened import OpenTree
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_ground import Ground, open_ground
@@ -23,10 +24,15 @@ from fsbackup_tui.operations.status import job_liveness, site_repository_or_none
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.incidents import list_incidents
 from fsbackup_tui.repository.layout import site_state
-from fsbackup_tui.repository.tree_marks import Marked, find_marked, is_marked, remove_mark
+from fsbackup_tui.repository.tree_marks import Mark, Marked, find_marked, is_marked, remove_mark
 
 # In its own incident it may go before that is closed: it can be made again.
 _REPLACEABLE = ("restore",)
+_WHAT: dict[TreeKind, str] = {
+    "restore": "a restored tree, beside {root}",
+    "before": "{root} as it was before an exchange",
+    "after": "{root} as it was before an exchange was undone",
+}
 
 
 async def run(request: TreesRequest, context: JobContext) -> dict[str, object]:
@@ -39,6 +45,7 @@ async def run(request: TreesRequest, context: JobContext) -> dict[str, object]:
         if not ground.root.parent.is_dir():
             notes.append(f"{ground.root.parent} is not there: what is left in it can't be seen.")
             continue
+        _sweep_marks(looking, ground)
         for marked in marked_trees(ground):
             if is_marked(marked.path, marked.mark):
                 pace = Pace(context.report, guard=None)
@@ -66,13 +73,25 @@ async def run_drop(request: DropTreeRequest, context: JobContext) -> dict[str, o
         looking = _look(context)
         pace = Pace(context.report, guard=None)
         tree = await paced(pace, _counting(looking, ground, marked, pace))
-        _refuse(tree, marked, request)
+        _refuse(tree, request)
         context.stage("drop")
         with writing(marked.path):
-            await paced(pace, lambda: _remove(marked, request.inode))
+            await paced(pace, lambda: _remove(marked, tree.inode))
             remove_mark(marked.path)
     context.report(Log(f"Dropped: {tree.name}."))
     return {"ok": True, "dropped": tree.name, "kind": tree.kind, "bytes": tree.bytes}
+
+
+def _sweep_marks(looking: _Looking, ground: Ground) -> None:
+    """Remove what a killed job left of a tree that it was about to make: its mark, and no tree."""
+    if looking.context.loaded.config.read_only:
+        return
+    for marked in list(marked_trees(ground)):
+        is_work = marked.mark.kind == "restore" or marked.mark.partial
+        alone = is_work and not marked.path.exists()
+        if alone and not looking.is_alive(marked.mark.job):
+            with suppress(OSError):
+                remove_mark(marked.path)
 
 
 def marked_trees(ground: Ground) -> Iterator[Marked]:
@@ -99,8 +118,8 @@ def _named(request: DropTreeRequest, context: JobContext) -> tuple[Ground, Marke
     )
 
 
-def _refuse(tree: LeftTree, marked: Marked, request: DropTreeRequest) -> None:
-    if request.inode and request.inode != marked.mark.inode:
+def _refuse(tree: LeftTree, request: DropTreeRequest) -> None:
+    if request.inode and request.inode != tree.inode:
         raise SafetyRefusal(
             f"NOT DROPPED: {tree.name} is not what it was.",
             why="Another tree has its name by now.",
@@ -118,7 +137,7 @@ def _remove(marked: Marked, inode: int) -> None:
     with OpenTree(marked.path.parent) as parent:
         name = os.fsencode(marked.path.name)
         entry = parent.entry(name)
-        if entry is None or entry.inode != (inode or marked.mark.inode):
+        if entry is None or entry.inode != inode:
             raise SafetyRefusal(
                 f"NOT DROPPED: {marked.path.name} is not what it was.",
                 why="It was renamed or made anew in this very moment.",
@@ -151,6 +170,7 @@ def _counting(
     def count() -> LeftTree:
         files = size = 0
         with OpenTree(marked.path) as tree:
+            inode = tree.inode
             for entry in tree.walk():
                 files += entry.kind != "directory"
                 size += entry.blocks * 512 // max(1, entry.names)
@@ -160,16 +180,25 @@ def _counting(
             kind=mark.kind,
             name=marked.path.name,
             path=str(marked.path),
-            inode=mark.inode,
+            inode=inode,
             root=str(ground.root),
             of=mark.incident or mark.job,
             since=time_of(mark.at),
             files=files,
             bytes=size,
+            what=_what(mark),
             held_by=_held_by(looking, marked),
         )
 
     return count
+
+
+def _what(mark: Mark) -> str:
+    if mark.kind == "before" and mark.partial:
+        return f"files of {mark.root} that others took the place of"
+    if mark.kind == "restore" and (mark.partial or not mark.complete):
+        return f"what a restore into {mark.root} left that never ended"
+    return _WHAT[mark.kind].format(root=mark.root)
 
 
 def _held_by(looking: _Looking, marked: Marked) -> str:

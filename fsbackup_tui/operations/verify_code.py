@@ -58,8 +58,9 @@ def _bundle_check(tree: CodeArtifacts) -> Callable[[ByteStream], None]:
             reader.finish()
         except BundleDamaged as error:
             raise _damaged(str(error)) from error
-        refs = {name: commit for name, commit in reader.refs.items() if name != "HEAD"}
-        expected = dict(tree.facts.refs)
+        refs, expected = reader.refs, dict(tree.facts.refs)
+        if tree.facts.head is not None:
+            expected["HEAD"] = tree.facts.head
         if refs != expected:
             differing = {name for name, _commit in set(refs.items()) ^ set(expected.items())}
             shown = ", ".join(sorted(differing)[:_SHOWN])

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fsbackup_tui.domain.errors import UsageError
-from fsbackup_tui.domain.incident import StepState
+from fsbackup_tui.domain.incident import MENDING, StepState
 from fsbackup_tui.domain.place import PlaceStanding
 from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.job import Job
@@ -113,12 +113,16 @@ def _write_undone(session: RecoverySession, placed: Placed, **more: Any) -> None
     """Write down that a step was taken back; what was done on the ground of it is open again."""
     session.append("undone", step=placed.step.id, **more)
     reading = session.read()
-    if not placed.step.destructive or reading.incident.closed is not None:
+    brought_back = placed.step.destructive or placed.step.id in MENDING
+    if not brought_back or reading.incident.closed is not None:
         return
     for each in reading.flow.based_on(placed.step.id):
         if each.state.status in ("done", "skipped", "failed"):
             why = f"{placed.number} {placed.step.title} was taken back"
             session.append("not-done", step=each.step.id, reason=why)
+    earlier = ACTIONS[placed.step.do].undo_reopens
+    if earlier and reading.flow.find(earlier) is not None:
+        session.again(earlier)
 
 
 def _came_to_its_end(

@@ -6,7 +6,7 @@ What goes wrong leaves the incident open at the step where it went wrong, to be 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,7 +104,7 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
         _choose(session, plan, wait)
     if plan.freeze:
         # Not before: what wants a reason is refused with nobody kept out.
-        _do(session, "freeze", Answer("role"), wait)
+        do_step(session, "freeze", Answer("role"), wait)
     if not plan.kept:
         _make_copy(session, plan, wait)
     if plan.tables:
@@ -119,20 +119,23 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
 
 
 def _leave_out(session: RecoverySession, plan: ExpressPlan) -> None:
+    leave_out(session, ("freeze",) if plan.freeze else ())
+
+
+def leave_out(session: RecoverySession, wanted: Collection[str] = ()) -> None:
     """Write that the steps before are left out: who goes on by hand begins where this ended."""
     for placed in session.read().flow.steps:
         before = placed.phase in ("stop", "preserve") or placed.step.id == "tell-eta"
-        wanted = plan.freeze and placed.step.id == "freeze"
-        if before and not wanted and not placed.is_behind:
+        if before and placed.step.id not in wanted and not placed.is_behind:
             session.skip(placed.step.id, "by fsbackup restore, without the walkthrough")
 
 
 def _choose(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
-    _do(session, "damage", Answer(), wait)
+    do_step(session, "damage", Answer(), wait)
     _require_signature(session, plan)
     reason = "; ".join(filter(None, (plan.reason, plan.reason_unsigned)))
-    _do(session, "choose-point", Answer(plan.point, reason), wait)
-    _do(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
+    do_step(session, "choose-point", Answer(plan.point, reason), wait)
+    do_step(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
 
 
 def _require_signature(session: RecoverySession, plan: ExpressPlan) -> None:
@@ -149,10 +152,10 @@ def _require_signature(session: RecoverySession, plan: ExpressPlan) -> None:
 
 
 def _make_copy(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
-    _do_if_needed(session, "restore", wait)
-    _do(session, "check-copy", Answer(), wait)
+    do_if_needed(session, "restore", wait)
+    do_step(session, "check-copy", Answer(), wait)
     _require_good_copy(session, plan)
-    _do_if_needed(session, "schema-copy", wait)
+    do_if_needed(session, "schema-copy", wait)
 
 
 def _take_kept(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
@@ -180,14 +183,15 @@ def _way(session: RecoverySession, plan: ExpressPlan) -> str:
     return plan.last
 
 
-def _do_if_needed(session: RecoverySession, step: str, wait: Wait) -> None:
+def do_if_needed(session: RecoverySession, step: str, wait: Wait) -> None:
+    """Do a step where this recovery has it."""
     placed = session.read().flow.find(step)
     if placed is not None and placed.applies:
-        _do(session, step, Answer(), wait)
+        do_step(session, step, Answer(), wait)
 
 
 def _prepare_merge(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
-    _do(session, "diff", Answer(), wait)
+    do_step(session, "diff", Answer(), wait)
     values = session.read().flow.find("fill-values")
     if values is not None and values.applies and not values.state.settled:
         if not plan.values:
@@ -196,8 +200,8 @@ def _prepare_merge(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> N
                 f"A VALUE IS NEEDED: rows that are in live alone must have one in {needed[0]}.",
                 fix=f"--value {needed[0]}=VALUE says it in one go (DEFAULT: the column's own).",
             )
-        _do(session, "fill-values", Answer(", ".join(plan.values)), wait)
-    _do(session, "choose-rows", Answer(", ".join(_chosen_rows(session, plan))), wait)
+        do_step(session, "fill-values", Answer(", ".join(plan.values)), wait)
+    do_step(session, "choose-rows", Answer(", ".join(_chosen_rows(session, plan))), wait)
 
 
 def _chosen_rows(session: RecoverySession, plan: ExpressPlan) -> list[str]:
@@ -249,8 +253,8 @@ def finish(
     Raises:
         ConfirmationNeeded: the name was not typed. JobError: it failed; the incident stays open.
     """
-    _do(session, plan.last, Answer(typed=typed), wait)
-    _do_if_needed(session, "thaw", wait)
+    do_step(session, plan.last, Answer(typed=typed), wait)
+    do_if_needed(session, "thaw", wait)
     session.close(f"{'rows put back' if plan.tables else 'swapped'} by fsbackup restore")
     reading = session.read()
     facts, incident = reading.facts, reading.incident
@@ -281,15 +285,17 @@ def look(session: RecoverySession, wait: Wait = wait_quietly) -> None:
         raise JobError(problem)
 
 
-def _do(session: RecoverySession, step: str, answer: Answer, wait: Wait) -> None:
+def do_step(session: RecoverySession, step: str, answer: Answer, wait: Wait) -> None:
+    """Do a step to its end; JobError with why it did not come about."""
     if session.card(step).needs_look:
         look(session, wait)
     session.begin(step, answer)
     wait(session)
-    _require(session, step, "done")
+    require_status(session, step, "done")
 
 
-def _require(session: RecoverySession, step: str, status: StepStatus) -> None:
+def require_status(session: RecoverySession, step: str, status: StepStatus) -> None:
+    """Raise JobError, with why, where a step has another status."""
     state = session.read().incident.step(step, session.desk.now())
     if state.status == status:
         return
@@ -328,7 +334,7 @@ def still_open(error: FsbackupError, session: RecoverySession) -> Problem:
 
 
 def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJournal:
-    """Return the incident whose swap is undone; one that is over only where it is named.
+    """Return the incident whose swap, or files, are undone; one that is over only where named.
 
     Raises:
         UsageError: there is none, or it has no swap that could be undone. SafetyRefusal: it is
@@ -342,6 +348,7 @@ def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJo
             f"NOTHING TO ROLL BACK: incident {journal.id} has no swap that stands.",
             fix=f"fsbackup incidents show {journal.id}",
         )
+    over: IncidentJournal | None = None
     for journal in list_incidents(desk.state):
         incident = journal.read()
         if incident is None or incident.is_drill or part not in (None, incident.source):
@@ -350,18 +357,25 @@ def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJo
             continue
         if incident.closed is None:
             return journal
+        over = over or journal
+    if over is not None:
         raise SafetyRefusal(
-            f"IT IS OVER: incident {journal.id} was closed.",
+            f"IT IS OVER: incident {over.id} was closed.",
             why="Live may have been written to since, and a rollback sets that aside.",
-            fix=f"fsbackup rollback --incident {journal.id}",
+            fix=f"fsbackup rollback --incident {over.id}",
         )
     raise UsageError("NOTHING TO ROLL BACK: no swap stands that fsbackup made.")
 
 
 def _is_swapped(journal: IncidentJournal) -> bool:
     incident = journal.read()
-    swapped = incident.parameters.get("swapped") if incident is not None else None
-    return isinstance(swapped, dict) and bool(swapped.get("kept_as") or swapped.get("schemas"))
+    known = incident.parameters if incident is not None else {}
+    swapped, exchanged, back = (known.get(n) for n in ("swapped", "exchanged", "put_back"))
+    return (
+        (isinstance(swapped, dict) and bool(swapped.get("kept_as") or swapped.get("schemas")))
+        or (isinstance(exchanged, dict) and bool(exchanged.get("kept_as")))
+        or (isinstance(back, dict) and bool(back.get("undo")))
+    )
 
 
 def prepare_rollback(session: RecoverySession, wait: Wait = wait_quietly) -> Card:
@@ -409,7 +423,7 @@ def roll_back(session: RecoverySession, typed: str, wait: Wait = wait_quietly) -
     swapped_at = before.incident.step("swap", before.now).at
     session.undo("swap", Answer(typed=typed))
     wait(session)
-    _require(session, "swap", "undone")
+    require_status(session, "swap", "undone")
     reading = session.read()
     back = reading.facts.document("rolled_back")
     return {

@@ -22,7 +22,7 @@ from fsbackup_tui.recovery.runbook import (
     read_runbook,
 )
 
-SHIPPED = ("data-loss", "partial-loss", "corruption", "files-loss")
+SHIPPED = ("data-loss", "partial-loss", "corruption", "files-loss", "config-or-code-loss")
 _RUNBOOK_OF_SEEN: dict[Seen, str] = {
     "rows": "partial-loss",
     "structure": "partial-loss",

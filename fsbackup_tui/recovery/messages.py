@@ -124,8 +124,8 @@ def site_eta(situation: Situation) -> str:
         until = _when(situation, timedelta(seconds=2 * candidate.seconds))
         back = f"Back by about {until} (an estimate)."
     runs = " Everything else works meanwhile." if situation.kind == "files" else ""
-    site = situation.incident.site
-    return f"{site}: the {_what(situation)} is being put right.{to} {back}{runs}"
+    site, verb = situation.incident.site, "are" if situation.kind == "files" else "is"
+    return f"{site}: the {_what(situation)} {verb} being put right.{to} {back}{runs}"
 
 
 def site_lost(situation: Situation) -> str:

@@ -24,7 +24,7 @@ from fsbackup_tui.recovery.session import Reading
 
 MADE_LIVE = (
     *("swap", "schema-swap", "merge", "in-place"),
-    *("files-back", "files-exchange", "config-back", "code-exchange"),
+    *("files-back", "files-exchange", "config-back", "code-back"),
 )
 """The steps that bring the data back: from then on it is live again."""
 
@@ -130,7 +130,8 @@ def damage_lines(reading: Reading) -> Iterator[str]:
         f" {count_text(gap.kept)} are in a row"
         for gap in report.sequences
     )
-    yield from (f"- {escaped(text)}" for text in (*report.health, *report.notes))
+    told = (*report.health, *report.notes, *report.code, *report.links)
+    yield from (f"- {escaped(text)}" for text in told)
 
 
 def _damage_row(each: TableDamage) -> tuple[str, ...]:

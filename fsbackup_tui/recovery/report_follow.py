@@ -103,7 +103,9 @@ def still_paused(reading: Reading) -> Iterator[str]:
         ("stop-app", "start-app", "the application was stopped"),
     ):
         first, last = steps.get(begun), steps.get(ended)
-        if first is not None and first.status == "done" and (last is None or not last.settled):
+        if first is None or (begun == "stop-deleting" and not first.job):
+            continue  # where nothing was stopped, nothing has to be started
+        if first.status == "done" and (last is None or not last.settled):
             yield f"{what}, and nobody wrote that it was started again"
 
 

@@ -197,6 +197,11 @@ def site_leftovers(reading: Reading) -> Iterator[str]:
                 f"{plain_text(path)} is {what}; once nobody needs it:"
                 f" fsbackup leftovers --drop {name}"
             )
+    beside = facts.document("code_beside")
+    done_code = facts.document("code_exchanged")
+    if beside and not done_code.get("tree"):
+        for path in filter(None, (beside.get("target"), beside.get("patches"))):
+            yield f"{plain_text(str(path))} is of the restored work tree: delete it when it is over"
     evidence = facts.document("kept_tree").get("directory")
     if evidence:
         yield f"{plain_text(str(evidence))} holds the evidence"

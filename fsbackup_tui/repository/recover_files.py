@@ -25,7 +25,7 @@ Step = tuple[str, list[str]]
 _UNPACK = {"zstd": "zstd -q -d -c", "gzip": "gzip -d -c"}
 _EXTRACT = (
     "tar --extract --preserve-permissions --xattrs --xattrs-include='*' --acls "
-    "--delay-directory-restore"
+    "--delay-directory-restore --warning=no-timestamp"
 )
 
 

@@ -7,12 +7,14 @@ name that it gets; nothing of ours lies inside it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -106,8 +108,30 @@ def is_marked(tree: Path, mark: Mark) -> bool:
     """Whether what stands under a tree's name is the directory that its mark is of."""
     with suppress(OSError):
         facts = tree.lstat()
-        return tree.is_dir() and not tree.is_symlink() and facts.st_ino == mark.inode
+        if not stat.S_ISDIR(facts.st_mode):
+            return False
+        return facts.st_ino == mark.inode or (mark.inode == 0 and not any(tree.iterdir()))
     return False
+
+
+def make_marked(tree: Path, mark: Mark) -> Mark:
+    """Make a directory of ours (0700), marked at every moment; returns its mark.
+
+    Raises:
+        FileExistsError: something stands there; it is left as it is.
+    """
+    if tree.exists() or tree.is_symlink():
+        raise FileExistsError(errno.EEXIST, "exists", str(tree))
+    write_mark(tree, replace(mark, inode=0))
+    try:
+        tree.mkdir(mode=0o700)
+    except OSError:
+        remove_mark(tree)
+        raise
+    tree.chmod(0o700)
+    made = replace(mark, inode=tree.stat().st_ino)
+    write_mark(tree, made)
+    return made
 
 
 def find_marked(root: Path, directory: Path) -> Iterator[Marked]:

@@ -61,7 +61,7 @@ class Overview:
     whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
     ``failed`` has those that were lost, too. ``wanted`` is, by plan, how far points are to be
     verified; ``trial`` says in words where trial restores run. ``incident`` is the one that is
-    open.
+    open. ``has_files``: files are among what the site protects.
     """
 
     site: str = ""
@@ -79,6 +79,7 @@ class Overview:
     revision: int = 0
     blocked: Mapping[str, Problem] = field(default_factory=dict)
     incident: Glance | None = None
+    has_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

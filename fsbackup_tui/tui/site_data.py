@@ -187,6 +187,7 @@ class LiveSite:
             revision=status.revision + self._reloads,
             blocked=self._blocked(status, secrets),
             incident=glance,
+            has_files=any(source.kind == "files" for source in config.sources.values()),
         )
 
     def _mark_damage(self, damage: DamageSpan | None) -> None:

@@ -3,89 +3,126 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from fsbackup_tui.domain.secret import Secret
+from fsbackup_tui.engines.encryption.age import new_identity
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from tests.support.servers import MakeDatabase, execute
-from tests.support.sites import Site, make_site
+from tests.support.encrypted import CANARY, PASSPHRASE, SAME, encrypted_site, watched
+from tests.support.servers import MakeDatabase, execute, query
+from tests.support.sites import Site
 
-CANARY = "canary-row-of-the-database"
-PASSPHRASE = "canary-passphrase: Straße & 'quotes'"
-ROWS = 20_000
-
-
-@contextmanager
-def watched(*places: Path) -> Iterator[list[str]]:
-    """Look for the canaries in every file below the places, again and again, until the end."""
-    found: list[str] = []
-    done = threading.Event()
-
-    def look() -> None:
-        wanted = (CANARY.encode(), PASSPHRASE.encode())
-        while True:
-            last = done.is_set()
-            for place in places:
-                for directory, _names, files in os.walk(place):
-                    for name in files:
-                        path = Path(directory, name)
-                        try:
-                            content = path.read_bytes()
-                        except OSError:
-                            continue
-                        found.extend(str(path) for word in wanted if word in content)
-            if last:
-                return
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        thread.join()
+HINT = "the safe in the office"
 
 
-@pytest.fixture
-def site(tmp_path: Path, server: ScratchServer, make_database: MakeDatabase) -> Site:
-    url = make_database(server)
-    execute(
-        url,
-        "CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL)",
-        f"INSERT INTO users SELECT g, '{CANARY}' || md5(g::text) FROM generate_series(1, {ROWS}) g",
-        "CREATE VIEW names AS SELECT name FROM users",
-    )
-    (tmp_path / "schema.prisma").write_text(f"// {CANARY}")
-    made = make_site(
-        tmp_path / "site",
-        url,
-        source={"also": [str(tmp_path / "schema.prisma")]},
-        settings={"encryption": {"method": "age", "hint": "the safe in the office"}},
-    )
-    (made.directory / "tmp").mkdir()
-    made.environment |= {"FSBACKUP_PASSPHRASE": PASSPHRASE, "TMPDIR": str(made.directory / "tmp")}
-    return made
-
-
-def test_a_point_is_encrypted_proven_and_restored(
-    site: Site, server: ScratchServer, make_database: MakeDatabase
-) -> None:
+def back_up(site: Site) -> Path:
+    """Take a point while the disk is watched, and return where it lies."""
     with watched(site.repository, site.state, site.directory / "tmp") as seen:
         taken = site.run("backup", "daily", "--json")
     assert taken.exit_code == 0, taken.stderr + taken.stdout
     assert not seen
-    point = site.repository / "points" / site.points()[0]["id"]
+    return Path(taken.document["path"])
+
+
+def altered(path: Path, at: int) -> bytes:
+    """Flip a bit of a file, and return what it was."""
+    good = path.read_bytes()
+    path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+    return good
+
+
+def test_with_a_passphrase_of_age(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    site = encrypted_site(tmp_path, server, make_database, {"method": "age", "hint": HINT})
+    nobody = site.run("backup", "daily", "--json")
+    assert nobody.error["kind"] == "key-refused"
+    assert "PASSPHRASE MISSING" in nobody.error["what"]
+    assert not list((site.repository / "points").iterdir())
+
+    site.environment["FSBACKUP_PASSPHRASE"] = PASSPHRASE
+    point = back_up(site)
     stored = sorted(path.name for path in (point / "db").rglob("*") if path.is_file())
-    assert [name for name in stored if not name.endswith(".zst.age")] == [
-        "SHA256SUMS",
-        "part.json",
-    ], stored
+    plain = [name for name in stored if not name.endswith(".zst.age")]
+    assert plain == ["SHA256SUMS", "part.json"], stored
     verified = site.run("verify", "latest", "--level", "proven", "--json")
     assert verified.exit_code == 0, verified.stderr + verified.stdout
     assert verified.document["trust"] == "proven"
-    restored = site.run("restore", "latest", "--part", "db", "--beside", "copy_of_it", "--json")
-    assert restored.exit_code == 0, restored.stderr + restored.stdout
+    copy = f"copy_{os.getpid()}_age"
+    restored = site.run("restore", "latest", "--part", "db", "--beside", copy, "--json")
+    try:
+        assert restored.exit_code == 0, restored.stderr + restored.stdout
+        assert query(server.url(copy), SAME) == query(site.url, SAME)
+    finally:
+        execute(server.url(), f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
+    # What was decrypted for these is gone.
+    with watched(site.repository, site.state, site.directory / "tmp") as seen:
+        pass
+    assert not seen
+
+    site.environment["FSBACKUP_PASSPHRASE"] = "another one"
+    wrong = site.run("backup", "daily", "--json")
+    assert wrong.error["kind"] == "key-refused"
+    assert wrong.error["what"].startswith("KEY WRONG")
+    assert HINT in wrong.error["what"]
+    assert [path.name for path in (site.repository / "points").iterdir()] == [point.name]
+    blocked = site.run("verify", "latest", "--level", "readable", "--json")
+    assert "needs another passphrase" in blocked.document["blocked"][0]["what"]
+
+    site.environment["FSBACKUP_PASSPHRASE"] = PASSPHRASE
+    lone = tmp_path / "lone"
+    lone.mkdir()
+    dump = point / "db" / "database.dump.zst.age"
+    identity = next(point.glob("*.identity.age"))
+    for path in (dump, identity):
+        (lone / path.name).write_bytes(path.read_bytes())
+    options = ("--identity", str(lone / identity.name), "--decompress")
+    opened = site.run("decrypt", str(lone / dump.name), *options, "--output", str(lone / "out"))
+    assert opened.exit_code == 0, opened.stderr
+    assert (lone / "out").read_bytes().startswith(b"PGDMP")
+    assert CANARY.encode() in (lone / "out").read_bytes()
+    again = site.run("decrypt", str(dump), *options, "--output", str(lone / "out"), "--json")
+    assert "FILE EXISTS" in again.error["what"]
+    for at in (40, dump.stat().st_size - 1):
+        good = altered(lone / dump.name, at)
+        failed = site.run("decrypt", str(lone / dump.name), *options, "--output", str(lone / "no"))
+        assert failed.exit_code == 1
+        assert sorted(path.name for path in lone.iterdir()) == sorted(
+            [dump.name, identity.name, "out"]
+        )
+        (lone / dump.name).write_bytes(good)
+    altered(dump, dump.stat().st_size // 2)
+    damaged = site.run("verify", "latest", "--level", "proven", "--json")
+    assert damaged.document["trust"] == "damaged"
+
+
+def test_without_the_private_key_a_machine_can_not_read_its_own_points(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    identity, recipient = new_identity()
+    encryption: dict[str, object] = {"method": "age", "recipients": [recipient], "hint": HINT}
+    site = encrypted_site(tmp_path, server, make_database, encryption)
+    back_up(site)
+    verified = site.run("verify", "latest", "--level", "proven", "--json")
+    (blocked,) = verified.document["blocked"]
+    assert f"needs the private key of {recipient} ({HINT})" in blocked["what"]
+    assert verified.document["trust"] == "sealed"
+    assert not verified.document["problems"]
+    told = site.run("doctor", "--json").document["findings"]
+    (found,) = [finding for finding in told if finding["id"] == "encryption"]
+    assert found["severity"] == "warning"
+    assert "CAN'T READ ITS OWN BACKUPS" in found["what"]
+
+    key = tmp_path / "escrow.txt"
+    key.write_text(f"# public key: {recipient}\n{identity.reveal()}\n")
+    key.chmod(0o600)
+    site.settings = {"encryption": {**encryption, "identity": {"file": str(key)}}}
+    site.write_config()
+    drilled = site.run("drill", "--json")
+    assert drilled.exit_code == 0, drilled.stderr + drilled.stdout
+    assert drilled.document["key"]["opens"] is True
+    told = site.run("doctor", "--json").document["findings"]
+    assert "read back here" in next(f["what"] for f in told if f["id"] == "encryption")
+    journals = b"".join(p.read_bytes() for p in site.state.rglob("*") if p.is_file())
+    assert identity.reveal().encode() not in journals
+    assert Secret(identity.reveal()) == identity

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
+from fsbackup_tui.domain.errors import DiskFull, SafetyRefusal, UsageError
+from fsbackup_tui.operations import files_beside, files_put_back, files_staging, pacing
 from fsbackup_tui.operations.site_requests import (
+    DropTreeRequest,
     FilesBesideRequest,
     FilesCarryRequest,
     FilesCompareRequest,
@@ -20,7 +22,9 @@ from fsbackup_tui.operations.site_requests import (
     FilesTakeBackRequest,
     TreesRequest,
 )
-from tests.support.file_sites import ODD, PART, FileSite, make_file_site, snapshot
+from fsbackup_tui.repository.files import SpaceGuard
+from fsbackup_tui.repository.undo_lists import Heading, read_heading
+from tests.support.file_sites import ODD, PART, FileSite, copy_tree, make_file_site, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> FileSite:
     """A site with a point of its whole tree; each test brings live back to it."""
     made = make_file_site(tmp_path_factory.mktemp("files"))
     made.back_up()
-    shutil.copytree(made.root, made.root.parent.parent / "kept", symlinks=True)
+    copy_tree(made.root, made.root.parent.parent / "kept")
     return made
 
 
@@ -37,9 +41,7 @@ def files(made: FileSite) -> FileSite:
     """The site as it was when its point was taken."""
     for path in made.root.parent.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.copytree(made.root.parent.parent / "kept", made.root, symlinks=True)
-    (made.root / "zero.jpg").unlink()
-    os.link(made.root / "faces/0.jpg", made.root / "zero.jpg")
+    copy_tree(made.root.parent.parent / "kept", made.root)
     shutil.rmtree(made.site.state / "trees", ignore_errors=True)
     assert snapshot(made.root, times=True) == made.before
     return made
@@ -185,3 +187,115 @@ async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite
     assert former.pop("faces/5.jpg")[0] == b"written since, too"
     assert former == {name: each for name, each in damaged.items() if name != "faces/5.jpg"}
     assert files.beside == [".storage.after-i1.fsbackup", "storage.after-i1"]
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+async def test_a_disk_that_fills_stops_it_and_it_is_taken_back(
+    files: FileSite, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    shutil.rmtree(files.root / "videos")
+    (files.root / "faces/2.jpg").write_bytes(b"a user's newer face")
+    damaged = snapshot(files.root, times=True)
+    full = False
+
+    def check(_guard: SpaceGuard) -> int:
+        if full:
+            raise DiskFull("NOT ENOUGH SPACE")
+        return 10**9
+
+    def read(directory: Path) -> Heading:
+        nonlocal full
+        full = True  # everything lies beside, and the list is whole: it begins
+        return read_heading(directory)
+
+    monkeypatch.setattr(pacing, "_LOOK_EVERY", 2)
+    monkeypatch.setattr(SpaceGuard, "check", check)
+    monkeypatch.setattr(files_put_back, "read_heading", read)
+    if when == "before":
+        monkeypatch.setattr(files_staging, "free_bytes", lambda _path: 100)
+    request = FilesPutBackRequest(PART, files.point, patterns=("**",), conflict="overwrite")
+    with pytest.raises(DiskFull):
+        await files.ask(request)
+    assert full is (when == "while")
+    assert snapshot(files.root, times=True) == damaged
+    assert files.beside == []
+    monkeypatch.setattr(files_beside, "free_bytes", lambda _path: 100)
+    with pytest.raises(DiskFull):
+        await files.ask(FilesBesideRequest(PART, files.point))
+    assert files.beside == []
+
+
+def put_link(tree: Path, target: Path | None = None) -> None:
+    """Let a link stand in a tree's place; without a target, the tree stands there again."""
+    moved = tree.with_name("moved")
+    if target is not None:
+        tree.rename(moved)
+        tree.symlink_to(target)
+    else:
+        tree.unlink()
+        moved.rename(tree)
+
+
+async def test_trees_are_dropped_by_name_and_inode_and_no_link_is_followed(
+    files: FileSite, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("not ours")
+    beside = await files.ask(FilesBesideRequest(PART, files.point, tag="d"))
+    tree = Path(beside["tree"])
+    (tree / "door").symlink_to(victim)
+    (tree / "videos/deep/door").symlink_to(victim / "file")
+    foreign = tree.with_name("storage.restore-x")
+    foreign.mkdir()
+    (foreign / "mine").write_text("a person's own")
+    with pytest.raises(UsageError, match="NO SUCH LEFTOVER"):
+        await files.ask(DropTreeRequest(PART, name=foreign.name))
+    with pytest.raises(SafetyRefusal, match="not what it was"):
+        await files.ask(DropTreeRequest(PART, name=tree.name, inode=beside["inode"] + 1))
+    put_link(tree, victim)
+    listed = await files.ask(TreesRequest(PART))
+    assert listed["trees"] == []
+    with pytest.raises(UsageError):
+        await files.ask(DropTreeRequest(PART, name=tree.name))
+    put_link(tree)
+    dropped = await files.ask(DropTreeRequest(PART, name=tree.name, inode=beside["inode"]))
+    assert (dropped["dropped"], dropped["kind"]) == (tree.name, "restore")
+    assert (victim / "file").read_text() == "not ours"
+    assert files.beside == [foreign.name]
+
+
+async def test_where_the_root_is_a_link_the_directory_behind_it_is_exchanged(
+    files: FileSite,
+) -> None:
+    behind = files.root.rename(files.root.with_name("storage-v1"))
+    files.root.symlink_to(behind)
+    beside = await files.ask(FilesBesideRequest(PART, files.point, tag="s"))
+    assert Path(beside["tree"]) == behind.with_name("storage-v1.restore-s")
+    (behind / "new.jpg").write_bytes(b"new")
+    request = FilesExchangeRequest(PART, files.point, tree=beside["tree"], inode=beside["inode"])
+    done = await files.ask(request)
+    assert files.root.is_symlink()
+    assert snapshot(files.root.resolve(), times=True) == files.before
+    assert (Path(done["kept_as"]) / "new.jpg").read_bytes() == b"new"
+
+
+async def test_what_is_exchanged_must_be_what_was_seen(files: FileSite) -> None:
+    beside = await files.ask(FilesBesideRequest(PART, files.point, tag="w"))
+    tree, inode = beside["tree"], beside["inode"]
+    live = files.root.stat().st_ino
+    before = snapshot(files.root.parent, times=True)
+    for given in (
+        {"tree": tree, "inode": inode + 1},
+        {"tree": tree, "inode": inode, "live_inode": live + 1},
+        {"tree": str(files.root)},
+        {"tree": "storage.restore-w"},
+    ):
+        request = FilesExchangeRequest(PART, files.point, **given)
+        with pytest.raises((SafetyRefusal, UsageError)):
+            await files.ask(request)
+        assert snapshot(files.root.parent, times=True) == before
+    files.root.with_name("storage.before-w").write_text("a person's own")
+    with pytest.raises(SafetyRefusal, match="NOT EXCHANGED"):
+        await files.ask(FilesExchangeRequest(PART, files.point, tree=tree, inode=inode))
+    assert files.root.stat().st_ino == live

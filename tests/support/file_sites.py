@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,18 @@ def snapshot(root: Path, *, times: bool = False) -> dict[str, tuple[object, ...]
                 content = f"-> {path.readlink()}"
             elif path.is_file():
                 content = path.read_bytes() if os.access(path, os.R_OK) else facts.st_size
-            entry: tuple[object, ...] = (content,)
+            entry: tuple[object, ...] = (content, facts.st_uid, facts.st_gid)
             if not path.is_symlink():
-                entry = (content, oct(facts.st_mode), facts.st_uid, facts.st_gid)
+                entry = (*entry, oct(facts.st_mode))
             if times and content != "directory":
                 entry = (*entry, facts.st_mtime_ns)
             found[str(path.relative_to(root))] = entry
     return found
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a tree with its owners, times and links."""
+    subprocess.run(["cp", "-a", "--", str(source), str(target)], check=True)
 
 
 def fill(root: Path) -> None:
@@ -57,6 +64,11 @@ def fill(root: Path) -> None:
     (root / ODD).write_bytes(b"odd")
     (root / "latest").symlink_to("videos/deep/er/clip.mp4")
     os.link(root / "faces" / "0.jpg", root / "zero.jpg")
+    if os.geteuid() == 0:
+        # Owners that have no account here.
+        os.chown(root / "videos" / "deep", 12345, 23456)
+        os.chown(root / "videos" / "deep" / "er" / "private.mp4", 12346, 23457)
+        os.chown(root / "latest", 12347, 0, follow_symlinks=False)
     with (root / "sparse").open("wb") as file:
         file.truncate(300_000)
         file.seek(200_000)
@@ -72,6 +84,7 @@ class FileSite:
     point: str = ""
     before: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     told: list[Event] = field(default_factory=list)
+    _context: JobContext | None = None
 
     def back_up(self) -> str:
         """Take a point and return its id."""
@@ -82,8 +95,13 @@ class FileSite:
         return self.point
 
     def context(self, *, job: str = "20261122T020000Z-files-k3f9") -> JobContext:
-        """Return the context of a job of the site."""
-        return context_of(self.site, self.told.append, job=job)
+        """Return the context of a job of the site; its configuration is read once."""
+        if self._context is None:
+            self._context = context_of(self.site, self.told.append)
+        work = self._context.work
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700)
+        return replace(self._context, job=job)
 
     async def ask(self, request: Request, **more: Any) -> dict[str, Any]:
         """Run a request in this process and return its result."""
@@ -99,7 +117,9 @@ class FileSite:
         return sorted(path.name for path in self.root.parent.iterdir() if path != self.root)
 
 
-def make_file_site(directory: Path, *, more: Mapping[str, object] | None = None) -> FileSite:
+def make_file_site(
+    directory: Path, *, more: Mapping[str, object] | None = None, verify: str = "sealed"
+) -> FileSite:
     """Return a site with a filled tree and no point yet."""
     root = directory / "srv" / "storage"
     site = make_site(
@@ -107,7 +127,7 @@ def make_file_site(directory: Path, *, more: Mapping[str, object] | None = None)
         "",
         settings={
             "sources": {PART: {"kind": "files", "root": str(root), **(more or {})}},
-            "plans": {"daily": {"sources": [PART]}},
+            "plans": {"daily": {"sources": [PART], "verify": verify}},
         },
     )
     root.mkdir(parents=True)

@@ -41,6 +41,7 @@ _STRETCHING = (
     *("--s2k-digest-algo", "SHA512", "--s2k-count", "65011712"),
 )
 _INVALID_RECIPIENT = re.compile(r"INV_RECP (?P<reason>\d+) (?P<who>.*)")
+INSTALL_TO_READ = "Install it (Debian and Ubuntu: apt-get install gnupg)."
 HOW_TO_GIVE = "Set FSBACKUP_PASSPHRASE, or see that gpg's agent or keyring has what opens it."
 INSTALL = "Install it (Debian and Ubuntu: apt-get install gnupg), or use method: age."
 
@@ -157,10 +158,16 @@ class _GpgInlet:
                 keyring=self._key.keyring,
             )
         except NotDecryptable as error:
+            if isinstance(error.__cause__, ToolMissing):
+                raise ToolMissing(
+                    "NO GPG: it is not installed here.",
+                    why=f"{self._path.name} was encrypted with it.",
+                    fix=INSTALL_TO_READ,
+                ) from error
             raise self._verdict(error) from error
 
     def _verdict(self, error: NotDecryptable) -> PointDamaged | KeyUnavailable:
-        if self._key.proven and not isinstance(error.__cause__, ToolMissing):
+        if self._key.proven:
             return PointDamaged(
                 f"NOT READABLE: {self._path.name} can't be decrypted.",
                 why=f"Its key is the right one, so its first bytes are damaged: {error.reason}.",

@@ -35,6 +35,7 @@ from fsbackup_tui.engines.files.walk import Entry, NameList, Walk, unreadable
 
 _RECORD = 20 * BLOCK
 _MOST_LINKED = 250_000
+_TOLD_AT_ONCE = 1 << 20
 _STEADY, _FRESH, _CHANGED = b"-", b"f", b"c"
 _Result = TypeVar("_Result")
 Advance = Callable[[int, int, bytes], object]
@@ -177,6 +178,8 @@ class TreeCapture:
         kind, state, _mode, _uid, _gid, _user, _group, size, _rest = line.split(b"\t", 8)
         if kind == b"link":
             counts["file"] += 1
+        elif kind == b"symlink-link":
+            counts["symlink"] += 1
         else:
             counts[kind.decode("ascii")] += 1
             counts["bytes"] += int(size)
@@ -211,10 +214,13 @@ class _Pass:
         while (member := reader.next()) is not None:
             path = member.path
             entry = self._entry_of(member, tar)
-            sha256 = reader.digest(told).hex() if member.kind == "file" else None
+            size, sha256 = 0, None
+            if member.kind == "file":
+                size = member.size if member.size < _TOLD_AT_ONCE else 0
+                sha256 = reader.digest(None if size else told).hex()
             self._note(member, entry, sha256)
             if advance is not None:
-                advance(1, 0, path)
+                advance(1, size, path)
         while tar.expected:
             self._missing(tar.expected.popleft())
 
@@ -273,7 +279,8 @@ class _Pass:
                 why=f"It became a {kind} while it was captured.",
                 fix="Run the backup again.",
             )
-        line = self._lines.line(member, size, sha256)
+        of_symlink = kind == "link" and entry.kind == "symlink"
+        line = self._lines.line(member, size, sha256, of_symlink=of_symlink)
         self._add(b"%b %b %b\n" % (mark, inode, line))
 
     def _mark(self, entry: Entry) -> bytes:

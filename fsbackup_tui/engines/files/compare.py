@@ -18,6 +18,7 @@ from fsbackup_tui.engines.files.index import IndexEntry, order_key
 from fsbackup_tui.engines.files.walk import Entry, Walk, unreadable
 
 _READ = 1 << 20
+_KINDS = {"link": "file", "symlink-link": "symlink"}
 
 Aspect = Literal["kind", "content", "size", "mode", "owner", "time", "target", "link"]
 
@@ -124,17 +125,16 @@ class _Comparison:
         strict, status = self._strict, found.status
         if self._advance is not None:
             self._advance(1, 0, found.path)
-        if found.kind != ("file" if indexed.is_file else indexed.kind):
+        if found.kind != _KINDS.get(indexed.kind, indexed.kind):
             yield "kind"
             return
-        if indexed.kind == "symlink":
-            if self._target(found.path) != indexed.target:
-                yield "target"
-        elif indexed.is_file:
+        if indexed.kind == "symlink" and self._target(found.path) != indexed.target:
+            yield "target"
+        if indexed.is_file:
             yield from self._content(indexed, found)
-            if indexed.kind == "link" and strict.links and not self._is_link(indexed, found):
-                yield "link"
-        has_mode = strict.modes and indexed.kind != "symlink"
+        if indexed.is_hard_link and strict.links and not self._is_link(indexed, found):
+            yield "link"
+        has_mode = strict.modes and found.kind != "symlink"
         if has_mode and stat.S_IMODE(status.st_mode) != indexed.mode:
             yield "mode"
         if strict.owners and (status.st_uid, status.st_gid) != (indexed.uid, indexed.gid):

@@ -14,10 +14,13 @@ class LineMaker:
     def __init__(self) -> None:
         self._owners: dict[tuple[int, int, int, bytes, bytes], bytes] = {}
 
-    def line(self, member: Member, size: int, sha256: str | None) -> bytes:
+    def line(
+        self, member: Member, size: int, sha256: str | None, *, of_symlink: bool = False
+    ) -> bytes:
         """Return the line, without its end and with the state ``-``.
 
-        ``size`` and ``sha256`` are those of the content, also for a hard link.
+        ``size`` and ``sha256`` are those of the content, also for a hard link; ``of_symlink``: it
+        is a hard link to a symlink.
         """
         owner = (member.mode, member.uid, member.gid, member.user, member.group)
         told = self._owners.get(owner)
@@ -26,8 +29,19 @@ class LineMaker:
                 self._owners.clear()
             told = b"%o\t%d\t%d\t%b\t%b" % (*owner[:3], escaped(owner[3]), escaped(owner[4]))
             self._owners[owner] = told
+        if member.kind == "file" and sha256 is not None and not member.attributes:
+            path = member.path
+            if b"\\" in path or b"\t" in path or b"\n" in path:
+                path = escaped(path)
+            return b"file\t-\t%b\t%d\t%d\t%b\t-\t\t%b" % (
+                told,
+                size,
+                member.mtime_ns,
+                sha256.encode(),
+                path,
+            )
         return b"%b\t-\t%b\t%d\t%d\t%b\t%b\t%b\t%b" % (
-            member.kind.encode(),
+            b"symlink-link" if of_symlink else member.kind.encode(),
             told,
             size,
             member.mtime_ns,

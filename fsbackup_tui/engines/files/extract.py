@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import PointDamaged, SafetyRefusal
+from fsbackup_tui.domain.errors import DiskFull, PointDamaged, SafetyRefusal
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.domain.secret import Redactor
@@ -49,6 +49,7 @@ class ExtractionPlan:
     wanted: Wanted | None = None
     ordered: bool = True
     twice: Collection[bytes] = ()
+    root_programs: bool = True
     files: int = 0
     directories: int = 0
     links: int = 0
@@ -62,11 +63,12 @@ class MemberCheck:
 
     ``ordered``: as fsbackup captures: sorted, each directory before what is in it; then those of
     ``twice`` may follow once more. Otherwise (archives of other scripts) any order will do, and
-    no name may come twice.
+    no name may come twice. ``root_programs``: as in ``examine_archive``.
     """
 
     ordered: bool = True
     twice: Collection[bytes] = ()
+    root_programs: bool = True
     _last: bytes | None = None
     _again: bool = False
     _parents: list[bytes] = field(default_factory=list)
@@ -83,6 +85,9 @@ class MemberCheck:
         path = member.path
         if member.kind not in _KINDS:
             raise _unsafe(path, f"is a {member.kind} device" if member.mode else "is no file")
+        is_program = member.kind == "file" and member.mode & 0o4000 and member.uid == 0
+        if is_program and not self.root_programs:
+            raise _unsafe(path, "is a program that runs as root for whoever starts it")
         self._check_path(path, path)
         if member.kind == "link":
             self._check_path(member.target, path)
@@ -156,26 +161,33 @@ async def examine_archive(
     ordered: bool = True,
     twice: Collection[bytes] = (),
     limits: Limits | None = None,
+    root_programs: bool = True,
+    room: int | None = None,
     report: Report | None = None,
 ) -> ExtractionPlan:
     """Read an archive to its end and return what would be extracted of it.
 
     ``wanted`` tells which paths are (a directory that holds one should be, too); None: all.
     ``twice`` are the paths that the index marks as read again, which may come a second time.
+    ``root_programs``: files that run as root for whoever starts them are taken, not refused.
+    ``room`` are the bytes that there is room for: more of them is refused where it is claimed.
 
     Raises:
+        DiskFull: what is wanted takes more than the room.
         UnsafeArchive: a member, wanted or not, would lead out of the target or is no plain thing.
         PointDamaged, KeyUnavailable: it can't be read to its end.
     """
-    plan = ExtractionPlan(wanted, ordered, frozenset(twice))
+    plan = ExtractionPlan(wanted, ordered, frozenset(twice), root_programs)
 
     def look(stream: ByteStream) -> None:
         reader = TarStream(_plain(stream, path, artifact), limits=limits)
-        check = MemberCheck(plan.ordered, plan.twice)
+        check = MemberCheck(plan.ordered, plan.twice, plan.root_programs)
         while (member := reader.next()) is not None:
             check.check(member)
             if wanted is None or wanted(member.path):
                 _count(plan, member)
+                if room is not None and plan.stored > room:
+                    raise _no_room(room)
 
     await _reading(path, artifact, keys, look, report)
     return plan
@@ -211,7 +223,7 @@ async def extract_archive(
 
     def feed(stream: ByteStream) -> None:
         reader = TarStream(_plain(stream, path, artifact), passed=channel.write)
-        check = MemberCheck(plan.ordered, plan.twice)
+        check = MemberCheck(plan.ordered, plan.twice, plan.root_programs)
         while (member := reader.next()) is not None:
             check.check(member)
             if plan.wanted is not None and not plan.wanted(member.path):
@@ -282,6 +294,14 @@ def _count(plan: ExtractionPlan, member: Member) -> None:
         plan.directories += 1
     else:
         plan.links += 1
+
+
+def _no_room(room: int) -> DiskFull:
+    return DiskFull(
+        "NOT ENOUGH SPACE. Nothing was touched.",
+        why=f"What is in the archive takes more than the {room // 10**6} MB that are free.",
+        fix="Free space there, or restore on another machine.",
+    )
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:

@@ -5,11 +5,11 @@ its fields parted by tabs::
 
     kind state mode uid gid user group size mtime sha256 attributes target path
 
-``kind`` is ``file``, ``directory``, ``symlink`` or ``link`` (a hard link: another name of the
-earlier entry ``target``). ``state`` is ``-``; ``r``: changed while it was read, and read again;
-``u``: changed then, too, or went away; ``a``: read again to be sure, and the same. Those three may
-stand in the archive twice: the second counts, here as with ``tar -x``. ``mode`` is octal,
-``mtime`` nanoseconds since 1970.
+``kind`` is ``file``, ``directory``, ``symlink``, ``link`` (a hard link: another name of the
+earlier file ``target``) or ``symlink-link`` (another name of the earlier symlink ``target``).
+``state`` is ``-``; ``r``: changed while it was read, and read again; ``u``: changed then, too, or
+went away; ``a``: read again to be sure, and the same. Those three may stand in the archive twice:
+the second counts, here as with ``tar -x``. ``mode`` is octal, ``mtime`` nanoseconds since 1970.
 ``sha256`` is that of the content (of a hard link: of what it names, where that is known), ``-``
 for none; ``attributes`` is the beginning of the SHA-256 of its extended attributes and access
 lists. In names ``\\``, ``\t`` and ``\n`` stand for a backslash, a tab and a newline; all other
@@ -34,7 +34,7 @@ from fsbackup_tui.engines.compression import ByteStream
 
 INDEX_NAME = "files.index"
 SUMS_NAME = "files.sha256"
-EntryKind = Literal["file", "directory", "symlink", "link"]
+EntryKind = Literal["file", "directory", "symlink", "link", "symlink-link"]
 _HEADING = b"fsbackup files index 1\n"
 _READ = 1 << 20
 _LONGEST_LINE = 1 << 18
@@ -44,6 +44,7 @@ _KINDS: dict[bytes, EntryKind] = {
     b"directory": "directory",
     b"symlink": "symlink",
     b"link": "link",
+    b"symlink-link": "symlink-link",
 }
 _STATES = {b"-": "", b"a": "a", b"r": "r", b"u": "u"}
 
@@ -69,6 +70,11 @@ class IndexEntry:
     target: bytes = b""
     attributes: str = ""
     state: str = ""
+
+    @property
+    def is_hard_link(self) -> bool:
+        """Whether it is another name of the entry ``target``."""
+        return self.kind in ("link", "symlink-link")
 
     @property
     def is_file(self) -> bool:
@@ -121,6 +127,9 @@ def parse_entry(line: bytes) -> IndexEntry:
     if len(fields) != _FIELDS:
         raise IndexDamaged(f"{len(fields)} fields instead of {_FIELDS}")
     kind, state, mode, uid, gid, user, group, size, mtime, sha256, attributes, target, path = fields
+    # Python takes more for a number than stands in any list: signs, blanks, underscores.
+    if not (mode + uid + gid + size + mtime.removeprefix(b"-")).isdigit():
+        raise IndexDamaged("a field is not as it should be: no number")
     try:
         return IndexEntry(
             _plain(path),

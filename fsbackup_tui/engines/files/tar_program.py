@@ -63,6 +63,7 @@ class TarProgram:
             "--preserve-permissions",
             "--same-owner" if owners else "--no-same-owner",
             "--delay-directory-restore",
+            "--warning=no-timestamp",
             "--quoting-style=c",
             f"--directory={target}",
             *(

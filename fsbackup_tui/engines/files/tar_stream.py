@@ -17,10 +17,9 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 from fsbackup_tui.engines.compression import ByteStream
+from fsbackup_tui.engines.files.tar_fast import FastHeaders
 from fsbackup_tui.engines.files.tar_headers import (
     BLOCK,
     ZEROS,
@@ -37,14 +36,13 @@ from fsbackup_tui.engines.files.tar_headers import (
     sparse_map,
     text_field,
 )
+from fsbackup_tui.engines.files.tar_member import Kind, Member
 
 __all__ = ["Kind", "Limits", "Member", "TarDamaged", "TarStream"]
 
-Kind = Literal["file", "directory", "symlink", "link", "fifo", "character", "block"]
 
 _READ = 1 << 20
 _HOLE = bytes(1 << 20)
-_CACHED = 4096
 _KINDS: dict[int, Kind] = {
     0: "file",
     ord("0"): "file",
@@ -59,31 +57,6 @@ _KINDS: dict[int, Kind] = {
 }
 _EXTENDED, _GLOBAL, _LONG_NAME, _LONG_TARGET, _SPARSE = (ord(letter) for letter in "xgLKS")
 _NANOSECONDS = 10**9
-
-
-@dataclass(slots=True)
-class Member:
-    """One entry of an archive; ``path`` has no ``./`` before it and no ``/`` behind it.
-
-    The root itself is ``.``. ``size`` is the file's own, ``stored`` what of it lies in the
-    archive (less for a sparse file, whose ``pieces`` are offsets and lengths in turn).
-    ``target`` is where a symlink points, or the path of the member that a hard link is another
-    name of. ``attributes`` are the records of extended attributes and access lists.
-    """
-
-    path: bytes
-    kind: Kind
-    mode: int
-    uid: int
-    gid: int
-    user: bytes
-    group: bytes
-    size: int
-    mtime_ns: int
-    target: bytes
-    stored: int
-    pieces: array[int] | None
-    attributes: tuple[tuple[bytes, bytes], ...]
 
 
 class TarStream:
@@ -116,7 +89,7 @@ class TarStream:
         self._pieces: array[int] | None = None
         self._size = 0
         self._globals: dict[bytes, bytes] = {}
-        self._owners: dict[bytes, tuple[int, int, int, bytes, bytes]] = {}
+        self._fast = FastHeaders()
         self._ended = False
         self.members = 0
         self.offset = 0
@@ -140,8 +113,21 @@ class TarStream:
         if not self._keeps:
             self._start = self._position
             self._keeps = True
-        self._in_header = True
         self._header = self._position
+        if not self._globals:
+            found = self._fast.member(self._buffer, self._position)
+            if found is not None and self.members < self._limits.members:
+                self.members += 1
+                member, self._position = found
+                self._left = self._size = member.size
+                self._padding = -member.size % BLOCK
+                self._pieces = None
+                return member
+        return self._next_slowly()
+
+    def _next_slowly(self) -> Member | None:
+        """Return the next member, whatever it is, or None at the end."""
+        self._in_header = True
         records: dict[bytes, bytes] | None = None
         while True:
             block = self._take(BLOCK)
@@ -188,16 +174,14 @@ class TarStream:
 
     def digest(self, advance: Callable[[int], object] | None = None) -> bytes:
         """Return the SHA-256 of the current member's content; ``advance`` is told its bytes."""
-        size, position = self._left, self._position
-        if self._pieces is None and position + size <= len(self._buffer):
+        begin, end = self._position, self._position + self._left
+        if self._pieces is None and end + self._padding <= len(self._buffer):
             # By far the most: a small file that lies in the buffer as a whole.
-            digest = hashlib.sha256(memoryview(self._buffer)[position : position + size])
-            self._position = position + size
-            self._left = 0
-            self._skip(self._padding)
-            if advance is not None and size:
-                advance(size)
-            return digest.digest()
+            if advance is not None and self._left:
+                advance(self._left)
+            self._position = end + self._padding
+            self._left = self._padding = 0
+            return hashlib.sha256(self._buffer[begin:end]).digest()
         whole = hashlib.sha256()
         for block in self.content():
             whole.update(block)
@@ -223,7 +207,7 @@ class TarStream:
         gnu = block[257:265] == b"ustar  \0"
         if not gnu and block[257:263] != b"ustar\0":
             raise TarDamaged("a header is of no known form")
-        mode, uid, gid, user, group = self._owner(block)
+        mode, uid, gid, user, group = self._fast.owner(block[100:124], block[265:329])
         name, target = text_field(block[:100]), text_field(block[157:257])
         if not gnu and block[345] and (prefix := text_field(block[345:500])):
             name = prefix + b"/" + name
@@ -277,23 +261,6 @@ class TarStream:
         # The map of a sparse file (form 1.0) fills whole blocks: it leaves the padding as it is.
         self._padding = -member.stored % BLOCK
         self._pieces, self._size = member.pieces, member.size
-
-    def _owner(self, block: bytes) -> tuple[int, int, int, bytes, bytes]:
-        """Return mode, ids and names; most members of a tree share them with the one before."""
-        key = block[100:124] + block[265:329]
-        found = self._owners.get(key)
-        if found is None:
-            if len(self._owners) > _CACHED:
-                self._owners.clear()
-            found = (
-                number(block[100:108]) & 0o7777,
-                number(block[108:116]),
-                number(block[116:124]),
-                text_field(block[265:297]),
-                text_field(block[297:329]),
-            )
-            self._owners[key] = found
-        return found
 
     def _gnu_sparse(self, block: bytes, stored: int) -> tuple[int, array[int]]:
         extensions: list[bytes] = []

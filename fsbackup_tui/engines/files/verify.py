@@ -71,7 +71,7 @@ def read_list(stream: ByteStream) -> Listed:
             listed.directories += 1
         else:
             listed.links += 1
-        if entry.kind == "link":
+        if entry.is_hard_link:
             listed.targets.add(entry.target)
         else:
             listed.size += entry.size
@@ -105,6 +105,7 @@ class ArchiveLines:
         self._advance = advance
         self._lines = LineMaker()
         self._linked: dict[bytes, tuple[int, str]] = {}
+        self._symlinks: set[bytes] = set()
         self.left: dict[bytes, bytes] = {}
         self.wrong: list[bytes] = []
 
@@ -132,11 +133,14 @@ class ArchiveLines:
             sha256 = reader.digest(self._told(path)).hex()
             if path in self._listed.targets:
                 self._linked[path] = (size, sha256)
+        elif member.kind == "symlink" and path in self._listed.targets:
+            self._symlinks.add(path)
         elif member.kind == "link":
             size, sha256 = self._linked.get(member.target, (0, None))
         if self._advance is not None:
             self._advance(1, 0, path)
-        return self._lines.line(member, size, sha256)
+        of_symlink = member.kind == "link" and member.target in self._symlinks
+        return self._lines.line(member, size, sha256, of_symlink=of_symlink)
 
     def _told(self, path: bytes) -> Callable[[int], object] | None:
         advance = self._advance

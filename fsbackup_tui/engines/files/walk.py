@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import stat
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _SKIPPED = {
     stat.S_IFBLK: "device",
 }
 _RACY_NANOSECONDS = 20_000_000
+# The NUL behind a path, then mode, owner, group, size, both times, inode.
+_STATE = struct.Struct("<BIIIqqqQ")
 
 
 class NameList:
@@ -83,11 +86,11 @@ class Selection:
         self._include = _Patterns(include)
         self._exclude = _Patterns(exclude)
         self.takes_all = not include
-        self._leaves_out = bool(exclude)
+        self.leaves_out = bool(exclude)
 
     def excludes(self, path: bytes, *, is_directory: bool) -> bool:
         """Whether it is left out, with all below it."""
-        return self._leaves_out and self._exclude.match(path, is_directory=is_directory)
+        return self.leaves_out and self._exclude.match(path, is_directory=is_directory)
 
     def includes(self, path: bytes, *, is_directory: bool) -> bool:
         """Whether it is named itself; what is below it then is taken as well."""
@@ -186,16 +189,17 @@ class Walk:
 
     def entries(self) -> Iterator[Entry]:
         """Yield the entries, each directory before what is in it, names in the order of bytes."""
+        update, pack = self._state.update, _STATE.pack
         for entry in self._directory(Entry(b".", "directory", self._status), within=False):
             status = entry.status
-            self._state.update(
-                b"%b\0%d %d %d %d %d %d %d\n"
-                % (
-                    entry.path,
+            update(
+                entry.path
+                + pack(
+                    0,
                     status.st_mode,
                     status.st_uid,
                     status.st_gid,
-                    status.st_size if entry.kind != "directory" else 0,
+                    0 if entry.kind == "directory" else status.st_size,
                     status.st_mtime_ns,
                     status.st_ctime_ns,
                     status.st_ino,
@@ -210,7 +214,9 @@ class Walk:
         because trees may be deeper than Python's.
         """
         stack: list[tuple[Entry, Iterator[bytes], bool]] = []
-        within = within or self._selection.takes_all
+        selection = self._selection
+        within = within or selection.takes_all
+        excludes = selection.excludes if selection.leaves_out else None
         stack.append((directory, iter(self._names(directory.path) or ()), within))
         yield from self._entered(directory, within)
         while stack:
@@ -221,11 +227,13 @@ class Walk:
                 if entry is None:
                     continue
                 is_directory = entry.kind == "directory"
-                if self._selection.excludes(path, is_directory=is_directory):
+                if excludes is not None and excludes(path, is_directory=is_directory):
                     continue
-                taken = within or self._selection.includes(path, is_directory=is_directory)
+                taken = within or selection.includes(path, is_directory=is_directory)
                 if not is_directory:
-                    if taken:
+                    if taken and entry.kind == "file" and not self._waiting:
+                        yield entry
+                    elif taken:
                         yield from self._taken(entry)
                     continue
                 below: list[bytes] = []

@@ -258,14 +258,15 @@ class _Capture:
 
     def _check_refs(self, reader: BundleReader, own: dict[str, str]) -> None:
         expected = {ref.shown: ref.commit for ref in self.seen.refs} | own
-        found = {name: commit for name, commit in reader.refs.items() if name != "HEAD"}
-        if found != expected:
+        head = self.seen.head[0]
+        found = reader.refs
+        if found != expected | ({"HEAD": head} if head else {}):
             lacking = sorted(set(expected.items()) ^ set(found.items()))[:_SHOWN]
             raise ToolError(
                 f"NOT CAPTURED: the bundle of {self.repository.work_tree} lacks refs.",
                 why=", ".join(name for name, _commit in lacking) + " is not as it should be.",
             )
-        reader.refs = found
+        reader.refs = expected
 
     async def _own_refs(self, deployed: str | None) -> tuple[str, dict[str, str]]:
         """Return names of ours for commits that no ref names, below a prefix nobody else has."""

@@ -150,9 +150,9 @@ async def check_out(git: Git, bundle: Path | None, directory: Path, facts: CodeF
     await _restore_stashes(git, place, facts)
     for name, follows in facts.symbolic_refs:
         await git.run("symbolic-ref", _in_bytes(name), _in_bytes(follows), at=place)
-    await _drop_own_refs(git, place, facts)
     if facts.head is not None:
         await git.run("reset", "--quiet", "--hard", at=place, quiet=False)
+    await _drop_own_refs(git, place, facts)
     return place
 
 
@@ -184,8 +184,16 @@ async def _drop_own_refs(git: Git, place: GitPlace, facts: CodeFacts) -> None:
         own = name.removeprefix(facts.own_refs)
         if own == "ORIG_HEAD":
             await git.run("update-ref", own, commit, at=place)
-        if own in ("ORIG_HEAD", "head") or own.startswith("stash/"):
+        done = own in ("ORIG_HEAD", "head") or own.startswith("stash/")
+        if done or await _is_named(git, place, commit):
             await git.run("update-ref", "-d", name, at=place)
+
+
+async def _is_named(git: Git, place: GitPlace, commit: str) -> bool:
+    """Whether a branch or tag leads to the commit."""
+    within = ("refs/heads", "refs/tags", "refs/remotes")
+    found = await git.run("for-each-ref", "--count=1", "--contains", commit, *within, at=place)
+    return bool(found.stdout)
 
 
 async def apply_work(git: Git, place: GitPlace, files: CodeFiles) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol, TypeVar
+from types import TracebackType
+from typing import BinaryIO, Literal, Protocol, Self, TypeVar
 
 from fsbackup_tui.domain.site_parts import LONGEST_LIST
 from fsbackup_tui.domain.tree import Found
@@ -133,6 +134,17 @@ class Listing:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
                 self._file = os.fdopen(os.open(self.path, flags, 0o600), "wb")
             self._file.write(text.encode() + b"\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Make what was written to the file durable."""

@@ -145,7 +145,7 @@ def _take_back(trees: Trees, item: Placing) -> BackOutcome:
     if there is None:
         return _put_old_back(trees, item, old) if old is not None else "gone"
     if there.inode != item.inode:
-        return "stays"
+        return _taken_back_before(trees, item)
     if item.kind == "directory":
         return _remove_directory(live, item)
     if not is_exactly(live, there, item):
@@ -157,6 +157,15 @@ def _take_back(trees: Trees, item: Placing) -> BackOutcome:
         _unlink(live, item.path)
         return "removed"
     return _exchange_back(trees, item, old)
+
+
+def _taken_back_before(trees: Trees, item: Placing) -> BackOutcome:
+    """Settle an entry that is another by now: after a crash, ours may lie aside in its place."""
+    ours = _entry(trees.aside, item.aside) if trees.aside is not None and item.aside else None
+    if trees.aside is None or ours is None or not is_exactly(trees.aside, ours, item):
+        return "stays"
+    _unlink(trees.aside, item.aside)
+    return "restored"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,21 +93,27 @@ def _command(process: Path) -> str:
 
 
 def _names(root: Path) -> tuple[str, ...]:
-    """Return the paths that reach the root: as it is written, as it is, and what holds it."""
+    """Return the paths that reach the root: as it is written, as it is, and what holds it.
+
+    These end in ``/``: another path below them is none to the root.
+    """
     real = Path(os.path.realpath(root))
     above = (parent for path in (root, real) for parent in path.parents if len(parent.parts) > 2)
-    return tuple(dict.fromkeys(str(path) for path in (root, real, *above)))
+    return tuple(dict.fromkeys((str(root), str(real), *(f"{parent}/" for parent in above))))
 
 
 def _mention(text: str, names: Iterable[str]) -> str:
     """Return which of the names a text mentions, as a path of its own; empty: none."""
     for name in names:
-        at = text.find(name)
+        plain, holds = name.rstrip("/"), name.endswith("/")
+        at = text.find(plain)
         while at >= 0:
-            after = text[at + len(name) : at + len(name) + 1]
-            if not after or not (after.isalnum() or after in "._-"):
-                return name
-            at = text.find(name, at + 1)
+            after = text[at + len(plain) :]
+            if holds:
+                after = after.removeprefix("/")
+            if not after or not (after[0].isalnum() or after[0] in "._-"):
+                return plain
+            at = text.find(plain, at + 1)
     return ""
 
 

@@ -86,7 +86,8 @@ class Action:
     good all the same (empty: it is).
     ``undo_failed``: one that failed may have done a part, and that can be taken back as well.
     ``learn_failed`` returns what is learnt from a kind of problem;
-    ``reopens`` names for a kind of problem the step that has to be done again first.
+    ``reopens`` names for a kind of problem the step that has to be done again first, and
+    ``undo_reopens`` the one that has to be once this is taken back.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Action:
     forget: tuple[str, ...] = ()
     learn_failed: Callable[[Situation, str], Facts] = _learnt_by_failing
     reopens: Mapping[str, str] = field(default_factory=dict)
+    undo_reopens: str = ""
 
     def settles_by_looking(self, *, undoing: bool) -> bool:
         """Whether a look tells that it happened, or that its undo did."""

@@ -88,6 +88,7 @@ def report_lines(situation: Situation) -> tuple[str, ...]:
             " no point has them"
         )
     lines += [f"  {plain_text(text)}" for text in (*report.health, *report.notes)]
+    lines += [f"  {plain_text(text)}" for text in (*report.code, *report.links)]
     lines += _proposal_lines(situation, report)
     return tuple(lines)
 

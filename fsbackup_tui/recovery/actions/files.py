@@ -619,6 +619,7 @@ ACTIONS = (
         undo_typed=root_name,
         undo_learn=_rolled_back,
         undo_settled_at=_rollback_settled,
+        undo_reopens="files-beside",
     ),
     Action(
         "files-check",

@@ -187,7 +187,7 @@ def path_of(situation: Situation) -> str:
     return situation.facts.live_name or "PATH"
 
 
-def _look_at_damage(situation: Situation, _: Answer) -> Request:
+def _look_at_damage(situation: Situation, _: Answer) -> SiteDamageRequest:
     right = situation.incident.last_right
     preferred = situation.incident.parameters.get("preferred_point")
     return SiteDamageRequest(
@@ -210,7 +210,7 @@ def _points(situation: Situation) -> Question:
         for each in candidates
     )
     preferred = situation.incident.parameters.get("preferred_point")
-    best = best_candidate(candidates)
+    best = best_candidate(situation, candidates)
     wished = next((each for each in candidates if each.point == preferred), None)
     if wished is not None and not wished.doubt:
         best = wished
@@ -231,13 +231,18 @@ def _points(situation: Situation) -> Question:
     )
 
 
-def best_candidate(candidates: tuple[SiteCandidate, ...]) -> SiteCandidate | None:
-    """Return the point that brings most back; of those that bring as much, the newest.
+def best_candidate(
+    situation: Situation, candidates: tuple[SiteCandidate, ...]
+) -> SiteCandidate | None:
+    """Return the point to propose; None where each is in doubt.
 
-    None where each is in doubt.
+    Of files the one that brings most back, and of those that bring as much, the newest. Of
+    settings and code the newest that is otherwise than live: more differences are no merit.
     """
     sound = [each for each in candidates if not each.doubt]
-    return max(sound, key=lambda each: (each.brings or 0, each.at), default=None)
+    if situation.kind == "files":
+        return max(sound, key=lambda each: (each.brings or 0, each.at), default=None)
+    return max(sound, key=lambda each: (bool(each.brings), each.at), default=None)
 
 
 def candidate_line(situation: Situation, candidate: SiteCandidate) -> str:
@@ -253,8 +258,9 @@ def brings_words(situation: Situation, candidate: SiteCandidate) -> str:
     count = count_text(candidate.brings)
     if situation.kind == "files":
         return f"brings {count} missing files, {size(candidate.brings_bytes)}"
-    things = "entries" if situation.kind == "config" else "files"
-    return f"{count} {things} are otherwise in live"
+    if situation.kind == "code":
+        return "another state than live's" if candidate.brings else "as live is"
+    return f"{count} of its entries are otherwise in live" if candidate.brings else "as live is"
 
 
 def _about(candidate: SiteCandidate) -> Iterator[str]:
@@ -266,8 +272,19 @@ def _about(candidate: SiteCandidate) -> Iterator[str]:
         yield plain_text(candidate.about)
 
 
-def _chosen_point(_s: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
-    return {"point": answer.value, "point_reason": answer.reason}
+def _measure_by(situation: Situation, answer: Answer) -> Request | None:
+    """Measure by the point that is chosen, where another one was looked at."""
+    damage, asked = situation.facts.site_damage, _look_at_damage(situation, answer)
+    if damage is not None and damage.point == answer.value:
+        return None
+    return replace(asked, point=answer.value)
+
+
+def _chosen_point(_s: Situation, answer: Answer, result: Mapping[str, Any]) -> Facts:
+    facts: dict[str, Any] = {"point": answer.value, "point_reason": answer.reason}
+    if result.get("point") == answer.value:
+        facts["site_damage"] = {name: value for name, value in result.items() if name != "ok"}
+    return facts
 
 
 ACTIONS = (
@@ -312,6 +329,8 @@ ACTIONS = (
         "choose-site-point",
         "choose",
         question=_points,
+        request=_measure_by,
+        runs=lambda _: ("what the point would bring is measured; nothing is changed",),
         shows=damage_lines,
         learn=_chosen_point,
     ),

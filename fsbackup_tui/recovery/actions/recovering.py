@@ -185,6 +185,7 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
         lines.append("  NOT KNOWN: live could not be read when it was counted")
     elif not lost:
         lines.append("  no table has more rows than the point (changed rows are not counted)")
+    lines += [f"  {plain_text(text)}" for text in report.links]
     rows, kept = only_before(situation), str(facts.document("swapped").get("kept_as") or "")
     if rows and kept:
         lines.append("They can be put back, when this incident is closed, by:")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from fsbackup_tui.recovery.actions import (
     assessing,
     bleeding,
+    config_code,
     files,
     merging,
     places,
@@ -24,7 +25,7 @@ ACTIONS: Mapping[str, Action] = {
     action.name: action
     for family in (
         *(bleeding, preserving, assessing, recovering, schemas, merging, resuming),
-        *(places, files),
+        *(places, files, config_code),
     )
     for action in family.ACTIONS
 } | {action.name: action for action in (SITE_STEP, *REHEARSAL_ACTIONS)}
@@ -82,9 +83,12 @@ PREDICATES: Mapping[str, Callable[[Situation], bool | None]] = {
     "way-puts-back": files.way_is("missing", "everything", "patterns"),
     "way-patterns": files.way_is("patterns"),
     "way-exchange": files.way_is("exchange"),
+    "is-config": config_code.kind_is("config"),
+    "is-code": config_code.kind_is("code"),
     "is-frozen": _frozen,
     "is-salvaged": _salvaged,
     "has-regenerate-client": _has("regenerate_client"),
+    "has-migration-status": _has("migration_status"),
     "has-affected-users": _has_affected_users,
     "has-pause-jobs": _has("pause_jobs"),
     "has-smoke-test": _has("smoke_test"),

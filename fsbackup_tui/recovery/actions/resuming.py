@@ -22,7 +22,26 @@ YES = "yes"
 
 def _migrations(situation: Situation, _: Answer) -> Request:
     facts = situation.facts
-    return MigrationRequest(part=situation.part, database=facts.database, target=facts.server)
+    return MigrationRequest(
+        part=_database(situation),
+        database=facts.database,
+        target=facts.server,
+        point=facts.point,
+    )
+
+
+def _database(situation: Situation) -> str:
+    """Return the database that code is compared with: the incident's own, else the site's first."""
+    if situation.kind == "postgres":
+        return situation.part
+    kinds = source_kinds(situation.loaded)
+    return next((name for name, kind in kinds.items() if kind == "postgres"), "")
+
+
+def _no_database(situation: Situation) -> str:
+    if _database(situation):
+        return ""
+    return "The configuration names no database: ask the code itself, as it is deployed."
 
 
 def _learn_migrations(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
@@ -33,6 +52,7 @@ def _migration_lines(situation: Situation) -> tuple[str, ...]:
     migration = situation.facts.document("migration")
     if not migration:
         return ()
+    code = migration.get("code")
     head, expected = str(migration.get("head") or ""), str(migration.get("expected") or "")
     if not head:
         lines = ["The database has no table of migrations."]
@@ -53,6 +73,7 @@ def _migration_lines(situation: Situation) -> tuple[str, ...]:
     for each in commands if isinstance(commands, list) else ():
         if isinstance(each, Mapping):
             lines.append(f"{plain_text(str(each.get('command')))}   {each.get('when') or ''}")
+    lines += [plain_text(str(each)) for each in code] if isinstance(code, list) else []
     lines.append("Never: migrate dev, migrate reset, db push. They may drop everything.")
     return tuple(lines)
 
@@ -129,6 +150,7 @@ ACTIONS = (
         "migrations",
         "check",
         request=_migrations,
+        by_hand=_no_database,
         runs=lambda _: ("SELECT migration_name FROM _prisma_migrations",),
         shows=_migration_lines,
         learn=_learn_migrations,
@@ -137,6 +159,11 @@ ACTIONS = (
         "regenerate-client",
         "regenerate_client",
         by_hand="Regenerate the client from the schema, like: npx prisma generate",
+    ),
+    site_command(
+        "migration-status",
+        "migration_status",
+        by_hand="Ask what is applied, like: npx prisma migrate status",
     ),
     site_command("start-app", "start_app", by_hand="Start the application by hand."),
     site_command(

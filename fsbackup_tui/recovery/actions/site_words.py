@@ -97,7 +97,8 @@ def _files_lines(situation: Situation, damage: SiteDamage, look: FilesLook) -> I
     yield _row("disk", f"{size(look.needed_bytes)} needed, {free} free")
     yield _row("", f"{size(look.beside_bytes)} for the whole tree beside")
     took = None if candidate is None else candidate.seconds
-    yield _row("time", f"about {duration_text(took)}" if took is not None else "not known yet")
+    about = "not known yet" if took is None else f"about {duration_text(max(1.0, took))}"
+    yield _row("time", about)
     yield from (f"  {plain_text(note)}" for note in look.notes)
 
 

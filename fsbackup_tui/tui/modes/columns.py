@@ -51,6 +51,21 @@ POINT_COLUMNS = (
     Column("parts", "PARTS", 20, from_width=160),
     Column("note", "NOTE", 0, from_width=100),
 )
+# A site with files: narrow terminals show their number in the place of the plan's name.
+FILES_COLUMNS = (
+    Column("when", "WHEN", 18),
+    Column("age", "AGE", 5, right=True),
+    Column("database", "DB", 7, right=True),
+    Column("change", "Δ ROWS", 8, right=True),
+    Column("files", "FILES", 9, right=True),
+    Column("files-change", "Δ", 7, right=True),
+    Column("trust", "TRUST", 16),
+    Column("plan", "PLAN", 13, from_width=110),
+    Column("size", "SIZE", 8, right=True, from_width=120),
+    Column("rows", "ROWS", 12, right=True, from_width=140),
+    Column("parts", "PARTS", 20, from_width=180),
+    Column("note", "NOTE", 0, from_width=120),
+)
 JOB_COLUMNS = (
     Column("started", "STARTED", 18),
     Column("job", "JOB", 12),
@@ -61,6 +76,7 @@ JOB_COLUMNS = (
 _MARK = 3
 _POINT_TIME = re.compile(r"\b\d{8}T\d{6}Z-")
 _GAP = 2
+_ROOMY = 90
 
 
 def columns_at(columns: Sequence[Column], width: int, gap: int = _GAP) -> list[tuple[Column, int]]:
@@ -169,8 +185,27 @@ def note_of(point: PointSummary) -> tuple[str, Role]:
     return (point.reason or ""), "muted"
 
 
+def points_heading(width: int, *, with_files: bool = False) -> Line:
+    """Return the titles above the points; ``with_files`` where the site has such."""
+    columns, gap = _points_at(width, with_files=with_files)
+    return heading(columns, width, gap)
+
+
+def _points_at(width: int, *, with_files: bool) -> tuple[Sequence[Column], int]:
+    if not with_files:
+        return POINT_COLUMNS, _GAP
+    return FILES_COLUMNS, _GAP if width >= _ROOMY else 1
+
+
 def point_row(
-    point: PointSummary, width: int, marked: bool, *, now: datetime, zone: tzinfo, known: bool
+    point: PointSummary,
+    width: int,
+    marked: bool,
+    *,
+    now: datetime,
+    zone: tzinfo,
+    known: bool,
+    with_files: bool = False,
 ) -> Line:
     """Return a point's row; ``known`` is false for a row from the cache, which is never green."""
     word, role = trust_shown(point)
@@ -180,6 +215,8 @@ def point_row(
         "age": (age_of(point.created, now), "muted" if point.foreign else "text"),
         "database": (size_text(point.database_bytes), "text"),
         "change": (change_text(point.rows_change), _change_role(point.rows_change)),
+        "files": (count_text(point.files), "text"),
+        "files-change": (change_text(point.files_change), _change_role(point.files_change)),
         "trust": (word, role if known else "muted"),
         "plan": (point.plan, "muted"),
         "size": (size_text(point.bytes), "text"),
@@ -187,7 +224,8 @@ def point_row(
         "parts": (", ".join(part.source for part in point.parts) or "-", "muted"),
         "note": note_of(point),
     }
-    return table_row(POINT_COLUMNS, width, marked, cells)
+    columns, gap = _points_at(width, with_files=with_files)
+    return table_row(columns, width, marked, cells, gap)
 
 
 def _change_role(change: float | None) -> Role:

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from fsbackup_tui.domain.anomaly import DEFAULT_FALL, RowChange
 from fsbackup_tui.domain.point import PartManifest, PointSummary, PostgresFacts
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.files_words import tree_facts
 from fsbackup_tui.operations.wording import (
     IN_INCIDENT,
     accepted_words,
@@ -101,6 +102,9 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
     lines.append(_fact("Size", sizes))
     change = "" if point.rows_change is None else f" ({change_text(point.rows_change)})"
     lines.append(_fact("Rows", count_text(point.rows) + change))
+    if point.files is not None:
+        change = "" if point.files_change is None else f" ({change_text(point.files_change)})"
+        lines.append(_fact("Files", count_text(point.files) + change))
     return lines
 
 
@@ -218,6 +222,10 @@ def _parts(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> It
             yield _fact("", f"and {len(part.artifacts) - 20} more in SHA256SUMS", "muted")
         if part.postgres is not None:
             yield from _database(part, part.postgres, width)
+        if part.files is not None:
+            for told in tree_facts(part.files):
+                label = told.label.capitalize()
+                yield from _facts(label, told.text, width, "warn" if told.warns else "text")
 
 
 def _database(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[Line]:

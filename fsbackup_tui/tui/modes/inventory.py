@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, line
-from fsbackup_tui.tui.modes.columns import POINT_COLUMNS, heading, note_of, point_row
+from fsbackup_tui.tui.modes.columns import note_of, point_row, points_heading
 from fsbackup_tui.tui.modes.point import PointScreen
 from fsbackup_tui.tui.modes.points import PointsScreen
 from fsbackup_tui.tui.widgets.line_list import LineList
@@ -49,11 +49,19 @@ class InventoryScreen(PointsScreen):
         """Return a point's row."""
         app = self.site_app
         zone = app.overview.zone
-        return point_row(point, width, marked, now=app.now(), zone=zone, known=app.checked)
+        return point_row(
+            point,
+            width,
+            marked,
+            now=app.now(),
+            zone=zone,
+            known=app.checked,
+            with_files=app.overview.has_files,
+        )
 
     def heading(self, width: int) -> Line:
         """Return the titles above the rows."""
-        return heading(POINT_COLUMNS, width)
+        return points_heading(width, with_files=self.site_app.overview.has_files)
 
     def note(self, point: PointSummary, width: int) -> list[Line]:
         """Return the most important remark on the point under the cursor."""

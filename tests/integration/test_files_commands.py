@@ -1,0 +1,84 @@
+"""Files back on the command line: confirmed by the root's name, each in an incident of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
+
+
+def incidents(files: FileSite) -> list[dict[str, object]]:
+    listed = files.site.run("incidents", "--json").document["incidents"]
+    assert isinstance(listed, list)
+    return listed
+
+
+def test_files_come_back_by_commands(tmp_path: Path) -> None:
+    files = make_file_site(tmp_path, verify="proven")
+    files.back_up()
+    live, run = files.root, files.site.run
+    shutil.rmtree(live / "videos")
+    (live / "faces/1.jpg").unlink()
+    (live / "faces/2.jpg").write_bytes(b"a user's newer face")
+    damaged = snapshot(live, times=True)
+
+    put_back = ("restore", "latest", "--part", PART, "--put-back")
+    for more in ((), ("--confirm", "another")):
+        refused = run(*put_back, *more, "--json")
+        assert refused.exit_code == 4, refused.stdout + refused.stderr
+        assert "--confirm storage" in refused.error["fix"]
+    assert (run("restore", "latest", "--part", PART).exit_code) == 2
+    assert snapshot(live, times=True) == damaged
+    assert incidents(files) == []
+
+    done = run(*put_back, "--confirm", "storage")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert "3 files" in done.stdout
+    (incident,) = incidents(files)
+    assert incident["state"] == "closed", incident
+    after = snapshot(live, times=True)
+    assert after.keys() == files.before.keys()
+    assert after["faces/2.jpg"] == damaged["faces/2.jpg"]
+    back = run("rollback", "--incident", str(incident["id"]), "--confirm", "storage", "--json")
+    assert back.exit_code == 0, back.stdout + back.stderr
+    assert back.document["taken_back"]["removed"]["count"] == 3
+    assert snapshot(live, times=True) == damaged
+
+    exchange = run("restore", "latest", "--part", PART, "--exchange", "--confirm", "storage")
+    assert exchange.exit_code == 0, exchange.stdout + exchange.stderr
+    assert "faces/1.jpg" in snapshot(live)
+    (live / "since.jpg").write_bytes(b"written since")
+    newest = str(incidents(files)[0]["id"])
+    back = run("rollback", "--incident", newest, "--confirm", "storage", "--json")
+    assert back.exit_code == 0, back.stdout + back.stderr
+    assert back.document["rolled_back_tree"]["carried"]["names"] == ["since.jpg"]
+    assert (live / "since.jpg").read_bytes() == b"written since"
+    assert "faces/1.jpg" not in snapshot(live)
+    assert Path(back.document["kept_as"]).name in files.beside
+
+
+def test_files_are_extracted_beside_and_elsewhere(tmp_path: Path) -> None:
+    files = make_file_site(tmp_path, verify="proven")
+    files.back_up()
+    before = snapshot(files.root.parent, times=True)
+    target = tmp_path / "elsewhere"
+    done = files.site.run("restore", "latest", "--part", PART, "--to", str(target), "--json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert snapshot(target, times=True) == files.before
+    assert snapshot(files.root.parent, times=True) == before
+    for again in (target, files.root / "x", files.site.repository / "x"):
+        refused = files.site.run("restore", "latest", "--part", PART, "--to", str(again))
+        assert refused.exit_code == 3, refused.stderr
+    beside = files.site.run("restore", "latest", "--part", PART, "--beside", "--json")
+    assert beside.exit_code == 0, beside.stdout + beside.stderr
+    assert snapshot(Path(beside.document["tree"]), times=True) == files.before
+    tree = Path(beside.document["tree"])
+    (left,) = files.site.run("leftovers", "--json").document["leftovers"]
+    assert (left["kind"], left["name"]) == ("restore", tree.name)
+    assert left["what"] == f"a restored tree, beside {files.root}"
+    unconfirmed = files.site.run("leftovers", "--drop", tree.name, "--confirm", "no")
+    assert unconfirmed.exit_code == 4
+    dropped = files.site.run("leftovers", "--drop", tree.name, "--confirm", tree.name)
+    assert dropped.exit_code == 0, dropped.stderr
+    assert snapshot(files.root.parent, times=True) == before
