@@ -1,4 +1,4 @@
-"""What would make the capture of configuration or code fail, tried without storing anything."""
+"""What would make the capture of files, configuration or code fail, tried; nothing is stored."""
 
 from __future__ import annotations
 
@@ -8,28 +8,53 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
-from fsbackup_tui.config.sources import CodeSource, ConfigSource
+from fsbackup_tui.config.sources import CodeSource, ConfigSource, FilesSource
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.engines.config_files import read_file
+from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.git.program import find_git
 from fsbackup_tui.engines.git.repository import object_format, open_work_tree
 from fsbackup_tui.engines.process_group import find_program
 from fsbackup_tui.operations.capture_code import code_source
+from fsbackup_tui.operations.capture_files import make_walk
 from fsbackup_tui.operations.doctor import Finding, failure
+from fsbackup_tui.operations.files_ground import own_places
 from fsbackup_tui.operations.live_config import config_source, plain_path
 
 _SHOWN = 5
 
 
 async def check_site_sources(loaded: LoadedConfig, environment: Mapping[str, str]) -> list[Finding]:
-    """Return what was found of each source of kind config and code."""
+    """Return what was found of each source of kind files, config and code."""
     findings = []
     for name, source in loaded.config.sources.items():
-        if isinstance(source, ConfigSource):
+        if isinstance(source, FilesSource):
+            findings.append(await _check_files(loaded, name, source))
+        elif isinstance(source, ConfigSource):
             findings.append(_check_config(loaded, environment, name))
         elif isinstance(source, CodeSource):
             findings.append(await _check_code(loaded, name))
     return findings
+
+
+async def _check_files(loaded: LoadedConfig, name: str, source: FilesSource) -> Finding:
+    """See whether the tree is there and can be listed, and tar is; what is in it is not read."""
+    identifier = f"source-{name}"
+    try:
+        program = await find_tar()
+        next(make_walk(source, loaded).entries(), None)
+    except FsbackupError as error:
+        return failure(identifier, error)
+    root = source.read_from or source.root
+    if own := own_places(source.root, loaded):
+        return Finding(
+            identifier,
+            "warning",
+            f"REPOSITORY IN THE TREE: {source.root / own[0]} is below the root of {name}.",
+            "It is left out of the part, and trees can't be exchanged around it.",
+            "Move it out of the tree.",
+        )
+    return Finding(identifier, "ok", f"files {name}: {root}, GNU tar {program.version}")
 
 
 def _check_config(loaded: LoadedConfig, environment: Mapping[str, str], name: str) -> Finding:

@@ -25,6 +25,7 @@ from fsbackup_tui.operations.files_ground import (
     inode_of,
     marked_tree,
     open_ground,
+    own_places,
     tag_of,
     why_not_beside,
 )
@@ -127,6 +128,12 @@ def _wanted(
         raise SafetyRefusal(
             "NOT EXCHANGED. Nothing changed.",
             why=f"{why} A directory takes another's place only beside it.",
+            fix="Put the files back one by one: fsbackup restore POINT --put-back",
+        )
+    if own := own_places(ground.root, ground.context.loaded):
+        raise SafetyRefusal(
+            "NOT EXCHANGED. Nothing changed.",
+            why=f"{ground.root / own[0]} is fsbackup's own: it would go away with the tree.",
             fix="Put the files back one by one: fsbackup restore POINT --put-back",
         )
     found = marked_tree(ground, str(tree), inode, *(kinds or ("restore",)))

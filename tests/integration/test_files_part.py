@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fsbackup_tui.config.load import load_config
 from fsbackup_tui.domain.errors import ToolError
 from fsbackup_tui.domain.site_parts import TreeChanges
 from fsbackup_tui.operations import run_plan, verify
+from fsbackup_tui.operations.doctor_site import check_site_sources
 from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.reader import PointReader
@@ -216,3 +218,38 @@ async def test_an_encrypted_tree_is_proven_shared_and_compared(tmp_path: Path) -
     document = await verified(site, third["id"])
     assert document["levels"]["readable"]["ok"] is None
     assert (document["problems"], document["trust"]) == ([], "proven")
+
+
+async def test_the_repository_below_the_root_is_left_out_and_told(tmp_path: Path) -> None:
+    """Else every point would hold all those before it: the disk is full within weeks."""
+    root = tmp_path / "srv"
+    site = files_site(root, {"root": str(root)})
+    assert root in site.repository.parents
+    for _attempt in range(2):
+        shown = await backed_up(site)
+        own = site.repository.relative_to(root)
+        assert any(f"{root / own} is fsbackup's own" in each for each in shown["part"].warnings)
+        listed = subprocess.run(
+            ["tar", "-tf", archive_of(site, shown)], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        assert any(name.endswith("tree/d0/file-0") for name in listed)
+        assert [name for name in listed if name.startswith((f"./{own}", f"{own}"))] == []
+    context = context_of(site, lambda _event: None)
+    (found,) = await check_site_sources(context.loaded, context.environment)
+    assert (found.severity, found.what.partition(":")[0]) == ("warning", "REPOSITORY IN THE TREE")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(lambda path: None, "No such file"), (Path.touch, "Not a directory"), (Path.mkdir, "")],
+)
+async def test_doctor_tells_whether_a_tree_can_be_captured(
+    tmp_path: Path, make: Callable[[Path], None], why: str
+) -> None:
+    root = tmp_path / "uploads"
+    make(root)
+    site = files_site(tmp_path / "a", {"root": str(root)})
+    context = context_of(site, lambda _event: None)
+    (found,) = await check_site_sources(context.loaded, context.environment)
+    assert (found.severity, why in found.why) == ("error" if why else "ok", True)
+    assert str(root) in found.what
