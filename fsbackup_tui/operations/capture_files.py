@@ -31,8 +31,8 @@ from fsbackup_tui.engines.files.index import (
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.files.walk import Selection, Walk
 from fsbackup_tui.operations.capture import CaptureRun
-from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.files_ground import own_places
+from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.hooks import hooks
 from fsbackup_tui.operations.keys import reading_keys
 from fsbackup_tui.repository.files import hash_file

@@ -72,6 +72,11 @@ def archive_of(site: Site, shown: dict[str, Any]) -> Path:
     return path
 
 
+def names_in(archive: Path) -> list[str]:
+    listing = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True)
+    return listing.stdout.splitlines()
+
+
 def settle(root: Path) -> None:
     """Wait until the newest file is older than a file system's clock is coarse."""
     newest = max(path.lstat().st_ctime_ns for path in (root, *root.rglob("*")))
@@ -229,9 +234,7 @@ async def test_the_repository_below_the_root_is_left_out_and_told(tmp_path: Path
         shown = await backed_up(site)
         own = site.repository.relative_to(root)
         assert any(f"{root / own} is fsbackup's own" in each for each in shown["part"].warnings)
-        listed = subprocess.run(
-            ["tar", "-tf", archive_of(site, shown)], capture_output=True, text=True, check=True
-        ).stdout.splitlines()
+        listed = names_in(archive_of(site, shown))
         assert any(name.endswith("tree/d0/file-0") for name in listed)
         assert [name for name in listed if name.startswith((f"./{own}", f"{own}"))] == []
     context = context_of(site, lambda _event: None)
