@@ -20,6 +20,7 @@ from tests.sweeps.lane import open_lane
 from tests.sweeps.outcomes import Tally
 from tests.sweeps.sealed import sweep_sealed
 from tests.sweeps.site import Rounds, sweep_site
+from tests.sweeps.site_points import LOCKS
 from tests.sweeps.stored import Stored, store_all
 from tests.sweeps.wrong_source import sweep_wrong_source
 
@@ -112,7 +113,9 @@ async def _run(plan: Plan, place: Path) -> list[Tally]:
         more = await sweep_clean(lane, [f"{seed}/{n + half}" for n in range(rest)])
     with open_lane(place / "site", 17) as lane:
         count = plan.mine(plan.site)
-        of_site = await sweep_site(lane, Rounds(count, count // 2, count // 2, count // 8), seed)
+        of_site = await sweep_site(
+            lane, Rounds(count, count // 2, count // 2, len(LOCKS), count // 8), seed
+        )
     rounds = [f"{seed}/{n}" for n in range(plan.mine(-(-plan.keys // KEYS_A_ROUND)))]
     return [*tallies, _together([clean, more]), *of_site, await sweep_keys(place, rounds)]
 

@@ -28,8 +28,6 @@ async def sweep_forged(stored: Sequence[SitePoint], place: Path) -> Tally:
     tally = Tally("files exchanged in archive, index, sums and manifest alike")
     make_signer(place, "mallory@example.org")
     for item in stored:
-        if item.part != "uploads":
-            continue
         for forger in _FORGERS:
             await _forge(item)
             _sign(item, forger, place)
@@ -55,8 +53,7 @@ async def _forge(stored: SitePoint) -> None:
     }
     for artifact in stored.reader.part(stored.part).artifacts:
         path = stored.directory / stored.part / artifact.path
-        async with stored.opened() as keys:
-            content = await content_of(path, artifact, keys)
+        content = await content_of(path, artifact, stored.opened_by)
         assert content is not None
         changed = content
         for before, after in exchanged.items():

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fsbackup_tui.domain.signature import SIGNATURE_NAMES
 from fsbackup_tui.engines.chain import Chain
 from fsbackup_tui.engines.encryption.age import new_identity
 from fsbackup_tui.engines.encryption.keys import EncryptionKey, ReadingKeys
+from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import encryption_key, reading_keys
 from fsbackup_tui.repository.checksums import SUMS_NAME
 from fsbackup_tui.repository.files import list_files
@@ -47,7 +48,10 @@ _COMMITTER = {
 
 @dataclass(frozen=True)
 class SitePoint:
-    """A faultless point with one part, and a copy of it to go back to."""
+    """A faultless point with one part, and a copy of it to go back to.
+
+    ``key`` is what encrypted it, ``opened_by`` what decrypts it.
+    """
 
     bench: Bench
     point: str
@@ -55,6 +59,8 @@ class SitePoint:
     lock: str
     pristine: Path
     pristine_keys: Path
+    key: EncryptionKey | None
+    opened_by: ReadingKeys
 
     @property
     def name(self) -> str:
@@ -103,20 +109,9 @@ class SitePoint:
         assert {MANIFEST_NAME, PART_NAME, SIGNATURE} <= kinds.keys()
         return kinds
 
-    @asynccontextmanager
-    async def chain(self, artifact: Artifact) -> AsyncIterator[Chain]:
-        """Give for the block how an artifact of the part was stored."""
-        with self.bench.job("look") as context:
-            key: EncryptionKey | None = None
-            if artifact.encryption is not None:
-                key = await encryption_key(context, self.bench.repository)
-            yield Chain(artifact.compression, key)
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[ReadingKeys]:
-        """Give for the block what opens the point."""
-        with self.bench.job("look") as context:
-            yield await reading_keys(context, self.reader)
+    def chain(self, artifact: Artifact) -> Chain:
+        """Return how an artifact of the part was stored."""
+        return Chain(artifact.compression, self.key if artifact.encryption else None)
 
 
 def plain_name(artifact: Artifact) -> str:
@@ -125,7 +120,8 @@ def plain_name(artifact: Artifact) -> str:
     return ".".join(word for word in words if word not in ("zst", "gz", "gpg", "age"))
 
 
-async def store_site(
+@asynccontextmanager
+async def stored_site(
     directory: Path,
     url: str,
     *,
@@ -133,27 +129,36 @@ async def store_site(
     locks: Iterable[str] = LOCKS,
     parts: Sequence[str] = PARTS,
     keyring: Path | None = None,
-) -> list[SitePoint]:
+) -> AsyncIterator[list[SitePoint]]:
     """Back each part of a site up under every key."""
     site = directory / "the site"
     make_tree(site / "storage")
     make_environment(site)
     if "code" in parts:
         make_work_tree(site / "code")
-    found = []
-    for lock in locks:
-        bench = _bench(directory, url, lock, site, scratch_url=scratch_url, keyring=keyring)
-        for part in parts:
-            document = await bench.back_up(part)
-            assert document["ok"], document
-            point = str(document["point"])
-            pristine = directory / f"{lock} {part} pristine"
-            shutil.copytree(bench.point_directory(point), pristine, symlinks=True)
-            keys = directory / f"{lock} keys pristine"
-            if not keys.exists() and (bench.repository.root / KEYS).is_dir():
-                shutil.copytree(bench.repository.root / KEYS, keys)
-            found.append(SitePoint(bench, point, part, lock, pristine, keys))
-    return found
+    found: list[SitePoint] = []
+    with ExitStack() as stack:
+        for lock in locks:
+            bench = _bench(directory, url, lock, site, scratch_url=scratch_url, keyring=keyring)
+            context = stack.enter_context(bench.job("look"))
+            for part in parts:
+                found.append(await _stored(bench, part, lock, context))
+        yield found
+
+
+async def _stored(bench: Bench, part: str, lock: str, context: JobContext) -> SitePoint:
+    document = await bench.back_up(part)
+    assert document["ok"], document
+    point, repository = str(document["point"]), bench.repository
+    directory = bench.site.directory.parent
+    pristine = directory / f"{part} pristine"
+    shutil.copytree(bench.point_directory(point), pristine, symlinks=True)
+    keys = directory / "keys pristine"
+    if not keys.exists() and (repository.root / KEYS).is_dir():
+        shutil.copytree(repository.root / KEYS, keys)
+    key = None if lock == "plain" else await encryption_key(context, repository)
+    opened_by = await reading_keys(context, PointReader(repository, point))
+    return SitePoint(bench, point, part, lock, pristine, keys, key, opened_by)
 
 
 def _bench(

@@ -66,9 +66,8 @@ async def _truth_of_stored(lane: Lane, damage: Damage[SitePoint], name: str) -> 
     artifact = _artifact_at(stored, damage.path)
     if artifact is None:
         return Truth(changed=False, must_be_found=False)
-    async with stored.opened() as keys:
-        before = await content_of(stored.pristine / damage.path, artifact, keys)
-        after = await content_of(stored.directory / damage.path, artifact, keys)
+    before = await content_of(stored.pristine / damage.path, artifact, stored.opened_by)
+    after = await content_of(stored.directory / damage.path, artifact, stored.opened_by)
     assert before is not None
     if artifact.plain_sha256 is not None:
         return Truth(before != after, must_be_found=True)
@@ -131,8 +130,7 @@ async def sweep_rewritten(lane: Lane, stored: Sequence[SitePoint], count: int, s
         item.renew()
         kind = plain_name(artifact)
         path = item.directory / item.part / artifact.path
-        async with item.opened() as keys:
-            before = await content_of(path, artifact, keys)
+        before = await content_of(path, artifact, item.opened_by)
         assert before is not None
         blow = draw_blow(WAYS[number % len(WAYS)], before, chance, near_end=number % 2 == 1)
         after = blow.struck(before)
@@ -153,8 +151,7 @@ async def store_anew(stored: SitePoint, artifact: Artifact, content: bytes) -> N
     def produce(sink: Sink) -> None:
         sink.write(content)
 
-    async with stored.chain(artifact) as chain:
-        written = await write_artifact(path, chain, produce)
+    written = await write_artifact(path, stored.chain(artifact), produce)
     if artifact.plain_sha256 is None:
         return
     told = replace(artifact, plain_bytes=written.plain_bytes, plain_sha256=written.plain_sha256)
