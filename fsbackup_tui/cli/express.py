@@ -56,7 +56,7 @@ def require_confirmation(
         return
     raise ConfirmationNeeded(
         f"NOT CONFIRMED: {what} Nothing was done.",
-        why="" if confirm is None else f"'{confirm}' is not the live database's name.",
+        why="" if confirm is None else f"'{confirm}' is not its name: {name}.",
         fix=shlex.join(["fsbackup", *again, "--confirm", name]),
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import FilesSource
 from fsbackup_tui.domain.errors import FsbackupError, PointDamaged, PointNotFound
 from fsbackup_tui.domain.events import Log, Progress, Report, Warned
@@ -29,6 +31,7 @@ from fsbackup_tui.engines.files.index import (
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.files.walk import Selection, Walk
 from fsbackup_tui.operations.capture import CaptureRun
+from fsbackup_tui.operations.files_ground import own_places
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.hooks import hooks
 from fsbackup_tui.operations.keys import reading_keys
@@ -67,18 +70,20 @@ async def capture_files(run: CaptureRun) -> PartManifest:
     return replace(part, suspect=tree_reasons(part, run.last_good, fall=source.suspect_fall))
 
 
-def make_walk(source: FilesSource) -> Walk:
+def make_walk(source: FilesSource, loaded: LoadedConfig) -> Walk:
     """Return a walk over what is captured of a source; FilesUnreadable where it isn't there."""
     return Walk(
         source.read_from or source.root,
         Selection(source.include, source.exclude),
         one_file_system=source.one_file_system,
+        apart=[os.fsencode(place) for place in own_places(source.root, loaded)],
     )
 
 
 async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
     program = await find_tar()
-    walk = await asyncio.to_thread(make_walk, source)
+    loaded = run.context.loaded
+    walk = await asyncio.to_thread(make_walk, source, loaded)
     told = TreeProgress(run.context.report, run.last_good)
     capture = TreeCapture(
         program, walk, run.directory, report=run.context.report, advance=told.advance
@@ -110,7 +115,7 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
         run,
         facts,
         tuple(one.artifact(run.directory, name + suffix, role) for name, role, one in written),
-        (*_warnings(run.source, facts), *capture.warnings),
+        (*_warnings(run.source, facts), *_left_out(run, source), *capture.warnings),
     )
 
 
@@ -161,6 +166,14 @@ def _warnings(source: str, facts: FilesFacts) -> tuple[str, ...]:
     )
 
 
+def _left_out(run: CaptureRun, source: FilesSource) -> tuple[str, ...]:
+    return tuple(
+        f"{run.source}: {source.root / place} is fsbackup's own and was left out: "
+        "move it out of the tree"
+        for place in own_places(source.root, run.context.loaded)
+    )
+
+
 async def _changes(run: CaptureRun, capture: TreeCapture) -> TreeChanges | None:
     """Count what differs from the last good part's tree; None where that can't be read."""
     if run.last_good is None or run.last_good_point is None:
@@ -198,7 +211,10 @@ async def _unchanged(run: CaptureRun, source: FilesSource) -> PartManifest | Non
     if facts is None or not _same_chain(earlier, run.chain) or facts.unsettled.count:
         return None
     with run.phase("look"):
-        if await asyncio.to_thread(_state, make_walk(source)) != facts.state_sha256:
+        if (
+            await asyncio.to_thread(_state, make_walk(source, run.context.loaded))
+            != facts.state_sha256
+        ):
             return None
     with run.phase("share"):
         try:

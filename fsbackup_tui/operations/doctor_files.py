@@ -15,6 +15,7 @@ from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.process_group import find_program
 from fsbackup_tui.operations.capture_files import make_walk
 from fsbackup_tui.operations.doctor import Finding, failure
+from fsbackup_tui.operations.files_ground import own_places
 
 _LOOKED_AT = 20_000
 _SHOWN = 5
@@ -34,7 +35,7 @@ async def check_files_source(loaded: LoadedConfig, name: str, source: FilesSourc
         if source.read_from is not None and source.before and not source.read_from.is_dir():
             what = f"files {name}: read from {source.read_from}, which 'before' has to make"
             return Finding(identifier, "ok", f"{what}, tar {tar.version}")
-        looked, shut = await asyncio.to_thread(_look, source)
+        looked, shut = await asyncio.to_thread(_look, source, loaded)
     except FsbackupError as error:
         return failure(identifier, error)
     if shut:
@@ -45,6 +46,14 @@ async def check_files_source(loaded: LoadedConfig, name: str, source: FilesSourc
             "\n".join(shut[:_SHOWN]),
             "Let this user read them, run the backup as one who may, or exclude them.",
         )
+    if own := own_places(source.root, loaded):
+        return Finding(
+            identifier,
+            "warning",
+            f"REPOSITORY IN THE TREE: {source.root / own[0]} is below the root of {name}.",
+            "It is left out of the part, and trees can't be exchanged around it.",
+            "Move it out of the tree.",
+        )
     root = source.read_from or source.root
     more = f"the first {count_text(looked)}" if looked == _LOOKED_AT else count_text(looked)
     return Finding(
@@ -52,9 +61,9 @@ async def check_files_source(loaded: LoadedConfig, name: str, source: FilesSourc
     )
 
 
-def _look(source: FilesSource) -> tuple[int, list[str]]:
+def _look(source: FilesSource, loaded: LoadedConfig) -> tuple[int, list[str]]:
     """Return how many entries were looked at, and which of them this user may not read."""
-    walk = make_walk(source)
+    walk = make_walk(source, loaded)
     looked, shut = 0, []
     for entry in itertools.islice(walk.entries(), _LOOKED_AT):
         looked += 1

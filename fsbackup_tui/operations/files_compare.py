@@ -15,7 +15,6 @@ from fsbackup_tui.engines.trees.comparing import (
     Listing,
     Verdict,
     compare_trees,
-    live_entries,
     side_by_side,
 )
 from fsbackup_tui.engines.trees.opened import Entry, LinkInTheWay, OpenTree, shown
@@ -55,7 +54,7 @@ def _compare(
         for listing in listings.values():
             stack.enter_context(listing)
         beside, live = (stack.enter_context(OpenTree(path)) for path in (tree, ground.root))
-        for one, other, verdict in _differences(beside, live, ground, contents=contents):
+        for one, other, verdict in _differences(beside, live, contents=contents):
             if verdict is None:
                 entry = one or other
                 if entry is not None and entry.kind != "directory":
@@ -78,10 +77,14 @@ def _compare(
 
 
 def _differences(
-    beside: OpenTree, live: OpenTree, ground: Ground, *, contents: bool
+    beside: OpenTree, live: OpenTree, *, contents: bool
 ) -> Iterator[tuple[Entry | None, Entry | None, Verdict | None]]:
-    """Yield both trees side by side, with how live differs; None where one has it alone."""
-    for one, other in side_by_side(beside.walk(), live_entries(live, ground.selection)):
+    """Yield both trees side by side, with how live differs; None where one has it alone.
+
+    All of live counts, what the source leaves out, too: no point has that, and it would go away
+    with the tree that is exchanged.
+    """
+    for one, other in side_by_side(beside.walk(), live.walk()):
         verdict: Verdict | None = None
         if one is not None and other is not None:
             verdict = compare_trees(beside, one, live, other, contents=contents)
@@ -156,7 +159,7 @@ class _Carrying:
         """Yield what is to be copied; a directory of live's alone only for what is in it."""
         request = self.request
         selection = Selection(request.patterns)
-        for one, other, verdict in _differences(beside, live, self.ground, contents=False):
+        for one, other, verdict in _differences(beside, live, contents=False):
             if other is None or other.kind in ("directory", "other"):
                 continue
             is_asked = request.only_live if one is None else request.newer and verdict == "newer"

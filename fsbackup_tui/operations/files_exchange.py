@@ -15,7 +15,7 @@ from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.tree import Exchanged, Found, TreeKind
 from fsbackup_tui.engines.trees.carrying import carry
-from fsbackup_tui.engines.trees.comparing import Listing, live_entries
+from fsbackup_tui.engines.trees.comparing import Listing
 from fsbackup_tui.engines.trees.exchanging import Done, Exchange, run_exchange
 from fsbackup_tui.engines.trees.opened import LinkInTheWay, OpenTree, shown
 from fsbackup_tui.engines.trees.touching import find_processes
@@ -25,6 +25,7 @@ from fsbackup_tui.operations.files_ground import (
     inode_of,
     marked_tree,
     open_ground,
+    own_places,
     tag_of,
     why_not_beside,
 )
@@ -127,6 +128,12 @@ def _wanted(
         raise SafetyRefusal(
             "NOT EXCHANGED. Nothing changed.",
             why=f"{why} A directory takes another's place only beside it.",
+            fix="Put the files back one by one: fsbackup restore POINT --put-back",
+        )
+    if own := own_places(ground.root, ground.context.loaded):
+        raise SafetyRefusal(
+            "NOT EXCHANGED. Nothing changed.",
+            why=f"{ground.root / own[0]} is fsbackup's own: it would go away with the tree.",
             fix="Put the files back one by one: fsbackup restore POINT --put-back",
         )
     found = marked_tree(ground, str(tree), inode, *(kinds or ("restore",)))
@@ -233,7 +240,7 @@ def written_since(ground: Ground, since_ns: int, list_path: Path) -> Listing:
     """List the files that were written, or came, since an exchange: by their change time."""
     listing = Listing(list_path)
     with listing, OpenTree(ground.root) as live:
-        for entry in live_entries(live, ground.selection):
+        for entry in live.walk():
             if entry.kind in ("file", "link") and entry.changed_ns >= since_ns:
                 listing.add(entry.path, entry.size)
     return listing
@@ -245,7 +252,7 @@ def _carry(
     """Copy what was written since into the tree that comes back, before it does."""
     carried, notes = Listing(list_path), []
     with carried, OpenTree(ground.root) as live, OpenTree(tree) as target:
-        for entry in live_entries(live, ground.selection):
+        for entry in live.walk():
             if entry.kind not in ("file", "link") or entry.changed_ns < since_ns:
                 continue
             try:

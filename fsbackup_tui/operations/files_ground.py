@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fsbackup_tui.config.load import LoadedConfig
+from fsbackup_tui.config.load import LoadedConfig, state_directory
 from fsbackup_tui.config.sources import FilesSource
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import format_time
@@ -125,6 +125,18 @@ def open_ground(context: JobContext, part: str) -> Ground:
 def real_root(source: FilesSource) -> Path:
     """Return the directory that ``root:`` means, which may be a link to it."""
     return Path(os.path.realpath(source.root))
+
+
+def own_places(root: Path, loaded: LoadedConfig) -> tuple[Path, ...]:
+    """Return where below a root fsbackup's own repository and state lie, told from the root.
+
+    Captured with the tree, every point would hold all those before it.
+    """
+    real = Path(os.path.realpath(root))
+    own = (loaded.config.repository, state_directory(loaded, os.environ))
+    places = (Path(os.path.realpath(path)) for path in own if path is not None)
+    below = {place.relative_to(real) for place in places if real in place.parents}
+    return tuple(sorted(below))
 
 
 def why_not_beside(root: Path) -> str:

@@ -68,8 +68,13 @@ def prepare(session: RecoverySession, plan: FilesPlan, wait: Wait = wait_quietly
     """
     leave_out(session)
     do_step(session, "damage", Answer(), wait)
-    do_step(session, "choose-point", Answer(plan.point, plan.reason), wait)
-    do_step(session, "choose-way", Answer(plan.way, plan.reason), wait)
+    try:
+        do_step(session, "choose-point", Answer(plan.point, plan.reason), wait)
+        do_step(session, "choose-way", Answer(plan.way, plan.reason), wait)
+    except UsageError:
+        # An answer is lacking: the same command with it is no second incident.
+        session.close("nothing was done")
+        raise
     if plan.way == "patterns":
         do_step(session, "choose-patterns", Answer(",".join(plan.patterns)), wait)
         do_step(session, "choose-conflict", Answer(plan.conflict), wait)

@@ -78,7 +78,8 @@ def check_answer(question: Question, answer: Answer) -> Answer:
             raise UsageError(
                 f"A REASON IS NEEDED for {option.label}.",
                 why=option.doubt,
-                fix="Write in a few words why it is to be this one all the same.",
+                fix="Write in a few words why it is to be this one all the same; by command: "
+                "--reason TEXT",
             )
     return Answer(", ".join(chosen), answer.reason.strip(), answer.typed)
 

@@ -299,3 +299,27 @@ async def test_what_is_exchanged_must_be_what_was_seen(files: FileSite) -> None:
     with pytest.raises(SafetyRefusal, match="NOT EXCHANGED"):
         await files.ask(FilesExchangeRequest(PART, files.point, tree=tree, inode=inode))
     assert files.root.stat().st_ino == live
+
+
+async def test_what_the_source_leaves_out_comes_along_when_trees_are_exchanged(
+    tmp_path: Path,
+) -> None:
+    """No point has it: it went away with the former tree, and was told by nobody."""
+    files = make_file_site(tmp_path, more={"include": ["faces/"], "exclude": ["*.tmp"]})
+    live = files.root
+    (live / "faces/half.tmp").write_bytes(b"left out")
+    files.back_up()
+    beside = await files.ask(FilesBesideRequest(PART, files.point, tag="i1"))
+    at = {"tree": str(beside["tree"]), "inode": beside["inode"]}
+    compared = await files.ask(FilesCompareRequest(PART, files.point, **at))
+    assert "faces/half.tmp" in compared["only_live"]["names"]
+    await files.ask(FilesCarryRequest(PART, files.point, **at))
+    inode = live.stat().st_ino
+    done = await files.ask(FilesExchangeRequest(PART, files.point, **at, live_inode=inode))
+    now, before = snapshot(live), snapshot(Path(done["kept_as"]))
+    whats = [name for name, facts in before.items() if facts[0] != "directory"]
+    assert [name for name in whats if now.get(name) != before[name]] == []
+    (live / "faces/since.tmp").write_bytes(b"left out, written since")
+    way = {"kept_as": done["kept_as"], "kept_inode": done["kept_inode"]}
+    await files.ask(FilesRollbackRequest(PART, **way, carry=True))
+    assert (live / "faces/since.tmp").read_bytes() == b"left out, written since"

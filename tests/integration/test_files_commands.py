@@ -89,3 +89,16 @@ def test_files_are_extracted_beside_and_elsewhere(tmp_path: Path) -> None:
     dropped = files.site.run("leftovers", "--drop", tree.name, "--confirm", tree.name)
     assert dropped.exit_code == 0, dropped.stderr
     assert snapshot(files.root.parent, times=True) == before
+
+
+def test_what_lacks_a_reason_is_no_incident_that_stays_open(tmp_path: Path) -> None:
+    files = make_file_site(tmp_path)
+    files.back_up()
+    (files.root / "faces/1.jpg").unlink()
+    put_back = ("restore", "latest", "--part", PART, "--put-back", "--confirm", "storage")
+    refused = files.site.run(*put_back, "--json")
+    assert (refused.exit_code, "--reason TEXT" in refused.error["fix"]) == (2, True)
+    assert [incident["state"] for incident in incidents(files)] == ["closed"]
+    done = files.site.run(*put_back, "--reason", "there is no other")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert snapshot(files.root, times=True) == files.before

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fsbackup_tui.config.load import load_config
 from fsbackup_tui.domain.errors import ToolError
 from fsbackup_tui.domain.site_parts import TreeChanges
 from fsbackup_tui.operations import run_plan, verify
+from fsbackup_tui.operations.doctor_site import check_site_sources
 from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.reader import PointReader
@@ -68,6 +70,11 @@ def archive_of(site: Site, shown: dict[str, Any]) -> Path:
     path: Path
     (path,) = (site.repository / "points" / shown["id"] / "uploads").glob("files.tar*")
     return path
+
+
+def names_in(archive: Path) -> list[str]:
+    listing = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True)
+    return listing.stdout.splitlines()
 
 
 def settle(root: Path) -> None:
@@ -232,3 +239,36 @@ async def test_doctor_tells_what_would_fail_tonight(tmp_path: Path) -> None:
     told = site.run("doctor", "--json").document["findings"]
     (found,) = (each for each in told if each["id"] == "source-uploads")
     assert "FILES NOT READ" in found["what"]
+
+
+async def test_the_repository_below_the_root_is_left_out_and_told(tmp_path: Path) -> None:
+    """Else every point would hold all those before it: the disk is full within weeks."""
+    root = tmp_path / "srv"
+    site = files_site(root, {"root": str(root)})
+    assert root in site.repository.parents
+    for _attempt in range(2):
+        shown = await backed_up(site)
+        own = site.repository.relative_to(root)
+        assert any(f"{root / own} is fsbackup's own" in each for each in shown["part"].warnings)
+        listed = names_in(archive_of(site, shown))
+        assert any(name.endswith("tree/d0/file-0") for name in listed)
+        assert [name for name in listed if name.startswith((f"./{own}", f"{own}"))] == []
+    context = context_of(site, lambda _event: None)
+    (found,) = await check_site_sources(context.loaded, context.environment)
+    assert (found.severity, found.what.partition(":")[0]) == ("warning", "REPOSITORY IN THE TREE")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(lambda path: None, "No such file"), (Path.touch, "Not a directory"), (Path.mkdir, "")],
+)
+async def test_doctor_tells_whether_a_tree_can_be_captured(
+    tmp_path: Path, make: Callable[[Path], None], why: str
+) -> None:
+    root = tmp_path / "uploads"
+    make(root)
+    site = files_site(tmp_path / "a", {"root": str(root)})
+    context = context_of(site, lambda _event: None)
+    (found,) = await check_site_sources(context.loaded, context.environment)
+    assert (found.severity, why in found.why) == ("error" if why else "ok", True)
+    assert str(root) in found.what

@@ -17,7 +17,7 @@ import re
 import stat
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,17 +161,24 @@ class Walk:
     """One walk over a tree; ``entries`` may be called once.
 
     Raises FilesUnreadable, from ``entries`` too, where the root is no directory, or a directory
-    or entry in it can't be read: a tree captured in part would pass for whole.
+    or entry in it can't be read: a tree captured in part would pass for whole. ``apart`` are
+    paths below the root that are none of the tree's, with all below them.
     """
 
     def __init__(
-        self, root: Path, selection: Selection | None = None, *, one_file_system: bool = False
+        self,
+        root: Path,
+        selection: Selection | None = None,
+        *,
+        one_file_system: bool = False,
+        apart: Collection[bytes] = (),
     ) -> None:
         self.root = os.fsencode(os.path.realpath(root))
         self.skipped = NameList()
         self.vanished = NameList()
         self._selection = selection or Selection()
         self._one_file_system = one_file_system
+        self._apart = frozenset(apart)
         self._state = hashlib.sha256()
         # Directories on the way that are captured only if something in them is.
         self._waiting: list[Entry] = []
@@ -217,12 +224,15 @@ class Walk:
         selection = self._selection
         within = within or selection.takes_all
         excludes = selection.excludes if selection.leaves_out else None
+        apart = self._apart
         stack.append((directory, iter(self._names(directory.path) or ()), within))
         yield from self._entered(directory, within)
         while stack:
             parent, names, within = stack[-1]
             for name in names:
                 path = name if parent.path == b"." else parent.path + b"/" + name
+                if apart and path in apart:
+                    continue
                 entry = self._look(path)
                 if entry is None:
                     continue

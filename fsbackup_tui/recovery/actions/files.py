@@ -557,13 +557,18 @@ def after_lines(situation: Situation) -> tuple[str, ...]:
     if look.wanted.count:
         lines.append(f"STILL MISSING: {files_text(look.wanted)}, like {names_text(look.wanted)}")
     else:
-        lines.append("Nothing is missing that the point has and live wants.")
+        unread = any(row.rows is None for row in look.rows)
+        known = "by the rows that could be read" if unread else "that the point has and live wants"
+        lines.append(f"Nothing is missing {known}.")
     if look.unnamed.count:
         lines.append(f"{files_text(look.unnamed)} of the point are named by no row: left out")
     for row in look.rows:
         column = plain_text(f"{row.table}.{row.column}")
-        count = count_text(row.missing.count)
-        lines.append(f"{column}: {count_text(row.rows)} rows name a file, {count} of them is gone")
+        if row.rows is None:
+            lines.append(f"{column}: NOT READ, nobody knows what its rows lack: {row.note}")
+            continue
+        gone = f"{count_text(row.missing.count)} of the files"
+        lines.append(f"{column}: {count_text(row.rows)} rows name a file, {gone} missing")
         lines += _nowhere_lines(row.nowhere.count, str(look.lists.get("nowhere") or ""))
     return bounded(lines)
 
