@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fsbackup_tui.config.load import load_config
-from fsbackup_tui.domain.events import StageStarted
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
+from fsbackup_tui.jobs.job import Job
+from fsbackup_tui.jobs.layout import JOURNAL
 from tests.support.canaries import (
     Canaries,
     CanarySite,
     DiskLook,
     ProcessLook,
+    Sightings,
     make_canary_site,
     watch,
 )
-from tests.support.faults import jobs_of, newest_job, wait_for_event
+from tests.support.faults import jobs_of, newest_job
 from tests.support.keys import at_the_keys
 from tests.support.prompting import Person
 from tests.support.servers import MakeDatabase, execute
@@ -55,6 +59,39 @@ def nest(
     )
 
 
+def test_the_watchers_see(tmp_path: Path) -> None:
+    """They are worth nothing if they see nothing."""
+    canaries = Canaries()
+    deleted = tmp_path / "deleted"
+    expected = {"kept", "deleted (deleted), open"}
+    look = DiskLook(canaries, [tmp_path])
+    (tmp_path / "kept").write_text(canaries.of("row"))
+    deleted.write_text(canaries.of("file"))
+    environ = {"PATH": os.environ["PATH"], "PHRASE": canaries.passphrase}
+    with (
+        deleted.open("rb") as handed,
+        watch(ProcessLook(canaries)) as others,
+        watch(look) as seen,
+        subprocess.Popen(
+            ["tail", "-f", "/dev/null", canaries.password],
+            env=environ,
+            stdin=handed,
+            stderr=subprocess.DEVNULL,
+        ) as child,
+    ):
+        deleted.unlink()
+        wait_until(lambda: len(others.seen) > 1 and _tails(seen) >= expected, what="all is seen")
+        child.kill()
+    assert sorted(sight.partition(":")[0].partition(" of ")[0] for sight in others.seen) == [
+        "command line",
+        "environment",
+    ]
+
+
+def _tails(seen: Sightings) -> set[str]:
+    return {sight.rpartition("/")[2] for sight in seen.seen}
+
+
 class Told:
     """What commands said, and the places where a secret stands in it."""
 
@@ -85,17 +122,17 @@ def test_no_secret_is_told_while_everything_runs(nest: CanarySite) -> None:
         told.run("backup", "daily", "--json")
         told.run("verify", "latest", "--level", "proven", "--json")
         told.run("show", "latest")
-        told.run("show", "latest", "--json")
-        told.run("list")
         _change_live(nest)
         told.run("restore", "latest", "--part", "env", "--diff")
         told.run("backup", "daily")
-        told.run("show", "latest")
+        asyncio.run(_screens(nest, told))
         _restore_all(nest, told)
-        _recover(nest, told)
         _crash(nest, told)
         _other_key(nest, told)
-        told.run("jobs")
+        _recover(nest, told)
+        told.run("jobs", "--json")
+        told.run("list", "--json")
+        told.run("show", "latest", "--json")
     assert others.looks > 100
     assert others.seen == set()
     assert told.leaks == []
@@ -134,22 +171,26 @@ def _restore_all(nest: CanarySite, told: Told) -> None:
 
 
 def _recover(nest: CanarySite, told: Told) -> None:
-    """An incident begun at a terminal and left; its report, its hand-over, and its end."""
+    """An incident begun at a terminal and left: its hand-over, its NOW.txt, its report."""
     person = Person(nest.site, "recover", "data-loss", "--plain", "--last-right", "unknown")
-    for answer in ("", "", "q"):
+    for answer in ("", "h", "q"):
         if person.child.isalive():
             person.say(answer)
     told.look("recover --plain", person.seen)
+    assert "data-loss" in person.seen
     person.child.close(force=True)
-    told.run("incidents")
-    told.run("incidents", "report", code=None)
-    told.run("incidents", "show", code=None)
+    incident = nest.site.run("incidents", "--json").document["incidents"][0]["id"]
+    told.run("incidents", "show", incident)
+    told.run("incidents", "report", incident)
+    assert list(nest.site.directory.rglob("NOW.txt"))
 
 
 def _crash(nest: CanarySite, told: Told) -> None:
     """A worker killed in mid-backup; what it left goes with the next."""
+    known = {job.id for job in jobs_of(nest.site)}
     running = nest.site.start("backup", "daily")
-    wait_for_event(nest.site, lambda event: isinstance(event, StageStarted))
+    job = begun(nest, known)
+    wait_until(lambda: "stage-started" in (job.directory / JOURNAL).read_text(), what="a stage")
     kill_worker(nest)
     stdout, stderr = running.communicate(timeout=60)
     told.look("a backup whose worker was killed", stdout + stderr)
@@ -180,20 +221,14 @@ def _nothing_shows_itself(nest: CanarySite) -> None:
     assert not [secret for secret in nest.canaries.secrets if secret in repr(loaded)]
 
 
-async def test_no_secret_stands_on_a_screen(nest: CanarySite) -> None:
-    told = Told(nest)
-    told.run("backup", "daily", "--json")
-    _change_live(nest)
-    told.run("backup", "daily", "--json")
-    with watch(ProcessLook(nest.canaries)) as others:
-        async with at_the_keys(nest.site) as keys:
-            await keys.until_text("1/2")
-            for key in ("1", "enter", "escape", "2", "enter", "escape", "3", "enter", "escape"):
-                await keys.press(key)
-                told.look(f"the screen after {key}", keys.text)
-                told.look(f"the picture after {key}", keys.app.export_screenshot())
-    assert others.seen == set()
-    assert told.leaks == []
+async def _screens(nest: CanarySite, told: Told) -> None:
+    """What stands on them, as text and as a picture."""
+    async with at_the_keys(nest.site) as keys:
+        await keys.until_text("1/2")
+        for key in ("1", "enter", "escape", "2", "enter", "escape", "3", "enter", "escape"):
+            await keys.press(key)
+            told.look(f"the screen after {key}", keys.text)
+            told.look(f"the picture after {key}", keys.app.export_screenshot())
 
 
 def test_nothing_of_an_encrypted_site_lies_in_plain(nest: CanarySite) -> None:
@@ -227,14 +262,23 @@ def _fails(nest: CanarySite) -> None:
 
 
 def _is_killed(nest: CanarySite) -> None:
-    running = nest.site.start("restore", "latest", "--part", "db", "--beside", "plain_killed")
     known = {job.id for job in jobs_of(nest.site)}
-    wait_until(lambda: newest_job(nest.site).id not in known, what="the job has begun")
-    job = newest_job(nest.site)
-    lies_there = _plain_in(job.directory)
+    running = nest.site.start("restore", "latest", "--part", "db", "--beside", "plain_killed")
+    lies_there = _plain_in(begun(nest, known).directory)
     wait_until(lies_there, what="the dump lies in the job's private directory")
     kill_worker(nest)
     running.communicate(timeout=60)
+
+
+def begun(nest: CanarySite, known: set[str]) -> Job:
+    """Return the job that is none of those known, once its worker has begun."""
+
+    def is_new() -> bool:
+        job = newest_job(nest.site)
+        return job.id not in known and job.pid is not None
+
+    wait_until(is_new, what="the job has begun")
+    return newest_job(nest.site)
 
 
 def kill_worker(nest: CanarySite) -> None:

@@ -117,8 +117,8 @@ class ProcessLook:
         for needle in self._secrets:
             if needle in line:
                 found.seen.add(f"command line: {line.replace(bytes(1), b' ').decode()}")
-        if b"python" in words[0].rpartition(b"/")[2]:
-            return  # fsbackup itself: it was given them
+        if not line or b"python" in words[0].rpartition(b"/")[2]:
+            return  # fsbackup itself: it was given them; or it is just ending
         environment = of_process(pid, "environ")
         # The clients of PostgreSQL are given the password there: a file would be no better.
         is_client = b"PGSERVICEFILE=" in environment
