@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,13 +115,14 @@ def _print(report: DemoReport, context: CliContext, *, opens: bool) -> None:
         f"{entries['deferred']} deferred, {entries['lost']} lost, "
         f"in {report.seconds['restore']:.1f} s",
         f"              into {report.copy}, beside the live database",
+        *_parts_told(report),
         "",
         "Where everything is",
         f"  config      {place.config}",
         f"  repository  {place.repository}",
         f"  jobs        {place.state}",
-        f"  site        {place.site}  ({size_text(report.uploads_bytes)} of uploads; the plan",
-        "              captures the database alone)",
+        f"  site        {place.site}  ({size_text(report.uploads_bytes)} of uploads)",
+        f"  key         {place.identity}  (yours would lie elsewhere)",
         "",
     ]
     for line in lines:
@@ -128,6 +130,21 @@ def _print(report: DemoReport, context: CliContext, *, opens: bool) -> None:
     if opens:
         context.say("The TUI opens now. Meanwhile, in another terminal:")
         _say_commands(report, context, server=True)
+
+
+def _parts_told(report: DemoReport) -> Iterator[str]:
+    """Yield what the point holds, part by part, encrypted as it lies there."""
+    from fsbackup_tui.operations.wording import count_text, size_text
+
+    for number, part in enumerate(report.parts):
+        words = f"{part.source} ({part.kind}) {size_text(part.bytes)}"
+        if part.files is not None:
+            words += f", {count_text(part.files.files)} files"
+        head = "  parts       " if number == 0 else " " * 14
+        yield f"{head}{words}, {part.key.method if part.key else 'not'} encrypted"
+    for link in report.links:
+        told = f"{count_text(link.rows)} rows, {count_text(link.missing.count)} without their file"
+        yield f"              {link.table}.{link.column}: {told}"
 
 
 def _say_goodbye(report: DemoReport, context: CliContext) -> None:

@@ -289,11 +289,15 @@ def _runbook_lines(
         yield "", f"{number} {PHASE_TITLES[phase]}"
         for step in steps:
             yield "", ""
-            yield from _step_lines(step, numbers, loaded, now)
+            yield from _step_lines(step, runbook, numbers, loaded, now)
 
 
 def _step_lines(
-    step: Step, numbers: Mapping[str, str], loaded: LoadedConfig | None, now: datetime
+    step: Step,
+    runbook: Runbook,
+    numbers: Mapping[str, str],
+    loaded: LoadedConfig | None,
+    now: datetime,
 ) -> Iterator[tuple[str, str]]:
     from fsbackup_tui.recovery.card import KIND_WORDS
     from fsbackup_tui.recovery.past import commands_ahead
@@ -303,7 +307,8 @@ def _step_lines(
     words += f", only when {step.when}" if step.when else ""
     yield "  ", f"{numbers[step.id]} {step.title}  ({words})"
     yield "      Why      ", step.why
-    for command in commands_ahead(step, loaded, now) if loaded is not None else ():
+    ahead = commands_ahead(step, runbook.about, loaded, now) if loaded is not None else ()
+    for command in ahead:
         yield "      Runs     ", command
     yield "      Changes  ", step.changes
     if step.undo:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -31,6 +29,8 @@ def can_ask(context: CliContext) -> bool:
 
 def ask_hidden(context: CliContext, question: str) -> Secret | None:
     """Return what is typed, not shown; None where nothing is."""
+    import getpass
+
     from fsbackup_tui.domain.secret import Secret
 
     try:
@@ -53,6 +53,8 @@ def environment_for(request: Request, context: CliContext) -> Mapping[str, str]:
         return context.environ
     if not can_ask(context):
         return context.environ
+    import asyncio
+
     typed = asyncio.run(_asked(request, context))
     if typed is None:
         return context.environ

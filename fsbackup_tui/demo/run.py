@@ -33,6 +33,8 @@ from fsbackup_tui.demo.sample_site import (
 from fsbackup_tui.demo.server import embedded_binaries
 from fsbackup_tui.domain.errors import FsbackupError, JobError, JobLost, Problem, UsageError
 from fsbackup_tui.domain.events import JobFinished
+from fsbackup_tui.domain.point import PartManifest
+from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
 from fsbackup_tui.jobs.job import Job, lost_problem
 from fsbackup_tui.jobs.supervisor import (
@@ -46,6 +48,7 @@ from fsbackup_tui.jobs.supervisor import (
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest, RestoreBesideRequest, VerifyRequest
 from fsbackup_tui.repository.layout import Repository, create_repository, site_state
+from fsbackup_tui.repository.reader import PointReader
 
 PLAN, SOURCE = "daily", "db"
 FILES = ("uploads", "public")
@@ -104,6 +107,8 @@ class DemoReport:
     verify: Mapping[str, Any]
     restore: Mapping[str, Any]
     seconds: Mapping[str, float]
+    parts: tuple[PartManifest, ...] = ()
+    links: tuple[LinkFacts, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -174,8 +179,20 @@ class _Demo:
             comparison = self._compare(server, url, copy)
         version = f"{server.version_num // 10000}.{server.version_num % 10000}"
         seconds = dict(self._tell.seconds)
+        manifest = PointReader(repository, point).manifest
         return DemoReport(
-            place, loaded, version, copy, uploads, comparison, backup, verify, restore, seconds
+            place,
+            loaded,
+            version,
+            copy,
+            uploads,
+            comparison,
+            backup,
+            verify,
+            restore,
+            seconds,
+            manifest.parts if manifest else (),
+            manifest.links if manifest else (),
         )
 
     @property

@@ -56,7 +56,7 @@ def _point(incident: Incident, root: str) -> Iterator[str]:
     if not stock:
         return
     yield f"POINT     {chosen.get('point')} lies in {chosen.get('directory')}"
-    yield "          RECOVER.md in there says how all of it is restored by hand. In short:"
+    yield "Its RECOVER.md says how all of it is restored by hand. In short:"
     yield f"  cd {quote(str(chosen.get('directory')))}"
     yield "  sha256sum -c SHA256SUMS"
     kind = incident.parameters.get("kind")
@@ -66,7 +66,7 @@ def _point(incident: Incident, root: str) -> Iterator[str]:
         else:
             yield f"  {command}"
     if kind == "files":
-        yield "  (puts in what is missing, whether a row names it or not, and overwrites nothing)"
+        yield "  # puts in what is missing, whether a row names it or not; overwrites nothing"
     yield ""
 
 

@@ -68,7 +68,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An artifact's plain content, and what was done to it."""
+    """An artifact's plain content, and what was done to it; its hash is empty if not taken."""
 
     plain_bytes: int
     plain_sha256: str
@@ -85,7 +85,7 @@ class Written:
             (directory / name).stat().st_size,
             "",
             plain_bytes=self.plain_bytes if changed else None,
-            plain_sha256=self.plain_sha256 if changed else None,
+            plain_sha256=self.plain_sha256 or None if changed else None,
             compression=self.compression,
             encryption=self.encryption,
             recipients=self.recipients,
@@ -99,16 +99,19 @@ async def write_artifact(
     *,
     report: Report | None = None,
     redactor: Redactor | None = None,
+    hashed_inside: bool = False,
 ) -> Written:
     """Store what ``produce`` writes, in a thread, as a new file (0600).
 
-    When it raises, or is cancelled, the file is gone.
+    When it raises, or is cancelled, the file is gone. ``hashed_inside``: the content carries
+    hashes of its own, so that where nothing is encrypted the stored file's hash is enough; to
+    take another of a large content costs as much as to compress it.
 
     Raises:
         DiskFull, RepositoryUnwritable: the file can't be written.
         KeyRefused, ToolError: the encryption failed.
     """
-    return await _write(path, chain, produce, report=report)
+    return await _write(path, chain, produce, report=report, hashed_inside=hashed_inside)
 
 
 async def write_from_command(
@@ -170,6 +173,7 @@ async def _write(
     report: Report | None,
     source: Channel | None = None,
     child: Coroutine[Any, Any, None] | None = None,
+    hashed_inside: bool = False,
 ) -> Written:
     try:
         outlet = chain.key.outlet(path, report) if chain.key else FileOutlet(path)
@@ -177,7 +181,7 @@ async def _write(
         if child is not None:
             child.close()
         raise
-    counted = Counted()
+    counted = Counted(hashing=chain.key is not None or not hashed_inside)
 
     def stop() -> None:
         outlet.stop()

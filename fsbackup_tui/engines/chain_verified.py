@@ -25,14 +25,18 @@ class Verified:
 
     def __init__(self, inlet: Inlet, name: str, artifact: Artifact) -> None:
         compression = artifact.compression and artifact.compression.partition(":")[0]
-        self._source = _Ending(inlet)
+        in_plain = artifact.encryption is None
+        # Of what is not encrypted the stored bytes' hash will do, where there is no other.
+        self._stored = Counted(hashing=in_plain and artifact.plain_sha256 is None)
+        self._source = _Ending(inlet, self._stored)
         self._stream = decompressed(self._source, compression)
         self._name = name
-        self._counted = Counted()
         # Where nothing was done to it the stored file is the content.
-        as_stored = artifact.encryption is None and artifact.compression is None
+        as_stored = in_plain and artifact.compression is None
         self._bytes = artifact.bytes if as_stored else artifact.plain_bytes
-        self._sha256 = artifact.sha256 if as_stored else artifact.plain_sha256
+        self._sha256 = artifact.plain_sha256
+        self._counted = Counted(hashing=self._sha256 is not None)
+        self._stored_sha256 = artifact.sha256
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next of the content; PointDamaged where it is not what was stored."""
@@ -59,20 +63,25 @@ class Verified:
         self._source.read_to_the_end(self._name)
         if self._counted.bytes != self._bytes and self._bytes is not None:
             raise CutOff(self._name)
-        if self._sha256 and self._counted.sha256 != self._sha256:
+        known = self._stored.sha256 and self._stored_sha256
+        if (self._sha256 and self._counted.sha256 != self._sha256) or (
+            known and self._stored.sha256 != self._stored_sha256
+        ):
             raise _damaged(self._name, "its content is another than the one that was stored")
 
 
 class _Ending:
-    """Notes when its stream has come to the end."""
+    """Notes when its stream has come to the end; ``counted`` sees what it gave."""
 
-    def __init__(self, stream: Inlet) -> None:
+    def __init__(self, stream: Inlet, counted: Counted) -> None:
         self._stream = stream
+        self._counted = counted
         self.ended = False
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._stream.read(BLOCK if size < 0 else size)
         self.ended = self.ended or (not data and size != 0)
+        self._counted.add(data)
         return data
 
     def read_to_the_end(self, name: str) -> None:

@@ -85,17 +85,15 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
     )
     try:
         with run.phase("archive"):
-            writing = _write(run, ARCHIVE_NAME, capture.produce)
+            writing = _write(run, ARCHIVE_NAME, capture.produce, hashed_inside=True)
             archive = await store(capture, asyncio.ensure_future(writing))
         with run.phase("index"):
             index = await _write(
-                run, INDEX_NAME, lambda sink: write_index(capture.lines(), sink.write)
+                run, INDEX_NAME, lambda sink: write_index(capture.blocks(), sink.write)
             )
             sums = await _write(
-                run, SUMS_NAME, lambda sink: write_sums(capture.lines(), sink.write)
+                run, SUMS_NAME, lambda sink: write_sums(capture.blocks(), sink.write)
             )
-            if run.links is not None:
-                await asyncio.to_thread(run.links.add_tree, run.source, capture.lines())
             facts = capture.facts(str(source.root))
             facts = replace(facts, changes=await _changes(run, capture))
             if run.links is not None:
@@ -116,13 +114,16 @@ async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
     )
 
 
-async def _write(run: CaptureRun, name: str, produce: Callable[[Sink], None]) -> Written:
+async def _write(
+    run: CaptureRun, name: str, produce: Callable[[Sink], None], *, hashed_inside: bool = False
+) -> Written:
     return await write_artifact(
         run.directory / (name + run.chain.suffix),
         run.chain,
         produce,
         report=run.context.report,
         redactor=run.context.redactor,
+        hashed_inside=hashed_inside,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
+from fsbackup_tui.engines.config_restore import state_of
 from fsbackup_tui.engines.trees.renaming import CannotExchange, exchange, rename_new
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_config import config_source, plain_path
@@ -48,7 +49,7 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
         if after is None:
             left.append(name)
             continue
-        done.append({"file": name, "kept": after})
+        done.append({"file": name, "kept": after, "live": state_of(Path(name))})
         context.report(Log(f"Taken back: {name}; what was there is {after or 'nothing'}"))
     return {"ok": True, "taken_back": done, "as_it_was": left}
 

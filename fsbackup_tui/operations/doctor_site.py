@@ -1,4 +1,4 @@
-"""What would make the capture of configuration or code fail, tried without storing anything."""
+"""What would make the capture of files, configuration or code fail, tried without storing any."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
-from fsbackup_tui.config.sources import CodeSource, ConfigSource
+from fsbackup_tui.config.sources import CodeSource, ConfigSource, FilesSource
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.engines.config_files import read_file
 from fsbackup_tui.engines.git.program import find_git
@@ -16,17 +16,20 @@ from fsbackup_tui.engines.git.repository import object_format, open_work_tree
 from fsbackup_tui.engines.process_group import find_program
 from fsbackup_tui.operations.capture_code import code_source
 from fsbackup_tui.operations.doctor import Finding, failure
+from fsbackup_tui.operations.doctor_files import check_files_source
 from fsbackup_tui.operations.live_config import config_source, plain_path
 
 _SHOWN = 5
 
 
 async def check_site_sources(loaded: LoadedConfig, environment: Mapping[str, str]) -> list[Finding]:
-    """Return what was found of each source of kind config and code."""
+    """Return what was found of each source of kind files, config and code."""
     findings = []
     for name, source in loaded.config.sources.items():
         if isinstance(source, ConfigSource):
             findings.append(_check_config(loaded, environment, name))
+        elif isinstance(source, FilesSource):
+            findings.append(await check_files_source(loaded, name, source))
         elif isinstance(source, CodeSource):
             findings.append(await _check_code(loaded, name))
     return findings

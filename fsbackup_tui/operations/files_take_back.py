@@ -16,7 +16,7 @@ from fsbackup_tui.engines.trees.opened import OpenTree, shown
 from fsbackup_tui.engines.trees.placing import Placing, Trees, place_all, take_back_all
 from fsbackup_tui.engines.trees.renaming import rename_new, sync_file_system
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.files_ground import TREES, inode_of, open_ground
+from fsbackup_tui.operations.files_ground import TREES, Ground, inode_of, open_ground
 from fsbackup_tui.operations.files_staging import remove_work
 from fsbackup_tui.operations.pacing import Pace, paced
 from fsbackup_tui.operations.plain import plain
@@ -193,30 +193,19 @@ async def run(request: FilesTakeBackRequest, context: JobContext) -> dict[str, o
     context.stage("check")
     ground = open_ground(context, request.part)
     async with ground.alone():
-        directory = ground.state / TREES / request.undo
-        if not request.undo or "/" in request.undo or request.undo.startswith("."):
-            raise UsageError(f"NOT AN UNDO: {request.undo!r}.")
-        heading = read_heading(directory)
-        if heading.part != request.part:
-            raise UsageError(f"NOT OF {request.part}: {request.undo} is of {heading.part}.")
-        root = Path(heading.root)
-        if inode_of(root) not in (0, heading.root_inode):
-            raise SafetyRefusal(
-                "NOT TAKEN BACK. Nothing changed.",
-                why=f"{root} is another tree than the one that files were put back into.",
-                fix="Was it exchanged since? fsbackup leftovers",
-            )
+        lists = _lists(request, ground)
         context.stage("take back")
         told, pace = Back(), Pace(context.report, guard=None)
-        with writing(root):
-            await paced(pace, lambda: take_back(heading, directory, told.hear, pace))
+        for heading, directory in lists:
+            with writing(Path(heading.root)):
+                await paced(pace, _taking_back(heading, directory, told, pace))
         notes: tuple[str, ...] = ()
         if told.stays.count:
             notes = (f"{told.stays.count} stay: they were written to since, or are others by now",)
         for note in notes:
             context.report(Warned(note))
         value = TakenBack(
-            str(root),
+            str(ground.root),
             told.removed.found,
             told.restored.found,
             told.stays.found,
@@ -225,3 +214,35 @@ async def run(request: FilesTakeBackRequest, context: JobContext) -> dict[str, o
             notes,
         )
         return {"ok": True, **plain(value)}
+
+
+def _taking_back(heading: Heading, directory: Path, told: Back, pace: Pace) -> Callable[[], None]:
+    return lambda: take_back(heading, directory, told.hear, pace)
+
+
+def _lists(request: FilesTakeBackRequest, ground: Ground) -> list[tuple[Heading, Path]]:
+    """Return the lists to take back, the last one first; all are looked at before one is."""
+    found = []
+    for name in filter(None, (request.undo, *request.also)):
+        directory = ground.state / TREES / name
+        if "/" in name or name.startswith("."):
+            raise UsageError(f"NOT AN UNDO: {name!r}.")
+        try:
+            heading = read_heading(directory)
+        except UsageError:
+            if name == request.undo:
+                raise
+            continue  # it put nothing into live
+        if heading.part != request.part:
+            raise UsageError(f"NOT OF {request.part}: {name} is of {heading.part}.")
+        root = Path(heading.root)
+        if inode_of(root) not in (0, heading.root_inode):
+            raise SafetyRefusal(
+                "NOT TAKEN BACK. Nothing changed.",
+                why=f"{root} is another tree than the one that files were put back into.",
+                fix="Was it exchanged since? fsbackup leftovers",
+            )
+        found.append((heading, directory))
+    if not (request.undo or request.also):
+        raise UsageError("NOT AN UNDO: no list was named.")
+    return found

@@ -96,9 +96,11 @@ class KeepTreeRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class ConfigTakeBackRequest(Request):
-    """Let files of a configuration that were kept be live again; ``{"taken_back": [...]}``.
+    """Let files of a configuration that were kept be live again.
 
-    ``kept`` is for each of ``files`` where the former one is; empty: there was none.
+    Returns ``{"taken_back": [{"file", "kept", "live"}], "as_it_was": [...]}``: ``live`` is what
+    tells the file's state from a later one, as comparing a configuration does. ``kept`` is for
+    each of ``files`` where the former one is; empty: there was none.
     """
 
     operation: ClassVar[str] = "config-take-back"

@@ -12,7 +12,7 @@ from datetime import datetime
 from fsbackup_tui.domain.errors import PointDamaged, PointNotFound, RepositoryError
 from fsbackup_tui.domain.point import PartManifest, PointSummary
 from fsbackup_tui.domain.site_damage import SiteCandidate
-from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.domain.trust import TOP_RUNGS, Trust
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.status import (
     find_point,
@@ -23,9 +23,6 @@ from fsbackup_tui.operations.status import (
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.points import usable
 from fsbackup_tui.repository.reader import PointReader
-
-TOP_RUNGS = {"files": Trust.PROVEN, "config": Trust.READABLE, "code": Trust.RESTORED}
-"""How far a part of each kind can be shown good (design §2)."""
 
 _NEWEST = 6
 _CLEAN = 2
@@ -190,7 +187,9 @@ def stock_of(part: PartManifest) -> tuple[str, ...]:
     wanted for. Of all else they are the part's own.
     """
     if part.kind != "files":
-        return part.restore_commands
+        # The seal is compared first whatever the kind (domain/incident_now_site.py).
+        commands = (each for each in part.restore_commands if "sha256sum -c" not in each)
+        return tuple(line for each in commands for line in each.splitlines())
     archive = next((each for each in part.artifacts if each.role == "archive"), None)
     if archive is None:
         return part.restore_commands

@@ -64,12 +64,18 @@ class FilesPutBackRequest(SiteRequest):
 
 @dataclass(frozen=True, slots=True)
 class FilesTakeBackRequest(SiteRequest):
-    """Undo putting back, by the ``undo`` that its result told; ``domain/tree.py:TakenBack``."""
+    """Undo putting back, by the ``undo`` that its result told; ``domain/tree.py:TakenBack``.
+
+    ``also`` are attempts before that nobody saw the end of, by their ``tag``: what they did is
+    taken back after it, and one that put nothing into live is passed over. ``undo`` may be empty
+    then.
+    """
 
     operation: ClassVar[str] = "files-take-back"
     runner: ClassVar[str] = "fsbackup_tui.operations.files_take_back:run"
     stages: ClassVar[tuple[str, ...]] = ("check", "take back")
     undo: str = ""
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

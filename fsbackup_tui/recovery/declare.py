@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fsbackup_tui.domain.errors import RepositoryUnwritable, UsageError
 from fsbackup_tui.domain.incident import Seen
+from fsbackup_tui.operations.places import configured_path
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.kinds import KIND_WORDS, source_kinds
 from fsbackup_tui.recovery.library import require_about, runbook_for
@@ -93,6 +94,7 @@ def declare(
         session.note(why)
     if kind != "postgres":
         session.append("set", name="kind", value=kind)
+        session.append("set", name="live_name", value=configured_path(desk.loaded, source))
     session.switch_runbook(name)
     if point:
         session.prefer_point(point)

@@ -64,6 +64,10 @@ def settle(session: RecoverySession, placed: Placed, happened: bool | None) -> N
         if _undone_all(session, placed):
             _write_undone(session, placed, reason="there is nothing left to undo")
             return
+        if action.lost_failed and not placed.state.undoing:
+            why = "its end is not known: what it did can be taken back, and it can be done again"
+            session.append("failed", step=placed.step.id, reason=why)
+            return
         _not_done(session, placed, "its end is not known; it can be done again without harm")
     elif happened is None:
         raise UsageError(

@@ -73,14 +73,14 @@ class Count:
 def _request(reading: Reading) -> Request | None:
     """Return what counts; None where nothing is swapped or exchanged."""
     incident, facts = reading.incident, reading.facts
-    done, place = facts.exchanged, facts.place
+    done = facts.exchanged
     if done is not None:
         return FilesRollbackRequest(
             incident.source,
             point=facts.point,
             kept_as=done.kept_as,
             kept_inode=done.kept_inode,
-            live_inode=(place.here.inode or 0) if place is not None else 0,
+            live_inode=done.inode,
             preview=True,
         )
     swapped = facts.document("swapped")

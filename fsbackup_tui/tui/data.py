@@ -23,6 +23,7 @@ from fsbackup_tui.operations.request import Request
 from fsbackup_tui.tui.buckets import Picture
 
 if TYPE_CHECKING:
+    from fsbackup_tui.operations.part_changes import PartChanges
     from fsbackup_tui.recovery.desk import Desk
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]
@@ -95,7 +96,8 @@ class PointDetails:
     """One point with its manifest; ``manifest`` is None where it is missing or damaged.
 
     ``commands`` are fsbackup's own restore commands, ready to be pasted. ``against`` compares a
-    suspect point's rows with the last good one's before it.
+    suspect point's rows with the last good one's before it, ``changes`` each configuration and
+    code with the last good one's, by source.
     """
 
     summary: PointSummary
@@ -104,6 +106,7 @@ class PointDetails:
     commands: tuple[str, ...] = ()
     problem: Problem | None = None
     against: tuple[Against, ...] = ()
+    changes: Mapping[str, PartChanges] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from fsbackup_tui.jobs.supervisor import (
     start_job,
 )
 from fsbackup_tui.operations.against import against_last_good
+from fsbackup_tui.operations.part_changes import changes_of
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
     Status,
@@ -340,6 +341,7 @@ class LiveSite:
             commands,
             problem,
             against_last_good(self._catalogue(), repository, summary, parts),
+            changes_of(self._catalogue(), repository, summary, parts),
         )
 
     def proof(self, point: str) -> PointProof:

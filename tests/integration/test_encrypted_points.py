@@ -11,6 +11,7 @@ from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.encrypted import CANARY, PASSPHRASE, SAME, encrypted_site, watched
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sites import Site
+from tests.support.tty import Tty
 
 HINT = "the safe in the office"
 
@@ -126,3 +127,34 @@ def test_without_the_private_key_a_machine_can_not_read_its_own_points(
     journals = b"".join(p.read_bytes() for p in site.state.rglob("*") if p.is_file())
     assert identity.reveal().encode() not in journals
     assert Secret(identity.reveal()) == identity
+
+
+def test_at_a_terminal_the_passphrase_is_asked_for_hidden_and_tried_first(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    site = encrypted_site(tmp_path, server, make_database, {"method": "age"})
+    asked = "Passphrase of face-swap:"
+    terminal = Tty(site.command("backup", "daily"), site.environ(), site.directory)
+    try:
+        terminal.child.expect_exact(asked)
+        terminal.child.sendline(PASSPHRASE)
+        terminal.child.expect_exact("Once more")
+        terminal.child.sendline("a slip of the finger")
+        terminal.child.expect_exact("Those two differ.")
+        for question in (asked, "Once more"):
+            terminal.child.expect_exact(question)
+            terminal.child.sendline(PASSPHRASE)
+        terminal.child.expect_exact("Backed up:", timeout=60)
+        assert PASSPHRASE.encode() not in (terminal.child.before or b"")
+    finally:
+        terminal.child.close(force=True)
+    again = Tty(site.command("verify", "latest"), site.environ(), site.directory)
+    try:
+        for _try in range(3):
+            again.child.expect_exact(asked)
+            again.child.sendline("another")
+            again.child.expect_exact("It does not open the repository's key.")
+        again.child.expect_exact("KEY WRONG")
+    finally:
+        again.child.close(force=True)
+    assert len(site.run("jobs", "--json").document["jobs"]) == 1

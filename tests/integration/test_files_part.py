@@ -216,3 +216,19 @@ async def test_an_encrypted_tree_is_proven_shared_and_compared(tmp_path: Path) -
     document = await verified(site, third["id"])
     assert document["levels"]["readable"]["ok"] is None
     assert (document["problems"], document["trust"]) == ([], "proven")
+
+
+async def test_doctor_tells_what_would_fail_tonight(tmp_path: Path) -> None:
+    site = files_site(tmp_path, {"after": ["/nowhere/resume"]})
+    told = site.run("doctor", "--json").document["findings"]
+    (found,) = (each for each in told if each["id"] == "source-uploads")
+    assert (found["severity"], "/nowhere/resume" in found["what"]) == ("error", True)
+    site = files_site(tmp_path / "other", {})
+    told = site.run("doctor", "--json").document["findings"]
+    (found,) = (each for each in told if each["id"] == "source-uploads")
+    assert found["severity"] == "ok"
+    assert "45 entries can be read, tar 1." in found["what"]
+    shutil.rmtree(tmp_path / "other" / "tree")
+    told = site.run("doctor", "--json").document["findings"]
+    (found,) = (each for each in told if each["id"] == "source-uploads")
+    assert "FILES NOT READ" in found["what"]

@@ -1,4 +1,4 @@
-"""The commands of RECOVER.md bring encrypted configuration and code back, as pasted, with gpg."""
+"""The commands of RECOVER.md bring encrypted files, configuration and code back, as pasted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.engines.encryption.age import new_identity
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.repository.layout import open_repository
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.machine
 PASSPHRASE = "of many words, with 'quotes'"
 
 
-def test_encrypted_parts_come_back_by_pasting(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["gpg", "age"])
+def test_encrypted_parts_come_back_by_pasting(tmp_path: Path, method: str) -> None:
     tree = begin(tmp_path / "tree")
     library = begin(tmp_path / "library")
     commit(library, "a library", code="lib\n")
@@ -35,6 +37,14 @@ def test_encrypted_parts_come_back_by_pasting(tmp_path: Path) -> None:
     env = tmp_path / ".env"
     env.write_text("PASSWORD='correct horse'\n")
     env.chmod(0o640)
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    (uploads / "a picture\nof two lines.jpg").write_bytes(b"\xff\xd8" * 999)
+    secret, recipient = new_identity()
+    (tmp_path / "identity").write_text(f"{secret.reveal()}\n")
+    key: dict[str, object] = {"method": "gpg", "passphrase": {"env": "THE_PASSPHRASE"}}
+    if method == "age":
+        key = {"method": "age", "recipients": [recipient]}
     site = make_site(
         tmp_path / "site",
         "-",
@@ -42,9 +52,10 @@ def test_encrypted_parts_come_back_by_pasting(tmp_path: Path) -> None:
             "sources": {
                 "env": {"kind": "config", "files": [str(env)], "variables": ["SESSION"]},
                 "code": {"kind": "code", "worktree": str(tree), "artifacts": ["dist"]},
+                "uploads": {"kind": "files", "root": str(uploads)},
             },
-            "plans": {"daily": {"sources": ["env", "code"]}},
-            "encryption": {"method": "gpg", "passphrase": {"env": "THE_PASSPHRASE"}},
+            "plans": {"daily": {"sources": ["env", "code", "uploads"]}},
+            "encryption": key,
         },
     )
     site.environment |= {"THE_PASSPHRASE": PASSPHRASE, "SESSION": "it's $secret"}
@@ -63,7 +74,12 @@ def test_encrypted_parts_come_back_by_pasting(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", "set -eu\n" + "".join(blocks)],
         cwd=point,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home / "tmp")},
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),
+            "AGE_IDENTITY": str(tmp_path / "identity"),
+        },
         capture_output=True,
         check=False,
     )
@@ -75,4 +91,6 @@ def test_encrypted_parts_come_back_by_pasting(tmp_path: Path) -> None:
     assert (restored / "files" / str(env)[1:]).read_bytes() == env.read_bytes()
     assert (restored / "files" / str(env)[1:]).stat().st_mode & 0o777 == 0o640
     assert (restored / "variables.env").read_text() == 'SESSION="it\'s \\$secret"\n'
+    picture = next((home / "uploads_restored").glob("a picture*"))
+    assert picture.read_bytes() == b"\xff\xd8" * 999
     assert list((home / "tmp").iterdir()) == []  # nothing in plain is left behind

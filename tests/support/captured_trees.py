@@ -66,8 +66,8 @@ async def capture_tree(
     try:
         names: dict[ArtifactRole, tuple[str, Callable[[Sink], None]]] = {
             "archive": ("files.tar", produce),
-            "index": ("files.index", lambda sink: write_index(capture.lines(), sink.write)),
-            "sums": ("files.sha256", lambda sink: write_sums(capture.lines(), sink.write)),
+            "index": ("files.index", lambda sink: write_index(capture.blocks(), sink.write)),
+            "sums": ("files.sha256", lambda sink: write_sums(capture.blocks(), sink.write)),
         }
         artifacts: dict[ArtifactRole, Artifact] = {}
         for role, (name, written) in names.items():

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from fsbackup_tui.tui.data import PointQuery
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.widgets.choice import ChoicePanel
+from tests.support.site_recovering import files_led_to, site_desk
 from tests.tui.fakes import Clock, FakeSite, make_app
 from tests.tui.proofs import proven_site
 from tests.tui.recoveries import held_desk, led_to, open_incident, recover_app
@@ -90,7 +91,29 @@ async def test_recover_looks_as_it_did(size: tuple[int, int], tmp_path: Path) ->
             compare(name, size, text_lines(app))
 
 
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+async def test_recovery_of_files_looks_as_it_did(size: tuple[int, int], tmp_path: Path) -> None:
+    for name, step in (
+        ("files-stop", "stop-deleting"),
+        ("files-way", "choose-way"),
+        ("files-exchange", "files-exchange"),
+    ):
+        place = tmp_path / name
+        place.mkdir()
+        desk = site_desk(place)
+        files_led_to(desk, step)
+        app = recover_app(desk)
+        async with app.run_test(size=size) as pilot:
+            await until_text(pilot, "PROD face-swap")
+            await open_incident(pilot, step)
+            await until_text(pilot, _THERE[name])
+            compare(name, size, text_lines(app))
+
+
 _THERE = {
+    "files-stop": "What deletes there, and is to be stopped?",
+    "files-way": "Which way?",
+    "files-exchange": "looked 0 s ago",
     "recover": "> Declare an incident",
     "declare": "UTC, 20 m ago",
     "incident-choice": "Which way?",

@@ -3,7 +3,7 @@
     capture = TreeCapture(program, walk, work, report=report)
     written = await store(path, chain, capture)         # the archive, through the chain
     facts = capture.facts(root=…)                       # complete once it is stored
-    capture.lines()                                     # the lines of its index
+    capture.blocks()                                    # the lines of its index
 
 The recorded hash of a file is that of the bytes that were stored. What changed while it was read
 is archived a second time behind the rest, so that a stock ``tar -x`` ends with the settled
@@ -64,6 +64,7 @@ class TreeCapture:
         self._stop = threading.Event()
         self._first, self._second = Spool(work), Spool(work)
         self._again = False
+        self._marked = False
         self._archived = 0
         # Inodes of changed files that have several names, and paths of which tar said it.
         self._inodes: set[bytes] = set()
@@ -95,7 +96,8 @@ class TreeCapture:
             self._archive(_Pass(self, sink, self._second), itertools.chain((entry,), again))
         end = 2 * BLOCK
         sink.write(bytes(end + -(self._archived + end) % _RECORD))
-        self._settle()
+        if self._again:
+            self._settle()
 
     def facts(self, root: str) -> FilesFacts:
         """Return what the manifest tells of the tree; complete behind ``produce``."""
@@ -117,6 +119,10 @@ class TreeCapture:
         for line in self._settled():
             yield line + b"\n"
 
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the same lines, many of them at a time."""
+        return self.lines() if self._marked else self._first.blocks()
+
     def _archive(self, reading: _Pass, entries: Iterator[Entry]) -> None:
         tar = ArchivingTar(self._program, self._walk.root, entries, self._stop, self._report)
         try:
@@ -127,12 +133,13 @@ class TreeCapture:
         self.warnings += tar.messages.warnings
         self._told |= {escaped(path) for path in tar.messages.changed}
         self._again = self._again or reading.found_changes or bool(tar.messages.changed)
+        self._marked = self._marked or self._again or reading.found_links
         self._inodes |= reading.inodes
 
     def _to_read_again(self) -> Iterator[Entry]:
         """Yield what changed or may have, as it is now, with all names that it has."""
         for record in self._first.lines():
-            mark, inode, line = record.split(b" ", 2)
+            mark, inode, line = _unmarked(record)
             wanted = mark != _STEADY or inode in self._inodes or path_in(line) in self._told
             if not wanted:
                 continue
@@ -152,9 +159,9 @@ class TreeCapture:
         later = self._second.lines()
         following = next(later, None)
         for record in self._first.lines():
-            mark, _inode, line = record.split(b" ", 2)
+            mark, _inode, line = _unmarked(record)
             if following is not None:
-                changed, _inode, again = following.split(b" ", 2)
+                changed, _inode, again = _unmarked(following)
                 if path_in(again) == path_in(line):
                     following = next(later, None)
                     if changed == _CHANGED:
@@ -166,7 +173,8 @@ class TreeCapture:
             yield with_state(line, b"u") if mark == _CHANGED else line
 
     def _settle(self) -> None:
-        """Count what the archive holds in the end, and list what was read again."""
+        """List what was read again, and count anew what the archive holds in the end."""
+        self._counts = dict.fromkeys(self._counts, 0)
         for line in self._settled():
             state = self._count(line, self._counts)
             if state in (b"r", b"u"):
@@ -197,8 +205,10 @@ class _Pass:
         self._lines = LineMaker()
         # Content of files with several names, by the path under which tar archived it.
         self._linked: dict[bytes, tuple[int, str]] = {}
+        self._counts = capture._counts
         self.archived = 0
         self.found_changes = False
+        self.found_links = False
         self.inodes: set[bytes] = set()
 
     def read(self, tar: ArchivingTar) -> None:
@@ -260,7 +270,10 @@ class _Pass:
     def _note(self, member: Member, entry: Entry, sha256: str | None) -> None:
         """Put the member's line aside, marked if it changed since it was seen first."""
         kind, size, mark, inode = member.kind, member.size, _STEADY, b"-"
+        counts = self._counts
         if kind == "file":
+            counts["file"] += 1
+            counts["bytes"] += size
             mark = self._mark(entry)
             if entry.status.st_nlink > 1:
                 inode = b"%x:%x" % (entry.status.st_dev, entry.status.st_ino)
@@ -271,9 +284,12 @@ class _Pass:
                 if inode != b"-":
                     self.inodes.add(inode)
         elif kind == "link":
+            counts["symlink" if entry.kind == "symlink" else "file"] += 1
             inode = b"%x:%x" % (entry.status.st_dev, entry.status.st_ino)
             size, sha256 = self._linked.get(member.target, (0, None))
-        elif kind not in ("directory", "symlink"):
+        elif kind in ("directory", "symlink"):
+            counts[kind] += 1
+        else:
             raise FilesUnreadable(
                 f"FILES NOT READ: {shown_path(member.path)}.",
                 why=f"It became a {kind} while it was captured.",
@@ -281,7 +297,11 @@ class _Pass:
             )
         of_symlink = kind == "link" and entry.kind == "symlink"
         line = self._lines.line(member, size, sha256, of_symlink=of_symlink)
-        self._add(b"%b %b %b\n" % (mark, inode, line))
+        if mark == _STEADY and inode == b"-":
+            self._add(line + b"\n")
+        else:
+            self.found_links = True
+            self._add(b"!%b %b %b\n" % (mark, inode, line))
 
     def _mark(self, entry: Entry) -> bytes:
         """Tell whether a file is as it was before tar read it.
@@ -313,3 +333,11 @@ async def store(capture: TreeCapture, writing: asyncio.Future[_Result]) -> _Resu
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
         raise
+
+
+def _unmarked(record: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return mark, inode and line of what was put aside; most have no mark and one name."""
+    if not record.startswith(b"!"):
+        return _STEADY, b"-", record
+    mark, inode, line = record[1:].split(b" ", 2)
+    return mark, inode, line

@@ -151,13 +151,26 @@ def parse_entry(line: bytes) -> IndexEntry:
 
 
 def write_index(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """Write the lines of an index (``format_entry``'s, sorted) in large blocks."""
-    _write_blocks(_headed(lines), write)
+    """Write the lines of an index (``format_entry``'s, sorted; any number at once)."""
+    for block in _blocks(_headed(lines)):
+        write(block)
 
 
 def write_sums(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
-    """Write the list of sums of the lines of an index."""
-    _write_blocks((line for entry in lines if (line := sums_line(entry))), write)
+    """Write the list of sums of the lines of an index (any number of whole ones at once)."""
+    for block in _blocks(lines):
+        sums: list[bytes] = []
+        for line in block.split(b"\n")[:-1]:
+            fields = line.split(b"\t")
+            sha256 = fields[9]
+            if sha256 == b"-":
+                continue
+            path = fields[12]
+            if b"\\" in path or path.endswith(b"\r"):
+                sums.append(sums_line(line))
+            else:
+                sums.append(sha256 + b"  " + path + b"\n")
+        write(b"".join(sums))
 
 
 def sums_line(line: bytes) -> bytes:
@@ -298,18 +311,19 @@ def _headed(lines: Iterable[bytes]) -> Iterator[bytes]:
     yield from lines
 
 
-def _write_blocks(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines together, about a mebibyte at a time."""
     kept: list[bytes] = []
     size = 0
     for line in lines:
         kept.append(line)
         size += len(line)
         if size >= _READ:
-            write(b"".join(kept))
+            yield b"".join(kept)
             kept.clear()
             size = 0
     if kept:
-        write(b"".join(kept))
+        yield b"".join(kept)
 
 
 def escaped(name: bytes) -> bytes:

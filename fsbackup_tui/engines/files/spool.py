@@ -38,14 +38,19 @@ class Spool:
 
     def lines(self) -> Iterator[bytes]:
         """Yield all lines in their order, without their ends; none may be added meanwhile."""
-        kept = list(self._kept)
+        for block in self.blocks():
+            yield from block.split(b"\n")[:-1]
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield all lines with their ends, many at a time; none may be added meanwhile."""
+        kept = b"".join(self._kept)
         position = 0
         while length := int.from_bytes(self._read_at(position, 8), "big"):
             block = pyrage.decrypt(self._read_at(position + 8, length), [self._identity])
-            yield from self._zstd.decompress(block).split(b"\n")[:-1]
+            yield self._zstd.decompress(block)
             position += 8 + length
-        for line in kept:
-            yield line[:-1]
+        if kept:
+            yield kept
 
     def close(self) -> None:
         """Let the file go."""

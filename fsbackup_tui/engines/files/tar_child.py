@@ -27,6 +27,8 @@ from fsbackup_tui.engines.process_group import Child, child_environment
 
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux; fcntl knows its name on some builds only
 _PIPE_BYTES = 1 << 20
+# More at once leaves the processor's cache before it is hashed and compressed: tried.
+_READ_BYTES = 1 << 17
 _NAMED_AT_ONCE = 256
 _MOST_NAMED = 4096
 _LOOK_MILLISECONDS = 200
@@ -102,7 +104,7 @@ class ArchivingTar:
             data: bytes | None = None
             for descriptor, _events in self._poll.poll(_LOOK_MILLISECONDS):
                 if descriptor == self._output:
-                    data = os.read(descriptor, size)
+                    data = os.read(descriptor, min(size, _READ_BYTES))
                 elif descriptor == self._errors:
                     self._listen()
                 else:

@@ -21,7 +21,7 @@ _KINDS: dict[bytes, Kind] = {b"0": "file", b"5": "directory"}
 _SCALES: list[int] = [10 ** (9 - digits) for digits in range(10)]
 _USTAR = b"ustar\x0000"
 _NO_PREFIX = bytes(155)
-_SLASH, _NEWLINE = ord("/"), ord("\n")
+_SLASH, _NEWLINE, _EXTENDED = ord("/"), ord("\n"), ord("x")
 _OCTAL = b"01234567"
 _SHORTEST = len(b"10 mtime=")
 
@@ -41,7 +41,7 @@ class FastHeaders:
         None: it is no plain one, not all of it is in the buffer, or something is wrong with it.
         """
         header = position + 2 * BLOCK
-        if buffer[position + 156 : position + 157] != b"x" or header + BLOCK > len(buffer):
+        if header + BLOCK > len(buffer) or buffer[position + 156] != _EXTENDED:
             return None
         mtime_ns = self._time(buffer, position)
         if mtime_ns is None:

@@ -46,23 +46,30 @@ def find_touching(
 def find_processes(
     root: Path, *, system: Path = Path("/"), ignore: Sequence[int] = ()
 ) -> tuple[list[Touching], list[str]]:
-    """Return the processes with a file open, or their directory, below the root."""
+    """Return the processes with a file open, or their directory, below the root.
+
+    And those whose command, or a script in it, mentions the root: one that deletes file after
+    file has none open for long.
+    """
     below = os.path.realpath(root)
+    names = tuple(dict.fromkeys((str(root), below)))
     found, hidden = [], 0
     directories = (entry for entry in (system / "proc").glob("[0-9]*") if entry.name.isdigit())
     for process in sorted(directories, key=lambda entry: int(entry.name)):
         pid = int(process.name)
         if pid in ignore:
             continue
+        where = ""
         try:
             open_there = _open_below(process, below)
+            where = ", ".join(open_there[:3]) + (" …" if len(open_there) > 3 else "")
         except PermissionError:
             hidden += 1
-            continue
         except OSError:
             continue
-        if open_there:
-            where = ", ".join(open_there[:3]) + (" …" if len(open_there) > 3 else "")
+        if not where and (mention := _mention_deep(_words(process), names, system)):
+            where = f"its command mentions {mention}"
+        if where:
             found.append(Touching("process", _command(process), str(pid), where, f"kill {pid}"))
     note = f"{hidden} processes of other users can't be looked into" if hidden else ""
     return found, [note] if note else []
@@ -90,6 +97,19 @@ def _command(process: Path) -> str:
             return Path(os.fsdecode(words[0])).name
         return (process / "comm").read_text().strip()
     return "a process"
+
+
+def _words(process: Path) -> str:
+    """Return a process's command; a script that it names below its own directory by its path."""
+    with suppress(OSError):
+        words = [os.fsdecode(word) for word in (process / "cmdline").read_bytes().split(b"\0")]
+        with suppress(OSError):
+            here = (process / "cwd").readlink()
+            words += [
+                str(here / word) for word in words if word and not word.startswith(("/", "-"))
+            ]
+        return " ".join(words)
+    return ""
 
 
 def _names(root: Path) -> tuple[str, ...]:

@@ -84,7 +84,8 @@ class Action:
     is no database, returns what is learnt, or None: not done), or asked. ``finds`` tells that a
     job that ends with findings did what it was asked for; ``fails`` says of a result why it is no
     good all the same (empty: it is).
-    ``undo_failed``: one that failed may have done a part, and that can be taken back as well.
+    ``undo_failed``: one that failed may have done a part, and that can be taken back as well;
+    ``lost_failed``: so may one whose end nobody saw, which has failed then.
     ``learn_failed`` returns what is learnt from a kind of problem;
     ``reopens`` names for a kind of problem the step that has to be done again first, and
     ``undo_reopens`` the one that has to be once this is taken back.
@@ -106,6 +107,7 @@ class Action:
     settled: Callable[[Situation, Standing], Facts | None] | None = None
     undo: Callable[[Situation], Request | None] | None = None
     undo_failed: bool = False
+    lost_failed: bool = False
     undo_typed: Callable[[Situation], str] = _no_word
     undo_learn: Callable[[Situation, Mapping[str, Any]], Facts] | None = None
     undo_settled: Callable[[Situation, Standing], Facts | None] | None = None

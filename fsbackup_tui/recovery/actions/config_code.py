@@ -105,8 +105,11 @@ def _config_back(situation: Situation, _: Answer) -> Request | None:
     names = _chosen(situation)
     if not names:
         return None
+    # What was taken back is as it was compared; only its state is told otherwise now.
+    taken_back = situation.facts.document("config_taken_back").get("taken_back")
+    states = {str(each.get("file")): each.get("live") for each in taken_back or ()}
     seen = tuple(
-        f"{entry.get('name')}={entry.get('live') or ''}"
+        f"{entry.get('name')}={states.get(str(entry.get('name'))) or entry.get('live') or ''}"
         for entry in _entries(situation)
         if entry.get("name") in names
     )

@@ -235,10 +235,31 @@ def _nowhere_lines(count: int, file: str) -> Iterator[str]:
 
 
 def _take_back(situation: Situation) -> Request | None:
-    back = situation.facts.put_back
-    if back is None or not back.undo:
+    """Return what takes out again what was put in, by attempts that nobody saw the end of, too.
+
+    An attempt whose tag was taken by one before has a number behind it.
+    """
+    back, state = situation.facts.put_back, situation.incident.steps.get("files-back")
+    arguments = state.request.get("arguments") if state is not None else None
+    tag = str(arguments.get("tag") or "") if isinstance(arguments, Mapping) else ""
+    undo = back.undo if back is not None else ""
+    also = _before(undo, tag)
+    if state is not None and state.status == "failed" and not undo:
+        also = (tag, *(f"{tag}-{number}" for number in range(2, _MOST_ATTEMPTS)))[::-1]
+    if not undo and not also:
         return None
-    return FilesTakeBackRequest(situation.part, point=situation.facts.point, undo=back.undo)
+    return FilesTakeBackRequest(situation.part, point=situation.facts.point, undo=undo, also=also)
+
+
+_MOST_ATTEMPTS = 9
+
+
+def _before(undo: str, tag: str) -> tuple[str, ...]:
+    """Return the attempts before one, the last first: ``ID-3`` comes after ``ID-2`` and ``ID``."""
+    number = undo.removeprefix(f"{tag}-")
+    if not tag or undo == tag or not number.isdecimal():
+        return ()
+    return (*(f"{tag}-{each}" for each in range(int(number) - 1, 1, -1)), tag)
 
 
 def _taken_back(_s: Situation, result: Mapping[str, Any]) -> Facts:
@@ -572,6 +593,8 @@ ACTIONS = (
         learn=_took,
         changes=True,
         undo=_take_back,
+        undo_failed=True,
+        lost_failed=True,
         undo_learn=_taken_back,
         learn_failed=_found_spoilt,
         reopens=_REOPENS,

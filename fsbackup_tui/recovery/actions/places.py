@@ -49,24 +49,30 @@ def _what_deletes(situation: Situation) -> Question:
         options.append(
             Option(JOBS, f"what runs by the clock: {plain_text(shell(pause))}", recommended=True)
         )
-    for each in _touching(situation)[:_TOUCHING_SHOWN]:
-        key = touch_key(each)
-        if key:
-            options.append(Option(key, _stop_label(each), (plain_text(each.detail),)))
+    options += [
+        _touching_option(each, number)
+        for number, each in enumerate(_touching(situation)[:_TOUCHING_SHOWN], 1)
+    ]
     return Question(
         "What deletes there, and is to be stopped?",
         tuple(options),
         several=True,
         default=JOBS if pause else NOTHING,
-        hint="A process is paused where it stands and can go on; lines of cron only you can stop.",
+        hint="A process is paused where it stands, and can go on.",
     )
 
 
-def _stop_label(touching: Touching) -> str:
-    name = shorten(plain_text(touching.what), _NAME)
+def _touching_option(touching: Touching, number: int) -> Option:
+    """Return something at work there as an answer; what only a person can stop is none."""
+    name, key = shorten(plain_text(touching.what), _NAME), touch_key(touching)
+    detail = plain_text(touching.detail)
     if touching.kind == "process":
-        return f"pause process {touching.where}: {name}"
-    return f"stop the timer {name}"
+        return Option(key, f"pause process {touching.where}: {name}", (f"in {detail}",))
+    if key:
+        return Option(key, f"stop the timer {name}", (detail,))
+    label = f"{touching.kind} {plain_text(touching.where)}: {name}"
+    by_hand = plain_text(touching.stop) or "its owner knows how"
+    return Option(f"by hand {number}", label, impossible=f"by hand: {by_hand}")
 
 
 def _stop(situation: Situation, answer: Answer) -> Request | None:
@@ -78,23 +84,19 @@ def _stop(situation: Situation, answer: Answer) -> Request | None:
 
 
 def touching_lines(situation: Situation) -> tuple[str, ...]:
-    """Return who is at work at the paths, or will be by the clock, with what stops each."""
-    place = situation.facts.place
-    if place is None:
-        return ()
+    """Return what was stopped; before that, that nobody was found, where nobody was."""
+    place, stopped = situation.facts.place, situation.facts.document("stopped")
+    lines = [f"stopped: {plain_text(str(each))}" for each in stopped.get("stopped") or ()]
+    lines += [f"gone by itself: {plain_text(str(each))}" for each in stopped.get("gone") or ()]
+    for each in stopped.get("left") or ():
+        lines.append(f"NOT STOPPED: {plain_text(str(each.get('what')))}: {each.get('fix')}")
+    if place is None or lines:
+        return bounded(lines)
     if not place.touching:
         path = plain_text(place.path)
         return (f"Nobody was found at work in {path}; what runs on other hosts is not seen.",)
-    lines = [f"At work in {plain_text(place.path)}, or by the clock:"]
-    for each in place.touching[:_TOUCHING_SHOWN]:
-        what = shorten(plain_text(each.what), _NAME)
-        lines.append(f"  {each.kind}  {what}  {plain_text(each.where)}")
-        if each.detail:
-            lines.append(f"    {shorten(plain_text(each.detail), _NAME)}")
-        if not touch_key(each) and each.stop:
-            lines.append(f"    by hand: {plain_text(each.stop)}")
     more = len(place.touching) - _TOUCHING_SHOWN
-    return (*lines, f"and {more} more") if more > 0 else tuple(lines)
+    return (f"and {more} more are at work there",) if more > 0 else ()
 
 
 def _stop_lines(situation: Situation) -> tuple[str, ...]:

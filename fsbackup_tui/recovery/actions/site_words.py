@@ -112,9 +112,8 @@ def _nowhere(rows: Sequence[RowFit]) -> Iterator[str]:
         if row.note:
             yield _row("rows", f"{column}: {plain_text(row.note)}")
         elif row.nowhere.count:
-            yield _row(
-                "NOWHERE", f"{files_text(row.nowhere)} that {column} names: neither has them"
-            )
+            count = count_text(row.nowhere.count)
+            yield _row("NOWHERE", f"{count} files that {column} names: neither has them")
             if row.nowhere.names:
                 yield _row("", f"like {names_text(row.nowhere)}")
         else:

@@ -28,6 +28,12 @@ from fsbackup_tui.operations.wording import (
 from fsbackup_tui.tui.data import PointDetails
 from fsbackup_tui.tui.lines import Line, Role, line, pad, printable, width_of, wrapped
 from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
+from fsbackup_tui.tui.modes.site_part_lines import (
+    has_site_parts,
+    part_rows,
+    site_facts,
+    together_facts,
+)
 from fsbackup_tui.tui.problems import problem_lines
 
 _LABEL = 11
@@ -41,6 +47,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
     """Return everything known of a point: state, commands, parts, tables, in this order."""
     return [
         *summary_lines(details.summary, width, now=now, zone=zone),
+        *_overview(details, width),
         *_problem(details, width, now, zone),
         *_against(details, width, now, zone),
         *_commands(details, width),
@@ -120,6 +127,18 @@ def _facts(label: str, text: str, width: int, role: Role = "text") -> list[Line]
 
 def _title(text: str) -> list[Line]:
     return [line(), line(" ", (text, "heading"))]
+
+
+def _overview(details: PointDetails, width: int) -> Iterator[Line]:
+    """Yield the parts at a glance, and how they fit together, where there is more than a dump."""
+    if not has_site_parts(details.summary):
+        return
+    yield from _title("Parts")
+    yield from part_rows(details.summary)
+    manifest = details.manifest
+    if manifest is not None:
+        for label, text in together_facts(manifest.parts, manifest.links):
+            yield from _facts(label, text, width)
 
 
 def _problem(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> Iterator[Line]:
@@ -226,6 +245,8 @@ def _parts(details: PointDetails, width: int, now: datetime, zone: tzinfo) -> It
             for told in tree_facts(part.files):
                 label = told.label.capitalize()
                 yield from _facts(label, told.text, width, "warn" if told.warns else "text")
+        for label, text in site_facts(part, details.changes.get(part.source), now, zone):
+            yield from _facts(label, text, width)
 
 
 def _database(part: PartManifest, facts: PostgresFacts, width: int) -> Iterator[Line]:

@@ -23,12 +23,14 @@ from fsbackup_tui.tui.data import Checked, PartProof, PointProof
 from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, wrapped
 from fsbackup_tui.tui.modes.columns import age_of
 from fsbackup_tui.tui.modes.live import bar_text
+from fsbackup_tui.tui.modes.site_part_lines import has_site_parts, shown_lines
 from fsbackup_tui.tui.modes.table_lines import ORDER, VERDICTS, TableLines
 
-View = Literal["findings", "tables", "checks", "receipt", "times", "live"]
+View = Literal["findings", "parts", "tables", "checks", "receipt", "times", "live"]
 VIEW_NAMES: Mapping[View, str] = {
     "live": "Live",
     "findings": "Findings",
+    "parts": "Parts",
     "tables": "Tables",
     "checks": "Checks",
     "receipt": "Receipt",
@@ -59,6 +61,8 @@ def views_of(proof: PointProof | None, *, live: bool) -> tuple[View, ...]:
     views: list[View] = ["live"] if live else []
     if proof is not None and _has_findings(proof):
         views.append("findings")
+    if proof is not None and has_site_parts(proof.summary):
+        views.append("parts")
     return (*views, "tables", "checks", "receipt", "times")
 
 
@@ -78,6 +82,8 @@ def view_lines(proof: PointProof, view: View, seen: Seen) -> Sequence[Line]:
     seen = replace(seen, calm=proof.summary.calmly_blocked)
     if view == "findings":
         return list(_findings(proof, seen))
+    if view == "parts":
+        return list(shown_lines(proof.summary))
     if view == "times":
         return list(_times(proof, seen))
     if not proof.parts:
@@ -120,6 +126,9 @@ def _outcome(outcome: Outcome | None, seen: Seen) -> tuple[str, Role]:
 
 def _no_trial(proof: PointProof) -> Iterator[Line]:
     yield line()
+    if not any(part.kind.startswith("postgres") for part in proof.summary.parts):
+        yield line("   It has no database; Parts tells what was shown of it.")
+        return
     yield line("   ", ("No trial restore of this point is on record.", "warn"))
     if proof.summary.foreign:
         yield line("   v 3 restores it on a scratch server; fsbackup adopt makes a point of it.")

@@ -29,7 +29,6 @@ from fsbackup_tui.engines.chain import (
 from fsbackup_tui.engines.compression import ByteStream, zstd_module
 from fsbackup_tui.engines.encryption.age import AgeIdentities, AgeKey, new_identity
 from fsbackup_tui.engines.encryption.age_passphrase import (
-    chacha20_poly1305,
     open_with_passphrase,
     seal_with_passphrase,
 )
@@ -211,19 +210,6 @@ async def test_a_long_stream_takes_no_more_memory_than_a_short_one(tmp_path: Pat
     await write_artifact(tmp_path / "long", chain, produce(160))
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 32 << 10, f"{grown} KiB"
-
-
-def test_chacha20_poly1305_is_that_of_rfc_8439() -> None:
-    key = bytes(range(0x80, 0xA0))
-    nonce = bytes.fromhex("070000004041424344454647")
-    plain = (
-        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the "
-        b"future, sunscreen would be it."
-    )
-    encrypted = chacha20_poly1305(key, nonce, plain)
-    assert encrypted[:16] == bytes.fromhex("d31a8d34648e60db7b86afbc53ef7ec2")
-    assert encrypted[len(plain) - 2 : len(plain)] == bytes.fromhex("6116")
-    assert len(encrypted) == len(plain) + 16
 
 
 def test_what_a_passphrase_seals_no_other_opens() -> None:

@@ -1,0 +1,120 @@
+"""Incidents of real files whose jobs run in the test's own process: whole in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fsbackup_tui.config.load import LoadedConfig, load_config
+from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.events import Event
+from fsbackup_tui.domain.incident import Seen
+from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.jobs.job import Job
+from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.request import Request
+from fsbackup_tui.recovery.declare import declare
+from fsbackup_tui.recovery.desk import Desk, open_desk
+from fsbackup_tui.recovery.session import RecoverySession
+from fsbackup_tui.repository.incidents import INCIDENTS
+from tests.support.recovering import Clock, Reply, ScriptedJobs
+from tests.support.sites import Site
+
+
+@dataclass
+class InProcessJobs(ScriptedJobs):
+    """Starts jobs that have ended when they begin, by running what a worker would run.
+
+    ``replies`` still answers in its place; ``told`` is what the operations told.
+    """
+
+    told: list[Event] = field(default_factory=list)
+
+    def __call__(
+        self,
+        request: Request,
+        loaded: LoadedConfig,
+        *,
+        environ: Mapping[str, str],
+        state: Path,
+        operator: str,
+        incident: str | None = None,
+        epoch: int | None = None,
+    ) -> Job:
+        """Run it; what is raised is the job's problem."""
+        directory = state / INCIDENTS / incident if incident else None
+
+        def run(asked: Request) -> Mapping[str, Any] | Problem:
+            return self._run(asked, loaded, environ, directory, epoch)
+
+        scripted: Reply | None = self.replies.get(request.operation)
+        self.replies[request.operation] = run if scripted is None else scripted
+        try:
+            return super().__call__(
+                request,
+                loaded,
+                environ=environ,
+                state=state,
+                operator=operator,
+                incident=incident,
+                epoch=epoch,
+            )
+        finally:
+            if scripted is None:
+                del self.replies[request.operation]
+
+    def _run(
+        self,
+        request: Request,
+        loaded: LoadedConfig,
+        environ: Mapping[str, str],
+        incident: Path | None,
+        epoch: int | None,
+    ) -> Mapping[str, Any] | Problem:
+        work = loaded.path.parent / f"work-{len(self.requests)}"
+        work.mkdir(mode=0o700)
+        context = JobContext(
+            job=f"20261122T020000Z-test-{len(self.requests):04d}",
+            loaded=loaded,
+            environment=environ,
+            redactor=Redactor(),
+            report=self.told.append,
+            stage=lambda _name: None,
+            work=work,
+            operator="ana",
+            host=socket.gethostname(),
+            now=lambda: datetime.now(UTC),
+            incident=incident,
+            epoch=epoch,
+        )
+        module, _, name = request.runner.partition(":")
+        runner = getattr(__import__(module, fromlist=[name]), name)
+        try:
+            result = asyncio.run(runner(request, context))
+        except FsbackupError as error:
+            return error.problem()
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        assert isinstance(result, dict)
+        return result
+
+
+def real_desk(site: Site) -> Desk:
+    """Return the desk of a real site; its jobs run in this process."""
+    environ = {**os.environ, **site.environ()}
+    desk = open_desk(load_config(site.config, environ), environ)
+    jobs = InProcessJobs(Clock(datetime.now(UTC)))
+    return Desk(desk.loaded, environ, desk.state, desk.author, desk.zone, desk.repository, jobs)
+
+
+def declare_real(site: Site, source: str, seen: Seen, **more: Any) -> RecoverySession:
+    """Declare an incident of a real site: right until this moment."""
+    desk = real_desk(site)
+    return declare(desk, source=source, seen=seen, last_right=desk.now(), **more)
