@@ -147,9 +147,12 @@ def _run(argv: Sequence[str]) -> int:
 
 def _internal(error: Exception) -> FsbackupError:
     from fsbackup_tui.domain.secret import Redactor
+    from fsbackup_tui.engines.secrets import remember_named_secrets
 
+    redactor = Redactor()
+    remember_named_secrets(os.environ, redactor)
     return FsbackupError(
         "INTERNAL ERROR: fsbackup met something it did not foresee.",
-        why=Redactor().redact(f"{type(error).__name__}: {error}"),
+        why=redactor.redact(f"{type(error).__name__}: {error}"),
         fix=f"Run it again with {TRACEBACK_VARIABLE}=1 and report what it prints.",
     )

@@ -172,7 +172,21 @@ async def _run(
     )
     if not loaded.config.read_only:
         await _end_lost_sessions(session, context)
-    return await resolve(told.request.runner)(told.request, context)
+    try:
+        return await resolve(told.request.runner)(told.request, context)
+    except FsbackupError:
+        raise
+    except Exception:
+        _know_secrets(context)
+        raise
+
+
+def _know_secrets(context: JobContext) -> None:
+    """Let nothing of the site's environment be told by what nobody foresaw: a traceback."""
+    from fsbackup_tui.engines.secrets import remember_named_secrets
+
+    with contextlib.suppress(FsbackupError):
+        remember_named_secrets(context.environment, context.redactor)
 
 
 async def _end_lost_sessions(session: JobSession, context: JobContext) -> None:

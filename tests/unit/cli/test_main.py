@@ -120,3 +120,18 @@ def test_what_to_do_next_repeats_the_configuration_that_was_named(
     config.write_text("site: shop\nrepository: /nowhere\nplans: []\n")
     told = refused(capsys, "list", "--config", "my site.yaml")
     assert "then run: fsbackup --config 'my site.yaml' doctor" in " ".join(" ".join(told).split())
+
+
+def test_what_nobody_foresaw_tells_no_secret_of_the_environment(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_arguments: object) -> int:
+        raise ZeroDivisionError("dividing canary-phrase by canary-token")
+
+    monkeypatch.setenv("FSBACKUP_PASSPHRASE", "canary-phrase")
+    monkeypatch.setenv("GIT_TOKEN", "canary-token")
+    monkeypatch.setattr("fsbackup_tui.cli.jobs.run_jobs", breaks)
+    assert run_command_line(["jobs"]) == 1
+    shown = capsys.readouterr().err
+    assert "INTERNAL ERROR" in shown
+    assert "ZeroDivisionError: dividing *** by ***" in shown

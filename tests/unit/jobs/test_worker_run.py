@@ -186,6 +186,23 @@ def test_anything_else_is_an_internal_problem_and_its_traceback_is_redacted(
     assert SECRET not in (directory / "state.json").read_text()
 
 
+def test_a_traceback_tells_nothing_of_the_sites_environment(
+    directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FSBACKUP_PASSPHRASE", "canary-phrase")
+
+    async def breaks(request: VerifyRequest, context: JobContext) -> dict[str, object]:
+        raise KeyError(dict(context.environment)["FSBACKUP_PASSPHRASE"])
+
+    assert run_with(directory, breaks) == 1
+    feed = journal_feed(directory)
+    assert feed.problem is not None
+    assert feed.problem.why == "KeyError: '***'"
+    printed = capsys.readouterr().err
+    assert "in breaks" in printed
+    assert "canary-phrase" not in printed + (directory / "journal.jsonl").read_text()
+
+
 def test_a_result_that_is_not_ok_is_kept_and_fails_the_job(directory: Path) -> None:
     async def finds_damage(request: VerifyRequest, context: JobContext) -> dict[str, object]:
         return {"ok": False, "problems": [{"what": "db/database.dump altered", "fix": "Use p0."}]}
