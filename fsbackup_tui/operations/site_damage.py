@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from fsbackup_tui.operations.place_requests import SiteDamageRequest
 from fsbackup_tui.operations.places import kind_of, place_paths, place_source
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.site_points import SitePoints, candidate_of, site_points
+from fsbackup_tui.operations.status import site_zone
+from fsbackup_tui.operations.wording import when_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ async def _files(
             found = await files_look.run(asked, quiet)
         except FsbackupError as error:
             notes.append(_not_read(asked.point, error))
+        notes += await asyncio.to_thread(_when_it_went, found, context)
     context.stage("candidates")
     counted, unread = await count_points(
         context, request.part, tuple(each.point for each in candidates if each.trust != "damaged")
@@ -216,6 +221,32 @@ def _inside_notes(context: JobContext, work_tree: Path) -> Iterator[str]:
     inside = foreign_paths(context.loaded, work_tree)
     if inside:
         yield f"In the work tree, and none of its code: {', '.join(inside[:3])}: they stay"
+
+
+def _when_it_went(found: Mapping[str, object], context: JobContext) -> list[str]:
+    """Return when names were last taken out of (or put into) the directories that miss some.
+
+    It helps whoever does not know since when it is wrong; those of the first names are asked.
+    """
+    missing, root = found.get("missing"), Path(str(found.get("root") or "/"))
+    names = missing.get("names") if isinstance(missing, Mapping) else None
+    times: dict[Path, float] = {}
+    for name in names if isinstance(names, list) else ():
+        directory = root / str(name).rpartition("/")[0]
+        with suppress(OSError, ValueError):
+            times[directory] = directory.stat().st_mtime
+    if not times:
+        return []
+    zone, now = site_zone(context.loaded), context.now()
+    first, last = min(times, key=times.__getitem__), max(times, key=times.__getitem__)
+    told = [f"Last changed: {last} at {when_text(_moment(times[last]), now, zone)}"]
+    if times[first] != times[last]:
+        told.append(f"and {first} at {when_text(_moment(times[first]), now, zone)}")
+    return [", ".join(told)]
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _not_read(point: str, error: FsbackupError) -> str:

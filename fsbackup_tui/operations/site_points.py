@@ -125,16 +125,27 @@ def _candidates(
     return tuple(chosen)
 
 
-def doubts(point: PointSummary, source: str, last_right: datetime | None) -> str:
-    """Return why it takes a written reason to restore a part of a point; empty: none."""
+def doubts(
+    point: PointSummary,
+    source: str,
+    last_right: datetime | None,
+    manifest: PartManifest | None = None,
+) -> str:
+    """Return why it takes a written reason to restore a part of a point; empty: none.
+
+    With the part's ``manifest`` only what is suspect of this part counts.
+    """
     found = []
     part = next((each for each in point.parts if each.source == source), None)
     trust = point.trust if part is None else part.trust
     top = TOP_RUNGS.get(part.kind if part is not None else "", Trust.PROVEN)
     if trust <= Trust.INCOMPLETE:
         found.append(trust.word)
-    if point.suspect:
-        found.append(f"suspect: {point.suspect[0]}")
+    suspect = point.suspect
+    if manifest is not None:
+        suspect = tuple(reason for reason in suspect if reason in manifest.suspect)
+    if suspect:
+        found.append(f"suspect: {suspect[0]}")
     if last_right is not None and point.created > last_right:
         found.append("taken after the damage")
     if Trust.INCOMPLETE < trust < top:
@@ -145,11 +156,11 @@ def doubts(point: PointSummary, source: str, last_right: datetime | None) -> str
 def _site_part(
     repository: Repository, point: PointSummary, source: str, last_right: datetime | None
 ) -> SitePart:
-    doubt = doubts(point, source, last_right)
     part: PartManifest | None = None
     directory = repository.point_directory(point.id)
     with suppress(PointDamaged, PointNotFound, RepositoryError):
         part = PointReader(repository, point.id).part(source)
+    doubt = doubts(point, source, last_right, part)
     if part is None:
         doubt = "; ".join(filter(None, (doubt, "its manifest can't be read")))
     return SitePart(point, part, str(directory), doubt)
