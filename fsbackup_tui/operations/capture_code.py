@@ -14,6 +14,7 @@ from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.engines.git.capture import Wanted, capture_work_tree
 from fsbackup_tui.engines.git.program import find_git
 from fsbackup_tui.operations.capture import CaptureRun
+from fsbackup_tui.operations.files_ground import own_places
 
 _COMPRESSION = "zstd:3"
 
@@ -28,14 +29,16 @@ async def capture_code(run: CaptureRun) -> PartManifest:
     context = run.context
     started = context.now()
     source = code_source(context.loaded, run.source)
-    built = tuple(map(Path, source.artifacts))
+    wanted = Wanted(
+        tuple(map(Path, source.artifacts)),
+        source.deployed,
+        own_places(source.worktree, context.loaded),
+    )
     key = None if source.plaintext else run.chain.key
     chain = replace(run.chain, compression=_COMPRESSION, key=key)
     with run.phase("code"):
         git = await find_git(context.work, report=context.report, redactor=context.redactor)
-        captured = await capture_work_tree(
-            git, source.worktree, run.directory, chain, Wanted(built, source.deployed)
-        )
+        captured = await capture_work_tree(git, source.worktree, run.directory, chain, wanted)
     context.report(Log(f"{run.source}: {code_words(captured.facts)}"))
     for warning in captured.warnings:
         context.report(Warned(f"{run.source}: {warning}"))

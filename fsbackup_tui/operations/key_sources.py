@@ -127,9 +127,10 @@ class KeySource:
                     self.redactor.add(Secret(line))
             return secret
         text = await self._read(description, "age identity", self.place("identity"))
-        for line in text.reveal().split():
-            if not line.startswith("#"):
-                self.redactor.add(Secret(line))
+        # The comment beside an identity names its public key, which is nobody's secret.
+        for line in text.reveal().splitlines():
+            if line.strip() and not line.startswith("#"):
+                self.redactor.add(Secret(line.strip()))
         return text
 
     async def _former(self, description: SecretDescription | None, what: str) -> Secret | None:

@@ -162,6 +162,9 @@ async def rekey_point(rekeying: _Rekeying, point: str) -> None:
         successor = find_successor(rekeying.repository, point)
         if successor is None:
             successor = (await _encrypt_anew(rekeying, reader, manifest)).id
+        else:
+            # A killed run left it: nothing is given up for what may have been damaged since.
+            await _refuse_damaged(PointReader(rekeying.repository, successor), rekeying.context)
         await asyncio.to_thread(_retire, rekeying, point, successor)
     _record_seal(rekeying, successor)
     rekeying.done.append({"point": point, "became": successor})
@@ -206,11 +209,8 @@ def find_successor(repository: Repository, point: str) -> str | None:
     return None
 
 
-async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Manifest) -> Manifest:
-    """Write the point that replaces this one; nobody sees it before it is whole."""
-    context, repository = rekeying.context, rekeying.repository
-    keys = await reading_keys(context, reader)
-    for part in manifest.parts:
+async def _refuse_damaged(reader: PointReader, context: JobContext) -> None:
+    for part in reader.parts():
         problems = await asyncio.to_thread(reader.check_sealed, part.source, context.report)
         if problems:
             raise PointDamaged(
@@ -218,6 +218,13 @@ async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Mani
                 why="\n".join(problems[:5]),
                 fix="It stays as it is; take a new backup.",
             )
+
+
+async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Manifest) -> Manifest:
+    """Write the point that replaces this one; nobody sees it before it is whole."""
+    context, repository = rekeying.context, rekeying.repository
+    keys = await reading_keys(context, reader)
+    await _refuse_damaged(reader, context)
     signing = await point_signing(context)
     writer = PointWriter.begin(
         repository,

@@ -351,14 +351,16 @@ def restore_command_lines(
     return tuple(lines)
 
 
-_BESIDE = ("config", "code")
+_BESIDE = ("files", "config", "code")
 
 
 def _site_lines(point: str, source: str, kind: str) -> Iterator[str]:
-    """Yield the commands for configuration (compared first) and code."""
+    """Yield the commands: what is missing first of files, compared first of configuration."""
     words = ["fsbackup", "restore", point, "--part", source]
     if kind == "config":
         yield shlex.join([*words, "--diff"])
+    if kind == "files":
+        yield shlex.join([*words, "--put-back"])
     yield shlex.join([*words, "--to", f"{source}_restored"])
 
 

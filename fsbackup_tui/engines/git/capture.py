@@ -56,11 +56,13 @@ _LARGEST_DEPLOYED = 4096
 class Wanted:
     """What is captured of a work tree beside its commits and changes.
 
-    ``built`` are paths below the work tree, ``deployed`` is a file that names a commit.
+    ``built`` are paths below the work tree, ``deployed`` is a file that names a commit; what is
+    untracked below one of ``apart``, told from the work tree, is left out.
     """
 
     built: tuple[Path, ...] = ()
     deployed: Path | None = None
+    apart: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -160,13 +162,21 @@ class _Capture:
     artifacts: list[Artifact] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def _without(self, changes: Changes, apart: tuple[Path, ...]) -> Changes:
+        below = tuple(os.fsencode(place) + b"/" for place in apart)
+        kept = tuple(name for name in changes.untracked if not name.startswith(below))
+        if len(kept) < len(changes.untracked):
+            shown = ", ".join(map(str, apart))
+            self.warnings.append(f"{shown} is fsbackup's own and left out of the untracked files")
+        return replace(changes, untracked=kept)
+
     async def everything(self, wanted: Wanted) -> CapturedCode:
         """Capture all there is to the work tree."""
         git, repository = self.git, self.repository
         self._make_directory()
         deployed = await self._deployed(wanted.deployed)
         bundled, own_refs, shallow = await self._bundle(deployed)
-        changes = await read_changes(git, repository, "index")
+        changes = self._without(await read_changes(git, repository, "index"), wanted.apart)
         await self._patches(changes)
         await self._tar(UNTRACKED, "work", changes.untracked, "untracked files")
         built = await self._built(wanted.built)
