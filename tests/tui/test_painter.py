@@ -18,7 +18,7 @@ from textual._compositor import LayoutUpdate
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from fsbackup_tui.tui.painter import Painter, erases_in_colour
+from fsbackup_tui.tui.painter import Painter
 from fsbackup_tui.tui.sgr import PLAIN, change, look_of, nearest
 
 SIZE = Size(24, 6)
