@@ -103,7 +103,7 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
             self.call_later(self.action_mode, "recover")
         self._moved = self._moved or self.checked
         for screen in self.screen_stack:
-            if isinstance(screen, FrameScreen) and screen.is_mounted:
+            if isinstance(screen, FrameScreen):
                 screen.take_overview()
 
     def _tell_ended(self, before: Overview) -> None:

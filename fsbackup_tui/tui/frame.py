@@ -110,6 +110,12 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     def overview_changed(self, before: Overview) -> None:
         """Take note of the site's overview; called when the screen comes back, too."""
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the screen has its widgets: not yet before mounting, and no more while it is
+        taken down, which happens from the innermost widget outwards as messages still come."""
+        return self.is_mounted and self.is_running and self.app.is_running
+
     def on_mount(self) -> None:
         """Paint the frame."""
         self.paint_frame()
@@ -153,13 +159,15 @@ class FrameScreen(Screen[None], inherit_bindings=False):
 
     def take_overview(self) -> None:
         """Show the application's overview where it is another than this screen's."""
+        if not self.is_there:
+            return
         before, self._overview = self._overview, self.site_app.overview
         self.paint_frame()
         self.overview_changed(before)
 
     def paint_frame(self) -> None:
         """Paint answer line, tabs, status and keys; what is the same is not sent again."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         app, width = self.site_app, self.size.width
         self.query_one("#answer", LineWidget).show(answer_line(app.overview, width))
@@ -170,7 +178,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
 
     def paint_foot(self) -> None:
         """Paint the keys at the bottom."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         app, width = self.site_app, self.size.width
         foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.foot()
@@ -213,6 +221,8 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self.corner(line((text, "accent")))
 
     def _paint_status(self) -> None:
+        if not self.is_there:
+            return
         left = self._status
         if self._pointer:
             # Where the rest can be read must not be what is cut off.

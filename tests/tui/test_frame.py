@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from pathlib import Path
@@ -312,6 +313,26 @@ async def test_text_that_goes_on_below_says_so_until_its_end() -> None:
         await until_text(pilot, " 1 more line below")
         await pilot.resize_terminal(80, 60)
         await until_gone(pilot, "more lines below")
+
+
+async def test_news_that_come_while_the_screens_are_taken_down_end_nothing() -> None:
+    app = make_app(FakeSite())
+    came_late: list[bool] = []
+
+    def news() -> None:
+        came_late.append(not app.is_running)
+        app.set_overview(app.overview)
+
+    def bring() -> None:
+        if app.call_later(news):
+            asyncio.get_running_loop().call_soon(bring)
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "PROD")
+        await press(pilot, "question_mark")
+        await until_text(pilot, "In a list")
+        bring()
+    assert any(came_late)
 
 
 async def test_however_often_the_site_is_looked_at_one_timer_goes_on_with_it() -> None:

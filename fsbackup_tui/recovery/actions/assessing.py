@@ -118,6 +118,8 @@ def _proposal_lines(situation: Situation, report: DamageReport) -> list[str]:
         return [f"Proposed: {runbook}, since {found}"]
     if runbook == "data-loss" and best.way == "merge":
         return [f"Proposed: partial-loss, by merge: it {best.why}", f"  although {found}"]
+    if runbook == "partial-loss" and best.way in ("swap", "schema swap"):
+        return [f"Proposed: data-loss, by {best.way}, since {found}; nothing can be merged"]
     return [f"Proposed: {runbook}, by {best.way}, since {found}"]
 
 

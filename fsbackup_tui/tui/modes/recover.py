@@ -118,7 +118,7 @@ class RecoverScreen(FrameScreen):
             self.declare(self._point)
 
     def _paint(self) -> None:
-        if not self.is_mounted:
+        if not self.is_there:
             return
         app, width = self.site_app, self.size.width
         now, zone = app.now(), app.overview.zone

@@ -163,7 +163,7 @@ class DeclareScreen(FrameScreen):
         return [SEEN_TEXTS[seen] for seen in self._offered]
 
     def _paint(self) -> None:
-        if not self.is_mounted:
+        if not self.is_there:
             return
         width = self.size.width
         told = self._told(width)

@@ -305,7 +305,7 @@ class StepScreen(FrameScreen):
 
     def _paint(self) -> None:
         view, width = self.view, self.size.width
-        if not self.is_mounted:
+        if not self.is_there:
             return
         if view is None:
             self.card_view.show([line(), line(" ", ("reading the incident…", "muted"))])

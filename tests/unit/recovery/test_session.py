@@ -602,3 +602,15 @@ def test_the_runbook_and_the_way_that_are_proposed_agree(
     assert any(line.startswith(proposed) for line in lines), lines
     best = next(way for way in ways_of(session.situation()) if way.recommended)
     assert best.way == "merge"
+
+
+def test_where_nothing_can_be_merged_no_runbook_that_merges_is_proposed(tmp_path: Path) -> None:
+    clock = Clock()
+    desk = make_desk(tmp_path, clock=clock)
+    jobs_of(desk).replies["damage"] = {**make_report(clock), "live": "unreadable"}
+    session = open_session(desk, runbook="data-loss")
+    do_step(session, "damage")
+    lines = session.card("choose-point").shows
+    (told,) = (line for line in lines if line.startswith("Proposed: "))
+    assert told.startswith("Proposed: data-loss, by swap, since ")
+    assert told.endswith("; nothing can be merged")
