@@ -10,6 +10,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import DiskFull, SafetyRefusal, UsageError
 from fsbackup_tui.operations import files_beside, files_put_back, files_staging, pacing
+from fsbackup_tui.operations.files_counting import PointCount, count_points
 from fsbackup_tui.operations.site_requests import (
     DropTreeRequest,
     FilesBesideRequest,
@@ -148,6 +149,8 @@ async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite
     (live / "faces/2.jpg").write_bytes(b"a user's newer face")
     (live / "later").mkdir()
     (live / "later/new.jpg").write_bytes(b"came after the point")
+    (live / "later/on/empty").mkdir(parents=True)
+    (live / "later/on/empty").chmod(0o711)
     damaged = snapshot(live, times=True)
     beside = await files.ask(FilesBesideRequest(PART, files.point, tag="i1"))
     tree = Path(beside["tree"])
@@ -164,6 +167,7 @@ async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite
     assert compared["newer"]["names"] == compared["changed"]["names"] == ["faces/2.jpg"]
     carried = await files.ask(FilesCarryRequest(PART, files.point, **at))
     assert carried["carried"]["names"] == ["faces/2.jpg", "later/new.jpg"]
+    assert carried["directories"] == 1
     inode = live.stat().st_ino
     request = FilesExchangeRequest(PART, files.point, **at, live_inode=inode)
     done = await files.ask(request)
@@ -177,12 +181,17 @@ async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite
 
     (live / "since.jpg").write_bytes(b"written since")
     (live / "faces/5.jpg").write_bytes(b"written since, too")
+    (live / "since/empty").mkdir(parents=True)
     way = {"kept_as": done["kept_as"], "kept_inode": done["kept_inode"]}
     seen = await files.ask(FilesRollbackRequest(PART, **way, preview=True))
     assert seen["written_since"]["names"] == ["faces/5.jpg", "since.jpg"]
     back = await files.ask(FilesRollbackRequest(PART, **way, carry=True))
     assert back["carried"]["names"] == ["faces/5.jpg", "since.jpg"]
     former = snapshot(live, times=True)
+    assert (former.pop("since"), former.pop("since/empty")) == (
+        damaged["later/on"],
+        damaged["later/on"],
+    )
     assert former.pop("since.jpg")[0] == b"written since"
     assert former.pop("faces/5.jpg")[0] == b"written since, too"
     assert former == {name: each for name, each in damaged.items() if name != "faces/5.jpg"}
@@ -323,3 +332,17 @@ async def test_what_the_source_leaves_out_comes_along_when_trees_are_exchanged(
     way = {"kept_as": done["kept_as"], "kept_inode": done["kept_inode"]}
     await files.ask(FilesRollbackRequest(PART, **way, carry=True))
     assert (live / "faces/since.tmp").read_bytes() == b"left out, written since"
+
+
+async def test_what_is_fsbackups_own_in_the_tree_is_none_of_its_files(tmp_path: Path) -> None:
+    """Capture leaves it out; it was counted as live's alone, and would have been carried along."""
+    files = make_file_site(tmp_path, more={"root": str(tmp_path), "exclude": ["work"]})
+    files.back_up()
+    (files.root / "new.jpg").write_bytes(b"came after the point")
+    (files.root / "faces/1.jpg").unlink()
+    look = await files.ask(FilesLookRequest(PART, files.point, touching=False))
+    assert look["only_live"]["names"] == ["srv/storage/new.jpg"]
+    counted, unread = await count_points(files.context(), PART, [files.point])
+    assert counted[files.point] == PointCount(1, 201, 0, 1), unread
+    done = await files.ask(FilesPutBackRequest(PART, files.point))
+    assert done["put_back"]["names"] == ["srv/storage/faces/1.jpg"]

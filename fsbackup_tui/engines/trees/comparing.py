@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +64,18 @@ def live_entries(tree: OpenTree, selection: Selection | None = None) -> Iterator
             taken, within = (path + b"/" if is_directory else taken), True
         if within or is_directory:
             yield entry
+
+
+def without(entries: Iterable[_Left], apart: Collection[bytes]) -> Iterator[_Left]:
+    """Yield the entries of a sorted tree, but none of these paths, nor what is below them."""
+    out: bytes | None = None
+    for entry in entries:
+        if out is not None and entry.path.startswith(out):
+            continue
+        if entry.path in apart:
+            out = entry.path + b"/"
+            continue
+        yield entry
 
 
 def compare_with_index(
