@@ -207,5 +207,5 @@ class _Choosing:
         survey.entries += 1
         survey.wanted.add(was.path, was.size)
         survey.wanted_bytes += was.size
-        if was.kind == "link":
+        if was.is_hard_link:
             survey.targets.add(was.target)

@@ -95,11 +95,15 @@ def compare_with_index(
             with suppress(OSError, LinkInTheWay):
                 return "same" if tree.sha256(now.path) == was.sha256 else later
         return "same" if now.modified_ns == was.mtime_ns else later
-    if was.kind == "symlink":
+    if was.is_symlink:
         if now.kind != "link":
             return "changed"
+        if was.kind == "symlink-link" and now.modified_ns == was.mtime_ns:
+            return "same"
         with suppress(OSError, LinkInTheWay):
-            if tree.target(now.path) == was.target:
+            # Where a hard link leads, its other name tells: of that is said what it is now.
+            leads = was.target if was.kind == "symlink" else tree.target(was.target)
+            if tree.target(now.path) == leads:
                 return "same"
         return "newer" if now.modified_ns > was.mtime_ns else "changed"
     return "same" if now.kind == "directory" else "changed"
