@@ -1,6 +1,6 @@
 """Taking back what was put in place of a configuration: the kept file is live's again.
 
-What is live now is kept in its turn, as ``NAME.after-…``: nothing is lost by going to and fro.
+What is live now is kept in its turn, as ``.after-…-NAME~``: nothing is lost by going to and fro.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.engines.config_restore import state_of
+from fsbackup_tui.engines.config_restore import kept_path, make_private, state_of
 from fsbackup_tui.engines.trees.renaming import CannotExchange, exchange, rename_new
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_config import config_source, plain_path
@@ -30,16 +30,17 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
     context.stage("check")
     source = config_source(context.loaded, request.part)
     configured = {str(plain_path(path)) for path in (*source.files, *source.optional)}
-    pairs = list(zip(request.files, request.kept, strict=True))
-    for name, _ in pairs:
+    modes = request.modes or ("",) * len(request.files)
+    pairs = list(zip(request.files, request.kept, modes, strict=True))
+    for name, _, _ in pairs:
         if name not in configured:
             raise SafetyRefusal(f"NOT TAKEN BACK: {name} is none of this site's files.")
     context.stage("take back")
     moment = f"{context.now().astimezone(UTC):%Y%m%dT%H%M%SZ}"
     done, left = [], []
-    for name, kept in pairs:
+    for name, kept, mode in pairs:
         try:
-            after = await asyncio.to_thread(_take_back, Path(name), kept, moment)
+            after = await asyncio.to_thread(_take_back, Path(name), kept, mode, moment)
         except OSError as error:
             raise ToolError(
                 f"NOT ALL TAKEN BACK: {name}.",
@@ -54,7 +55,7 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
     return {"ok": True, "taken_back": done, "as_it_was": left}
 
 
-def _take_back(path: Path, kept: str, moment: str) -> str | None:
+def _take_back(path: Path, kept: str, mode: str, moment: str) -> str | None:
     """Let the kept file be live; returns where what was live is, None where nothing was to do."""
     target = Path(os.path.realpath(path))
     former = Path(kept) if kept else None
@@ -62,13 +63,17 @@ def _take_back(path: Path, kept: str, moment: str) -> str | None:
         return None
     if former is None and not target.exists():
         return None
-    after = target.with_name(f"{target.name}.after-{moment}")
+    after = kept_path(target, "after", moment)
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if former is None:
             rename_new(directory, _name(target), directory, _name(after))
         else:
+            if mode:
+                former.chmod(int(mode, 8))
             _let_in(directory, target, former, after)
+        if after.is_file():
+            make_private(after)
         os.fsync(directory)
     finally:
         os.close(directory)

@@ -137,7 +137,7 @@ async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | N
             return None, reason
         return age.AgeIdentities(identities, proven=opens is True), ""
     for keyring, passphrase in await source.keyrings():
-        if await _has_any(source, stored.recipients, keyring):
+        if await has_any(source, stored.recipients, keyring):
             key = GpgReading(source.work, source.environ, passphrase, keyring)
             opens = await _opens(key, stored)
             if opens is not False:
@@ -146,7 +146,8 @@ async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | N
     return None, reason
 
 
-async def _has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+async def has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+    """Whether a keyring has the private key of one of the names."""
     try:
         for name in names:
             if await has_private_key(

@@ -100,7 +100,7 @@ class ConfigTakeBackRequest(Request):
 
     Returns ``{"taken_back": [{"file", "kept", "live"}], "as_it_was": [...]}``: ``live`` is what
     tells the file's state from a later one, as comparing a configuration does. ``kept`` is for
-    each of ``files`` where the former one is; empty: there was none.
+    each of ``files`` where the former one is, ``modes`` what mode it had; empty: there was none.
     """
 
     operation: ClassVar[str] = "config-take-back"
@@ -109,6 +109,7 @@ class ConfigTakeBackRequest(Request):
     part: str
     files: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

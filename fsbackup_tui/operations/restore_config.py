@@ -158,7 +158,7 @@ async def _in_place(
         raise ToolError(
             "NOT ALL PUT IN PLACE: the system refused one of the files.",
             why=f"{error.filename}: {error.strerror}.",
-            fix="Those that were replaced lie beside as NAME.before-…: compare, then run it again.",
+            fix="Those that were replaced lie beside as .before-…-NAME~: compare, run it again.",
         ) from error
     for one in placed:
         kept = f", the former one is {one.kept}" if one.kept else ""
@@ -191,4 +191,5 @@ def _command(request: RestoreConfigRequest, context: JobContext) -> str:
 
 
 def _placed_document(one: Placed) -> dict[str, str | None]:
-    return {"file": one.name, "kept": one.kept or None}
+    mode = f"{one.mode:04o}" if one.kept else None
+    return {"file": one.name, "kept": one.kept or None, "mode": mode}

@@ -14,7 +14,7 @@ from fsbackup_tui.domain.incident import Incident
 from fsbackup_tui.domain.tree import LeftTree, TreeKind
 from fsbackup_tui.engines.trees.opened import OpenTree
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.files_ground import Ground, open_ground
+from fsbackup_tui.operations.files_ground import Ground, open_ground, own_places
 from fsbackup_tui.operations.leftover_look import time_of
 from fsbackup_tui.operations.pacing import Pace, paced
 from fsbackup_tui.operations.plain import plain
@@ -24,7 +24,14 @@ from fsbackup_tui.operations.status import job_liveness, site_repository_or_none
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.incidents import list_incidents
 from fsbackup_tui.repository.layout import site_state
-from fsbackup_tui.repository.tree_marks import Mark, Marked, find_marked, is_marked, remove_mark
+from fsbackup_tui.repository.tree_marks import (
+    Mark,
+    Marked,
+    find_marked,
+    is_marked,
+    mark_path,
+    remove_mark,
+)
 
 # In its own incident it may go before that is closed: it can be made again.
 _REPLACEABLE = ("restore",)
@@ -98,6 +105,17 @@ def marked_trees(ground: Ground) -> Iterator[Marked]:
     """Yield what bears a mark of this root: beside it, and in it where it is a mount point."""
     yield from find_marked(ground.root, ground.root.parent)
     yield from find_marked(ground.root, ground.root)
+
+
+def own_paths(ground: Ground) -> frozenset[bytes]:
+    """Return what of ours lies below the root, told from it: it is none of the site's files.
+
+    Its repository and its state, and trees of restores with their marks.
+    """
+    trees = (marked.path for marked in marked_trees(ground) if marked.path.parent == ground.root)
+    names = {os.fsencode(each.name) for path in trees for each in (path, mark_path(path))}
+    places = own_places(ground.root, ground.context.loaded)
+    return frozenset(names.union(os.fsencode(place) for place in places))
 
 
 def _parts(part: str, context: JobContext) -> list[str]:

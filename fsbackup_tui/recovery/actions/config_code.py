@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fsbackup_tui.domain.errors import PointDamaged
 from fsbackup_tui.domain.site_damage import entry_words
 from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.engines.config_restore import kept_path
 from fsbackup_tui.operations.place_requests import (
     CodeBackRequest,
     CodeTakeBackRequest,
@@ -79,7 +80,7 @@ def _files_to_choose(situation: Situation) -> Question:
 def _choosing_hint(options: list[Option]) -> str:
     if not options:
         return "Live is as the point has it: there is nothing to put back."
-    return "Values are not shown. The present file is kept beside, as NAME.before-…"
+    return "Values are not shown. The present file is kept beside, as .before-…-NAME~"
 
 
 def _why_not(entry: Mapping[str, Any]) -> str:
@@ -122,7 +123,8 @@ def _config_lines(situation: Situation) -> tuple[str, ...]:
     lines = [f"cd {shell([candidate.directory])}"] if candidate is not None else []
     for name in names[:4]:
         quoted = shlex.quote(name)
-        lines.append(f"ln {quoted} {quoted}.before-{situation.incident.id}")
+        kept = kept_path(Path(name), "before", situation.incident.id)
+        lines.append(f"ln {quoted} {shlex.quote(str(kept))}")
     stock = candidate.stock if candidate is not None else ()
     return bounded((*lines, *(stock or ("… | tar -xpf - -C /",))))
 
@@ -137,14 +139,19 @@ def _placed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
         for each in placed
     ]
     told += [f"{name} was so already" for name in result.get("same") or ()]
-    back = [
-        shlex.join(("mv", str(each["kept"]), str(each.get("file"))))
-        if each.get("kept")
-        else shlex.join(("rm", str(each.get("file"))))
-        for each in placed
-    ]
+    back = [shlex.join(words) for each in placed for words in _by_hand(each)]
     known = {"placed": [dict(each) for each in placed], "told": told, "by_hand": back}
     return {"config_back": known, "config_taken_back": None}
+
+
+def _by_hand(placed: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    file, kept, mode = (str(placed.get(name) or "") for name in ("file", "kept", "mode"))
+    if not kept:
+        yield ("rm", file)
+        return
+    if mode:
+        yield ("chmod", mode, kept)
+    yield ("mv", kept, file)
 
 
 def _config_shows(situation: Situation) -> tuple[str, ...]:
@@ -168,6 +175,7 @@ def _config_undo(situation: Situation) -> Request | None:
         situation.part,
         files=tuple(str(each.get("file")) for each in pairs),
         kept=tuple(str(each.get("kept") or "") for each in pairs),
+        modes=tuple(str(each.get("mode") or "") for each in pairs),
     )
 
 
