@@ -9,6 +9,7 @@ from pathlib import Path
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.protection import Encryption
 from fsbackup_tui.domain.errors import FsbackupError, KeyRefused
+from fsbackup_tui.domain.key_question import VARIABLE
 from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
 from fsbackup_tui.engines.encryption import age
@@ -20,7 +21,7 @@ from fsbackup_tui.engines.encryption.gpg_recipients import find_public_keys
 from fsbackup_tui.engines.encryption.gpg_stream import GpgKey, GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey
 from fsbackup_tui.operations.doctor import Finding, failure
-from fsbackup_tui.operations.key_sources import VARIABLE, KeySource
+from fsbackup_tui.operations.key_sources import KeySource
 from fsbackup_tui.operations.keys import (
     encrypted_check,
     fits,
