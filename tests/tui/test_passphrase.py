@@ -12,11 +12,10 @@ from textual.pilot import Pilot
 from fsbackup_tui.domain.key_question import KeyQuestion
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.tui.frame import FrameScreen
-from fsbackup_tui.tui.modes.recover_step import StepScreen
 from fsbackup_tui.tui.widgets.hidden import HiddenPanel
 from tests.support.recovering import jobs_of, make_desk
 from tests.tui.fakes import FakeSite, make_app
-from tests.tui.recoveries import led_to
+from tests.tui.recoveries import led_to, open_incident
 from tests.tui.screens import press, screen_text, text_lines, until, until_text
 
 QUESTION = KeyQuestion("face-swap", "k3f9x2ab", "the safe in the office")
@@ -40,6 +39,10 @@ class Watched:
         for key in (*text, *keys):
             await press(self.pilot, {"!": "exclamation_mark"}.get(key, key))
             self.seen.append(screen_text(self.pilot.app))  # type: ignore[arg-type]
+
+
+def contents(directory: Path) -> list[bytes]:
+    return [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
 
 
 def asking_site(**more: str) -> FakeSite:
@@ -143,15 +146,14 @@ async def test_a_step_begins_once_it_is_right_and_its_journal_has_none_of_it(
     tmp_path: Path,
 ) -> None:
     site = asking_site()
-    desk = replace(make_desk(tmp_path), ready=site.require)
-    led_to(replace(desk, ready=lambda _: None), "restore")
-    site.recovery = desk
+    desk = make_desk(tmp_path)
+    led_to(desk, "restore")
+    site.recovery = replace(desk, ready=site.require)
     app = make_app(site, now=desk.now)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, StepScreen) and app.screen.view)
+        await open_incident(pilot, "restore")
         before = jobs_of(desk).operations()
         person = Watched(pilot)
-        await until(pilot, lambda: app.screen.card and app.screen.card.id == "restore")  # type: ignore[attr-defined]
         for text, shown in ((WRONG, "It does not open"), (RIGHT, "Check the copy")):
             if text == WRONG:
                 await press(pilot, "enter")
@@ -159,19 +161,18 @@ async def test_a_step_begins_once_it_is_right_and_its_journal_has_none_of_it(
             await person.type(text, "enter")
             await until_text(pilot, shown)
         assert jobs_of(desk).operations()[len(before) :].count("restore") == 1
-    for path in tmp_path.rglob("*"):
-        assert not path.is_file() or RIGHT.encode() not in path.read_bytes()
+    assert not any(RIGHT.encode() in content for content in contents(tmp_path))
 
 
 async def test_a_step_that_helps_without_goes_on_without(tmp_path: Path) -> None:
     site = asking_site()
     site.question = replace(QUESTION, can_go_without=True)
-    desk = replace(make_desk(tmp_path), ready=site.require)
-    led_to(replace(desk, ready=lambda _: None), "damage")
-    site.recovery = desk
+    desk = make_desk(tmp_path)
+    led_to(desk, "damage")
+    site.recovery = replace(desk, ready=site.require)
     app = make_app(site, now=desk.now)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, StepScreen) and app.screen.view)
+        await open_incident(pilot, "damage")
         await press(pilot, "enter")
         await until_text(pilot, "Esc: goes on without it")
         await press(pilot, "escape")
