@@ -104,8 +104,8 @@ async def _decrypt(
 
 def _told(arguments: argparse.Namespace, context: CliContext) -> Secret | None:
     from fsbackup_tui.domain.errors import SecretUnavailable
+    from fsbackup_tui.domain.key_question import VARIABLE
     from fsbackup_tui.domain.secret import Secret
-    from fsbackup_tui.operations.key_sources import VARIABLE
 
     path: Path | None = arguments.passphrase_file
     if path is not None:
