@@ -9,7 +9,6 @@ from pathlib import Path
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.protection import Encryption
 from fsbackup_tui.domain.errors import FsbackupError, KeyRefused, SecretUnavailable
-from fsbackup_tui.domain.key_question import VARIABLE
 from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
 from fsbackup_tui.engines.encryption import age
