@@ -163,8 +163,11 @@ async def rekey_point(rekeying: _Rekeying, point: str) -> None:
         if successor is None:
             successor = (await _encrypt_anew(rekeying, reader, manifest)).id
         else:
-            # A killed run left it: nothing is given up for what may have been damaged since.
-            await _refuse_damaged(PointReader(rekeying.repository, successor), rekeying.context)
+            # A killed run left it: nothing is given up for what may have been damaged since, or
+            # is under a key that a later run, with another one, can't open.
+            left = PointReader(rekeying.repository, successor)
+            await _refuse_damaged(left, rekeying.context)
+            await _refuse_unopened(rekeying, left)
         await asyncio.to_thread(_retire, rekeying, point, successor)
     _record_seal(rekeying, successor)
     rekeying.done.append({"point": point, "became": successor})
@@ -218,6 +221,15 @@ async def _refuse_damaged(reader: PointReader, context: JobContext) -> None:
                 why="\n".join(problems[:5]),
                 fix="It stays as it is; take a new backup.",
             )
+
+
+async def _refuse_unopened(rekeying: _Rekeying, reader: PointReader) -> None:
+    """Raise KeyUnavailable where a part is under another key, and nothing here opens it."""
+    others = {p.key.method for p in reader.parts() if p.key and _by_another(p, rekeying.key)}
+    if others:
+        keys = await reading_keys(rekeying.context, reader)
+        for method in others:
+            keys.of(method)
 
 
 async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Manifest) -> Manifest:

@@ -16,6 +16,7 @@ from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.chain import Chain, Sink, read_artifact, write_artifact
 from fsbackup_tui.engines.encryption.age import new_identity
+from fsbackup_tui.operations import rekey as rekeying
 from fsbackup_tui.operations.keys import encryption_key, reading_keys
 from fsbackup_tui.operations.rekey import run
 from fsbackup_tui.operations.requests import RekeyRequest
@@ -236,3 +237,39 @@ async def test_killed_at_every_step_it_leaves_a_whole_point_and_the_next_run_end
         shutil.copytree(tmp_path / "before", site.repository)
         step += 1
     assert seen == {"former", "both", "new"}
+
+
+async def test_nothing_is_given_up_for_a_successor_that_nobody_here_can_open(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed run left it, under a key that is not the present one: a mistyped passphrase."""
+    former = await take(site)
+    rekeyed_to_new(site)
+
+    def killed(*_: object) -> None:
+        raise OSError("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rekeying, "_retire", killed)
+        await rekey(site)
+    assert len(points_of(site)) == 2
+    third, recipient = new_identity()
+    encryption = {
+        "method": "age",
+        "recipients": [recipient],
+        "identity": third.reveal(),
+        "former": [{"identity": OLD.reveal()}],
+    }
+    site.settings = {"encryption": encryption}
+    site.write_config()
+    result = await rekey(site)
+    assert former in points_of(site), result
+    assert former in str(result["problems"])
+    assert await content_of(site, former, "env") == CONTENT
+
+    # Where the key turns up, the next run ends what was begun.
+    encryption["former"] = [{"identity": OLD.reveal()}, {"identity": NEW.reveal()}]
+    site.write_config()
+    assert (await rekey(site))["ok"] is True
+    (left,) = points_of(site)
+    assert await content_of(site, left, "env") == CONTENT
