@@ -38,7 +38,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import encryption_key, reading_keys
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RekeyRequest
-from fsbackup_tui.operations.signatures import point_signing
+from fsbackup_tui.operations.signatures import PointSigning, point_signing, signature_in
 from fsbackup_tui.operations.status import (
     job_liveness,
     open_catalogue,
@@ -237,7 +237,7 @@ async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Mani
     context, repository = rekeying.context, rekeying.repository
     keys = await reading_keys(context, reader)
     await _refuse_damaged(reader, context)
-    signing = await point_signing(context)
+    signing = await _signing(rekeying, reader)
     writer = PointWriter.begin(
         repository,
         plan=manifest.plan,
@@ -263,6 +263,22 @@ async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Mani
     except BaseException:
         writer.abandon()
         raise
+
+
+async def _signing(rekeying: _Rekeying, reader: PointReader) -> PointSigning | None:
+    """Return what signs the successor: nobody, where nobody who counts had signed the former.
+
+    Whoever can write into the repository can put a point there that the old key opens; with our
+    signature under it, it would be restored.
+    """
+    signing = await point_signing(rekeying.context)
+    if signing is None:
+        return None
+    signature = await signature_in(rekeying.context, reader)
+    if signature.state == "good":
+        return signing
+    rekeying.note(f"{reader.id} was {signature.words}: the one in its place is not signed either")
+    return None
 
 
 async def _site_yaml(reader: PointReader) -> str:
