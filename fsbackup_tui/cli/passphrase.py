@@ -86,7 +86,8 @@ def ask_for(request: Request, context: CliContext, interrupts: Interrupts | None
 
 def _ask(needed: PassphraseNeeded, context: CliContext, interrupts: Interrupts | None) -> None:
     asked, question = context.asked(), needed.question
-    words = f"{question.words}{', or Enter alone to do without' * question.can_go_without}:"
+    without = " (Enter: goes on without it)" if question.can_go_without else ""
+    words = f"{question.words}{without}:"
     for _try in range(_TRIES):
         typed = _typed(words, context, interrupts)
         if typed is None and not question.can_go_without:

@@ -261,8 +261,9 @@ class PassphraseNeeded(KeyRefused):
 
     def __init__(self, question: KeyQuestion, *, place: str) -> None:
         super().__init__(
-            f"NOTHING STARTED: the passphrase of {question.site} was not typed.",
-            why=f"{place} names none, and {VARIABLE} is not set.",
+            "NOTHING STARTED: no passphrase was typed.",
+            why=f"What {question.site} keeps is encrypted with one.\n"
+            f"{place} names none, and {VARIABLE} is not set.",
             fix=f"Begin again and type it; or let {VARIABLE} hold it; or describe it: "
             "encryption: {passphrase: {file: /root/fsbackup.passphrase}}",
         )

@@ -156,7 +156,7 @@ def test_at_a_terminal_the_passphrase_is_asked_for_hidden_and_tried_first(
         for _try in range(3):
             again.child.expect_exact(asked)
             again.child.sendline("another")
-            again.child.expect_exact("It does not open the repository's key.")
+            again.child.expect_exact("It does not open the key ")
         again.child.expect_exact("KEY WRONG")
     finally:
         again.child.close(force=True)

@@ -91,7 +91,7 @@ async def test_given_up_nothing_is_started_and_it_says_what_would_help() -> None
     async with app.run_test(size=(80, 24)) as pilot:
         person = await back_up(pilot)
         await person.type("q2b?", "escape")
-        await until_text(pilot, "NOTHING STARTED: the passphrase of face-swap was not typed.")
+        await until_text(pilot, "NOTHING STARTED: no passphrase was typed.")
         await press(pilot, "a")
         await until_text(pilot, "config.yaml:4 names none, and FSBACKUP_PASSPHRASE is not set.")
         await press(pilot, "escape")
@@ -154,7 +154,7 @@ async def test_a_step_begins_once_it_is_right_and_its_journal_has_none_of_it(
         await open_incident(pilot, "restore")
         before = jobs_of(desk).operations()
         person = Watched(pilot)
-        for text, shown in ((WRONG, "It does not open"), (RIGHT, "Check the copy")):
+        for text, shown in ((WRONG, "It does not open"), (RIGHT, "Prove the copy")):
             if text == WRONG:
                 await press(pilot, "enter")
                 await until_text(pilot, "Passphrase of face-swap")

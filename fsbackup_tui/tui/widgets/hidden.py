@@ -81,7 +81,7 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
         if self._is_checked:
             told = (_CHECKING, "muted")
         elif self._text:
-            told = (" it is not shown", "muted")
+            told = (" something is typed; it is not shown", "muted")
         rows = [*self._question, line((" > ", "key"), (" ", "cursor"), told)]
         if self._said[0]:
             rows.append(line("   ", self._said))
