@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged, ToolMissing
 from fsbackup_tui.domain.events import Warned
+from fsbackup_tui.domain.key_question import VARIABLE
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
@@ -20,7 +21,7 @@ from fsbackup_tui.engines.encryption.gpg_recipients import has_private_key
 from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey, ReadingKeys
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.key_sources import VARIABLE, KeySource
+from fsbackup_tui.operations.key_sources import KeySource
 from fsbackup_tui.repository.keys import (
     CHECK_TEXT,
     IDENTITY_SUFFIX,

@@ -13,14 +13,12 @@ from fsbackup_tui.config.protection import Encryption, FormerKey
 from fsbackup_tui.config.values import SecretDescription, SecretFile
 from fsbackup_tui.domain.errors import KeyUnavailable, SecretUnavailable
 from fsbackup_tui.domain.events import Report, Warned
+from fsbackup_tui.domain.key_question import VARIABLE
 from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.engines.encryption.age import parse_identities, read_identity_file
 from fsbackup_tui.engines.encryption.gpg import variables
 from fsbackup_tui.engines.secrets import expands_to_nothing, read_secret
 from fsbackup_tui.operations.context import JobContext
-
-VARIABLE = "FSBACKUP_PASSPHRASE"
-"""Where a passphrase is looked for that nothing else gives; a face puts there what was typed."""
 
 _ENCRYPTED = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 

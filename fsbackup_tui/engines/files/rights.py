@@ -7,6 +7,7 @@ is told with the command that gives them.
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 from functools import lru_cache
 
@@ -22,13 +23,13 @@ def kept_mode(
     """Return a file's mode without what would let it run as root, or in root's group.
 
     ``owners``: owners are restored, too; otherwise the rights would be those of who restores, and
-    none are kept. A name counts before its number, as for tar.
+    none are kept. Both number and name are looked at: tar asks for the name first.
     """
     if not owners:
         return mode & ~(_SET_USER | _SET_GROUP)
-    if mode & _SET_USER and _user(*owner) == 0:
+    if mode & _SET_USER and _is_root(*owner):
         mode &= ~_SET_USER
-    if mode & _SET_GROUP and _group(*group) == 0:
+    if mode & _SET_GROUP and _is_root_group(*group):
         mode &= ~_SET_GROUP
     return mode
 
@@ -48,16 +49,16 @@ def has_capability(member: Member) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _user(number: int, name: bytes) -> int:
+def _is_root(number: int, name: bytes) -> bool:
     try:
-        return pwd.getpwnam(name.decode()).pw_uid if name else number
+        return number == 0 or pwd.getpwnam(os.fsdecode(name)).pw_uid == 0
     except (KeyError, ValueError):
-        return number
+        return False
 
 
 @lru_cache(maxsize=1024)
-def _group(number: int, name: bytes) -> int:
+def _is_root_group(number: int, name: bytes) -> bool:
     try:
-        return grp.getgrnam(name.decode()).gr_gid if name else number
+        return number == 0 or grp.getgrnam(os.fsdecode(name)).gr_gid == 0
     except (KeyError, ValueError):
-        return number
+        return False
