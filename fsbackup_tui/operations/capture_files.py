@@ -8,11 +8,17 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import FilesSource
-from fsbackup_tui.domain.errors import FsbackupError, PointDamaged, PointNotFound
+from fsbackup_tui.domain.errors import (
+    FsbackupError,
+    KeyUnavailable,
+    PointDamaged,
+    PointNotFound,
+)
 from fsbackup_tui.domain.events import Log, Progress, Report, Warned
 from fsbackup_tui.domain.point import Artifact, ArtifactRole, PartManifest
 from fsbackup_tui.domain.site_parts import FilesFacts, Names, TreeChanges
@@ -30,6 +36,7 @@ from fsbackup_tui.engines.files.index import (
 )
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.files.walk import Selection, Walk
+from fsbackup_tui.engines.link_book import TreeFile
 from fsbackup_tui.operations.capture import CaptureRun
 from fsbackup_tui.operations.files_ground import own_places
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
@@ -229,8 +236,32 @@ async def _unchanged(run: CaptureRun, source: FilesSource) -> PartManifest | Non
         )
         return None
     run.context.report(Log(f"{run.source} has not changed: its stored files are those of {point}"))
+    await _name_files(run, source, facts)
     facts = replace(facts, changes=TreeChanges(point, 0, 0, 0), linked_to=point)
     return replace(_part(run, facts, earlier.artifacts, ()), key=earlier.key)
+
+
+async def _name_files(run: CaptureRun, source: FilesSource, facts: FilesFacts) -> None:
+    """Tell the links the files of an unchanged tree where its list can't be decrypted here.
+
+    The tree itself has the same names and sizes; hashes are only in the list.
+    """
+    links, key = run.links, run.chain.key
+    if links is None or run.source not in links.trees or key is None:
+        return
+    keys = await reading_keys(run.context, run.repository)
+    with suppress(KeyUnavailable):
+        keys.of(key.facts.method)
+        return
+    walk = await asyncio.to_thread(make_walk, source, run.context.loaded)
+    files = (
+        TreeFile(entry.path, entry.status.st_size, None)
+        for entry in walk.entries()
+        if entry.kind == "file"
+    )
+    await asyncio.to_thread(links.add_files, run.source, files)
+    if walk.state_sha256 != facts.state_sha256:
+        links.forget_tree(run.source, "was not looked at in time: the tree changed meanwhile")
 
 
 def _state(walk: Walk) -> str:

@@ -168,7 +168,7 @@ class _Putting:
         remove_work(staging.beside)
         if heading.aside:
             self._keep_aside(staging, told)
-        for note in told.notes():
+        for note in (*staging.notes, *told.notes()):
             self.notes.append(note)
             context.report(Warned(note))
         return told

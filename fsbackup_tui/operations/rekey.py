@@ -412,6 +412,18 @@ def _carry_records(rekeying: _Rekeying, point: str, successor: str) -> None:
             operator=record.operator,
         )
 
+    was = {"former": point}
+    if _identity("rekeyed", was) not in there:
+        write_record(
+            repository,
+            successor,
+            "rekeyed",
+            was,
+            now=rekeying.context.now(),
+            job=rekeying.context.job,
+            operator=rekeying.context.operator,
+        )
+
 
 def _identity(kind: str, document: Mapping[str, object]) -> tuple[str, Sequence[object]]:
     return kind, sorted((name, repr(value)) for name, value in document.items())

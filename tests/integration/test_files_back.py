@@ -341,17 +341,28 @@ async def test_what_is_fsbackups_own_in_the_tree_is_none_of_its_files(tmp_path: 
     """Capture leaves it out; it was counted as live's alone, and would have been carried along."""
     files = make_file_site(tmp_path, more={"root": str(tmp_path), "exclude": ["work"]})
     os.link(files.root / "latest", files.root / "newest", follow_symlinks=False)
+    program = files.root / "program"
+    program.write_bytes(b"runs as root")
+    program.chmod(0o4755)
     files.back_up()
     (files.root / "new.jpg").write_bytes(b"came after the point")
-    for gone in ("faces/1.jpg", "newest"):
+    for gone in ("faces/1.jpg", "newest", "program"):
         (files.root / gone).unlink()
     look = await files.ask(FilesLookRequest(PART, files.point, touching=False))
     assert look["only_live"]["names"] == ["srv/storage/new.jpg"]
     counted, unread = await count_points(files.context(), PART, [files.point])
-    assert counted[files.point] == PointCount(2, 201, 0, 1), unread
+    assert counted[files.point] == PointCount(3, 213, 0, 1), unread
     done = await files.ask(FilesPutBackRequest(PART, files.point))
     assert done["put_back"]["names"] == [
         "srv/storage/faces/1.jpg",
         "srv/storage/newest",
+        "srv/storage/program",
     ]
+    # Nobody asked for a program that runs as root: it is there, and it is told how it would.
+    assert program.stat().st_mode & 0o7777 == 0o755
+    assert [f"chmod 4755 {program}" in note for note in done["notes"]] == [True]
+    out = tmp_path.with_name(f"{tmp_path.name}-out")
+    beside = await files.ask(FilesBesideRequest(PART, files.point, directory=str(out)))
+    assert (out / "srv/storage/program").stat().st_mode & 0o7777 == 0o755
+    assert [note for note in beside["notes"] if "not as captured" in note] == []
     assert (files.root / "newest").readlink() == (files.root / "latest").readlink()

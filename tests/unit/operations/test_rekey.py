@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.domain.events import Event, Warned
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.chain import Chain, Sink, read_artifact, write_artifact
@@ -24,6 +25,7 @@ from fsbackup_tui.operations.signatures import point_signing, signature_in
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
+from fsbackup_tui.repository.rekeyed import rekeyed_as
 from fsbackup_tui.repository.summary import summarise
 from fsbackup_tui.repository.writer import PointWriter
 from tests.support.contexts import context_of
@@ -157,10 +159,15 @@ async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: S
     assert env.artifacts[0].plain_sha256 == before.parts[0].artifacts[0].plain_sha256
     assert public == before.parts[1]
     records = read_records(repository, successor)
-    assert [record.kind for record in records if record.counts] == ["pinned", "verified"]
+    assert [record.kind for record in records if record.counts] == ["pinned", "rekeyed", "verified"]
     assert records[0].at == TAKEN
     assert summarise(repository, successor).trust is Trust.SEALED
 
+    # A person may have written down the former id, however often it was rekeyed since.
+    shown = site.run("show", former, "--json")
+    assert (shown.exit_code, shown.document["id"]) == (0, successor), shown.stderr
+    said = " ".join(shown.stderr.split())
+    assert f"{former} was encrypted anew since: it is {successor} now." in said
     # The new key alone opens it; the old one has done its service.
     site.settings = {
         "encryption": {
@@ -173,6 +180,45 @@ async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: S
     assert await content_of(site, successor, "env") == CONTENT
     assert await content_of(site, successor, "public") == CONTENT
     assert (await rekey(site))["rekeyed"] == []
+    back: dict[str, object] = {"recipients": [OLD_RECIPIENT], "identity": OLD.reveal()}
+    back["former"] = [{"identity": NEW.reveal()}]
+    site.settings = {"encryption": {"method": "age", **back}}
+    site.write_config()
+    await rekey(site)
+    (third,) = points_of(site)
+    assert rekeyed_as(repository, former) == (former, third)
+    assert rekeyed_as(repository, former[:-1]) == (former, third)
+    assert rekeyed_as(repository, successor) == (successor, third)
+    assert rekeyed_as(repository, third) is None
+
+
+async def test_a_damaged_check_of_a_key_shuts_no_point(site: Site) -> None:
+    """It is a convenience: whether a key is the right one, the point itself tells."""
+    point = await take(site)
+    (check,) = (site.repository / "keys").glob("*.age")
+    content = check.read_bytes()
+    at = content.index(b"-> X25519 ") + 12
+    check.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    told: list[Event] = []
+    reader = PointReader(open_repository(site.repository), point)
+    keys = await reading_keys(context_of(site, told.append), reader)
+    assert keys.age is not None
+    (warned,) = [event.text for event in told if isinstance(event, Warned)]
+    assert str(check) in warned
+    assert await content_of(site, point, "env") == CONTENT
+    site.settings = {
+        "encryption": {
+            "method": "age", "recipients": [OLD_RECIPIENT], "identity": NEW.reveal()
+        }
+    }  # fmt: skip
+    site.write_config()
+    keys = await reading_keys(context_of(site, told.append), reader)
+    assert keys.age is None
+    assert "needs the private key" in keys.reason
+    # Neither is it taken for a wrong key where it is the part that is damaged.
+    path = site.repository / "points" / point / "env" / "content.zst.age"
+    path.write_bytes(path.read_bytes()[:100])
+    assert (await reading_keys(context_of(site, told.append), reader)).age is None
 
 
 async def test_what_can_not_be_opened_or_is_damaged_stays_and_is_told(site: Site) -> None:
