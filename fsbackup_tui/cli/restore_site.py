@@ -317,7 +317,7 @@ def code_lines(result: Mapping[str, Any]) -> list[str]:
     from fsbackup_tui.operations.wording import duration_text, plain_text
 
     target = plain_text(str(result["target"]))
-    head = str(result["head"] or "no commit yet")[:12]
+    head = str(result["head"] or "")[:12] or "no commit yet"
     where = f"{plain_text(str(result['branch']))} at {head}" if result["branch"] else head
     lines = [
         f"Restored {where} to {target} in {duration_text(result['seconds'])}",

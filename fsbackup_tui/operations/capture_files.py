@@ -42,6 +42,7 @@ from fsbackup_tui.operations.files_ground import own_places
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.hooks import hooks
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.signatures import signature_in
 from fsbackup_tui.repository.files import hash_file
 from fsbackup_tui.repository.reader import PointReader
 
@@ -225,7 +226,8 @@ async def _unchanged(run: CaptureRun, source: FilesSource) -> PartManifest | Non
             return None
     with run.phase("share"):
         try:
-            problem = await asyncio.to_thread(_share, run, point, earlier)
+            problem = await _not_signed(run, point)
+            problem = problem or await asyncio.to_thread(_share, run, point, earlier)
         except (PointDamaged, PointNotFound, OSError) as error:
             problem = str(error).partition("\n")[0]
     if problem:
@@ -278,6 +280,17 @@ def _same_chain(part: PartManifest, chain: Chain) -> bool:
         and artifact.encryption == (chain.key.facts.method if chain.key else None)
         for artifact in part.artifacts
     )
+
+
+async def _not_signed(run: CaptureRun, point: str) -> str:
+    """Return why a new signature can't stand for an earlier point's files; empty: it can.
+
+    Whoever can write into the repository can put a point there that tells of the same tree.
+    """
+    if run.context.loaded.config.signing is None:
+        return ""
+    signature = await signature_in(run.context, PointReader(run.repository, point))
+    return "" if signature.state == "good" else signature.words
 
 
 def _share(run: CaptureRun, point: str, earlier: PartManifest) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from fsbackup_tui.operations.part_index import read_part_index
 from fsbackup_tui.repository.layout import Repository
 
 BOOK_NAME = "links"
+_LONGEST = 4096
 
 
 def link_rule(link: Link | LinkFacts) -> LinkRule:
@@ -78,9 +80,17 @@ def named_file(rule: LinkRule, values: Values, root: bytes | None = None) -> Nam
     said, names = names_of(rule, values)
     if not said:
         return None
-    there = root is not None and any(os.path.lexists(root + b"/" + name) for name in names)
+    there = root is not None and any(_is_file(root + b"/" + name) for name in names)
     size, sha256 = size_of(values.get(":size")), sha256_of(values.get(":sha256"))
     return NamedFile(said, names, size, sha256, there)
+
+
+def _is_file(path: bytes) -> bool:
+    """Whether a file is there that a tree is captured with: neither a link nor a directory."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass
@@ -280,8 +290,12 @@ def _names(count: int, names: Iterable[str]) -> Names:
 
 
 def shown(name: str) -> str:
-    """Return a row's text for people: bytes that are not UTF-8 as ``\\\\xNN``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Return a row's text for people: bytes that are not UTF-8 as ``\\\\xNN``.
+
+    What is longer than a path can be is no path: a manifest need not carry a picture as text.
+    """
+    text = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def capture_warnings(facts: LinkFacts) -> list[str]:
