@@ -33,6 +33,7 @@ _CACHED = 8192
 _USTAR = b"ustar\x0000"
 _NO_PREFIX = bytes(155)
 # "30 mtime=1700000000.123456789" and a newline; with fewer digits it is shorter.
+_WHOLE = b"%011o\0" % 30
 _TIME_RECORD = {b"%011o\0" % size: (b"%d mtime=" % size, size - 1) for size in range(19, 31)}
 
 _NEWLINE = ord("\n")
@@ -107,7 +108,10 @@ class PlainFiles:
             time = status.st_mtime_ns
             if (
                 length != b"%011o\0" % size
-                or not _tells(time, records, record)
+                or not (
+                    (records == _WHOLE and record == b"30 mtime=%d.%09d\n" % divmod(time, 10**9))
+                    or _tells(time, records, record)
+                )
                 or mode != status.st_mode
                 or uid != status.st_uid
                 or gid != status.st_gid
