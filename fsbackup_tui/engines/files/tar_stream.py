@@ -116,11 +116,7 @@ class TarStream:
         """
         if self._ended:
             return None
-        if self._left or self._padding:
-            self._skip(self._left + self._padding)
-        if not self._keeps:
-            self._start = self._position
-            self._keeps = True
+        self._go_on()
         self._header = self._position
         if not self._globals:
             found = self._fast.member(self._buffer, self._position)
@@ -132,6 +128,31 @@ class TarStream:
                 self._pieces = None
                 return member
         return self._next_slowly()
+
+    def ahead(self, least: int) -> tuple[bytes, int]:
+        """Return the buffer, and where in it the next member begins.
+
+        At least so many bytes are there from it on, fewer at the archive's end alone. For who
+        takes members by itself, and says so with ``took``; not behind the end.
+        """
+        self._go_on()
+        while len(self._buffer) - self._position < least and (block := self._read(_READ)):
+            self._forget(self._position)
+            self._buffer += block
+        return self._buffer, self._position
+
+    def took(self, members: int, position: int) -> None:
+        """Go on behind members that were taken out of the buffer, up to a position in it."""
+        self.members += members
+        self._position = position
+
+    def _go_on(self) -> None:
+        """Leave the last member behind."""
+        if self._left or self._padding:
+            self._skip(self._left + self._padding)
+        if not self._keeps:
+            self._start = self._position
+            self._keeps = True
 
     def _next_slowly(self) -> Member | None:
         """Return the next member, whatever it is, or None at the end."""
