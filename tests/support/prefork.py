@@ -99,6 +99,9 @@ class ForkedWorker:
         self.pid = int.from_bytes(_receive(connection, 8))
         self.returncode: int | None = None
 
+    def __del__(self) -> None:
+        self._connection.close()
+
     def poll(self) -> int | None:
         """Return the exit status, None while it runs."""
         readable, _, _ = select.select([self._connection], [], [], 0)
