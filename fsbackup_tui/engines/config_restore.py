@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -109,12 +110,14 @@ def state_of(path: Path) -> str:
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
 
 
-def put_in_place(items: Sequence[ConfigItem], now: datetime, command: str) -> list[Placed]:
+def put_in_place(
+    items: Sequence[ConfigItem], now: datetime, command: str, *, tag: str = ""
+) -> list[Placed]:
     """Replace live files by captured ones, each atomically, and keep what they replace.
 
-    The present file becomes ``NAME.before-<time>``, with its mode and owner. A link stays: what
-    it leads to is replaced. Nothing is touched before everything is ready. ``command`` is what
-    root would type.
+    The present file becomes ``NAME.before-<time>``, or ``.before-TAG``, with its mode and owner.
+    A link stays: what it leads to is replaced. Nothing is touched before everything is ready.
+    ``command`` is what root would type.
 
     Raises:
         SafetyRefusal: this user may not write one of them as it was captured.
@@ -123,14 +126,56 @@ def put_in_place(items: Sequence[ConfigItem], now: datetime, command: str) -> li
     planned = [_plan(item, command) for item in items]
     try:
         for one in planned:
-            one.temporary = one.target.with_name(f".{one.target.name}.{os.urandom(6).hex()}")
+            _remove_temporaries(one.target)
+            one.temporary = _temporary(one.target)
             _create(one.temporary, one.item.data)
             _dress(one, one.temporary, command)
-        return [_exchange(one, now) for one in planned]
+        ending = tag or f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return [_exchange(one, ending) for one in planned]
     finally:
         for one in planned:
             if one.temporary is not None:
                 one.temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name}.fsbackup-{os.urandom(6).hex()}")
+
+
+def _remove_temporaries(target: Path) -> None:
+    """Remove what a killed worker left: the captured file, under no name that anybody reads."""
+    for path in target.parent.iterdir():
+        if path.name.startswith(f".{target.name}.fsbackup-") and not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def _kept_as(name: str, ending: str) -> Path:
+    target = Path(os.path.realpath(name))
+    return target.with_name(f"{target.name}.before-{ending}")
+
+
+def placed_before(item: ConfigItem, tag: str, seen: str) -> Placed | None:
+    """Return what an attempt of the same tag came to that was killed; None where it did not.
+
+    ``seen`` is the state of the live file before the attempt.
+    """
+    kept = _kept_as(item.name, tag)
+    if not tag or not is_as_captured(item):
+        return None
+    if kept.exists():
+        return Placed(item.name, str(kept))
+    return Placed(item.name, "") if seen == "absent" else None
+
+
+def is_kept_only(item: ConfigItem, tag: str, seen: str) -> bool:
+    """Whether the live file is the one of the state ``seen``, with the second name of a tag.
+
+    A killed attempt came that far: a file's second name changes the time of its last change.
+    """
+    kept, live = _kept_as(item.name, tag), Path(item.name)
+    if not tag or not kept.exists() or not live.exists() or not kept.samefile(live):
+        return False
+    return state_of(live).rpartition(":")[0] == seen.rpartition(":")[0]
 
 
 def _plan(item: ConfigItem, command: str) -> _Planned:
@@ -178,24 +223,14 @@ def _no_right(why: str, command: str) -> SafetyRefusal:
     )
 
 
-def _exchange(one: _Planned, now: datetime) -> Placed:
+def _exchange(one: _Planned, ending: str) -> Placed:
     """Keep the present file under its new name, then let the other take its place."""
     target, temporary = one.target, one.temporary
     if temporary is None:
         raise ValueError("it was not written")
     kept = ""
     if target.exists():
-        moment = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-        before = target.with_name(f"{target.name}.before-{moment}")
-        try:
-            # The same file under a second name: mode, owner and times are its own.
-            before.hardlink_to(target)
-        except FileExistsError:
-            before = target.with_name(f"{before.name}-{os.urandom(2).hex()}")
-            before.hardlink_to(target)
-        except OSError:
-            _copy(target, before)
-        kept = str(before)
+        kept = str(keep_as(target, target.with_name(f"{target.name}.before-{ending}")))
     temporary.replace(target)
     descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -205,13 +240,31 @@ def _exchange(one: _Planned, now: datetime) -> Placed:
     return Placed(one.item.name, kept)
 
 
+def keep_as(target: Path, kept: Path) -> Path:
+    """Give a file a second name beside its own; returns it: another one where that is taken."""
+    try:
+        # The same file under a second name: mode, owner and times are its own.
+        kept.hardlink_to(target)
+    except FileExistsError:
+        if kept.samefile(target) or kept.read_bytes() == target.read_bytes():
+            return kept
+        return keep_as(target, kept.with_name(f"{kept.name}-{os.urandom(2).hex()}"))
+    except OSError:
+        _copy(target, kept)
+    return kept
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy a file where the file system has no links; private until it is dressed."""
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, "exists", str(target))
     facts = source.stat()
-    _create(target, source.read_bytes())
-    os.chown(target, facts.st_uid, facts.st_gid)
-    target.chmod(stat.S_IMODE(facts.st_mode))
-    os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    half = _temporary(source)
+    _create(half, source.read_bytes())
+    os.chown(half, facts.st_uid, facts.st_gid)
+    half.chmod(stat.S_IMODE(facts.st_mode))
+    os.utime(half, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    half.rename(target)
 
 
 def is_as_captured(item: ConfigItem) -> bool:
