@@ -12,7 +12,6 @@ import asyncio
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +20,17 @@ from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.engines.git.program import Git, GitPlace, find_git
 from fsbackup_tui.engines.git.repository import open_work_tree, read_head
-from fsbackup_tui.engines.trees.renaming import rename_new
+from fsbackup_tui.operations.code_moves import (
+    aside,
+    bring_built,
+    inode,
+    rename_path,
+    take_built_back,
+)
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.place_requests import CodeBackRequest, CodeTakeBackRequest
 from fsbackup_tui.operations.places import place_paths
 from fsbackup_tui.operations.read_only import refuse_if_read_only
-from fsbackup_tui.repository.tree_marks import tree_path
 
 REFS = "refs/fsbackup-kept"
 _SHORT = 12
@@ -71,6 +75,8 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
     refuse_if_read_only(context.loaded, "checks nothing out")
     context.stage("check")
     top, tree = place_paths(context.loaded, request.part)[0], Path(request.tree)
+    if not inode(tree) and request.inode and inode(top) == request.inode:
+        return _renamed(request, top, tree)  # by an attempt that was killed then
     _refuse_another(tree, request.inode)
     if not top.exists():
         return await _rename(request, context, top, tree)
@@ -87,14 +93,18 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
         )
     context.stage("keep")
     if not kept:
-        await _keep(work, "before", head)
+        # The commit last: where it is kept, all is.
         await _write_branch(work, branch)
+        await _keep(work, "before", head)
     context.stage("check out")
     await work.say("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow",
                    str(tree), f"+HEAD:{work.ref('point')}")  # fmt: skip
-    await _check_out(work, wanted, "before")
+    begun = bool(await work.commit(work.ref("built")))
+    if not begun or head != wanted:  # what somebody changed behind a checkout that ended stays
+        await _check_out(work, wanted, "before")
     await _give_to_owner(work, work.ref("before"), wanted)
-    built = await asyncio.to_thread(_bring_built, top, tree, request.built, request.tag)
+    await work.say("update-ref", work.ref("built"), wanted)
+    built = await asyncio.to_thread(bring_built, top, tree, request.built, request.tag, begun=begun)
     return await _document(work, request, wanted, built)
 
 
@@ -133,7 +143,7 @@ def _by_hand(
         yield f"git stash apply --index {kept_work}"
     for name in built:
         yield shlex.join(("mv", "-nT", name, f"{top}.built-{tag}"))
-        yield shlex.join(("mv", "-nT", str(_aside(top, "before", tag) / name), name))
+        yield shlex.join(("mv", "-nT", str(aside(top, "before", tag) / name), name))
 
 
 async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> dict[str, object]:
@@ -151,6 +161,8 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
         return await _rename_back(request, context, top)
     work = await _open(context, top, request.tag)
     former, branch = await work.commit(work.ref("before")), await _read_branch(work)
+    if not former and await work.commit(work.ref("after")):
+        return await _back_already(work)
     if not former:
         raise SafetyRefusal(
             "NOT TAKEN BACK. Nothing changed.", why=f"{top} has no {work.ref('before')}."
@@ -165,13 +177,21 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     if kept_work:
         await work.say("stash", "apply", "--quiet", "--index", kept_work)
     await _give_to_owner(work, work.ref("after"), former)
-    await asyncio.to_thread(_take_built_back, top, request.built, request.tag)
-    await work.say("update-ref", "-d", work.ref("before"))
+    await asyncio.to_thread(take_built_back, top, request.built, request.tag)
+    for name in ("built", "before"):
+        await work.say("update-ref", "-d", work.ref(name))
     told = [
         f"{top} is at {former[:_SHORT]} again{f', on {branch}' if at_branch else ', detached'}."
     ]
     context.report(Log(told[0]))
     return {"ok": True, "mode": "checkout", "root": str(top), "now": former, "told": told}
+
+
+async def _back_already(work: _Work) -> dict[str, object]:
+    """Tell of what an attempt took back that was killed behind its last step."""
+    head, branch = await read_head(work.git, work.place)
+    told = [f"{work.top} is at {(head or '-')[:_SHORT]} again{f', on {branch}' if branch else ''}."]
+    return {"ok": True, "mode": "checkout", "root": str(work.top), "now": head or "", "told": told}
 
 
 async def _open(context: JobContext, top: Path, tag: str) -> _Work:
@@ -203,12 +223,9 @@ def foreign_paths(loaded: LoadedConfig, top: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _refuse_another(tree: Path, inode: int) -> None:
-    try:
-        there = tree.lstat().st_ino
-    except FileNotFoundError:
-        there = 0
-    if there == 0 or (inode and there != inode):
+def _refuse_another(tree: Path, known: int) -> None:
+    there = inode(tree)
+    if there == 0 or (known and there != known):
         raise SafetyRefusal(
             "NOT CHECKED OUT. Nothing changed.",
             why=f"{tree} is not the work tree that was restored.",
@@ -298,73 +315,21 @@ def _give(work: _Work, names: Sequence[str], uid: int, gid: int) -> None:
             continue  # it is gone again: git's own temporary files are
 
 
-def _aside(top: Path, kind: str, tag: str) -> Path:
-    """Return where built files are kept, beside the work tree: git would tell of them in it."""
-    return tree_path(top, "before" if kind == "before" else "after", tag)
-
-
-def _bring_built(top: Path, tree: Path, built: Sequence[str], tag: str) -> list[str]:
-    """Let what was built from the point take the place of what live has; that is kept beside."""
-    done = []
-    for name in built:
-        live, coming, kept = top / name, tree / name, _aside(top, "before", tag) / name
-        if not coming.exists() or not _is_inside(live, top):
-            continue
-        if live.exists() and not kept.exists():
-            _move(live, kept)
-        _move(coming, live)
-        done.append(name)
-    return done
-
-
-def _take_built_back(top: Path, built: Sequence[str], tag: str) -> None:
-    for name in built:
-        live = top / name
-        kept, after = (_aside(top, kind, tag) / name for kind in ("before", "after"))
-        if not _is_inside(live, top):
-            continue
-        if live.exists() and not after.exists():
-            _move(live, after)
-        if kept.exists():
-            _move(kept, live)
-    with suppress(OSError):
-        _aside(top, "before", tag).rmdir()
-
-
-def _move(one: Path, other: Path) -> None:
-    """Rename into a name that nobody has, making the directories above it."""
-    other.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _rename_path(one, other)
-
-
-def _is_inside(path: Path, top: Path) -> bool:
-    return Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(top))
-
-
-def _rename_path(one: Path, other: Path) -> None:
-    """Rename into a name that nobody has; FileExistsError else."""
-    first = os.open(one.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        second = os.open(other.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            rename_new(first, os.fsencode(one.name), second, os.fsencode(other.name))
-            os.fsync(second)
-        finally:
-            os.close(second)
-    finally:
-        os.close(first)
-
-
 async def _rename(
     request: CodeBackRequest, context: JobContext, top: Path, tree: Path
 ) -> dict[str, object]:
     """Let the restored work tree have the name where nothing stands."""
     context.stage("keep")
     context.stage("check out")
-    await asyncio.to_thread(_rename_path, tree, top)
+    await asyncio.to_thread(rename_path, tree, top)
+    done = _renamed(request, top, tree)
+    context.report(Log(f"Renamed {tree} to {top}"))
+    return done
+
+
+def _renamed(request: CodeBackRequest, top: Path, tree: Path) -> dict[str, object]:
     told = [f"{top} is the restored work tree; nothing stood there."]
     told.append("What git ignores is not in it: settings, uploads, dependencies.")
-    context.report(Log(told[0]))
     return {
         "ok": True,
         "mode": "rename",
@@ -375,6 +340,8 @@ async def _rename(
         "work": "",
         "built": [],
         "tree": str(tree),
+        "inode": inode(top),
+        "device": top.lstat().st_dev,
         "tag": request.tag,
         "told": told,
         "by_hand": [shlex.join(("mv", "-nT", str(top), str(tree)))],
@@ -388,6 +355,8 @@ async def _rename_back(
     context.stage("keep")
     context.stage("check out")
     tree = Path(request.tree)
-    await asyncio.to_thread(_rename_path, top, tree)
+    if inode(top) or not request.inode or inode(tree) != request.inode:
+        _refuse_another(top, request.inode)
+        await asyncio.to_thread(rename_path, top, tree)
     told = [f"Nothing is at {top} again; the restored work tree is {tree}."]
     return {"ok": True, "mode": "rename", "root": str(top), "now": "", "told": told}

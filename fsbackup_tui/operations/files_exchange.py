@@ -157,7 +157,9 @@ def _exchange(ground: Ground, wanted: Exchange, point: str, kind: TreeKind) -> t
         raise _taken(wanted)
     with writing(ground.root.parent):
         mark = read_mark(wanted.kept)
-        if wanted.live_inode and (mark is None or mark.inode != wanted.live_inode):
+        is_new = mark is None or mark.inode != wanted.live_inode
+        # One that an attempt wrote which was killed may lack the moment.
+        if wanted.live_inode and (is_new or standing == "before"):
             mark = replace(ground.mark(kind, point, inode=wanted.live_inode), complete=True)
             write_mark(wanted.kept, mark)
             # The file system's own clock: by it is told what was written afterwards.

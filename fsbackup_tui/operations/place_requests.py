@@ -98,9 +98,9 @@ class KeepTreeRequest(Request):
 class ConfigTakeBackRequest(Request):
     """Let files of a configuration that were kept be live again.
 
-    Returns ``{"taken_back": [{"file", "kept", "live"}], "as_it_was": [...]}``: ``live`` is what
-    tells the file's state from a later one, as comparing a configuration does. ``kept`` is for
-    each of ``files`` where the former one is, ``modes`` what mode it had; empty: there was none.
+    Returns ``{"taken_back": [{"file", "kept"}], "as_it_was": [...], "live": {FILE: ...}}``:
+    ``live`` is what tells each file's state from a later one, as comparing a configuration does.
+    ``kept`` is for each of ``files`` where the former one is; empty: there was none.
     """
 
     operation: ClassVar[str] = "config-take-back"
@@ -109,7 +109,6 @@ class ConfigTakeBackRequest(Request):
     part: str
     files: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,10 @@ class CodeBackRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class CodeTakeBackRequest(Request):
-    """Undo it; ``{"mode", "root", "now", "told"}``. ``tree``: where it was renamed from."""
+    """Undo it; ``{"mode", "root", "now", "told"}``. ``tree``: where it was renamed from.
+
+    ``inode`` is the renamed tree's.
+    """
 
     operation: ClassVar[str] = "code-take-back"
     runner: ClassVar[str] = "fsbackup_tui.operations.code_back:run_take_back"
@@ -144,6 +146,7 @@ class CodeTakeBackRequest(Request):
     tag: str = ""
     built: tuple[str, ...] = ()
     tree: str = ""
+    inode: int = 0
 
 
 PLACE_REQUESTS: tuple[type[Request], ...] = (

@@ -247,6 +247,7 @@ def _document(
         "point": restore.request.point,
         "part": restore.request.part,
         "target": str(target),
+        "inode": target.lstat().st_ino,
         "head": facts.head,
         "branch": facts.branch,
         "refs": len([name for name, _ in facts.refs if not name.startswith(facts.own_refs)]),

@@ -24,11 +24,11 @@ from fsbackup_tui.recovery.reading import read_incident
 from fsbackup_tui.recovery.report import report_markdown
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
+from tests.support.code_sites import git, site_of_code
 from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
 from tests.support.in_process import declare_real, real_desk
 from tests.support.recovering import do_step
 from tests.support.site_recovering import TO_THE_WAY
-from tests.support.sites import Site, make_site
 from tests.tui.recoveries import enter_name, recover_app, until_step
 from tests.tui.screens import press, until_text
 
@@ -200,43 +200,6 @@ async def test_the_whole_tree_is_exchanged_and_let_back_by_keys_alone(tmp_path: 
     assert back == left
     kept = [name for name in tree.beside if name.startswith("storage.after-")]
     assert len(kept) == 1
-
-
-def site_of_code(directory: Path) -> tuple[Site, Path]:
-    """Return a site of settings and code, with one point of it, and its work tree."""
-    top = directory / "srv"
-    (top / ".next").mkdir(parents=True)
-    (top / "uploads").mkdir()
-    for name, text in (
-        ("server.js", "serve()\n"),
-        (".gitignore", ".env\n.next/\nuploads/\n"),
-        (".env", "DATABASE_URL=postgres://shop:canary-7f3@db/shop\nAPI_KEY=canary-9c1\n"),
-        (".next/app.js", "built of one\n"),
-        ("uploads/me.jpg", "a picture"),
-    ):
-        (top / name).write_text(text)
-    git(top, "init", "--quiet", "--initial-branch=main")
-    git(top, "add", "--all")
-    git(top, "commit", "--quiet", "--message=one")
-    sources: dict[str, object] = {
-        "env": {"kind": "config", "files": [str(top / ".env")], "plaintext": True},
-        "code": {"kind": "code", "worktree": str(top), "artifacts": [".next"], "plaintext": True},
-    }
-    plans = {"daily": {"sources": ["env", "code"], "verify": "proven"}}
-    site = make_site(directory / "site", "", settings={"sources": sources, "plans": plans})
-    done = site.run("backup", "daily", "--json")
-    assert done.exit_code == 0, done.stderr + done.stdout
-    return site, top
-
-
-def git(top: Path, *arguments: str) -> str:
-    """Run git in a work tree; return what it prints."""
-    who = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    for role in ("AUTHOR", "COMMITTER"):
-        who |= {f"GIT_{role}_NAME": "ana", f"GIT_{role}_EMAIL": "ana@example.org"}
-    command = ["git", "-C", str(top), *arguments]
-    done = subprocess.run(command, env={**os.environ, **who}, capture_output=True, check=True)
-    return done.stdout.decode().strip()
 
 
 def by_hand(session: RecoverySession, title: str) -> None:

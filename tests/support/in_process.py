@@ -20,6 +20,7 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk, open_desk
 from fsbackup_tui.recovery.session import RecoverySession
@@ -112,6 +113,22 @@ def real_desk(site: Site) -> Desk:
     desk = open_desk(load_config(site.config, environ), environ)
     jobs = InProcessJobs(Clock(datetime.now(UTC)))
     return Desk(desk.loaded, environ, desk.state, desk.author, desk.zone, desk.repository, jobs)
+
+
+def back_up_in_process(site: Site, plan: str = "daily") -> str:
+    """Take a point and prove it, without a worker; returns its id."""
+    desk = real_desk(site)
+
+    def run(request: Request) -> Mapping[str, Any]:
+        job = desk.start(
+            request, desk.loaded, environ=desk.environ, state=desk.state, operator="ana"
+        )
+        assert job.state == "ok", job.problem
+        return job.result
+
+    point = str(run(BackupRequest(plan))["point"])
+    run(VerifyRequest(point, level="proven"))
+    return point
 
 
 def declare_real(site: Site, source: str, seen: Seen, **more: Any) -> RecoverySession:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fsbackup_tui.domain.errors import PointDamaged
+from fsbackup_tui.domain.place import PathIdentity
 from fsbackup_tui.domain.site_damage import entry_words
 from fsbackup_tui.domain.text import plain_text
 from fsbackup_tui.engines.config_restore import kept_path
@@ -24,6 +25,7 @@ from fsbackup_tui.recovery.actions.names import next_attempt
 from fsbackup_tui.recovery.actions.places import path_of
 from fsbackup_tui.recovery.actions.site_words import damage_lines
 from fsbackup_tui.recovery.actions.words import bounded, shell
+from fsbackup_tui.recovery.place import taken_for_first
 from fsbackup_tui.recovery.question import Answer, Option, Question
 from fsbackup_tui.repository.tree_marks import tree_path
 
@@ -107,14 +109,16 @@ def _config_back(situation: Situation, _: Answer) -> Request | None:
     if not names:
         return None
     # What was taken back is as it was compared; only its state is told otherwise now.
-    taken_back = situation.facts.document("config_taken_back").get("taken_back")
-    states = {str(each.get("file")): each.get("live") for each in taken_back or ()}
+    states = situation.facts.document("config_taken_back").get("live") or {}
     seen = tuple(
         f"{entry.get('name')}={states.get(str(entry.get('name'))) or entry.get('live') or ''}"
         for entry in _entries(situation)
         if entry.get("name") in names
     )
-    return RestoreConfigRequest(situation.facts.point, situation.part, "in-place", names, seen=seen)
+    tag = tree_tag(situation, "config-back")
+    return RestoreConfigRequest(
+        situation.facts.point, situation.part, "in-place", names, seen=seen, tag=tag
+    )
 
 
 def _config_lines(situation: Situation) -> tuple[str, ...]:
@@ -123,13 +127,13 @@ def _config_lines(situation: Situation) -> tuple[str, ...]:
     lines = [f"cd {shell([candidate.directory])}"] if candidate is not None else []
     for name in names[:4]:
         quoted = shlex.quote(name)
-        kept = kept_path(Path(name), "before", situation.incident.id)
+        kept = kept_path(Path(name), "before", tree_tag(situation, "config-back"))
         lines.append(f"ln {quoted} {shlex.quote(str(kept))}")
     stock = candidate.stock if candidate is not None else ()
     return bounded((*lines, *(stock or ("… | tar -xpf - -C /",))))
 
 
-def _placed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+def _placed(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     if not result:
         return {"config_back": None}
     placed = [each for each in result.get("placed") or () if isinstance(each, Mapping)]
@@ -141,17 +145,13 @@ def _placed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     told += [f"{name} was so already" for name in result.get("same") or ()]
     back = [shlex.join(words) for each in placed for words in _by_hand(each)]
     known = {"placed": [dict(each) for each in placed], "told": told, "by_hand": back}
-    return {"config_back": known, "config_taken_back": None}
+    attempt = next_attempt(situation, "config-back")
+    return {"config_back": known, "config_taken_back": None, **attempt}
 
 
 def _by_hand(placed: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    file, kept, mode = (str(placed.get(name) or "") for name in ("file", "kept", "mode"))
-    if not kept:
-        yield ("rm", file)
-        return
-    if mode:
-        yield ("chmod", mode, kept)
-    yield ("mv", kept, file)
+    file, kept = (str(placed.get(name) or "") for name in ("file", "kept"))
+    yield ("mv", kept, file) if kept else ("rm", file)
 
 
 def _config_shows(situation: Situation) -> tuple[str, ...]:
@@ -175,7 +175,6 @@ def _config_undo(situation: Situation) -> Request | None:
         situation.part,
         files=tuple(str(each.get("file")) for each in pairs),
         kept=tuple(str(each.get("kept") or "") for each in pairs),
-        modes=tuple(str(each.get("mode") or "") for each in pairs),
     )
 
 
@@ -237,6 +236,9 @@ def _clone_lines(situation: Situation) -> tuple[str, ...]:
     return bounded((*directory, *(stock or (clone,))))
 
 
+_OF_THE_CLONE = ("head", "branch", "artifacts", "offered", "inode")
+
+
 def _cloned(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     target = str(result.get("target") or _beside_path(situation))
     told = [f"{target} is the point's work tree, at {str(result.get('head') or '-')[:12]}"]
@@ -246,7 +248,7 @@ def _cloned(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fact
     told += map(str, result.get("notes") or ())
     return {
         "code_beside": {
-            **{name: result.get(name) for name in ("head", "branch", "artifacts", "offered")},
+            **{name: result.get(name) for name in _OF_THE_CLONE},
             "target": target,
             "patches": patches or "",
             "told": told,
@@ -291,6 +293,7 @@ def _code_back(situation: Situation, _: Answer) -> Request | None:
     return CodeBackRequest(
         situation.part,
         tree=str(beside.get("target") or ""),
+        inode=int(beside.get("inode") or 0),
         live_head=str(live.get("head") or "") if isinstance(live, Mapping) else "",
         built=tuple(map(str, artifacts)) if isinstance(artifacts, list) else (),
         tag=tree_tag(situation, "code-back"),
@@ -312,8 +315,17 @@ def _checked_out(situation: Situation, _a: Answer, result: Mapping[str, Any]) ->
     return {
         "code_exchanged": _without_ok(result),
         "code_taken_back": None,
+        **_now_there(situation, result),
         **next_attempt(situation, "code-back"),
     }
+
+
+def _now_there(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    """Return what is remembered of a work tree that got its name where nothing stood."""
+    if result.get("mode") != "rename":
+        return {}
+    device, inode = (int(result.get(name) or 0) or None for name in ("device", "inode"))
+    return taken_for_first(PathIdentity(path_of(situation), device, inode))
 
 
 def _code_shows(situation: Situation) -> tuple[str, ...]:
@@ -336,11 +348,14 @@ def _code_undo(situation: Situation) -> Request | None:
         tag=str(done.get("tag") or ""),
         built=tuple(map(str, built)) if isinstance(built, list) else (),
         tree=str(done.get("tree") or ""),
+        inode=int(done.get("inode") or 0),
     )
 
 
-def _code_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
-    return {"code_exchanged": None, "code_taken_back": _without_ok(result)}
+def _code_undone(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    gone = PathIdentity(path_of(situation), None, None)
+    first = taken_for_first(gone) if result.get("mode") == "rename" else {}
+    return {"code_exchanged": None, "code_taken_back": _without_ok(result), **first}
 
 
 def _name(situation: Situation) -> str:

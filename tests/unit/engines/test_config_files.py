@@ -157,8 +157,7 @@ def test_in_place_keeps_the_present_file_and_follows_links(tmp_path: Path) -> No
     kept = Path(placed.kept)
     # No glob that loads configuration takes it: *.env, .env*, *.conf, sites-enabled/*, cron.d.
     assert kept == tmp_path / ".before-20261122T020000Z-shared.env~"
-    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("PIN=1\n", 0o600)
-    assert placed.mode == 0o604
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("PIN=1\n", 0o604)
     assert live.is_symlink()
     assert (real.read_bytes(), real.stat().st_mode & 0o777) == (item.data, 0o640)
     assert state_of(live) != before
@@ -172,7 +171,7 @@ def test_in_place_keeps_the_present_file_and_follows_links(tmp_path: Path) -> No
     assert other_name.stat().st_mode & 0o777 == 0o640
     assert (Path(third.kept).read_bytes(), Path(third.kept).stat().st_mode & 0o777) == (
         item.data,
-        0o600,
+        0o640,
     )
     other_name.unlink()
     missing = ConfigItem("file", str(tmp_path / "gone" / "x"), b"")
