@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -144,7 +144,10 @@ def _chosen(request: RekeyRequest, rekeying: _Rekeying) -> list[str]:
         named = [resolve_point(points, text, zone=zone, any_trust=True) for text in request.points]
     else:
         named = list(points)
-    named.sort(key=lambda point: (point.sequence, point.created))
+    # One that a killed run left beside its successor goes first: it is given up for that one,
+    # not encrypted a second time when the successor has gone on to another key.
+    left = _replaced(rekeying.repository)
+    named.sort(key=lambda point: (point.sequence, point.created, point.id not in left))
     return [point.id for point in named if point.whole and not point.foreign]
 
 
@@ -200,16 +203,24 @@ def _by_another(part: PartManifest, key: EncryptionKey) -> bool:
 
 def find_successor(repository: Repository, point: str) -> str | None:
     """Return the whole point that replaces this one, where a killed job left both."""
+    return next((new for new, former in _successors(repository) if former == point), None)
+
+
+def _replaced(repository: Repository) -> frozenset[str]:
+    return frozenset(former for _new, former in _successors(repository))
+
+
+def _successors(repository: Repository) -> Iterator[tuple[str, str]]:
+    """Yield each whole point that replaces another, with that other."""
     for directory in sorted(repository.points.iterdir()):
-        if directory.name.startswith(".") or directory.name == point:
+        if directory.name.startswith("."):
             continue
         try:
             manifest = PointReader(repository, directory.name).manifest
         except (FsbackupError, OSError):
             continue
-        if manifest is not None and manifest.replaces == point:
-            return manifest.id
-    return None
+        if manifest is not None and manifest.replaces and manifest.replaces != manifest.id:
+            yield manifest.id, manifest.replaces
 
 
 async def _refuse_damaged(reader: PointReader, context: JobContext) -> None:
