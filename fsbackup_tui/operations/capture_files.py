@@ -48,7 +48,6 @@ from fsbackup_tui.repository.reader import PointReader
 
 ARCHIVE_NAME = "files.tar"
 _TOLD_SECONDS = 0.5
-_LOOK_EVERY = 64
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
@@ -326,16 +325,12 @@ class TreeProgress:
         self._total = float(facts.bytes) if facts is not None and facts.bytes else None
         self._files = 0
         self._bytes = 0
-        self._calls = 0
         self._told = time.monotonic()
 
     def advance(self, files: int, count: int, path: bytes) -> None:
         """Take in files and bytes; the path is the one at work."""
         self._files += files
         self._bytes += count
-        self._calls += 1
-        if count < 1 << 20 and self._calls % _LOOK_EVERY:
-            return
         now = time.monotonic()
         if now - self._told >= _TOLD_SECONDS:
             self._told = now
