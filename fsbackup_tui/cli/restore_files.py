@@ -168,7 +168,7 @@ def _through(
 
 def _print(document: Mapping[str, Any], session: RecoverySession, context: CliContext) -> None:
     from fsbackup_tui.operations.wording import duration_text, plain_text
-    from fsbackup_tui.recovery.actions.files import after_lines
+    from fsbackup_tui.recovery.actions.files_back import after_lines
 
     took, root = duration_text(document["seconds"]), plain_text(document["target"])
     card = session.card("files-exchange" if "exchanged" in document else "files-back")

@@ -12,7 +12,7 @@ from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.tree import Conflict
 from fsbackup_tui.domain.way import FilesWay
 from fsbackup_tui.operations.plain import plain
-from fsbackup_tui.recovery.actions.files import NEWER, ONLY_LIVE
+from fsbackup_tui.recovery.actions.files_tree import NEWER, ONLY_LIVE
 from fsbackup_tui.recovery.card import Card
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fsbackup_tui.domain.errors import PointDamaged
 from fsbackup_tui.domain.site_damage import entry_words
 from fsbackup_tui.domain.text import plain_text
 from fsbackup_tui.operations.place_requests import (
@@ -18,30 +17,18 @@ from fsbackup_tui.operations.place_requests import (
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.site_requests import RestoreCodeRequest, RestoreConfigRequest
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
-from fsbackup_tui.recovery.actions.files import tree_tag
 from fsbackup_tui.recovery.actions.names import next_attempt
 from fsbackup_tui.recovery.actions.places import path_of
+from fsbackup_tui.recovery.actions.site_common import REOPENS, found_spoilt, tree_tag, without_ok
 from fsbackup_tui.recovery.actions.site_words import damage_lines
 from fsbackup_tui.recovery.actions.words import bounded, shell
 from fsbackup_tui.recovery.question import Answer, Option, Question
 from fsbackup_tui.repository.tree_marks import tree_path
 
-_REOPENS = {PointDamaged.kind: "choose-point"}
-
 
 def kind_is(*kinds: str) -> Callable[[Situation], bool | None]:
     """Return the condition that it is about such a source."""
     return lambda situation: situation.kind in kinds
-
-
-def _found_spoilt(situation: Situation, kind: str) -> Facts:
-    if kind != PointDamaged.kind:
-        return {}
-    return {"spoilt": [*situation.facts.spoilt, situation.facts.point]}
-
-
-def _without_ok(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if name != "ok"}
 
 
 # Configuration.
@@ -172,7 +159,7 @@ def _config_undo(situation: Situation) -> Request | None:
 
 
 def _config_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
-    return {"config_back": None, "config_taken_back": _without_ok(result)}
+    return {"config_back": None, "config_taken_back": without_ok(result)}
 
 
 # Code.
@@ -302,7 +289,7 @@ def _checkout_lines(situation: Situation) -> tuple[str, ...]:
 
 def _checked_out(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
-        "code_exchanged": _without_ok(result),
+        "code_exchanged": without_ok(result),
         "code_taken_back": None,
         **next_attempt(situation, "code-back"),
     }
@@ -332,7 +319,7 @@ def _code_undo(situation: Situation) -> Request | None:
 
 
 def _code_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
-    return {"code_exchanged": None, "code_taken_back": _without_ok(result)}
+    return {"code_exchanged": None, "code_taken_back": without_ok(result)}
 
 
 def _name(situation: Situation) -> str:
@@ -357,8 +344,8 @@ ACTIONS = (
         changes=True,
         undo=_config_undo,
         undo_learn=_config_undone,
-        learn_failed=_found_spoilt,
-        reopens=_REOPENS,
+        learn_failed=found_spoilt,
+        reopens=REOPENS,
     ),
     Action("choose-work", "choose", question=_work_choice, shows=damage_lines, learn=_chosen_work),
     Action(
@@ -369,8 +356,8 @@ ACTIONS = (
         shows=_clone_shows,
         learn=_cloned,
         changes=True,
-        learn_failed=_found_spoilt,
-        reopens=_REOPENS,
+        learn_failed=found_spoilt,
+        reopens=REOPENS,
     ),
     Action(
         "code-back",
