@@ -101,6 +101,7 @@ def _into_live(
         patterns,
         arguments.conflict or "keep",
         reason=arguments.reason or ("--all-missing" if arguments.all_missing else ""),
+        reason_unsigned=arguments.reason_unsigned or "",
     )
     what = f"{name} is changed by its typed name alone."
     require_confirmation(arguments.confirm, name, what, context, _again(arguments, point))
@@ -176,8 +177,11 @@ def _print(document: Mapping[str, Any], session: RecoverySession, context: CliCo
         context.say_text(text if number else f"{text} ({root}, {took})", first="  " * bool(number))
     for text in after_lines(session.situation()):
         context.say_text(text, first="  ")
-    incident = document["incident"]
-    context.say_text(f"Way back: fsbackup rollback --incident {incident}", first="  ")
+    facts = session.read().facts
+    back, exchanged = facts.put_back, facts.exchanged
+    if (back is not None and back.undo) or (exchanged is not None and exchanged.kept_as):
+        incident = document["incident"]
+        context.say_text(f"Way back: fsbackup rollback --incident {incident}", first="  ")
 
 
 def run_rollback(

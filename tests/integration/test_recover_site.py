@@ -18,6 +18,7 @@ from fsbackup_tui.cli.output import Pasteable
 from fsbackup_tui.cli.prompts import Prompts
 from fsbackup_tui.cli.recover_plain import Plain
 from fsbackup_tui.domain.errors import SafetyRefusal
+from fsbackup_tui.domain.events import Warned
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.reading import read_incident
@@ -25,10 +26,10 @@ from fsbackup_tui.recovery.report import report_markdown
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
 from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
-from tests.support.in_process import declare_real, real_desk
+from tests.support.in_process import InProcessJobs, declare_real, real_desk
 from tests.support.recovering import do_step
 from tests.support.site_recovering import TO_THE_WAY
-from tests.support.sites import Site, make_site
+from tests.support.sites import Site, demand_signatures, make_site
 from tests.tui.recoveries import enter_name, recover_app, until_step
 from tests.tui.screens import press, until_text
 
@@ -113,6 +114,46 @@ def test_what_a_lost_attempt_put_back_goes_with_the_one_after_it(tmp_path: Path)
     session.poll()
     assert session.read().incident.steps["files-back"].status == "undone"
     assert snapshot(tree.root, times=True) == left
+
+
+def test_an_unsigned_tree_comes_back_for_a_written_reason(tmp_path: Path) -> None:
+    tree = make_file_site(tmp_path, verify="proven")
+    point = tree.back_up()
+    demand_signatures(tree.site)
+    session = declare_real(tree.site, PART, "files")
+    left = lose(tree)
+    why = "from before we signed, see ticket 12"
+    # What deletes, tell, keep, look, the point, why, and back it comes.
+    seen = led_by(session, *[ENTER] * 4, "1", why, *[ENTER] * 3, "h")
+    assert "It is in doubt: not signed." in seen, seen
+    assert "PUT BACK: 7 files" in seen, seen
+    assert {**snapshot(tree.root, times=True), **left} == {**tree.before, **left}
+    assert f"In doubt: not signed; taken because: {why}" in report_of(session)
+    jobs = session.desk.start
+    assert isinstance(jobs, InProcessJobs)
+    told = [event.text for event in jobs.told if isinstance(event, Warned)]
+    assert [text for text in told if point in text and text.endswith(f"who wrote: {why}")]
+
+
+@pytest.mark.machine
+def test_unsigned_settings_and_code_come_back_for_a_written_reason(tmp_path: Path) -> None:
+    site, top = site_of_code(tmp_path)
+    (top / ".env").write_text("API_KEY=canary-wrong\n")
+    demand_signatures(site)
+    env = declare_real(site, "env", "config")
+    do_step(env, "damage")
+    card = env.card("choose-point")
+    assert card.question is not None
+    (option,) = card.question.options
+    assert (option.doubt, "1 of its entries is otherwise" in option.label) == ("not signed", True)
+    do_step(env, "choose-point", Answer(option.key, "from before we signed"))
+    do_step(env, "choose-config-files", Answer(f"{top}/.env"))
+    do_step(env, "config-back")
+    assert "canary-9c1" in (top / ".env").read_text()
+    code = declare_real(site, "code", "config")
+    for step in ("damage", "choose-point", "choose-work", "code-beside"):
+        do_step(code, step, Answer(option.key if step == "choose-point" else "", "so it was"))
+        assert code.read().incident.steps[step].status == "done", code.read().incident.steps[step]
 
 
 def test_what_deletes_is_paused_until_it_may_go_on(tmp_path: Path) -> None:

@@ -100,7 +100,14 @@ def _config_back(situation: Situation, _: Answer) -> Request | None:
         for entry in _entries(situation)
         if entry.get("name") in names
     )
-    return RestoreConfigRequest(situation.facts.point, situation.part, "in-place", names, seen=seen)
+    return RestoreConfigRequest(
+        situation.facts.point,
+        situation.part,
+        "in-place",
+        names,
+        seen=seen,
+        reason_unsigned=situation.facts.reason_unsigned,
+    )
 
 
 def _config_lines(situation: Situation) -> tuple[str, ...]:
@@ -205,6 +212,7 @@ def _code_beside(situation: Situation, _: Answer) -> Request:
         situation.part,
         to=_beside_path(situation),
         apply_work=situation.incident.parameters.get("apply_work") is True,
+        reason_unsigned=situation.facts.reason_unsigned,
     )
 
 

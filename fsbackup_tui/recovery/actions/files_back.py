@@ -42,6 +42,7 @@ def _put_back(situation: Situation, _: Answer) -> Request:
         conflict=conflict_of(situation) if by_pattern else "keep",
         all_missing=situation.facts.files_way == "everything",
         tag=tree_tag(situation, "files-back"),
+        reason_unsigned=situation.facts.reason_unsigned,
     )
 
 

@@ -43,7 +43,10 @@ _LEAVE = "nothing"
 
 def _beside(situation: Situation, _: Answer) -> Request:
     return FilesBesideRequest(
-        situation.part, point=situation.facts.point, tag=tree_tag(situation, "files-beside")
+        situation.part,
+        point=situation.facts.point,
+        tag=tree_tag(situation, "files-beside"),
+        reason_unsigned=situation.facts.reason_unsigned,
     )
 
 
