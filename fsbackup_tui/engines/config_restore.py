@@ -18,6 +18,8 @@ from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.engines.config_files import ConfigItem
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+ABSENT = "absent"
+"""The state of a file that is not there."""
 _AS_WE_ARE = os.access in os.supports_effective_ids
 
 
@@ -105,16 +107,31 @@ def state_of(path: Path) -> str:
     try:
         facts = path.stat()
     except FileNotFoundError:
-        return "absent"
+        return ABSENT
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
 
 
-def put_in_place(items: Sequence[ConfigItem], now: datetime, command: str) -> list[Placed]:
+def kept_path(name: str, ending: str) -> Path:
+    """Return where a live file is kept when another takes its place: ``NAME.before-ENDING``."""
+    target = Path(os.path.realpath(name))
+    return target.with_name(f"{target.name}.before-{ending}")
+
+
+def work_path(name: str, tag: str) -> Path:
+    """Return where what is to take its place is written first, private until it is dressed."""
+    target = Path(os.path.realpath(name))
+    return target.with_name(f".{target.name}.{tag}.new")
+
+
+def put_in_place(
+    items: Sequence[ConfigItem], now: datetime, command: str, tag: str = ""
+) -> list[Placed]:
     """Replace live files by captured ones, each atomically, and keep what they replace.
 
-    The present file becomes ``NAME.before-<time>``, with its mode and owner. A link stays: what
-    it leads to is replaced. Nothing is touched before everything is ready. ``command`` is what
-    root would type.
+    The present file becomes ``NAME.before-<tag>``, or without one ``-<time>``, with its mode and
+    owner. A link stays: what it leads to is replaced. Nothing is touched before everything is
+    ready. ``command`` is what root would type. With a ``tag`` all names are known before, so that
+    what was begun and not ended is found again.
 
     Raises:
         SafetyRefusal: this user may not write one of them as it was captured.
@@ -123,10 +140,13 @@ def put_in_place(items: Sequence[ConfigItem], now: datetime, command: str) -> li
     planned = [_plan(item, command) for item in items]
     try:
         for one in planned:
-            one.temporary = one.target.with_name(f".{one.target.name}.{os.urandom(6).hex()}")
+            one.temporary = work_path(one.item.name, tag or os.urandom(6).hex())
+            if tag:
+                one.temporary.unlink(missing_ok=True)  # of one that was killed
             _create(one.temporary, one.item.data)
             _dress(one, one.temporary, command)
-        return [_exchange(one, now) for one in planned]
+        ending = tag or f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return [_exchange(one, ending) for one in planned]
     finally:
         for one in planned:
             if one.temporary is not None:
@@ -178,21 +198,21 @@ def _no_right(why: str, command: str) -> SafetyRefusal:
     )
 
 
-def _exchange(one: _Planned, now: datetime) -> Placed:
+def _exchange(one: _Planned, ending: str) -> Placed:
     """Keep the present file under its new name, then let the other take its place."""
     target, temporary = one.target, one.temporary
     if temporary is None:
         raise ValueError("it was not written")
     kept = ""
     if target.exists():
-        moment = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-        before = target.with_name(f"{target.name}.before-{moment}")
+        before = kept_path(one.item.name, ending)
         try:
             # The same file under a second name: mode, owner and times are its own.
             before.hardlink_to(target)
         except FileExistsError:
-            before = target.with_name(f"{before.name}-{os.urandom(2).hex()}")
-            before.hardlink_to(target)
+            if not before.samefile(target):
+                before = target.with_name(f"{before.name}-{os.urandom(2).hex()}")
+                before.hardlink_to(target)
         except OSError:
             _copy(target, before)
         kept = str(before)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal, ToolError
-from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.events import Log, format_time
+from fsbackup_tui.domain.tree import TreeKind
 from fsbackup_tui.engines.git.program import Git, GitPlace, find_git
 from fsbackup_tui.engines.git.repository import open_work_tree, read_head
 from fsbackup_tui.engines.trees.renaming import rename_new
@@ -26,7 +27,13 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.place_requests import CodeBackRequest, CodeTakeBackRequest
 from fsbackup_tui.operations.places import place_paths
 from fsbackup_tui.operations.read_only import refuse_if_read_only
-from fsbackup_tui.repository.tree_marks import tree_path
+from fsbackup_tui.repository.tree_marks import (
+    Mark,
+    make_marked,
+    remove_mark,
+    tree_path,
+    write_mark,
+)
 
 REFS = "refs/fsbackup-kept"
 _SHORT = 12
@@ -41,6 +48,7 @@ class _Work:
     git: Git
     place: GitPlace
     top: Path
+    part: str
     tag: str
     told: list[str] = field(default_factory=list)
 
@@ -74,7 +82,7 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
     _refuse_another(tree, request.inode)
     if not top.exists():
         return await _rename(request, context, top, tree)
-    work = await _open(context, top, request.tag)
+    work = await _open(context, top, request.part, request.tag)
     head, branch = await read_head(work.git, work.place)
     kept = await work.commit(work.ref("before"))
     wanted = await _head_of(work, tree)
@@ -94,7 +102,7 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
                    str(tree), f"+HEAD:{work.ref('point')}")  # fmt: skip
     await _check_out(work, wanted, "before")
     await _give_to_owner(work, work.ref("before"), wanted)
-    built = await asyncio.to_thread(_bring_built, top, tree, request.built, request.tag)
+    built = await asyncio.to_thread(_bring_built, work, tree, request.built)
     return await _document(work, request, wanted, built)
 
 
@@ -149,7 +157,7 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     top = place_paths(context.loaded, request.part)[0]
     if request.tree:
         return await _rename_back(request, context, top)
-    work = await _open(context, top, request.tag)
+    work = await _open(context, top, request.part, request.tag)
     former, branch = await work.commit(work.ref("before")), await _read_branch(work)
     if not former:
         raise SafetyRefusal(
@@ -165,7 +173,7 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     if kept_work:
         await work.say("stash", "apply", "--quiet", "--index", kept_work)
     await _give_to_owner(work, work.ref("after"), former)
-    await asyncio.to_thread(_take_built_back, top, request.built, request.tag)
+    await asyncio.to_thread(_take_built_back, work, request.built)
     await work.say("update-ref", "-d", work.ref("before"))
     told = [
         f"{top} is at {former[:_SHORT]} again{f', on {branch}' if at_branch else ', detached'}."
@@ -174,7 +182,7 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     return {"ok": True, "mode": "checkout", "root": str(top), "now": former, "told": told}
 
 
-async def _open(context: JobContext, top: Path, tag: str) -> _Work:
+async def _open(context: JobContext, top: Path, part: str, tag: str) -> _Work:
     try:
         git = await find_git(context.work, report=context.report, redactor=context.redactor)
         repository = await open_work_tree(git, top)
@@ -187,7 +195,7 @@ async def _open(context: JobContext, top: Path, tag: str) -> _Work:
             fix="By hand: move it away, move the restored work tree into its place, and copy back"
             " what git never had (settings, uploads).",
         ) from error
-    return _Work(context, git, repository.place, top, tag)
+    return _Work(context, git, repository.place, top, part, tag)
 
 
 def foreign_paths(loaded: LoadedConfig, top: Path) -> tuple[str, ...]:
@@ -303,32 +311,57 @@ def _aside(top: Path, kind: str, tag: str) -> Path:
     return tree_path(top, "before" if kind == "before" else "after", tag)
 
 
-def _bring_built(top: Path, tree: Path, built: Sequence[str], tag: str) -> list[str]:
+def _bring_built(work: _Work, tree: Path, built: Sequence[str]) -> list[str]:
     """Let what was built from the point take the place of what live has; that is kept beside."""
-    done = []
+    top, tag, done = work.top, work.tag, []
     for name in built:
         live, coming, kept = top / name, tree / name, _aside(top, "before", tag) / name
         if not coming.exists() or not _is_inside(live, top):
             continue
         if live.exists() and not kept.exists():
+            _mark_aside(work, "before")
             _move(live, kept)
         _move(coming, live)
         done.append(name)
     return done
 
 
-def _take_built_back(top: Path, built: Sequence[str], tag: str) -> None:
+def _take_built_back(work: _Work, built: Sequence[str]) -> None:
+    top, tag = work.top, work.tag
     for name in built:
         live = top / name
         kept, after = (_aside(top, kind, tag) / name for kind in ("before", "after"))
         if not _is_inside(live, top):
             continue
         if live.exists() and not after.exists():
+            _mark_aside(work, "after")
             _move(live, after)
         if kept.exists():
             _move(kept, live)
     with suppress(OSError):
         _aside(top, "before", tag).rmdir()
+        remove_mark(_aside(top, "before", tag))
+
+
+def _mark_aside(work: _Work, kind: TreeKind) -> None:
+    """Make the directory of built files that are kept, marked, where it is not there yet."""
+    aside = _aside(work.top, kind, work.tag)
+    if not aside.exists():
+        make_marked(aside, _mark_of(kind, work.context, work.part, work.top))
+
+
+def _mark_of(kind: TreeKind, context: JobContext, part: str, top: Path, inode: int = 0) -> Mark:
+    return Mark(
+        kind=kind,
+        root=str(top),
+        inode=inode,
+        part=part,
+        point="",
+        job=context.job,
+        incident=context.incident.name if context.incident is not None else "",
+        at=format_time(context.now()),
+        partial=kind != "restore",
+    )
 
 
 def _move(one: Path, other: Path) -> None:
@@ -362,6 +395,7 @@ async def _rename(
     context.stage("keep")
     context.stage("check out")
     await asyncio.to_thread(_rename_path, tree, top)
+    await asyncio.to_thread(remove_mark, tree)
     told = [f"{top} is the restored work tree; nothing stood there."]
     told.append("What git ignores is not in it: settings, uploads, dependencies.")
     context.report(Log(told[0]))
@@ -382,12 +416,17 @@ async def _rename(
     }
 
 
+def _let_out(context: JobContext, part: str, top: Path, tree: Path) -> None:
+    write_mark(tree, _mark_of("restore", context, part, top, inode=top.stat().st_ino))
+    _rename_path(top, tree)
+
+
 async def _rename_back(
     request: CodeTakeBackRequest, context: JobContext, top: Path
 ) -> dict[str, object]:
     context.stage("keep")
     context.stage("check out")
     tree = Path(request.tree)
-    await asyncio.to_thread(_rename_path, top, tree)
+    await asyncio.to_thread(_let_out, context, request.part, top, tree)
     told = [f"Nothing is at {top} again; the restored work tree is {tree}."]
     return {"ok": True, "mode": "rename", "root": str(top), "now": "", "told": told}

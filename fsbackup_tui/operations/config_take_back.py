@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.engines.config_restore import state_of
+from fsbackup_tui.engines.config_restore import kept_path, state_of, work_path
 from fsbackup_tui.engines.trees.renaming import CannotExchange, exchange, rename_new
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_config import config_source, plain_path
@@ -29,29 +29,47 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
     refuse_if_read_only(context.loaded, "puts nothing in place")
     context.stage("check")
     source = config_source(context.loaded, request.part)
-    configured = {str(plain_path(path)) for path in (*source.files, *source.optional)}
-    pairs = list(zip(request.files, request.kept, strict=True))
-    for name, _ in pairs:
+    configured = [str(plain_path(path)) for path in (*source.files, *source.optional)]
+    pairs = dict(zip(request.files, request.kept, strict=True))
+    for name in pairs:
         if name not in configured:
             raise SafetyRefusal(f"NOT TAKEN BACK: {name} is none of this site's files.")
+    for name in configured if request.tag else ():
+        kept = kept_path(name, request.tag)
+        work_path(name, request.tag).unlink(missing_ok=True)  # of one that was killed
+        if name not in pairs and kept.exists():
+            pairs[name] = str(kept)
     context.stage("take back")
     moment = f"{context.now().astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    done, left = [], []
-    for name, kept in pairs:
+    done, left, relinked = [], [], []
+    for name, kept_as in pairs.items():
         try:
-            after = await asyncio.to_thread(_take_back, Path(name), kept, moment)
+            if await asyncio.to_thread(_unlink_second, Path(name), kept_as):
+                relinked.append({"file": name, "live": state_of(Path(name))})
+                left.append(name)
+                continue
+            after = await asyncio.to_thread(_take_back, Path(name), kept_as, moment)
         except OSError as error:
             raise ToolError(
                 f"NOT ALL TAKEN BACK: {name}.",
                 why=f"{error.filename}: {error.strerror}.",
-                fix=f"By hand: mv {kept or name} …",
+                fix=f"By hand: mv {kept_as or name} …",
             ) from error
         if after is None:
             left.append(name)
             continue
         done.append({"file": name, "kept": after, "live": state_of(Path(name))})
         context.report(Log(f"Taken back: {name}; what was there is {after or 'nothing'}"))
-    return {"ok": True, "taken_back": done, "as_it_was": left}
+    return {"ok": True, "taken_back": done, "as_it_was": left, "relinked": relinked}
+
+
+def _unlink_second(path: Path, kept: str) -> bool:
+    """Take the second name off a file whose place nothing had taken yet; False: it has none."""
+    former = Path(kept) if kept else None
+    if former is None or not former.exists() or not path.exists() or not former.samefile(path):
+        return False
+    former.unlink()
+    return True
 
 
 def _take_back(path: Path, kept: str, moment: str) -> str | None:
@@ -63,6 +81,8 @@ def _take_back(path: Path, kept: str, moment: str) -> str | None:
     if former is None and not target.exists():
         return None
     after = target.with_name(f"{target.name}.after-{moment}")
+    if after.exists():
+        after = after.with_name(f"{after.name}-{os.urandom(2).hex()}")
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if former is None:

@@ -13,8 +13,10 @@ from fsbackup_tui.domain.events import Log
 from fsbackup_tui.engines.config_digest import DigestKey, config_facts
 from fsbackup_tui.engines.config_files import ConfigItem, chosen, matches
 from fsbackup_tui.engines.config_restore import (
+    ABSENT,
     Placed,
     is_as_captured,
+    kept_path,
     put_in_place,
     state_of,
     write_beside,
@@ -157,12 +159,14 @@ async def _in_place(
                 why=f"{context.loaded.path} does not name it: only what it names is replaced.",
                 fix=f"Write it beside, and put it where it belongs: --to DIR --files {item.name}",
             )
-    _refuse_changed(request, files)
-    context.stage("write")
     changing = tuple(item for item in files if not is_as_captured(item))
+    _refuse_changed(request, changing)
+    context.stage("write")
+    same = tuple(item for item in files if item not in changing)
+    before = [one for item in same if (one := _placed_before(request, item)) is not None]
     try:
-        placed = await asyncio.to_thread(
-            put_in_place, changing, context.now(), _command(request, context)
+        placed = before + await asyncio.to_thread(
+            put_in_place, changing, context.now(), _command(request, context), request.tag
         )
     except OSError as error:
         raise ToolError(
@@ -175,18 +179,38 @@ async def _in_place(
         context.report(Log(f"Put in place: {one.name}{kept}"))
     return {
         "placed": [_placed_document(one) for one in placed],
-        "same": [item.name for item in files if item not in changing],
+        "same": [item.name for item in same if item.name not in {one.name for one in before}],
     }
 
 
 def _refuse_changed(request: RestoreConfigRequest, files: tuple[ConfigItem, ...]) -> None:
     seen = set(request.seen)
+    linked = {token.rpartition(":")[0] for token in seen}
     for item in files:
-        if seen_token(item.name, state_of(Path(item.name))) not in seen:
+        token = seen_token(item.name, state_of(Path(item.name)))
+        # One that was killed gave it a second name, which changes nothing but the last time.
+        if _is_linked(request, item) and token.rpartition(":")[0] in linked:
+            continue
+        if token not in seen:
             raise SafetyRefusal(
                 f"STOPPED: {item.name} was written to since it was compared. Nothing was changed.",
                 fix="Look at the differences again, then confirm.",
             )
+
+
+def _is_linked(request: RestoreConfigRequest, item: ConfigItem) -> bool:
+    kept = kept_path(item.name, request.tag)
+    return bool(request.tag) and kept.exists() and kept.samefile(item.name)
+
+
+def _placed_before(request: RestoreConfigRequest, item: ConfigItem) -> Placed | None:
+    """Return what an attempt of the same tag, whose end nobody saw, did for a file."""
+    if not request.tag:
+        return None
+    kept = kept_path(item.name, request.tag)
+    if kept.exists() and not kept.samefile(item.name):
+        return Placed(item.name, str(kept))
+    return Placed(item.name, "") if seen_token(item.name, ABSENT) in request.seen else None
 
 
 def seen_token(name: str, state: str) -> str:

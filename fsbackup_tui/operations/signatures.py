@@ -340,6 +340,19 @@ async def signature_in(context: JobContext, reader: PointReader) -> Signature:
     )
 
 
+def read_signature(
+    loaded: LoadedConfig, reader: PointReader, environment: Mapping[str, str]
+) -> Signature:
+    """Return who signed a point, outside of a job; no program is asked where nobody did."""
+    with tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
+        return asyncio.run(signature_of(loaded, reader, environment=environment, work=Path(work)))
+
+
+def worth_telling(loaded: LoadedConfig, signature: Signature) -> bool:
+    """Whether somebody signed it, or should have."""
+    return signature.state != "absent" or is_demanded(loaded)
+
+
 def refuse_unsigned(
     loaded: LoadedConfig, reader: PointReader, environ: Mapping[str, str], reason: str
 ) -> None:
@@ -350,11 +363,7 @@ def refuse_unsigned(
     """
     if reason.strip() or not is_demanded(loaded):
         return
-    environment = site_environment(loaded, environ)
-    with tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
-        signature = asyncio.run(
-            signature_of(loaded, reader, environment=environment, work=Path(work))
-        )
+    signature = read_signature(loaded, reader, site_environment(loaded, environ))
     if signature.state != "good":
         raise _missing(loaded, reader, signature)
 

@@ -19,6 +19,8 @@ from fsbackup_tui.cli.prompts import Prompts
 from fsbackup_tui.cli.recover_plain import Plain
 from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.domain.events import Warned
+from fsbackup_tui.operations.requests import request_document
+from fsbackup_tui.recovery.actions.registry import ACTIONS
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.reading import read_incident
@@ -27,6 +29,7 @@ from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
 from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
 from tests.support.in_process import InProcessJobs, declare_real, real_desk
+from tests.support.killed_work import run_until_killed
 from tests.support.recovering import do_step
 from tests.support.site_recovering import TO_THE_WAY
 from tests.support.sites import Site, demand_signatures, make_site
@@ -289,6 +292,61 @@ def by_hand(session: RecoverySession, title: str) -> None:
     subprocess.run(["sh", "-c", script], check=True, capture_output=True)
 
 
+def test_settings_that_a_killed_job_put_back_are_taken_back(tmp_path: Path) -> None:
+    here, gone = tmp_path / "a.env", tmp_path / "b.env"
+    for path in (here, gone):
+        path.write_text("PIN=good\n")
+    source = {"kind": "config", "files": [str(here), str(gone)], "plaintext": True}
+    plans = {"daily": {"sources": ["env"], "verify": "readable"}}
+    site = make_site(tmp_path / "site", "", settings={"sources": {"env": source}, "plans": plans})
+    done = site.run("backup", "daily", "--json")
+    assert done.exit_code == 0, done.stderr + done.stdout
+    here.write_text("PIN=wrong\n")
+    gone.unlink()
+    env = declare_real(site, "env", "config")
+    jobs = env.desk.start
+    assert isinstance(jobs, InProcessJobs)
+    for step in ("damage", "choose-point", "choose-config-files"):
+        do_step(env, step, Answer(f"{here}, {gone}" if step == "choose-config-files" else ""))
+    gates = [f"fsbackup_tui.engines.config_restore:{name}" for name in ("_create", "_exchange")]
+    gates += ["pathlib:Path.hardlink_to", "pathlib:Path.replace"]
+
+    def was_killed(moment: int) -> bool:
+        """Begin it, and let it be killed; whether it was, before it came to its end."""
+        make = ACTIONS["config-back"].request
+        asked = None if make is None else make(env.situation("config-back"), Answer())
+        assert asked is not None
+        body = {"title": "t", "request": request_document(asked), "commands": []}
+        env.append("intent", step="config-back", **body)
+        killed = run_until_killed(lambda: jobs.run_for(env, asked), gates, moment)
+        env.settle("config-back")
+        card = env.card("config-back")
+        assert (card.status, card.can_undo) == ("FAILED", True)
+        return killed
+
+    def undo() -> None:
+        env.look_now()
+        env.poll()
+        env.undo("config-back")
+        env.poll()
+        assert env.read().incident.steps["config-back"].status == "undone"
+        assert (here.read_text(), gone.exists()) == ("PIN=wrong\n", False)
+        left = [path.name for path in tmp_path.glob("*.env*") if ".after-" not in path.name]
+        assert (left, list(tmp_path.glob(".*.new"))) == (["a.env"], [])
+
+    moments = 0
+    while was_killed(moments):
+        undo()
+        moments += 1
+    undo()
+    assert moments == 8
+    # One that is done again goes on from where it was killed, and is undone as a whole.
+    assert was_killed(6)
+    do_step(env, "config-back")
+    assert (here.read_text(), gone.read_text()) == ("PIN=good\n", "PIN=good\n")
+    undo()
+
+
 @pytest.mark.machine
 def test_code_and_settings_come_back_and_what_was_there_does_too(tmp_path: Path) -> None:
     site, top = site_of_code(tmp_path)
@@ -328,7 +386,16 @@ def test_code_and_settings_come_back_and_what_was_there_does_too(tmp_path: Path)
     by_hand(code, "To go back by hand")
     assert (top / "server.js").read_text() == "crash() // somebody was at it\n"
     assert (top / ".next/app.js").read_text() == "built of two\n"
+    left = site.run("leftovers", "--json").document["leftovers"]
+    assert [each["kind"] for each in left if "incident" in each["held_by"]] == ["restore"] * 2
     code.close("it was the settings")
+    left = site.run("leftovers", "--json").document["leftovers"]
+    kinds = {each["name"].partition(".")[2][:7]: each["what"] for each in left}
+    assert kinds["restore"] == f"a restored tree, beside {top}", left
+    for name in [str(each["name"]) for each in left]:
+        dropped = site.run("leftovers", "--drop", name, "--confirm", name)
+        assert dropped.exit_code == 0, dropped.stdout + dropped.stderr
+    assert [path.name for path in top.parent.iterdir() if "srv" in path.name] == ["srv"]
 
     env = declare_real(site, "env", "config")
     do_step(env, "damage")

@@ -70,6 +70,13 @@ class InProcessJobs(ScriptedJobs):
             if scripted is None:
                 del self.replies[request.operation]
 
+    def run_for(self, session: RecoverySession, request: Request) -> Mapping[str, Any] | Problem:
+        """Run a request of an incident as its job would; for one that is killed in it."""
+        desk = session.desk
+        return self._run(
+            request, desk.loaded, desk.environ, session.journal.directory, session.epoch
+        )
+
     def _run(
         self,
         request: Request,
@@ -79,6 +86,7 @@ class InProcessJobs(ScriptedJobs):
         epoch: int | None,
     ) -> Mapping[str, Any] | Problem:
         work = loaded.path.parent / f"work-{len(self.requests)}"
+        shutil.rmtree(work, ignore_errors=True)  # of one that was killed
         work.mkdir(mode=0o700)
         context = JobContext(
             job=f"20261122T020000Z-test-{len(self.requests):04d}",

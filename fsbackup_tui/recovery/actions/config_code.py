@@ -93,8 +93,9 @@ def _config_back(situation: Situation, _: Answer) -> Request | None:
     if not names:
         return None
     # What was taken back is as it was compared; only its state is told otherwise now.
-    taken_back = situation.facts.document("config_taken_back").get("taken_back")
-    states = {str(each.get("file")): each.get("live") for each in taken_back or ()}
+    undone = situation.facts.document("config_taken_back")
+    known = (*(undone.get("taken_back") or ()), *(undone.get("relinked") or ()))
+    states = {str(each.get("file")): each.get("live") for each in known}
     seen = tuple(
         f"{entry.get('name')}={states.get(str(entry.get('name'))) or entry.get('live') or ''}"
         for entry in _entries(situation)
@@ -107,6 +108,7 @@ def _config_back(situation: Situation, _: Answer) -> Request | None:
         names,
         seen=seen,
         reason_unsigned=situation.facts.reason_unsigned,
+        tag=tree_tag(situation, "config-back"),
     )
 
 
@@ -116,12 +118,12 @@ def _config_lines(situation: Situation) -> tuple[str, ...]:
     lines = [f"cd {shell([candidate.directory])}"] if candidate is not None else []
     for name in names[:4]:
         quoted = shlex.quote(name)
-        lines.append(f"ln {quoted} {quoted}.before-{situation.incident.id}")
+        lines.append(f"ln {quoted} {quoted}.before-{tree_tag(situation, 'config-back')}")
     stock = candidate.stock if candidate is not None else ()
     return bounded((*lines, *(stock or ("… | tar -xpf - -C /",))))
 
 
-def _placed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+def _placed(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     if not result:
         return {"config_back": None}
     placed = [each for each in result.get("placed") or () if isinstance(each, Mapping)]
@@ -138,7 +140,11 @@ def _placed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
         for each in placed
     ]
     known = {"placed": [dict(each) for each in placed], "told": told, "by_hand": back}
-    return {"config_back": known, "config_taken_back": None}
+    return {
+        "config_back": known,
+        "config_taken_back": None,
+        **next_attempt(situation, "config-back"),
+    }
 
 
 def _config_shows(situation: Situation) -> tuple[str, ...]:
@@ -154,15 +160,35 @@ def _config_shows(situation: Situation) -> tuple[str, ...]:
 
 
 def _config_undo(situation: Situation) -> Request | None:
+    """Return what lets the former files be live again, of an attempt that was killed, too."""
     placed = situation.facts.document("config_back").get("placed")
     pairs = [each for each in placed if isinstance(each, Mapping)] if placed else []
-    if not pairs:
+    files = [(str(each.get("file")), str(each.get("kept") or "")) for each in pairs]
+    state = situation.incident.steps.get("config-back")
+    arguments = state.request.get("arguments") if state is not None else None
+    begun = arguments if isinstance(arguments, Mapping) else {}
+    tag = str(begun.get("tag") or "")
+    if not files and state is not None and state.status == "failed":
+        # Where there was none, what is there now has taken no other's place.
+        files = [(name, "") for name in _absent_before(begun)]
+    elif not files:
         return None
     return ConfigTakeBackRequest(
         situation.part,
-        files=tuple(str(each.get("file")) for each in pairs),
-        kept=tuple(str(each.get("kept") or "") for each in pairs),
+        files=tuple(name for name, _ in files),
+        kept=tuple(kept for _, kept in files),
+        tag=tag,
     )
+
+
+def _absent_before(begun: Mapping[str, Any]) -> list[str]:
+    """Return the files that were not there when an attempt began: its own, or its undoing's."""
+    seen = [str(each).rpartition("=") for each in begun.get("seen") or ()]
+    undone = zip(begun.get("files") or (), begun.get("kept") or (), strict=False)
+    return [
+        *(name for name, _, state in seen if state == "absent"),
+        *(str(name) for name, kept in undone if not kept),
+    ]
 
 
 def _config_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
@@ -211,6 +237,7 @@ def _code_beside(situation: Situation, _: Answer) -> Request:
         situation.facts.point,
         situation.part,
         to=_beside_path(situation),
+        beside=True,
         apply_work=situation.incident.parameters.get("apply_work") is True,
         reason_unsigned=situation.facts.reason_unsigned,
     )
@@ -351,6 +378,8 @@ ACTIONS = (
         learn=_placed,
         changes=True,
         undo=_config_undo,
+        undo_failed=True,
+        lost_failed=True,
         undo_learn=_config_undone,
         learn_failed=found_spoilt,
         reopens=REOPENS,
