@@ -159,6 +159,65 @@ def test_unsigned_settings_and_code_come_back_for_a_written_reason(tmp_path: Pat
         assert code.read().incident.steps[step].status == "done", code.read().incident.steps[step]
 
 
+def drilled(session: RecoverySession, *steps: str, **answers: str) -> None:
+    """Do a drill's steps, each to its end."""
+    for step in steps:
+        do_step(session, step, Answer(answers.get(step.replace("-", "_"), "")))
+        state = session.read().incident.steps[step]
+        assert state.status == "done", (step, state)
+
+
+def test_a_drill_of_files_touches_nothing_that_is_live(tmp_path: Path) -> None:
+    tree = make_file_site(tmp_path, verify="proven")
+    tree.back_up()
+    tree.site.settings = {**tree.site.settings, "commands": {"pause_jobs": ["false"]}}
+    tree.site.write_config()
+    live = snapshot(tree.root.parent, times=True)
+    session = declare_real(tree.site, PART, "files", is_drill=True)
+    do_step(session, "damage")
+    assert session.read().incident.steps["damage"].status == "failed"
+    drilled(session, "rehearsal")
+    (around,) = tree.beside
+    made = tree.root.parent / around / tree.root.name
+    assert "of 11 files were deleted" in session.card("rehearsal").shows[0]
+    drilled(session, *TO_THE_WAY, "choose-way", "files-back", "files-check")
+    assert snapshot(made, times=True) == tree.before
+    assert session.card("files-back").shows[0].startswith("PUT BACK: 4 files")
+    session.look_now()
+    session.poll()
+    session.undo("files-back")
+    session.poll()
+    assert len(snapshot(made)) == len(tree.before) - 4
+    session.again("choose-way")
+    drilled(session, "choose-way", "files-beside", "files-compare", choose_way="exchange")
+    drilled(session, "files-carry", files_carry="nothing")
+    do_step(session, "files-exchange", Answer(typed=tree.root.name))
+    assert snapshot(made, times=True) == tree.before
+    assert session.card("fresh-backup").by_hand.startswith("A drill")
+    (left,) = tree.site.run("leftovers", "--json").document["leftovers"]
+    assert left["name"] == around
+    drilled(session, "drop-rehearsal")
+    session.close("it was practised")
+    assert snapshot(tree.root.parent, times=True) == live
+
+
+@pytest.mark.machine
+def test_a_drill_of_code_touches_nothing_that_is_live(tmp_path: Path) -> None:
+    site, top = site_of_code(tmp_path)
+    live = snapshot(top.parent)
+    one = git(top, "rev-parse", "HEAD")
+    session = declare_real(site, "code", "config", is_drill=True)
+    drilled(session, "rehearsal", "damage", "choose-point", "choose-work", "code-beside")
+    assert "live is at ANOTHER commit" in "\n".join(session.card("damage").shows)
+    made = Path(str(session.read().incident.parameters["stand_in"]))
+    assert git(made, "rev-parse", "HEAD") != one
+    do_step(session, "code-back", Answer(typed="srv"))
+    assert git(made, "rev-parse", "HEAD") == one
+    assert session.card("stop-app").by_hand.startswith("A drill")
+    drilled(session, "drop-rehearsal")
+    assert {**snapshot(top.parent), "site": None} == {**live, "site": None}
+
+
 def test_what_deletes_is_paused_until_it_may_go_on(tmp_path: Path) -> None:
     tree = make_file_site(tmp_path)
     tree.site.write_config()
@@ -387,15 +446,17 @@ def test_code_and_settings_come_back_and_what_was_there_does_too(tmp_path: Path)
     assert (top / "server.js").read_text() == "crash() // somebody was at it\n"
     assert (top / ".next/app.js").read_text() == "built of two\n"
     left = site.run("leftovers", "--json").document["leftovers"]
-    assert [each["kind"] for each in left if "incident" in each["held_by"]] == ["restore"] * 2
+    assert {each["kind"] for each in left} == {"restore", "before", "after"}
+    assert all(each["held_by"].startswith(f"incident {code.journal.id}") for each in left)
     code.close("it was the settings")
-    left = site.run("leftovers", "--json").document["leftovers"]
-    kinds = {each["name"].partition(".")[2][:7]: each["what"] for each in left}
-    assert kinds["restore"] == f"a restored tree, beside {top}", left
+    whats = {each["kind"]: each["what"] for each in left}
+    assert whats["restore"] == f"a restored tree, beside {top}"
+    assert whats["before"] == f"files of {top} that others took the place of"
     for name in [str(each["name"]) for each in left]:
         dropped = site.run("leftovers", "--drop", name, "--confirm", name)
         assert dropped.exit_code == 0, dropped.stdout + dropped.stderr
-    assert [path.name for path in top.parent.iterdir() if "srv" in path.name] == ["srv"]
+    assert site.run("leftovers", "--json").document["leftovers"] == []
+    assert [name for name in os.listdir(top.parent) if "-" in name and "built" not in name] == []
 
     env = declare_real(site, "env", "config")
     do_step(env, "damage")

@@ -20,6 +20,7 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.stand_in import with_stand_in
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk, open_desk
 from fsbackup_tui.recovery.session import RecoverySession
@@ -88,6 +89,10 @@ class InProcessJobs(ScriptedJobs):
         work = loaded.path.parent / f"work-{len(self.requests)}"
         shutil.rmtree(work, ignore_errors=True)  # of one that was killed
         work.mkdir(mode=0o700)
+        try:
+            loaded = with_stand_in(loaded, request.operation, incident)
+        except FsbackupError as error:
+            return error.problem()
         context = JobContext(
             job=f"20261122T020000Z-test-{len(self.requests):04d}",
             loaded=loaded,
