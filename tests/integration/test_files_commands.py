@@ -103,10 +103,10 @@ def test_what_lacks_a_reason_is_no_incident_that_stays_open(tmp_path: Path) -> N
     done = files.site.run(*put_back, "--reason", "there is no other")
     assert done.exit_code == 0, done.stdout + done.stderr
     assert snapshot(files.root, times=True) == files.before
-    assert "Way back: " in done.stdout
+    assert "Way back" in " ".join(done.stdout.split())
     again = files.site.run(*put_back, "--reason", "once more")
     assert "PUT BACK: 0 files" in again.stdout, again.stdout
-    assert "Way back" not in again.stdout
+    assert "Way back" not in " ".join(again.stdout.split())
 
 
 def test_an_unsigned_tree_comes_back_for_a_reason_of_its_own(tmp_path: Path) -> None:
