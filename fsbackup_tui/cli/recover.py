@@ -110,12 +110,12 @@ def _begin_on(context: CliContext, arguments: argparse.Namespace, desk: Desk) ->
 def run_plain(arguments: argparse.Namespace, context: CliContext) -> int:
     """Lead line by line, asking on standard input."""
     from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.passphrase import open_asking_desk
     from fsbackup_tui.cli.prompts import Prompts
     from fsbackup_tui.cli.recover_plain import Plain
-    from fsbackup_tui.recovery import desk as desks
 
-    desk = desks.open_desk(context.load(), context.environ)
     interrupts = Interrupts()
+    desk = open_asking_desk(context, interrupts)
     with interrupts.listening():
         out = context.stderr if context.json else context.stdout
         prompts = Prompts(_descriptor(), out, interrupts)

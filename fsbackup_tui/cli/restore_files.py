@@ -86,9 +86,10 @@ def _into_live(
 ) -> int:
     from fsbackup_tui.cli.express import leaving_open, require_confirmation
     from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.passphrase import open_asking_desk
     from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.operations.read_only import refuse_if_read_only
-    from fsbackup_tui.recovery import desk as desks
+    from fsbackup_tui.operations.site_requests import FilesBesideRequest
     from fsbackup_tui.recovery.express_files import FilesPlan, open_express
 
     refuse_if_read_only(context.load(), "puts no files back")
@@ -105,8 +106,9 @@ def _into_live(
     )
     what = f"{name} is changed by its typed name alone."
     require_confirmation(arguments.confirm, name, what, context, _again(arguments, point))
-    desk = desks.open_desk(context.load(), context.environ)
     interrupts = Interrupts()
+    desk = open_asking_desk(context, interrupts)
+    desk.ready(FilesBesideRequest(arguments.part, point))
     with interrupts.listening():
         session = open_express(desk, plan)
         if not context.json:

@@ -15,12 +15,11 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── ConfirmationNeeded             4   confirmation-needed
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
-    ├── NotDecryptable                 1   not-decryptable
     ├── FilesUnreadable                1   files-unreadable
-
-
+    ├── NotDecryptable                 1   not-decryptable
     │   └── KeyUnavailable             1   key-unavailable
     ├── KeyRefused                     1   key-refused
+    │   └── PassphraseNeeded           1   passphrase-needed
     ├── ToolError                      1   tool-failed
     │   └── ToolMissing                1   tool-missing
     ├── PostgresError                  1   postgres
@@ -50,6 +49,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+from fsbackup_tui.domain.key_question import VARIABLE, KeyQuestion
 
 
 class FsbackupError(Exception):
@@ -251,6 +252,21 @@ class KeyRefused(FsbackupError):
     """A key can't be used to encrypt: wrong, missing, expired, revoked."""
 
     kind = "key-refused"
+
+
+class PassphraseNeeded(KeyRefused):
+    """Before a job is begun a person has to tell a passphrase; the words are for who does not."""
+
+    kind = "passphrase-needed"
+
+    def __init__(self, question: KeyQuestion, *, place: str) -> None:
+        super().__init__(
+            f"NOTHING STARTED: the passphrase of {question.site} was not typed.",
+            why=f"{place} names none, and {VARIABLE} is not set.",
+            fix=f"Begin again and type it; or let {VARIABLE} hold it; or describe it: "
+            "encryption: {passphrase: {file: /root/fsbackup.passphrase}}",
+        )
+        self.question = question
 
 
 class ToolError(FsbackupError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import shutil
 import stat
 from collections.abc import Sequence
@@ -12,12 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from fsbackup_tui.config.env_file import env_text
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.engines.config_files import ConfigItem
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+_LONGEST_NAME = 255
+_KEPT = re.compile(
+    r"\.(?:before|after)-(?:\d{8}T\d{6}Z|\d{8}-\d+(?:-\d)?)(?:-[0-9a-f]{4})?(?:-(?P<name>.+)~)?"
+)
 ABSENT = "absent"
 """The state of a file that is not there."""
 _AS_WE_ARE = os.access in os.supports_effective_ids
@@ -87,10 +93,14 @@ def _create(path: Path, data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A file that was put back, and where the one before it is kept; "" where there was none."""
+    """A file that was put back, and where the one before it is kept; "" where there was none.
+
+    ``mode`` is what that one had: where it is kept it is its owner's alone.
+    """
 
     name: str
     kept: str
+    mode: int = 0
 
 
 @dataclass(slots=True)
@@ -102,19 +112,47 @@ class _Planned:
     temporary: Path | None = None
 
 
+def kept_path(target: Path, kind: Literal["before", "after"], moment: str) -> Path:
+    """Return where a file is kept beside the one that takes its place.
+
+    Nothing that loads every file of a directory takes it there: it is hidden, begins and ends
+    otherwise than what it was, and with the ``~`` by which cron, logrotate and sudo know a
+    backup.
+    """
+    beginning = f".{kind}-{moment}-"
+    name = os.fsencode(target.name)[: _LONGEST_NAME - len(beginning) - 1]
+    return target.with_name(f"{beginning}{os.fsdecode(name)}~")
+
+
+def find_kept(target: Path) -> list[Path]:
+    """Return the files that were kept beside one when others took its place."""
+    try:
+        names = [path.name for path in target.parent.iterdir()]
+    except OSError:
+        return []
+    found, ending = [], f"-{target.name}~"
+    for name in names:
+        own = name.endswith(ending) and _KEPT.fullmatch(name.removesuffix(ending))
+        # What was too long was cut off.
+        if own or (len(os.fsencode(name)) == _LONGEST_NAME and _KEPT.fullmatch(name)):
+            found.append(target.with_name(name))
+    return sorted(found)
+
+
 def state_of(path: Path) -> str:
     """Return what tells one state of a file from a later one: nothing of its content is in it."""
     try:
         facts = path.stat()
     except FileNotFoundError:
         return ABSENT
-    return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
+    mode = f"{stat.S_IMODE(facts.st_mode):04o}"
+    return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{mode}:{facts.st_ctime_ns}"
 
 
-def kept_path(name: str, ending: str) -> Path:
-    """Return where a live file is kept when another takes its place: ``NAME.before-ENDING``."""
-    target = Path(os.path.realpath(name))
-    return target.with_name(f"{target.name}.before-{ending}")
+def mode_in(state: str) -> str:
+    """Return the mode that a file had by its state; empty: there was none."""
+    parts = state.split(":")
+    return parts[3] if len(parts) == 5 else ""
 
 
 def work_path(name: str, tag: str) -> Path:
@@ -128,10 +166,10 @@ def put_in_place(
 ) -> list[Placed]:
     """Replace live files by captured ones, each atomically, and keep what they replace.
 
-    The present file becomes ``NAME.before-<tag>``, or without one ``-<time>``, with its mode and
-    owner. A link stays: what it leads to is replaced. Nothing is touched before everything is
-    ready. ``command`` is what root would type. With a ``tag`` all names are known before, so that
-    what was begun and not ended is found again.
+    The present file becomes ``.before-<tag>-NAME~``, or without a tag ``-<time>-``, with its owner,
+    who alone may read it there. A link stays: what it leads to is replaced. Nothing is touched
+    before everything is ready. ``command`` is what root would type. With a ``tag`` all names are
+    known before, so that what was begun and not ended is found again.
 
     Raises:
         SafetyRefusal: this user may not write one of them as it was captured.
@@ -203,26 +241,38 @@ def _exchange(one: _Planned, ending: str) -> Placed:
     target, temporary = one.target, one.temporary
     if temporary is None:
         raise ValueError("it was not written")
-    kept = ""
+    kept, mode = "", 0
     if target.exists():
-        before = kept_path(one.item.name, ending)
+        before = kept_path(target, "before", ending)
         try:
-            # The same file under a second name: mode, owner and times are its own.
+            # The same file under a second name: its owner and times are its own.
             before.hardlink_to(target)
         except FileExistsError:
             if not before.samefile(target):
-                before = target.with_name(f"{before.name}-{os.urandom(2).hex()}")
+                before = kept_path(target, "before", f"{ending}-{os.urandom(2).hex()}")
                 before.hardlink_to(target)
         except OSError:
             _copy(target, before)
-        kept = str(before)
+        kept, mode = str(before), stat.S_IMODE(target.stat().st_mode)
     temporary.replace(target)
+    if kept:
+        make_private(Path(kept))
     descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return Placed(one.item.name, kept)
+    return Placed(one.item.name, kept, mode)
+
+
+def make_private(path: Path) -> None:
+    """Let a file that is kept be its owner's alone, whatever other names it has."""
+    facts = path.stat()
+    if facts.st_nlink > 1:
+        own = path.with_name(f"{path.name[:200]}.{os.urandom(6).hex()}~")
+        _copy(path, own)
+        own.replace(path)
+    path.chmod(stat.S_IMODE(facts.st_mode) & _PRIVATE_FILE)
 
 
 def _copy(source: Path, target: Path) -> None:

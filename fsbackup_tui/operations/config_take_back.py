@@ -1,18 +1,25 @@
 """Taking back what was put in place of a configuration: the kept file is live's again.
 
-What is live now is kept in its turn, as ``NAME.after-…``: nothing is lost by going to and fro.
+What is live now is kept in its turn, as ``.after-…-NAME~``: nothing is lost by going to and fro.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import stat
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.engines.config_restore import kept_path, state_of, work_path
+from fsbackup_tui.engines.config_restore import (
+    kept_path,
+    make_private,
+    state_of,
+    work_path,
+)
 from fsbackup_tui.engines.trees.renaming import CannotExchange, exchange, rename_new
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_config import config_source, plain_path
@@ -30,25 +37,25 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
     context.stage("check")
     source = config_source(context.loaded, request.part)
     configured = [str(plain_path(path)) for path in (*source.files, *source.optional)]
-    pairs = dict(zip(request.files, request.kept, strict=True))
+    modes = request.modes or ("",) * len(request.files)
+    told = zip(request.kept, modes, strict=True)
+    pairs = dict(zip(request.files, told, strict=True))
     for name in pairs:
         if name not in configured:
             raise SafetyRefusal(f"NOT TAKEN BACK: {name} is none of this site's files.")
-    for name in configured if request.tag else ():
-        kept = kept_path(name, request.tag)
-        work_path(name, request.tag).unlink(missing_ok=True)  # of one that was killed
-        if name not in pairs and kept.exists():
-            pairs[name] = str(kept)
+    if request.tag:
+        found = await asyncio.to_thread(_kept_under, request.tag, configured)
+        pairs = {**found, **pairs}
     context.stage("take back")
     moment = f"{context.now().astimezone(UTC):%Y%m%dT%H%M%SZ}"
     done, left, relinked = [], [], []
-    for name, kept_as in pairs.items():
+    for name, (kept_as, mode) in pairs.items():
         try:
             if await asyncio.to_thread(_unlink_second, Path(name), kept_as):
                 relinked.append({"file": name, "live": state_of(Path(name))})
                 left.append(name)
                 continue
-            after = await asyncio.to_thread(_take_back, Path(name), kept_as, moment)
+            after = await asyncio.to_thread(_take_back, Path(name), kept_as, mode, moment)
         except OSError as error:
             raise ToolError(
                 f"NOT ALL TAKEN BACK: {name}.",
@@ -63,6 +70,24 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
     return {"ok": True, "taken_back": done, "as_it_was": left, "relinked": relinked}
 
 
+def _kept_under(tag: str, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return for each file where it is kept, by this tag alone, and the mode of what is live.
+
+    What one that was killed had only begun to write is removed.
+    """
+    found = {}
+    for name in names:
+        work_path(name, tag).unlink(missing_ok=True)
+        kept = kept_path(Path(os.path.realpath(name)), "before", tag)
+        if kept.exists():
+            found[name] = str(kept), _mode_of(Path(name))
+    return found
+
+
+def _mode_of(path: Path) -> str:
+    return f"{stat.S_IMODE(path.stat().st_mode):04o}" if path.exists() else ""
+
+
 def _unlink_second(path: Path, kept: str) -> bool:
     """Take the second name off a file whose place nothing had taken yet; False: it has none."""
     former = Path(kept) if kept else None
@@ -72,7 +97,7 @@ def _unlink_second(path: Path, kept: str) -> bool:
     return True
 
 
-def _take_back(path: Path, kept: str, moment: str) -> str | None:
+def _take_back(path: Path, kept: str, mode: str, moment: str) -> str | None:
     """Let the kept file be live; returns where what was live is, None where nothing was to do."""
     target = Path(os.path.realpath(path))
     former = Path(kept) if kept else None
@@ -80,15 +105,19 @@ def _take_back(path: Path, kept: str, moment: str) -> str | None:
         return None
     if former is None and not target.exists():
         return None
-    after = target.with_name(f"{target.name}.after-{moment}")
+    after = kept_path(target, "after", moment)
     if after.exists():
-        after = after.with_name(f"{after.name}-{os.urandom(2).hex()}")
+        after = kept_path(target, "after", f"{moment}-{os.urandom(2).hex()}")
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if former is None:
             rename_new(directory, _name(target), directory, _name(after))
         else:
+            if mode:
+                former.chmod(int(mode, 8))
             _let_in(directory, target, former, after)
+        if after.is_file():
+            make_private(after)
         os.fsync(directory)
     finally:
         os.close(directory)

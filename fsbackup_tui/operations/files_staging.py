@@ -176,11 +176,11 @@ class Staging:
             found = beside.entry(staged)
         except LinkInTheWay:
             found = None
-        kind = "link" if entry.kind == "symlink" else "file"
+        kind = "link" if entry.is_symlink else "file"
         if found is None or found.kind != kind:
             raise _not_as_told(self.point, entry.path, "the archive does not have it")
         if kind == "link":
-            if beside.target(staged) != entry.target:
+            if beside.target(staged) != self._leads(beside, entry):
                 raise _not_as_told(self.point, entry.path, "it leads elsewhere")
         elif entry.sha256 is not None:
             # One that its own owner may not read was checked with the archive as a whole.
@@ -188,6 +188,14 @@ class Staging:
                 if beside.sha256(staged) != entry.sha256:
                     raise _not_as_told(self.point, entry.path, "its content is another")
         return found
+
+    def _leads(self, beside: OpenTree, entry: IndexEntry) -> bytes | None:
+        """Return where a symlink has to lead; a second name of one, where the first does."""
+        if entry.kind == "symlink":
+            return entry.target
+        with suppress(OSError, LinkInTheWay):
+            return beside.target(_TREE + b"/" + entry.target)
+        return None
 
     def _make_room(self, path: bytes) -> None:
         with OpenTree(self.ground.root) as live, OpenTree(self.aside) as aside:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged, ToolMissing
+from fsbackup_tui.domain.key_question import VARIABLE
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
@@ -19,7 +20,7 @@ from fsbackup_tui.engines.encryption.gpg_recipients import has_private_key
 from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey, ReadingKeys
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.key_sources import VARIABLE, KeySource
+from fsbackup_tui.operations.key_sources import KeySource
 from fsbackup_tui.repository.keys import (
     CHECK_TEXT,
     IDENTITY_SUFFIX,
@@ -137,7 +138,7 @@ async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | N
             return None, reason
         return age.AgeIdentities(identities, proven=opens is True), ""
     for keyring, passphrase in await source.keyrings():
-        if await _has_any(source, stored.recipients, keyring):
+        if await has_any(source, stored.recipients, keyring):
             key = GpgReading(source.work, source.environ, passphrase, keyring)
             opens = await _opens(key, stored)
             if opens is not False:
@@ -146,7 +147,8 @@ async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | N
     return None, reason
 
 
-async def _has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+async def has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+    """Whether a keyring has the private key of one of the names."""
     try:
         for name in names:
             if await has_private_key(

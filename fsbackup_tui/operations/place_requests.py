@@ -98,11 +98,11 @@ class KeepTreeRequest(Request):
 class ConfigTakeBackRequest(Request):
     """Let files of a configuration that were kept be live again.
 
-    ``kept`` is for each of ``files`` where the former one is; empty: there was none. With a
-    ``tag`` so is what is kept as ``NAME.before-TAG``: of an attempt whose end nobody saw, too.
-    Returns ``{"taken_back": [{"file", "kept", "live"}], "as_it_was": [...], "relinked": [{"file",
-    "live"}]}``: ``live`` tells the file's state from a later one, as comparing does; ``relinked``
-    had only got their second name.
+    ``kept`` is for each of ``files`` where the former one is, ``modes`` what mode it had; empty:
+    there was none. With a ``tag`` so is what is kept under it: of an attempt whose end nobody saw,
+    too. Returns ``{"taken_back": [{"file", "kept", "live"}], "as_it_was": [...], "relinked":
+    [{"file", "live"}]}``: ``live`` tells the file's state from a later one, as comparing does;
+    ``relinked`` had only got their second name.
     """
 
     operation: ClassVar[str] = "config-take-back"
@@ -111,6 +111,7 @@ class ConfigTakeBackRequest(Request):
     part: str
     files: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
     tag: str = ""
 
 

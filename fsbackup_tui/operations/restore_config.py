@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from fsbackup_tui.engines.config_restore import (
     Placed,
     is_as_captured,
     kept_path,
+    make_private,
+    mode_in,
     put_in_place,
     state_of,
     write_beside,
@@ -172,7 +175,7 @@ async def _in_place(
         raise ToolError(
             "NOT ALL PUT IN PLACE: the system refused one of the files.",
             why=f"{error.filename}: {error.strerror}.",
-            fix="Those that were replaced lie beside as NAME.before-…: compare, then run it again.",
+            fix="Those that were replaced lie beside as .before-…-NAME~: compare, run it again.",
         ) from error
     for one in placed:
         kept = f", the former one is {one.kept}" if one.kept else ""
@@ -199,7 +202,7 @@ def _refuse_changed(request: RestoreConfigRequest, files: tuple[ConfigItem, ...]
 
 
 def _is_linked(request: RestoreConfigRequest, item: ConfigItem) -> bool:
-    kept = kept_path(item.name, request.tag)
+    kept = _kept(item, request.tag)
     return bool(request.tag) and kept.exists() and kept.samefile(item.name)
 
 
@@ -207,10 +210,22 @@ def _placed_before(request: RestoreConfigRequest, item: ConfigItem) -> Placed | 
     """Return what an attempt of the same tag, whose end nobody saw, did for a file."""
     if not request.tag:
         return None
-    kept = kept_path(item.name, request.tag)
+    kept, seen = _kept(item, request.tag), _seen(request, item)
     if kept.exists() and not kept.samefile(item.name):
-        return Placed(item.name, str(kept))
-    return Placed(item.name, "") if seen_token(item.name, ABSENT) in request.seen else None
+        make_private(kept)
+        mode = int(mode_in(seen) or f"{item.mode:04o}", 8)
+        return Placed(item.name, str(kept), mode)
+    return Placed(item.name, "") if seen == ABSENT else None
+
+
+def _kept(item: ConfigItem, tag: str) -> Path:
+    return kept_path(Path(os.path.realpath(item.name)), "before", tag)
+
+
+def _seen(request: RestoreConfigRequest, item: ConfigItem) -> str:
+    """Return the state that a live file was shown in."""
+    tokens = (token.rpartition("=") for token in request.seen)
+    return next((state for name, _, state in tokens if name == item.name), "")
 
 
 def seen_token(name: str, state: str) -> str:
@@ -225,4 +240,5 @@ def _command(request: RestoreConfigRequest, context: JobContext) -> str:
 
 
 def _placed_document(one: Placed) -> dict[str, str | None]:
-    return {"file": one.name, "kept": one.kept or None}
+    mode = f"{one.mode:04o}" if one.kept else None
+    return {"file": one.name, "kept": one.kept or None, "mode": mode}

@@ -15,7 +15,7 @@ from fsbackup_tui.domain.incident import Incident
 from fsbackup_tui.domain.tree import LeftTree, TreeKind
 from fsbackup_tui.engines.trees.opened import OpenTree
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.files_ground import Ground, alone_at
+from fsbackup_tui.operations.files_ground import Ground, alone_at, own_places
 from fsbackup_tui.operations.leftover_look import time_of
 from fsbackup_tui.operations.pacing import Pace, paced
 from fsbackup_tui.operations.places import place_paths
@@ -26,7 +26,14 @@ from fsbackup_tui.operations.status import job_liveness, site_repository_or_none
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.incidents import list_incidents
 from fsbackup_tui.repository.layout import site_state
-from fsbackup_tui.repository.tree_marks import Mark, Marked, find_marked, is_marked, remove_mark
+from fsbackup_tui.repository.tree_marks import (
+    Mark,
+    Marked,
+    find_marked,
+    is_marked,
+    mark_path,
+    remove_mark,
+)
 
 TREE_SOURCES = (FilesSource, CodeSource)
 """The sources that recoveries leave trees beside."""
@@ -112,6 +119,17 @@ def trees_of(root: Path) -> Iterator[Marked]:
 
 def _root(context: JobContext, part: str) -> Path:
     return place_paths(context.loaded, part)[0]
+
+
+def own_paths(ground: Ground) -> frozenset[bytes]:
+    """Return what of ours lies below the root, told from it: it is none of the site's files.
+
+    Its repository and its state, and trees of restores with their marks.
+    """
+    trees = (marked.path for marked in marked_trees(ground) if marked.path.parent == ground.root)
+    names = {os.fsencode(each.name) for path in trees for each in (path, mark_path(path))}
+    places = own_places(ground.root, ground.context.loaded)
+    return frozenset(names.union(os.fsencode(place) for place in places))
 
 
 def _parts(part: str, context: JobContext) -> list[str]:

@@ -83,7 +83,7 @@ def prepare(session: RecoverySession, plan: FilesPlan, wait: Wait = wait_quietly
     try:
         reason = "; ".join(filter(None, (plan.reason, plan.reason_unsigned)))
         do_step(session, "choose-point", Answer(plan.point, reason), wait)
-        do_step(session, "choose-way", Answer(plan.way, plan.reason), wait)
+        do_step(session, "choose-way", Answer(_offered_way(session, plan), plan.reason), wait)
     except UsageError:
         # An answer is lacking: the same command with it is no second incident.
         session.close("nothing was done")
@@ -102,6 +102,13 @@ def prepare(session: RecoverySession, plan: FilesPlan, wait: Wait = wait_quietly
             "STOPPED: this is not the place that the point came from.", why=card.stopped
         )
     return card
+
+
+def _offered_way(session: RecoverySession, plan: FilesPlan) -> FilesWay:
+    """Return the plan's way; where no row names files, all that is missing is what is missing."""
+    question = session.card("choose-way").question
+    offered = question is not None and question.option(plan.way) is not None
+    return "missing" if plan.way == "everything" and not offered else plan.way
 
 
 def finish(

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.glance import Glance
 from fsbackup_tui.domain.health import Answer
+from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.point import Manifest, PointSummary, SpareSummary
 from fsbackup_tui.domain.proof import Proof
+from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
@@ -275,7 +277,15 @@ class SiteData(Protocol):
         ...
 
     def start(self, request: Request) -> JobRow:
-        """Start a job and return it once its worker runs."""
+        """Start a job and return it once its worker runs; PassphraseNeeded before."""
+        ...
+
+    def check_passphrase(self, question: KeyQuestion, typed: Secret) -> Verdict:
+        """Return whether what was typed is what was asked for."""
+        ...
+
+    def keep_passphrase(self, question: KeyQuestion, typed: Secret | None) -> None:
+        """Keep it in memory for the jobs to come; None: do without where that can be."""
         ...
 
     def cancel(self, job: str) -> None:

@@ -42,6 +42,13 @@ def test_files_come_back_by_commands(tmp_path: Path) -> None:
     assert after.keys() == files.before.keys()
     assert after["faces/2.jpg"] == damaged["faces/2.jpg"]
 
+    # Where no row names files, all that is missing is what is put back anyway.
+    (live / "faces/1.jpg").unlink()
+    done = run(*put_back, "--all-missing", "--confirm", "storage", "--json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert done.document["entries"]["restored"] == 1
+    assert (live / "faces/1.jpg").is_file()
+
     (live / "faces/1.jpg").unlink()
     exchange = run("restore", "latest", "--part", PART, "--exchange", "--confirm", "storage")
     assert exchange.exit_code == 0, exchange.stdout + exchange.stderr

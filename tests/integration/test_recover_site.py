@@ -361,13 +361,17 @@ def test_settings_that_a_killed_job_put_back_are_taken_back(tmp_path: Path) -> N
     done = site.run("backup", "daily", "--json")
     assert done.exit_code == 0, done.stderr + done.stdout
     here.write_text("PIN=wrong\n")
+    here.chmod(0o640)
     gone.unlink()
     env = declare_real(site, "env", "config")
     jobs = env.desk.start
     assert isinstance(jobs, InProcessJobs)
     for step in ("damage", "choose-point", "choose-config-files"):
         do_step(env, step, Answer(f"{here}, {gone}" if step == "choose-config-files" else ""))
-    gates = [f"fsbackup_tui.engines.config_restore:{name}" for name in ("_create", "_exchange")]
+    gates = [
+        f"fsbackup_tui.engines.config_restore:{name}"
+        for name in ("_create", "_exchange", "make_private")
+    ]
     gates += ["pathlib:Path.hardlink_to", "pathlib:Path.replace"]
 
     def was_killed(moment: int) -> bool:
@@ -390,6 +394,7 @@ def test_settings_that_a_killed_job_put_back_are_taken_back(tmp_path: Path) -> N
         env.poll()
         assert env.read().incident.steps["config-back"].status == "undone"
         assert (here.read_text(), gone.exists()) == ("PIN=wrong\n", False)
+        assert here.stat().st_mode & 0o777 == 0o640
         left = [path.name for path in tmp_path.glob("*.env*") if ".after-" not in path.name]
         assert (left, list(tmp_path.glob(".*.new"))) == (["a.env"], [])
 
@@ -398,7 +403,7 @@ def test_settings_that_a_killed_job_put_back_are_taken_back(tmp_path: Path) -> N
         undo()
         moments += 1
     undo()
-    assert moments == 8
+    assert moments == 9
     # One that is done again goes on from where it was killed, and is undone as a whole.
     assert was_killed(6)
     do_step(env, "config-back")

@@ -12,8 +12,10 @@ own: what leads out of it is refused, not what is in it already.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
+import pwd
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,7 @@ from fsbackup_tui.engines.process_channel import Channel
 Wanted = Callable[[bytes], bool]
 _LONGEST_PATH = 4095
 _MOST_SYMLINKS = 5_000_000
+_CAPABILITIES = b"SCHILY.xattr.security.capability"
 _KINDS = ("file", "directory", "symlink", "link")
 
 
@@ -85,8 +88,7 @@ class MemberCheck:
         path = member.path
         if member.kind not in _KINDS:
             raise _unsafe(path, f"is a {member.kind} device" if member.mode else "is no file")
-        is_program = member.kind == "file" and member.mode & 0o4000 and member.uid == 0
-        if is_program and not self.root_programs:
+        if not self.root_programs and member.kind == "file" and _runs_as_root(member):
             raise _unsafe(path, "is a program that runs as root for whoever starts it")
         self._check_path(path, path)
         if member.kind == "link":
@@ -306,6 +308,24 @@ def _no_room(room: int) -> DiskFull:
 
 def _is_below(path: bytes, directory: bytes) -> bool:
     return path.startswith(directory) and path[len(directory) : len(directory) + 1] == b"/"
+
+
+def _runs_as_root(member: Member) -> bool:
+    """Whether starting it gives root's rights: its owner by number or, as tar asks first, by name.
+
+    Capabilities give them without a mode that shows it.
+    """
+    if member.mode & 0o4000 and (member.uid == 0 or _is_root(member.user)):
+        return True
+    return any(name == _CAPABILITIES for name, _value in member.attributes)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_root(user: bytes) -> bool:
+    try:
+        return pwd.getpwnam(os.fsdecode(user)).pw_uid == 0
+    except KeyError:
+        return False
 
 
 def _short(path: bytes) -> bytes:

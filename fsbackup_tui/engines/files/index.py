@@ -77,6 +77,11 @@ class IndexEntry:
         return self.kind in ("link", "symlink-link")
 
     @property
+    def is_symlink(self) -> bool:
+        """Whether it is a symlink, under whichever of its names."""
+        return self.kind in ("symlink", "symlink-link")
+
+    @property
     def is_file(self) -> bool:
         """Whether it has content of its own: a regular file, under whichever of its names."""
         return self.kind in ("file", "link")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fsbackup_tui.domain.site_damage import entry_words
 from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.engines.config_restore import ABSENT, kept_path, mode_in
 from fsbackup_tui.operations.place_requests import (
     CodeBackRequest,
     CodeTakeBackRequest,
@@ -66,7 +68,7 @@ def _files_to_choose(situation: Situation) -> Question:
 def _choosing_hint(options: list[Option]) -> str:
     if not options:
         return "Live is as the point has it: there is nothing to put back."
-    return "Values are not shown. The present file is kept beside, as NAME.before-…"
+    return "Values are not shown. The present file is kept beside, as .before-…-NAME~"
 
 
 def _why_not(entry: Mapping[str, Any]) -> str:
@@ -118,7 +120,8 @@ def _config_lines(situation: Situation) -> tuple[str, ...]:
     lines = [f"cd {shell([candidate.directory])}"] if candidate is not None else []
     for name in names[:4]:
         quoted = shlex.quote(name)
-        lines.append(f"ln {quoted} {quoted}.before-{tree_tag(situation, 'config-back')}")
+        kept = kept_path(Path(name), "before", tree_tag(situation, "config-back"))
+        lines.append(f"ln {quoted} {shlex.quote(str(kept))}")
     stock = candidate.stock if candidate is not None else ()
     return bounded((*lines, *(stock or ("… | tar -xpf - -C /",))))
 
@@ -133,18 +136,23 @@ def _placed(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fact
         for each in placed
     ]
     told += [f"{name} was so already" for name in result.get("same") or ()]
-    back = [
-        shlex.join(("mv", str(each["kept"]), str(each.get("file"))))
-        if each.get("kept")
-        else shlex.join(("rm", str(each.get("file"))))
-        for each in placed
-    ]
+    back = [shlex.join(words) for each in placed for words in _by_hand(each)]
     known = {"placed": [dict(each) for each in placed], "told": told, "by_hand": back}
     return {
         "config_back": known,
         "config_taken_back": None,
         **next_attempt(situation, "config-back"),
     }
+
+
+def _by_hand(placed: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    file, kept, mode = (str(placed.get(name) or "") for name in ("file", "kept", "mode"))
+    if not kept:
+        yield ("rm", file)
+        return
+    if mode:
+        yield ("chmod", mode, kept)
+    yield ("mv", kept, file)
 
 
 def _config_shows(situation: Situation) -> tuple[str, ...]:
@@ -163,32 +171,33 @@ def _config_undo(situation: Situation) -> Request | None:
     """Return what lets the former files be live again, of an attempt that was killed, too."""
     placed = situation.facts.document("config_back").get("placed")
     pairs = [each for each in placed if isinstance(each, Mapping)] if placed else []
-    files = [(str(each.get("file")), str(each.get("kept") or "")) for each in pairs]
+    files = [tuple(str(each.get(n) or "") for n in ("file", "kept", "mode")) for each in pairs]
     state = situation.incident.steps.get("config-back")
     arguments = state.request.get("arguments") if state is not None else None
     begun = arguments if isinstance(arguments, Mapping) else {}
     tag = str(begun.get("tag") or "")
     if not files and state is not None and state.status == "failed":
-        # Where there was none, what is there now has taken no other's place.
-        files = [(name, "") for name in _absent_before(begun)]
+        files = list(_begun(begun, tag))
     elif not files:
         return None
     return ConfigTakeBackRequest(
         situation.part,
-        files=tuple(name for name, _ in files),
-        kept=tuple(kept for _, kept in files),
+        files=tuple(name for name, _, _ in files),
+        kept=tuple(kept for _, kept, _ in files),
+        modes=tuple(mode for _, _, mode in files),
         tag=tag,
     )
 
 
-def _absent_before(begun: Mapping[str, Any]) -> list[str]:
-    """Return the files that were not there when an attempt began: its own, or its undoing's."""
-    seen = [str(each).rpartition("=") for each in begun.get("seen") or ()]
-    undone = zip(begun.get("files") or (), begun.get("kept") or (), strict=False)
-    return [
-        *(name for name, _, state in seen if state == "absent"),
-        *(str(name) for name, kept in undone if not kept),
-    ]
+def _begun(arguments: Mapping[str, Any], tag: str) -> Iterator[tuple[str, ...]]:
+    """Yield file, where it was to be kept, and its mode, of an attempt, or of undoing one."""
+    undone = (arguments.get(name) or () for name in ("files", "kept", "modes"))
+    if "kept" in arguments:
+        yield from zip(*(map(str, each) for each in undone), strict=True)
+    for token in arguments.get("seen") or ():
+        name, _, state = str(token).rpartition("=")
+        kept = kept_path(Path(os.path.realpath(name)), "before", tag)
+        yield name, "" if state == ABSENT else str(kept), mode_in(state)
 
 
 def _config_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:

@@ -139,3 +139,32 @@ async def test_only_what_is_wanted_is_extracted(tmp_path: Path) -> None:
     assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*")) == ["a", "a/1", "c"]
     assert (target / "c").stat().st_ino == (target / "a" / "1").stat().st_ino
     assert told == [b"a", b"a/1", b"c"]
+
+
+@pytest.mark.parametrize(
+    ("uid", "user", "records", "refused"),
+    [
+        (0, "", {}, True),
+        # GNU tar asks for the name before the number.
+        (1000, "root", {}, True),
+        (1000, "nobody-is-called-so", {"SCHILY.xattr.security.capability": "harm"}, True),
+        (1000, "nobody-is-called-so", {"SCHILY.xattr.user.note": "none"}, False),
+    ],
+)
+async def test_programs_of_root_are_known_by_number_name_and_capability(
+    tmp_path: Path, uid: int, user: str, records: dict[str, str], *, refused: bool
+) -> None:
+    path = tmp_path / "files.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("shell")
+        info.uid, info.uname, info.pax_headers = uid, user, records
+        info.mode = 0o755 if records else 0o4755
+        tar.addfile(info)
+    sha256, size = hash_file(path)
+    artifact = Artifact(path.name, "archive", size, sha256)
+    assert (await examine_archive(path, artifact, ReadingKeys())).files == 1
+    if refused:
+        with pytest.raises(UnsafeArchive, match="runs as root"):
+            await examine_archive(path, artifact, ReadingKeys(), root_programs=False)
+    else:
+        await examine_archive(path, artifact, ReadingKeys(), root_programs=False)
