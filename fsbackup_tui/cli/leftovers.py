@@ -48,15 +48,16 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
 
 def _part(named: str | None, context: CliContext) -> str:
-    """Return the database whose server is looked at; empty where only trees of files are."""
-    from fsbackup_tui.config.sources import ConfigSource, FilesSource
+    """Return the database whose server is looked at; empty where only trees are."""
+    from fsbackup_tui.config.sources import ConfigSource
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.target import postgres_source
+    from fsbackup_tui.operations.trees import TREE_SOURCES
     from fsbackup_tui.operations.watch_only import no_source
 
     loaded = context.load()
     sources = loaded.config.sources
-    if named is not None and isinstance(sources.get(named), FilesSource):
+    if named is not None and isinstance(sources.get(named), TREE_SOURCES):
         return ""
     if named is not None:
         postgres_source(loaded, named)
@@ -65,7 +66,7 @@ def _part(named: str | None, context: CliContext) -> str:
     if len(names) == 1:
         return names[0]
     if not names and any(
-        isinstance(source, FilesSource | ConfigSource) for source in sources.values()
+        isinstance(source, (*TREE_SOURCES, ConfigSource)) for source in sources.values()
     ):
         return ""
     if not names:
@@ -89,7 +90,7 @@ def _found(part: str, trees: str, context: CliContext) -> tuple[list[dict[str, A
         result = result_of(LeftoversRequest(part), context)
         items += [dict(item) for item in result["items"]]
         notes += result["notes"]
-    if trees or _has_files(context):
+    if trees or _has_trees(context):
         result = result_of(TreesRequest(trees), context)
         items += [
             {**tree, "oid": tree["inode"], "size_bytes": tree["bytes"], "tree": True}
@@ -120,11 +121,11 @@ def _kept_files(context: CliContext) -> list[str]:
     ]
 
 
-def _has_files(context: CliContext) -> bool:
-    from fsbackup_tui.config.sources import FilesSource
+def _has_trees(context: CliContext) -> bool:
+    from fsbackup_tui.operations.trees import TREE_SOURCES
 
     sources = context.load().config.sources.values()
-    return any(isinstance(source, FilesSource) for source in sources)
+    return any(isinstance(source, TREE_SOURCES) for source in sources)
 
 
 def _list(part: str, trees: str, context: CliContext) -> int:

@@ -25,6 +25,8 @@ _LONGEST_NAME = 255
 _MOMENT = r"(?:\d{8}T\d{6}Z|\d{8}-\d+(?:-\d+)?)(?:-[0-9a-f]{4})?"
 _KEPT = re.compile(rf"\.(?P<kind>before|after)-{_MOMENT}-(?P<name>.+)~", re.DOTALL)
 Kept = Literal["before", "after"]
+ABSENT = "absent"
+"""The state of a file that is not there."""
 _AS_WE_ARE = os.access in os.supports_effective_ids
 
 
@@ -143,7 +145,7 @@ def state_of(path: Path) -> str:
     try:
         facts = path.stat()
     except FileNotFoundError:
-        return "absent"
+        return ABSENT
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
 
 
@@ -200,7 +202,7 @@ def placed_before(item: ConfigItem, tag: str, seen: str) -> Placed | None:
         return None
     if kept.exists():
         return Placed(item.name, str(kept))
-    return Placed(item.name, "") if seen == "absent" else None
+    return Placed(item.name, "") if seen == ABSENT else None
 
 
 def is_kept_only(item: ConfigItem, tag: str, seen: str) -> bool:

@@ -72,6 +72,16 @@ async def run(request: RestoreConfigRequest, context: JobContext) -> dict[str, o
     }
 
 
+async def compare(request: RestoreConfigRequest, context: JobContext) -> dict[str, object]:
+    """Compare with live to measure a damage: an unsigned point, too, since nothing is restored.
+
+    Raises:
+        KeyUnavailable, PointDamaged.
+    """
+    async with open_part(context, request.point, request.part, "config", restores=False) as opened:
+        return await _diff(request, context, opened)
+
+
 def _nothing_chosen(request: RestoreConfigRequest) -> UsageError:
     wanted = " ".join(request.files)
     return UsageError(
