@@ -165,7 +165,7 @@ def put_in_place(
     planned = [_plan(item, command) for item in items]
     try:
         for one in planned:
-            _remove_temporaries(one.target)
+            remove_temporaries(one.target)
             one.temporary = _temporary(one.target)
             _create(one.temporary, one.item.data)
             _dress(one, one.temporary, command)
@@ -181,7 +181,7 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f".{target.name}.fsbackup-{os.urandom(6).hex()}")
 
 
-def _remove_temporaries(target: Path) -> None:
+def remove_temporaries(target: Path) -> None:
     """Remove what a killed worker left: the captured file, under no name that anybody reads."""
     for path in target.parent.iterdir():
         if path.name.startswith(f".{target.name}.fsbackup-") and not path.is_dir():

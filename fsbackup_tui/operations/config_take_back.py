@@ -12,7 +12,13 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.engines.config_restore import find_kept, keep_as, kept_path, state_of
+from fsbackup_tui.engines.config_restore import (
+    find_kept,
+    keep_as,
+    kept_path,
+    remove_temporaries,
+    state_of,
+)
 from fsbackup_tui.engines.trees.renaming import rename_new
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_config import config_source, plain_path
@@ -59,10 +65,14 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
 def _take_back(path: Path, kept: str, moment: str) -> str | None:
     """Let the kept file be live; returns where what was live is, None where nothing was to do."""
     target = Path(os.path.realpath(path))
+    remove_temporaries(target)
     former = Path(kept) if kept else None
     if former is not None and not former.exists():
         return None
     if former is None and not target.exists():
+        return None
+    if former is not None and target.exists() and former.samefile(target):
+        former.unlink()  # a second name is all that a killed attempt came to
         return None
     after = _known_after(target)
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
