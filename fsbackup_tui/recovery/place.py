@@ -62,6 +62,20 @@ def _doubts(
         )
 
 
+def first_seen(incident: Incident, here: PathIdentity) -> Mapping[str, object]:
+    """Return what was first at the path; what this incident's own exchange brings is no stranger.
+
+    One that was killed between its two renames has brought it already, and is gone on with.
+    """
+    state = incident.steps.get("files-exchange")
+    asked = state.request.get("arguments") if state is not None else None
+    brings = (asked.get("inode"), asked.get("kept_inode")) if isinstance(asked, Mapping) else ()
+    first = incident.parameters.get(FIRST)
+    if here.inode and here.inode in brings:
+        first = plain(here)
+    return first if isinstance(first, Mapping) else {}
+
+
 def place_facts(incident: Incident, standing: PlaceStanding, mismatch: str) -> dict[str, object]:
     """Return what an incident remembers of a look."""
     facts: dict[str, object] = {

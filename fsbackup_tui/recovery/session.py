@@ -6,7 +6,7 @@ It may die at any moment: another one reads the same journal, and settles what n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -39,7 +39,7 @@ from fsbackup_tui.recovery.lead import Lead, read_incident
 from fsbackup_tui.recovery.library import find_runbook, require_about
 from fsbackup_tui.recovery.look import Look, mismatch_words, standing_facts
 from fsbackup_tui.recovery.place import (
-    FIRST,
+    first_seen,
     place_facts,
     place_mismatch,
     place_word,
@@ -424,11 +424,10 @@ class RecoverySession:
         incident = self._incident()
         environment = self.desk.loaded.config.environment
         if isinstance(standing, PlaceStanding):
-            first = incident.parameters.get(FIRST)
-            seen_first = first if isinstance(first, Mapping) else {}
+            first = first_seen(incident, standing.here)
             # A drill's tree is of this very host, and no point came from it.
             place = None if incident.is_drill else self.desk.captured_at(incident.source)
-            doubts = place_mismatch(standing, seen_first, place, environment)
+            doubts = place_mismatch(standing, first, place, environment)
             self.append("looked", facts=place_facts(incident, standing, doubts))
             return
         captured = self.desk.captured_from(incident.source)

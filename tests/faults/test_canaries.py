@@ -174,7 +174,7 @@ def _change_live(nest: CanarySite) -> None:
 
 def _restore_all(nest: CanarySite, told: Told) -> None:
     out = nest.out
-    told.run("restore", "latest", "--part", "db", "--beside", "canary_beside", "--json")
+    told.run("restore", "latest", "--part", "db", "--beside", nest.name_of("beside"), "--json")
     told.run("restore", "latest", "--part", "db", "--tables", "videos", code=None)
     told.run("restore", "latest", "--part", "env", "--to", str(out / "env"))
     told.run(
@@ -320,18 +320,20 @@ def test_nothing_of_an_encrypted_site_lies_in_plain(nest: CanarySite) -> None:
 
 
 def _ends(nest: CanarySite) -> None:
-    done = nest.site.run("restore", "latest", "--part", "db", "--beside", "plain_ends")
+    done = nest.site.run("restore", "latest", "--part", "db", "--beside", nest.name_of("ends"))
     assert done.exit_code == 0, done.stderr
 
 
 def _fails(nest: CanarySite) -> None:
-    done = nest.site.run("restore", "latest", "--part", "db", "--beside", "plain_ends")
+    done = nest.site.run("restore", "latest", "--part", "db", "--beside", nest.name_of("ends"))
     assert done.exit_code != 0
 
 
 def _is_killed(nest: CanarySite) -> None:
     known = {job.id for job in jobs_of(nest.site)}
-    running = nest.site.start("restore", "latest", "--part", "db", "--beside", "plain_killed")
+    running = nest.site.start(
+        "restore", "latest", "--part", "db", "--beside", nest.name_of("killed")
+    )
     lies_there = _plain_in(begun(nest, known).directory)
     wait_until(lies_there, what="the dump lies in the job's private directory")
     kill_worker(nest)

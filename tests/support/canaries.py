@@ -198,6 +198,10 @@ class CanarySite:
         """The temporary directory of every command."""
         return self.site.directory / "tmp"
 
+    def name_of(self, copy: str) -> str:
+        """Return the name of a database beside: the server has those of other sites, too."""
+        return f"{copy}_{self.canaries.nest}"
+
     def places(self) -> tuple[Path, ...]:
         """Where nothing may ever lie in plain."""
         return (self.site.repository, self.site.state, self.temporary)
