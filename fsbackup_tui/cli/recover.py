@@ -37,7 +37,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--plain", action="store_true", help="questions line by line, on any terminal"
     )
     parser.add_argument(
-        "--drill", action="store_true", help="practise it, on a damaged copy made for it"
+        "--drill",
+        action="store_true",
+        help="practise it, on a damaged copy; nothing live is changed",
     )
     parser.add_argument("--resume", metavar="ID", help="go on with this incident, or watch it")
     parser.add_argument("--part", metavar="P", help="the source; needed if there are several")
@@ -205,7 +207,7 @@ def _id(journal: IncidentJournal) -> str:
 def _sources(arguments: argparse.Namespace, desk: Desk) -> tuple[str, ...]:
     """Return the sources that may be meant, by what the command line says; at least one."""
     from fsbackup_tui.domain.errors import UsageError
-    from fsbackup_tui.recovery.kinds import named_source, source_kinds, sources_for
+    from fsbackup_tui.recovery.kinds import drilled_sources, named_source, source_kinds, sources_for
     from fsbackup_tui.recovery.library import find_runbook
 
     if arguments.part is not None:
@@ -215,6 +217,7 @@ def _sources(arguments: argparse.Namespace, desk: Desk) -> tuple[str, ...]:
     if arguments.scenario is not None:
         about = find_runbook(arguments.scenario, desk.loaded).about
         found = sources_for(desk.loaded, "unknown", about)
+        found = (drilled_sources(desk.loaded, about) or found) if arguments.drill else found
         what = f"nothing that {arguments.scenario} brings back"
     elif arguments.seen not in (None, "unknown"):
         found = sources_for(desk.loaded, arguments.seen)

@@ -102,6 +102,7 @@ def _into_live(
         patterns,
         arguments.conflict or "keep",
         reason=arguments.reason or ("--all-missing" if arguments.all_missing else ""),
+        reason_unsigned=arguments.reason_unsigned or "",
     )
     what = f"{name} is changed by its typed name alone."
     require_confirmation(arguments.confirm, name, what, context, _again(arguments, point))
@@ -170,7 +171,7 @@ def _through(
 
 def _print(document: Mapping[str, Any], session: RecoverySession, context: CliContext) -> None:
     from fsbackup_tui.operations.wording import duration_text, plain_text
-    from fsbackup_tui.recovery.actions.files import after_lines
+    from fsbackup_tui.recovery.actions.files_back import after_lines
 
     took, root = duration_text(document["seconds"]), plain_text(document["target"])
     card = session.card("files-exchange" if "exchanged" in document else "files-back")
@@ -178,8 +179,11 @@ def _print(document: Mapping[str, Any], session: RecoverySession, context: CliCo
         context.say_text(text if number else f"{text} ({root}, {took})", first="  " * bool(number))
     for text in after_lines(session.situation()):
         context.say_text(text, first="  ")
-    incident = document["incident"]
-    context.say_text(f"Way back: fsbackup rollback --incident {incident}", first="  ")
+    facts = session.read().facts
+    back, exchanged = facts.put_back, facts.exchanged
+    if (back is not None and back.undo) or (exchanged is not None and exchanged.kept_as):
+        incident = document["incident"]
+        context.say_text(f"Way back: fsbackup rollback --incident {incident}", first="  ")
 
 
 def run_rollback(

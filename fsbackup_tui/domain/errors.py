@@ -48,9 +48,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from fsbackup_tui.domain.key_question import VARIABLE, KeyQuestion
+if TYPE_CHECKING:
+    from fsbackup_tui.domain.key_question import KeyQuestion
 
 
 class FsbackupError(Exception):
@@ -259,12 +260,12 @@ class PassphraseNeeded(KeyRefused):
 
     kind = "passphrase-needed"
 
-    def __init__(self, question: KeyQuestion, *, place: str) -> None:
+    def __init__(self, question: KeyQuestion, *, place: str, variable: str) -> None:
         super().__init__(
             "NOTHING STARTED: no passphrase was typed.",
             why=f"What {question.site} keeps is encrypted with one.\n"
-            f"{place} names none, and {VARIABLE} is not set.",
-            fix=f"Begin again and type it; or let {VARIABLE} hold it; or describe it: "
+            f"{place} names none, and {variable} is not set.",
+            fix=f"Begin again and type it; or let {variable} hold it; or describe it: "
             "encryption: {passphrase: {file: /root/fsbackup.passphrase}}",
         )
         self.question = question

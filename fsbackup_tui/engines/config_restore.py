@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
+import re
 import shutil
 import stat
 from collections.abc import Sequence
@@ -12,12 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from fsbackup_tui.config.env_file import env_text
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.engines.config_files import ConfigItem
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+_LONGEST_NAME = 255
+_MOMENT = r"(?:\d{8}T\d{6}Z|\d{8}-\d+(?:-\d+)?)(?:-[0-9a-f]{4})?"
+_KEPT = re.compile(rf"\.(?P<kind>before|after)-{_MOMENT}-(?P<name>.+)~", re.DOTALL)
+Kept = Literal["before", "after"]
+ABSENT = "absent"
+"""The state of a file that is not there."""
 _AS_WE_ARE = os.access in os.supports_effective_ids
 
 
@@ -100,21 +109,54 @@ class _Planned:
     temporary: Path | None = None
 
 
+def kept_path(target: Path, kind: Kept, moment: str) -> Path:
+    """Return where a file is kept beside the one that takes its place.
+
+    Nothing that loads every file of a directory takes it there: it is hidden, begins and ends
+    otherwise than what it was, and with the ``~`` by which cron, logrotate and sudo know a
+    backup.
+    """
+    beginning = f".{kind}-{moment}-"
+    name = os.fsencode(target.name)[: _LONGEST_NAME - len(beginning) - 1]
+    return target.with_name(f"{beginning}{os.fsdecode(name)}~")
+
+
+def find_kept(target: Path, kind: Kept | None = None) -> list[Path]:
+    """Return the files that were kept beside one when others took its place."""
+    try:
+        names = [path.name for path in target.parent.iterdir()]
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        match = _KEPT.fullmatch(name)
+        # What was too long was cut off.
+        if (
+            match
+            and kind in (None, match["kind"])
+            and (match["name"] == target.name or len(os.fsencode(name)) == _LONGEST_NAME)
+        ):
+            found.append(target.with_name(name))
+    return sorted(found)
+
+
 def state_of(path: Path) -> str:
     """Return what tells one state of a file from a later one: nothing of its content is in it."""
     try:
         facts = path.stat()
     except FileNotFoundError:
-        return "absent"
+        return ABSENT
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
 
 
-def put_in_place(items: Sequence[ConfigItem], now: datetime, command: str) -> list[Placed]:
+def put_in_place(
+    items: Sequence[ConfigItem], now: datetime, command: str, *, tag: str = ""
+) -> list[Placed]:
     """Replace live files by captured ones, each atomically, and keep what they replace.
 
-    The present file becomes ``NAME.before-<time>``, with its mode and owner. A link stays: what
-    it leads to is replaced. Nothing is touched before everything is ready. ``command`` is what
-    root would type.
+    The present file becomes ``.before-<time>-NAME~``, or ``.before-TAG-NAME~``, with its mode and
+    owner. A link stays: what it leads to is replaced. Nothing is touched before everything is
+    ready. ``command`` is what root would type.
 
     Raises:
         SafetyRefusal: this user may not write one of them as it was captured.
@@ -123,14 +165,55 @@ def put_in_place(items: Sequence[ConfigItem], now: datetime, command: str) -> li
     planned = [_plan(item, command) for item in items]
     try:
         for one in planned:
-            one.temporary = one.target.with_name(f".{one.target.name}.{os.urandom(6).hex()}")
+            _remove_temporaries(one.target)
+            one.temporary = _temporary(one.target)
             _create(one.temporary, one.item.data)
             _dress(one, one.temporary, command)
-        return [_exchange(one, now) for one in planned]
+        ending = tag or f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        return [_exchange(one, ending) for one in planned]
     finally:
         for one in planned:
             if one.temporary is not None:
                 one.temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.name}.fsbackup-{os.urandom(6).hex()}")
+
+
+def _remove_temporaries(target: Path) -> None:
+    """Remove what a killed worker left: the captured file, under no name that anybody reads."""
+    for path in target.parent.iterdir():
+        if path.name.startswith(f".{target.name}.fsbackup-") and not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def _kept_as(name: str, ending: str) -> Path:
+    return kept_path(Path(os.path.realpath(name)), "before", ending)
+
+
+def placed_before(item: ConfigItem, tag: str, seen: str) -> Placed | None:
+    """Return what an attempt of the same tag came to that was killed; None where it did not.
+
+    ``seen`` is the state of the live file before the attempt.
+    """
+    kept = _kept_as(item.name, tag)
+    if not tag or not is_as_captured(item):
+        return None
+    if kept.exists():
+        return Placed(item.name, str(kept))
+    return Placed(item.name, "") if seen == ABSENT else None
+
+
+def is_kept_only(item: ConfigItem, tag: str, seen: str) -> bool:
+    """Whether the live file is the one of the state ``seen``, with the second name of a tag.
+
+    A killed attempt came that far: a file's second name changes the time of its last change.
+    """
+    kept, live = _kept_as(item.name, tag), Path(item.name)
+    if not tag or not kept.exists() or not live.exists() or not kept.samefile(live):
+        return False
+    return state_of(live).rpartition(":")[0] == seen.rpartition(":")[0]
 
 
 def _plan(item: ConfigItem, command: str) -> _Planned:
@@ -178,24 +261,14 @@ def _no_right(why: str, command: str) -> SafetyRefusal:
     )
 
 
-def _exchange(one: _Planned, now: datetime) -> Placed:
+def _exchange(one: _Planned, ending: str) -> Placed:
     """Keep the present file under its new name, then let the other take its place."""
     target, temporary = one.target, one.temporary
     if temporary is None:
         raise ValueError("it was not written")
     kept = ""
     if target.exists():
-        moment = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-        before = target.with_name(f"{target.name}.before-{moment}")
-        try:
-            # The same file under a second name: mode, owner and times are its own.
-            before.hardlink_to(target)
-        except FileExistsError:
-            before = target.with_name(f"{before.name}-{os.urandom(2).hex()}")
-            before.hardlink_to(target)
-        except OSError:
-            _copy(target, before)
-        kept = str(before)
+        kept = str(keep_as(target, "before", ending))
     temporary.replace(target)
     descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -205,13 +278,32 @@ def _exchange(one: _Planned, now: datetime) -> Placed:
     return Placed(one.item.name, kept)
 
 
+def keep_as(target: Path, kind: Kept, moment: str) -> Path:
+    """Give a file a second name beside its own; returns it: another one where that is taken."""
+    kept = kept_path(target, kind, moment)
+    try:
+        # The same file under a second name: mode, owner and times are its own.
+        kept.hardlink_to(target)
+    except FileExistsError:
+        if kept.samefile(target) or kept.read_bytes() == target.read_bytes():
+            return kept
+        return keep_as(target, kind, f"{moment}-{os.urandom(2).hex()}")
+    except OSError:
+        _copy(target, kept)
+    return kept
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy a file where the file system has no links; private until it is dressed."""
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, "exists", str(target))
     facts = source.stat()
-    _create(target, source.read_bytes())
-    os.chown(target, facts.st_uid, facts.st_gid)
-    target.chmod(stat.S_IMODE(facts.st_mode))
-    os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    half = _temporary(source)
+    _create(half, source.read_bytes())
+    os.chown(half, facts.st_uid, facts.st_gid)
+    half.chmod(stat.S_IMODE(facts.st_mode))
+    os.utime(half, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    half.rename(target)
 
 
 def is_as_captured(item: ConfigItem) -> bool:

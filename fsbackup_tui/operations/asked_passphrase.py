@@ -65,7 +65,7 @@ class AskedPassphrase:
         except (FsbackupError, OSError):
             return
         if question is not None:
-            raise PassphraseNeeded(question, place=loaded.place("encryption"))
+            raise PassphraseNeeded(question, place=loaded.place("encryption"), variable=VARIABLE)
 
     def check(self, question: KeyQuestion, typed: Secret, loaded: LoadedConfig) -> Verdict:
         """Return whether what was typed is what was asked for; nothing is kept.

@@ -12,21 +12,33 @@ import asyncio
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal, ToolError
-from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.events import Log, format_time
+from fsbackup_tui.domain.tree import TreeKind
 from fsbackup_tui.engines.git.program import Git, GitPlace, find_git
 from fsbackup_tui.engines.git.repository import open_work_tree, read_head
-from fsbackup_tui.engines.trees.renaming import rename_new
+from fsbackup_tui.operations.code_moves import (
+    Aside,
+    AsideKind,
+    bring_built,
+    inode,
+    rename_path,
+    take_built_back,
+)
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.place_requests import CodeBackRequest, CodeTakeBackRequest
 from fsbackup_tui.operations.places import place_paths
 from fsbackup_tui.operations.read_only import refuse_if_read_only
-from fsbackup_tui.repository.tree_marks import tree_path
+from fsbackup_tui.repository.tree_marks import (
+    Mark,
+    remove_mark,
+    tree_path,
+    write_mark,
+)
 
 REFS = "refs/fsbackup-kept"
 _SHORT = 12
@@ -41,12 +53,18 @@ class _Work:
     git: Git
     place: GitPlace
     top: Path
+    part: str
     tag: str
     told: list[str] = field(default_factory=list)
 
     def ref(self, name: str) -> str:
         """Return the name under which something is kept."""
         return f"{REFS}/{name}-{self.tag}"
+
+    def aside(self, kind: AsideKind) -> Aside:
+        """Return where built files are kept, beside the work tree: git would tell of them in it."""
+        path = tree_path(self.top, kind, self.tag)
+        return Aside(self.top, path, _mark_of(kind, self.context, self.part, self.top))
 
     async def commit(self, name: str) -> str:
         """Return the commit that a name means; empty for none."""
@@ -71,10 +89,13 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
     refuse_if_read_only(context.loaded, "checks nothing out")
     context.stage("check")
     top, tree = place_paths(context.loaded, request.part)[0], Path(request.tree)
+    if not inode(tree) and request.inode and inode(top) == request.inode:
+        await asyncio.to_thread(remove_mark, tree)
+        return _renamed(request, top, tree)  # by an attempt that was killed then
     _refuse_another(tree, request.inode)
     if not top.exists():
         return await _rename(request, context, top, tree)
-    work = await _open(context, top, request.tag)
+    work = await _open(context, top, request.part, request.tag)
     head, branch = await read_head(work.git, work.place)
     kept = await work.commit(work.ref("before"))
     wanted = await _head_of(work, tree)
@@ -87,14 +108,20 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
         )
     context.stage("keep")
     if not kept:
-        await _keep(work, "before", head)
+        # The commit last: where it is kept, all is.
         await _write_branch(work, branch)
+        await _keep(work, "before", head)
     context.stage("check out")
     await work.say("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow",
                    str(tree), f"+HEAD:{work.ref('point')}")  # fmt: skip
-    await _check_out(work, wanted, "before")
+    begun = bool(await work.commit(work.ref("built")))
+    if not begun or head != wanted:  # what somebody changed behind a checkout that ended stays
+        await _check_out(work, wanted, "before")
     await _give_to_owner(work, work.ref("before"), wanted)
-    built = await asyncio.to_thread(_bring_built, top, tree, request.built, request.tag)
+    await work.say("update-ref", work.ref("built"), wanted)
+    built = await asyncio.to_thread(
+        bring_built, work.aside("before"), tree, request.built, begun=begun
+    )
     return await _document(work, request, wanted, built)
 
 
@@ -133,7 +160,7 @@ def _by_hand(
         yield f"git stash apply --index {kept_work}"
     for name in built:
         yield shlex.join(("mv", "-nT", name, f"{top}.built-{tag}"))
-        yield shlex.join(("mv", "-nT", str(_aside(top, "before", tag) / name), name))
+        yield shlex.join(("mv", "-nT", str(tree_path(top, "before", tag) / name), name))
 
 
 async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> dict[str, object]:
@@ -149,8 +176,10 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     top = place_paths(context.loaded, request.part)[0]
     if request.tree:
         return await _rename_back(request, context, top)
-    work = await _open(context, top, request.tag)
+    work = await _open(context, top, request.part, request.tag)
     former, branch = await work.commit(work.ref("before")), await _read_branch(work)
+    if not former and await work.commit(work.ref("after")):
+        return await _back_already(work)
     if not former:
         raise SafetyRefusal(
             "NOT TAKEN BACK. Nothing changed.", why=f"{top} has no {work.ref('before')}."
@@ -165,8 +194,11 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     if kept_work:
         await work.say("stash", "apply", "--quiet", "--index", kept_work)
     await _give_to_owner(work, work.ref("after"), former)
-    await asyncio.to_thread(_take_built_back, top, request.built, request.tag)
-    await work.say("update-ref", "-d", work.ref("before"))
+    await asyncio.to_thread(
+        take_built_back, work.aside("before"), work.aside("after"), request.built
+    )
+    for name in ("built", "before"):
+        await work.say("update-ref", "-d", work.ref(name))
     told = [
         f"{top} is at {former[:_SHORT]} again{f', on {branch}' if at_branch else ', detached'}."
     ]
@@ -174,7 +206,14 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     return {"ok": True, "mode": "checkout", "root": str(top), "now": former, "told": told}
 
 
-async def _open(context: JobContext, top: Path, tag: str) -> _Work:
+async def _back_already(work: _Work) -> dict[str, object]:
+    """Tell of what an attempt took back that was killed behind its last step."""
+    head, branch = await read_head(work.git, work.place)
+    told = [f"{work.top} is at {(head or '-')[:_SHORT]} again{f', on {branch}' if branch else ''}."]
+    return {"ok": True, "mode": "checkout", "root": str(work.top), "now": head or "", "told": told}
+
+
+async def _open(context: JobContext, top: Path, part: str, tag: str) -> _Work:
     try:
         git = await find_git(context.work, report=context.report, redactor=context.redactor)
         repository = await open_work_tree(git, top)
@@ -187,7 +226,7 @@ async def _open(context: JobContext, top: Path, tag: str) -> _Work:
             fix="By hand: move it away, move the restored work tree into its place, and copy back"
             " what git never had (settings, uploads).",
         ) from error
-    return _Work(context, git, repository.place, top, tag)
+    return _Work(context, git, repository.place, top, part, tag)
 
 
 def foreign_paths(loaded: LoadedConfig, top: Path) -> tuple[str, ...]:
@@ -203,12 +242,9 @@ def foreign_paths(loaded: LoadedConfig, top: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _refuse_another(tree: Path, inode: int) -> None:
-    try:
-        there = tree.lstat().st_ino
-    except FileNotFoundError:
-        there = 0
-    if there == 0 or (inode and there != inode):
+def _refuse_another(tree: Path, known: int) -> None:
+    there = inode(tree)
+    if there == 0 or (known and there != known):
         raise SafetyRefusal(
             "NOT CHECKED OUT. Nothing changed.",
             why=f"{tree} is not the work tree that was restored.",
@@ -298,61 +334,18 @@ def _give(work: _Work, names: Sequence[str], uid: int, gid: int) -> None:
             continue  # it is gone again: git's own temporary files are
 
 
-def _aside(top: Path, kind: str, tag: str) -> Path:
-    """Return where built files are kept, beside the work tree: git would tell of them in it."""
-    return tree_path(top, "before" if kind == "before" else "after", tag)
-
-
-def _bring_built(top: Path, tree: Path, built: Sequence[str], tag: str) -> list[str]:
-    """Let what was built from the point take the place of what live has; that is kept beside."""
-    done = []
-    for name in built:
-        live, coming, kept = top / name, tree / name, _aside(top, "before", tag) / name
-        if not coming.exists() or not _is_inside(live, top):
-            continue
-        if live.exists() and not kept.exists():
-            _move(live, kept)
-        _move(coming, live)
-        done.append(name)
-    return done
-
-
-def _take_built_back(top: Path, built: Sequence[str], tag: str) -> None:
-    for name in built:
-        live = top / name
-        kept, after = (_aside(top, kind, tag) / name for kind in ("before", "after"))
-        if not _is_inside(live, top):
-            continue
-        if live.exists() and not after.exists():
-            _move(live, after)
-        if kept.exists():
-            _move(kept, live)
-    with suppress(OSError):
-        _aside(top, "before", tag).rmdir()
-
-
-def _move(one: Path, other: Path) -> None:
-    """Rename into a name that nobody has, making the directories above it."""
-    other.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _rename_path(one, other)
-
-
-def _is_inside(path: Path, top: Path) -> bool:
-    return Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(top))
-
-
-def _rename_path(one: Path, other: Path) -> None:
-    """Rename into a name that nobody has; FileExistsError else."""
-    first = os.open(one.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        second = os.open(other.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            rename_new(first, os.fsencode(one.name), second, os.fsencode(other.name))
-            os.fsync(second)
-        finally:
-            os.close(second)
-    finally:
-        os.close(first)
+def _mark_of(kind: TreeKind, context: JobContext, part: str, top: Path, inode: int = 0) -> Mark:
+    return Mark(
+        kind=kind,
+        root=str(top),
+        inode=inode,
+        part=part,
+        point="",
+        job=context.job,
+        incident=context.incident.name if context.incident is not None else "",
+        at=format_time(context.now()),
+        partial=kind != "restore",
+    )
 
 
 async def _rename(
@@ -361,10 +354,16 @@ async def _rename(
     """Let the restored work tree have the name where nothing stands."""
     context.stage("keep")
     context.stage("check out")
-    await asyncio.to_thread(_rename_path, tree, top)
+    await asyncio.to_thread(rename_path, tree, top)
+    await asyncio.to_thread(remove_mark, tree)
+    done = _renamed(request, top, tree)
+    context.report(Log(f"Renamed {tree} to {top}"))
+    return done
+
+
+def _renamed(request: CodeBackRequest, top: Path, tree: Path) -> dict[str, object]:
     told = [f"{top} is the restored work tree; nothing stood there."]
     told.append("What git ignores is not in it: settings, uploads, dependencies.")
-    context.report(Log(told[0]))
     return {
         "ok": True,
         "mode": "rename",
@@ -375,11 +374,18 @@ async def _rename(
         "work": "",
         "built": [],
         "tree": str(tree),
+        "inode": inode(top),
+        "device": top.lstat().st_dev,
         "tag": request.tag,
         "told": told,
         "by_hand": [shlex.join(("mv", "-nT", str(top), str(tree)))],
         "lost": [],
     }
+
+
+def _let_out(context: JobContext, part: str, top: Path, tree: Path) -> None:
+    write_mark(tree, _mark_of("restore", context, part, top, inode=top.stat().st_ino))
+    rename_path(top, tree)
 
 
 async def _rename_back(
@@ -388,6 +394,8 @@ async def _rename_back(
     context.stage("keep")
     context.stage("check out")
     tree = Path(request.tree)
-    await asyncio.to_thread(_rename_path, top, tree)
+    if inode(top) or not request.inode or inode(tree) != request.inode:
+        _refuse_another(top, request.inode)
+        await asyncio.to_thread(_let_out, context, request.part, top, tree)
     told = [f"Nothing is at {top} again; the restored work tree is {tree}."]
     return {"ok": True, "mode": "rename", "root": str(top), "now": "", "told": told}

@@ -1,6 +1,6 @@
 """Taking back what was put in place of a configuration: the kept file is live's again.
 
-What is live now is kept in its turn, as ``NAME.after-…``: nothing is lost by going to and fro.
+What is live now is kept in its turn, as ``.after-…-NAME~``: nothing is lost by going to and fro.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.engines.config_restore import state_of
-from fsbackup_tui.engines.trees.renaming import CannotExchange, exchange, rename_new
+from fsbackup_tui.engines.config_restore import find_kept, keep_as, kept_path, state_of
+from fsbackup_tui.engines.trees.renaming import rename_new
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_config import config_source, plain_path
 from fsbackup_tui.operations.place_requests import ConfigTakeBackRequest
@@ -36,7 +36,8 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
             raise SafetyRefusal(f"NOT TAKEN BACK: {name} is none of this site's files.")
     context.stage("take back")
     moment = f"{context.now().astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    done, left = [], []
+    done: list[dict[str, str]] = []
+    left: list[str] = []
     for name, kept in pairs:
         try:
             after = await asyncio.to_thread(_take_back, Path(name), kept, moment)
@@ -49,9 +50,10 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
         if after is None:
             left.append(name)
             continue
-        done.append({"file": name, "kept": after, "live": state_of(Path(name))})
+        done.append({"file": name, "kept": after})
         context.report(Log(f"Taken back: {name}; what was there is {after or 'nothing'}"))
-    return {"ok": True, "taken_back": done, "as_it_was": left}
+    live = {name: state_of(Path(name)) for name, _ in pairs}
+    return {"ok": True, "taken_back": done, "as_it_was": left, "live": live}
 
 
 def _take_back(path: Path, kept: str, moment: str) -> str | None:
@@ -62,30 +64,47 @@ def _take_back(path: Path, kept: str, moment: str) -> str | None:
         return None
     if former is None and not target.exists():
         return None
-    after = target.with_name(f"{target.name}.after-{moment}")
+    after = _known_after(target)
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if former is None:
+            after = after or _free_path(target, moment)
             rename_new(directory, _name(target), directory, _name(after))
         else:
-            _let_in(directory, target, former, after)
+            after = _let_in(directory, target, former, after, moment)
         os.fsync(directory)
     finally:
         os.close(directory)
-    return str(after) if after.exists() else ""
+    return str(after) if after is not None else ""
 
 
-def _let_in(directory: int, target: Path, former: Path, after: Path) -> None:
+def _free_path(target: Path, moment: str) -> Path:
+    after = kept_path(target, "after", moment)
+    return (
+        after
+        if not after.exists()
+        else kept_path(target, "after", f"{moment}-{os.urandom(2).hex()}")
+    )
+
+
+def _known_after(target: Path) -> Path | None:
+    """Return the second name of the live file that a killed attempt gave it."""
+    if not target.exists():
+        return None
+    return next((path for path in find_kept(target, "after") if path.samefile(target)), None)
+
+
+def _let_in(
+    directory: int, target: Path, former: Path, after: Path | None, moment: str
+) -> Path | None:
     if not target.exists():
         rename_new(directory, _name(former), directory, _name(target))
-        return
-    try:
-        # One step: there is no moment without the file.
-        exchange(directory, _name(former), directory, _name(target))
-        rename_new(directory, _name(former), directory, _name(after))
-    except CannotExchange:
-        after.hardlink_to(target)
-        former.replace(target)
+        return after
+    # What is live is kept first, and never under the former one's name: done again after a kill,
+    # each would take the other's place once more.
+    kept = after or keep_as(target, "after", moment)
+    former.replace(target)
+    return kept
 
 
 def _name(path: Path) -> bytes:

@@ -98,9 +98,9 @@ class KeepTreeRequest(Request):
 class ConfigTakeBackRequest(Request):
     """Let files of a configuration that were kept be live again.
 
-    Returns ``{"taken_back": [{"file", "kept", "live"}], "as_it_was": [...]}``: ``live`` is what
-    tells the file's state from a later one, as comparing a configuration does. ``kept`` is for
-    each of ``files`` where the former one is; empty: there was none.
+    Returns ``{"taken_back": [{"file", "kept"}], "as_it_was": [...], "live": {FILE: ...}}``:
+    ``live`` is what tells each file's state from a later one, as comparing a configuration does.
+    ``kept`` is for each of ``files`` where the former one is; empty: there was none.
     """
 
     operation: ClassVar[str] = "config-take-back"
@@ -134,7 +134,10 @@ class CodeBackRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class CodeTakeBackRequest(Request):
-    """Undo it; ``{"mode", "root", "now", "told"}``. ``tree``: where it was renamed from."""
+    """Undo it; ``{"mode", "root", "now", "told"}``. ``tree``: where it was renamed from.
+
+    ``inode`` is the renamed tree's.
+    """
 
     operation: ClassVar[str] = "code-take-back"
     runner: ClassVar[str] = "fsbackup_tui.operations.code_back:run_take_back"
@@ -143,6 +146,21 @@ class CodeTakeBackRequest(Request):
     tag: str = ""
     built: tuple[str, ...] = ()
     tree: str = ""
+    inode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RehearseTreeRequest(Request):
+    """Make the tree of files, or of code, that a drill plays on, and damage it.
+
+    Returns ``{"tree", "name", "inode", "point", "damage": "what was done to it"}``: ``name`` is the
+    directory around it, dropped by it and its inode (``DropTreeRequest``).
+    """
+
+    operation: ClassVar[str] = "rehearse-tree"
+    runner: ClassVar[str] = "fsbackup_tui.operations.rehearse_tree:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "restore", "damage")
+    part: str
 
 
 PLACE_REQUESTS: tuple[type[Request], ...] = (
@@ -154,4 +172,5 @@ PLACE_REQUESTS: tuple[type[Request], ...] = (
     ConfigTakeBackRequest,
     CodeBackRequest,
     CodeTakeBackRequest,
+    RehearseTreeRequest,
 )

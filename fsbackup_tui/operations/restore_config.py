@@ -15,6 +15,8 @@ from fsbackup_tui.engines.config_files import ConfigItem, chosen, matches
 from fsbackup_tui.engines.config_restore import (
     Placed,
     is_as_captured,
+    is_kept_only,
+    placed_before,
     put_in_place,
     state_of,
     write_beside,
@@ -68,6 +70,16 @@ async def run(request: RestoreConfigRequest, context: JobContext) -> dict[str, o
         "seconds": round(time.monotonic() - started, 3),
         "problems": [],
     }
+
+
+async def compare(request: RestoreConfigRequest, context: JobContext) -> dict[str, object]:
+    """Compare with live to measure a damage: an unsigned point, too, since nothing is restored.
+
+    Raises:
+        KeyUnavailable, PointDamaged.
+    """
+    async with open_part(context, request.point, request.part, "config", restores=False) as opened:
+        return await _diff(request, context, opened)
 
 
 def _nothing_chosen(request: RestoreConfigRequest) -> UsageError:
@@ -152,27 +164,52 @@ async def _in_place(
     changing = tuple(item for item in files if not is_as_captured(item))
     try:
         placed = await asyncio.to_thread(
-            put_in_place, changing, context.now(), _command(request, context)
+            put_in_place,
+            changing,
+            context.now(),
+            _command(request, context),
+            tag=request.tag,
         )
     except OSError as error:
         raise ToolError(
             "NOT ALL PUT IN PLACE: the system refused one of the files.",
             why=f"{error.filename}: {error.strerror}.",
-            fix="Those that were replaced lie beside as NAME.before-…: compare, then run it again.",
+            fix="Those that were replaced lie beside as .before-…-NAME~: compare, run it again.",
         ) from error
+    placed += _placed_before(request, files, changing)
     for one in placed:
         kept = f", the former one is {one.kept}" if one.kept else ""
         context.report(Log(f"Put in place: {one.name}{kept}"))
+    put = {one.name for one in placed}
     return {
         "placed": [_placed_document(one) for one in placed],
-        "same": [item.name for item in files if item not in changing],
+        "same": [item.name for item in files if item.name not in put],
     }
 
 
+def _placed_before(
+    request: RestoreConfigRequest, files: tuple[ConfigItem, ...], changing: tuple[ConfigItem, ...]
+) -> list[Placed]:
+    """Return what an attempt put in place that was killed, so that it can be taken back."""
+    seen = _states_seen(request)
+    already = (item for item in files if item not in changing)
+    found = (placed_before(item, request.tag, seen.get(item.name, "")) for item in already)
+    return [one for one in found if one is not None]
+
+
+def _states_seen(request: RestoreConfigRequest) -> dict[str, str]:
+    pairs = (token.rpartition("=") for token in request.seen)
+    return {name: state for name, _, state in pairs}
+
+
 def _refuse_changed(request: RestoreConfigRequest, files: tuple[ConfigItem, ...]) -> None:
-    seen = set(request.seen)
+    seen = _states_seen(request)
     for item in files:
-        if seen_token(item.name, state_of(Path(item.name))) not in seen:
+        before = seen.get(item.name, "")
+        went_on = is_kept_only(item, request.tag, before) or placed_before(
+            item, request.tag, before
+        )
+        if state_of(Path(item.name)) != before and not went_on:
             raise SafetyRefusal(
                 f"STOPPED: {item.name} was written to since it was compared. Nothing was changed.",
                 fix="Look at the differences again, then confirm.",

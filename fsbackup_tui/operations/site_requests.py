@@ -193,7 +193,8 @@ class RestoreConfigRequest(Request):
 
     ``files`` are shell patterns that choose; none means everything. ``to`` is the new directory
     of what is written beside. In place, ``seen`` is what the person saw of each live file: it
-    is looked at again, and what was written to meanwhile is refused.
+    is looked at again, and what was written to meanwhile is refused. With a ``tag`` the former
+    files are kept under names that end in it, and an attempt that was killed goes on.
     """
 
     operation: ClassVar[str] = "restore-config"
@@ -206,6 +207,7 @@ class RestoreConfigRequest(Request):
     to: str = ""
     seen: tuple[str, ...] = ()
     reason_unsigned: str = ""
+    tag: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the stages of the mode."""
@@ -218,7 +220,9 @@ class RestoreConfigRequest(Request):
 class RestoreCodeRequest(Request):
     """Make a new work tree of a code part in ``to``, a directory that is not there yet.
 
-    ``apply_work`` applies what no commit had, too; else it lies in ``to.patches``.
+    ``apply_work`` applies what no commit had, too; else it lies in ``to.patches``. ``beside``: it
+    lies beside live's, as ``ROOT.restore-TAG``, and is marked as ours; so are its patches then, as
+    ``to-patches``.
     """
 
     operation: ClassVar[str] = "restore-code"
@@ -228,6 +232,7 @@ class RestoreCodeRequest(Request):
     part: str
     to: str
     apply_work: bool = False
+    beside: bool = False
     reason_unsigned: str = ""
 
 

@@ -426,7 +426,8 @@ class RecoverySession:
         if isinstance(standing, PlaceStanding):
             first = incident.parameters.get(FIRST)
             seen_first = first if isinstance(first, Mapping) else {}
-            place = self.desk.captured_at(incident.source)
+            # A drill's tree is of this very host, and no point came from it.
+            place = None if incident.is_drill else self.desk.captured_at(incident.source)
             doubts = place_mismatch(standing, seen_first, place, environment)
             self.append("looked", facts=place_facts(incident, standing, doubts))
             return

@@ -69,6 +69,7 @@ from fsbackup_tui.tui.data import (
 )
 from fsbackup_tui.tui.job_data import LiveWatch, job_row, jobs_order
 from fsbackup_tui.tui.proof_data import plan_picture, point_proof, trial_words, wanted_of
+from fsbackup_tui.tui.signed import Signed
 
 if TYPE_CHECKING:
     from fsbackup_tui.recovery.desk import Desk
@@ -143,6 +144,7 @@ class LiveSite:
         self._environ = environ
         self._asked = AskedPassphrase(environ, now)
         self._now = now
+        self._signed = Signed()
         self._guard = threading.Lock()
         self._reading: _Reading | None = None
         self._closed = False
@@ -345,6 +347,7 @@ class LiveSite:
             problem,
             against_last_good(self._catalogue(), repository, summary, parts),
             changes_of(self._catalogue(), repository, summary, parts),
+            self._signed.of(self._loaded, reader, self._environ),
         )
 
     def proof(self, point: str) -> PointProof:
@@ -355,7 +358,13 @@ class LiveSite:
         if summary.foreign:
             return PointProof(summary)
         repository = self._repository() or open_site_repository(self._loaded, self._environ)
-        return point_proof(repository, summary)
+        reader, manifest = PointReader(repository, point), None
+        with suppress(PointDamaged):
+            manifest = reader.manifest
+        found = point_proof(repository, summary)
+        return replace(
+            found, manifest=manifest, signature=self._signed.of(self._loaded, reader, self._environ)
+        )
 
     def picture(self, plan: str, unit: timedelta | None, columns: int) -> Picture:
         """Return a plan's points by stretches of time."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 from rich.console import RenderableType
+from rich.segment import Segment, Segments
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App
@@ -34,6 +36,20 @@ class TerminalApp(App[int], inherit_bindings=False):
         self.ended_by: int | None = None
         self._painter = Painter(erases_in_colour=erases_in_colour(environ))
         self._sizes_told = 0
+
+    def _fatal_error(self) -> None:
+        """Leave with the traceback of an error that nobody foresaw.
+
+        Textual's own shows the variables of those that were at work: secrets stand in some.
+        """
+        from fsbackup_tui.domain.secret import Redactor
+        from fsbackup_tui.engines.secrets import remember_named_secrets
+
+        redactor = Redactor()
+        remember_named_secrets(self.environ, redactor)
+        told = redactor.redact(traceback.format_exc())
+        self._exit_renderables.append(Segments([Segment(told)]))
+        self._close_messages_no_wait()
 
     def take_terminal(self) -> None:
         """Set the look, listen to signals, and paint anew after a stop."""

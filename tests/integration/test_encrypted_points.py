@@ -82,6 +82,9 @@ def test_with_a_passphrase_of_age(
     assert opened.exit_code == 0, opened.stderr
     assert (lone / "out").read_bytes().startswith(b"PGDMP")
     assert CANARY.encode() in (lone / "out").read_bytes()
+    streamed = site.run("decrypt", str(lone / dump.name), *options, "--output", "-")
+    assert streamed.exit_code == 2
+    assert not (site.directory / "-").exists()
     again = site.run("decrypt", str(dump), *options, "--output", str(lone / "out"), "--json")
     assert "FILE EXISTS" in again.error["what"]
     for at in (40, dump.stat().st_size - 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import shutil
 from collections.abc import Mapping
@@ -15,11 +16,15 @@ from fsbackup_tui.domain.events import Warned
 from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.operations.live_links import missing_in_live, open_live_links
+from fsbackup_tui.recovery.express import ExpressPlan, open_express, prepare
 from fsbackup_tui.repository.manifest import PART_NAME
 from fsbackup_tui.repository.reader import PointReader
+from tests.support.code_sites import git
+from tests.support.in_process import declare_real
 from tests.support.proving import Bench, make_bench
+from tests.support.recovering import do_step
 from tests.support.resealing import reseal
-from tests.support.servers import MakeDatabase, execute
+from tests.support.servers import MakeDatabase, execute, query
 
 LINKS: tuple[Mapping[str, object], ...] = (
     {"table": "videos", "column": "path", "strip": ["/uploads/"], "size": "bytes"},
@@ -56,6 +61,7 @@ def make_site(
     *,
     links: tuple[Mapping[str, object], ...] = LINKS,
     files: Mapping[str, object] | None = None,
+    code: Mapping[str, object] | None = None,
     **settings: object,
 ) -> tuple[Bench, Path]:
     """Return a site of a database and a tree of files that its rows name."""
@@ -66,9 +72,14 @@ def make_site(
         path.write_bytes(b"x" * size)
     execute(url, *TABLES)
     uploads = {"kind": "files", "root": str(root), **(files or {})}
-    sources = {"db": {"kind": "postgres", "url": "${DATABASE_URL}"}, "uploads": uploads}
+    sources: dict[str, Mapping[str, object]] = {
+        "uploads": uploads,
+        "db": {"kind": "postgres", "url": "${DATABASE_URL}"},
+    }
+    if code is not None:
+        sources["code"] = code
     # The files are named first, and captured last all the same.
-    plans = {"daily": {"sources": ["uploads", "db"]}}
+    plans = {"daily": {"sources": list(sources)}}
     linked = [{"files": "uploads", **link} for link in links]
     more = {"sources": sources, "plans": plans, "links": linked, **settings}
     return make_bench(directory / "site", url, settings=more), root
@@ -169,6 +180,16 @@ async def test_live_tells_what_its_rows_miss(
     bench, root = make_site(tmp_path, url, links=LINKS[:2], encryption=key)
     point = str((await bench.back_up())["point"])
     assert [link.rows for link in links_of(bench, point)] == [2, 2]
+    # What an unchanged tree holds is told by itself, where its stored list can't be read.
+    daily = {"sources": ["uploads", "db"], "link_unchanged": True}
+    bench.site.settings = {**bench.site.settings, "plans": {"daily": daily}}
+    bench.site.write_config()
+    linked = PointReader(bench.repository, str((await bench.back_up())["point"])).manifest
+    assert linked is not None
+    assert [part.files.linked_to for part in linked.parts if part.files] == [point]
+    assert [(link.rows, link.missing.count, link.note) for link in linked.links] == [
+        (link.rows, link.missing.count, link.note) for link in links_of(bench, point)
+    ]
     execute(url, "INSERT INTO videos VALUES (5, 'born-since.mp4', 1)")
     for name in ("b c.mp4", "nobody.txt", "faces/1.jpg"):
         (root / name).unlink()
@@ -230,3 +251,64 @@ def test_a_link_that_leads_nowhere_is_no_configuration(
     done = bench.site.run("list", "--json")
     assert done.exit_code == 2
     assert what in done.stdout
+
+
+@pytest.mark.machine
+def test_a_restore_shows_before_it_whether_rows_code_and_files_fit(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    """In the damage, where the point is chosen, and before the swap; of live's code, too."""
+    url = make_database(server)
+    code = tmp_path / "code"
+    added = "INSERT INTO _prisma_migrations VALUES (gen_random_uuid(), now(), '{}', now(), NULL)"
+    execute(
+        url,
+        "CREATE TABLE _prisma_migrations (id text PRIMARY KEY, started_at timestamptz,"
+        " migration_name text, finished_at timestamptz, rolled_back_at timestamptz)",
+        added.format("20260101_first"),
+    )
+    commit_migration(code, "20260101_first")
+    tree = {"kind": "code", "worktree": str(code), "plaintext": True}
+    bench, root = make_site(tmp_path, url, links=LINKS[:1], code=tree, environment="test")
+    (root / "b c.mp4").unlink()
+    point = str(asyncio.run(bench.back_up())["point"])
+    commit_migration(code, "20260202_later")
+    execute(url, added.format("20260202_later"), "DELETE FROM videos")
+
+    without = "rows of videos.path: 1 of 2 have no file in uploads"
+    together = "db with it: database and code fit: both are at 20260101_first"
+    looked = declare_real(bench.site, "db", "rows")
+    do_step(looked, "damage")
+    question = looked.card("choose-point").question
+    assert question is not None
+    (option,) = question.options
+    assert without in option.detail
+    damage = looked.card("damage").shows
+    looked.close("only looked")
+
+    plan = ExpressPlan("db", point, reason="the only one")
+    session = open_express(looked.desk, plan)
+    try:
+        for shown in (damage, prepare(session, plan).shows):
+            told = "\n".join(shown)
+            assert f"  {without}" in told
+            assert f"  {together}" in told
+            assert "LIVE'S CODE IS AT ANOTHER COMMIT" in told
+    finally:
+        session.leave()
+        live = session.read().facts.live_name
+        for (name,) in query(server.url(), "SELECT datname::text FROM pg_database"):
+            if str(name).startswith(f"{live}__"):
+                execute(server.url(), f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def commit_migration(code: Path, name: str) -> None:
+    """Commit one more migration, in a repository that is made where there is none."""
+    is_new = not code.exists()
+    path = code / "prisma" / "migrations" / name / "migration.sql"
+    path.parent.mkdir(parents=True)
+    path.write_text("SELECT 1;\n")
+    if is_new:
+        git(code, "init", "--quiet")
+    git(code, "add", "--all")
+    git(code, "commit", "--quiet", f"--message={name}")

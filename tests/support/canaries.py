@@ -176,11 +176,17 @@ class CanarySite:
 
     site: Site
     canaries: Canaries
+    url: str
 
     @property
     def live(self) -> Path:
         """Where the application lies."""
         return self.site.directory / "live"
+
+    @property
+    def has_code(self) -> bool:
+        """Whether code is a part of it."""
+        return (self.live / "code").is_dir()
 
     @property
     def out(self) -> Path:
@@ -245,6 +251,7 @@ def make_canary_site(
         sources["code"] = {"kind": "code", "worktree": str(live / "code")}
     settings: Mapping[str, Any] = {
         "sources": sources,
+        "environment": "test",
         "env_file": str(env_file),
         "plans": {"daily": {"sources": list(sources)}},
         "links": [{"table": "videos", "column": "path", "files": "uploads"}],
@@ -258,7 +265,7 @@ def make_canary_site(
         "FSBACKUP_PASSPHRASE": canaries.passphrase,
         "TMPDIR": str(directory / "tmp"),
     }
-    return CanarySite(site, canaries)
+    return CanarySite(site, canaries, url)
 
 
 def _make_code(top: Path, canaries: Canaries) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ from tests.support.servers import execute, query
 from tests.support.sites import CommandResult, Site
 from tests.support.waiting import wait_until
 
-CANARY = "canary-Pa55w0rd-never-seen"
+CANARY = f"canary-Pa55w0rd-{secrets.token_hex(4)}-never-seen"
+"""Another in every process: tests beside this one have their own on the machine."""
 _AFTER_SECONDS = 8.0
 _LOOK_SECONDS = 0.01
 

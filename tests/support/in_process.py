@@ -20,6 +20,8 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
+from fsbackup_tui.operations.stand_in import with_stand_in
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk, open_desk
 from fsbackup_tui.recovery.session import RecoverySession
@@ -70,6 +72,13 @@ class InProcessJobs(ScriptedJobs):
             if scripted is None:
                 del self.replies[request.operation]
 
+    def run_for(self, session: RecoverySession, request: Request) -> Mapping[str, Any] | Problem:
+        """Run a request of an incident as its job would; for one that is killed in it."""
+        desk = session.desk
+        return self._run(
+            request, desk.loaded, desk.environ, session.journal.directory, session.epoch
+        )
+
     def _run(
         self,
         request: Request,
@@ -79,7 +88,12 @@ class InProcessJobs(ScriptedJobs):
         epoch: int | None,
     ) -> Mapping[str, Any] | Problem:
         work = loaded.path.parent / f"work-{len(self.requests)}"
+        shutil.rmtree(work, ignore_errors=True)  # of one that was killed
         work.mkdir(mode=0o700)
+        try:
+            loaded = with_stand_in(loaded, request.operation, incident)
+        except FsbackupError as error:
+            return error.problem()
         context = JobContext(
             job=f"20261122T020000Z-test-{len(self.requests):04d}",
             loaded=loaded,
@@ -112,6 +126,22 @@ def real_desk(site: Site) -> Desk:
     desk = open_desk(load_config(site.config, environ), environ)
     jobs = InProcessJobs(Clock(datetime.now(UTC)))
     return Desk(desk.loaded, environ, desk.state, desk.author, desk.zone, desk.repository, jobs)
+
+
+def back_up_in_process(site: Site, plan: str = "daily") -> str:
+    """Take a point and prove it, without a worker; returns its id."""
+    desk = real_desk(site)
+
+    def run(request: Request) -> Mapping[str, Any]:
+        job = desk.start(
+            request, desk.loaded, environ=desk.environ, state=desk.state, operator="ana"
+        )
+        assert job.state == "ok", job.problem
+        return job.result
+
+    point = str(run(BackupRequest(plan))["point"])
+    run(VerifyRequest(point, level="proven"))
+    return point
 
 
 def declare_real(site: Site, source: str, seen: Seen, **more: Any) -> RecoverySession:

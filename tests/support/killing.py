@@ -250,10 +250,7 @@ class Emergency:
     def _leader_dies(self) -> None:
         """Leave nothing of the leading process but what is on disk."""
         directory = self.session.journal.directory
-        for entry in Path("/proc/self/fd").iterdir():
-            with suppress(OSError):
-                if entry.readlink().is_relative_to(directory / "present"):
-                    os.close(int(entry.name))
+        drop_presence(directory)
         self._take(attach(desk_of(self.shop.site), IncidentJournal(directory)))
         assert self.session.leads
 
@@ -305,6 +302,14 @@ class Emergency:
         assert not shut(self.shop)
         assert not unfinished(self.shop)
         assert self.shop.works_for_the_application()
+
+
+def drop_presence(incident: Path) -> None:
+    """Let go of what tells that this process is present, as its death would."""
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if entry.readlink().is_relative_to(incident / "present"):
+                os.close(int(entry.name))
 
 
 def dies_at(journal: IncidentJournal, when: str, kind: str) -> None:

@@ -20,7 +20,7 @@ from tests.sweeps.lane import open_lane
 from tests.sweeps.outcomes import Tally
 from tests.sweeps.sealed import sweep_sealed
 from tests.sweeps.site import Rounds, sweep_site
-from tests.sweeps.site_points import LOCKS
+from tests.sweeps.site_kills import run_scenes
 from tests.sweeps.stored import Stored, store_all
 from tests.sweeps.wrong_source import sweep_wrong_source
 
@@ -49,7 +49,7 @@ class Plan:
 def main() -> int:
     given = _arguments()
     started = time.monotonic()
-    tallies = run_all() if given.recover else _sweep(given)
+    tallies = [*run_all(), *run_scenes()] if given.recover else _sweep(given)
     for tally in tallies:
         sys.stdout.write(f"{tally.text()}\n\n")
     wrong = sum(len(tally.failures) for tally in tallies)
@@ -114,7 +114,7 @@ async def _run(plan: Plan, place: Path) -> list[Tally]:
     with open_lane(place / "site", 17) as lane:
         count = plan.mine(plan.site)
         of_site = await sweep_site(
-            lane, Rounds(count, count // 2, count // 2, len(LOCKS), count // 8), seed
+            lane, Rounds(count, count // 2, count // 2, count // 6, count // 6), seed
         )
     rounds = [f"{seed}/{n}" for n in range(plan.mine(-(-plan.keys // KEYS_A_ROUND)))]
     return [*tallies, _together([clean, more]), *of_site, await sweep_keys(place, rounds)]

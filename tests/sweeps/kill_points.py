@@ -11,7 +11,7 @@ from tests.support.dying_worker import Moment, When
 from tests.support.killing import Point, Victim
 
 _Place = tuple[str, int] | str
-_WORDS_OF_A_STEP = (
+WORDS_OF_A_STEP = (
     *("before intent", "torn intent", "after intent", "before started", "after started"),
     *("before done", "torn done", "after done"),
 )
@@ -157,7 +157,7 @@ def points_of_data_loss() -> list[Point]:
         *_inside("restore", _INSIDE_RESTORE),
         *_inside("check-copy", (("worker", ("after told table-done",)),)),
         *_inside("check-copy", (("server", ("after stage integrity$",)),)),
-        *_words("swap", _WORDS_OF_A_STEP),
+        *_words("swap", WORDS_OF_A_STEP),
         *_inside("swap", _INSIDE_SWAP),
         *_words("swap", ("after intent", "before started", "before undone"), undoing=True),
         *_inside("swap", _INSIDE_SWAP_BACK, undoing=True),

@@ -21,7 +21,7 @@ from tests.sweeps.verdict import verdict
 
 @dataclass(frozen=True)
 class Rounds:
-    """How many of each; ``forged`` is how many of the points with files."""
+    """How many of each."""
 
     found: int
     resealed: int
@@ -52,7 +52,7 @@ async def _sweep(
         await sweep_found(_drawn(stored, rounds.found, seed)),
         await sweep_resealed(lane, _drawn(stored, rounds.resealed, seed)),
         await sweep_rewritten(lane, stored, rounds.rewritten, seed),
-        await sweep_forged(uploads[: rounds.forged], place),
+        await sweep_forged(uploads, place, rounds.forged, seed),
         await sweep_keys_of_points(draw_keys(with_key, rounds.keys, seed)),
         await _untouched(stored),
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import random
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -19,37 +21,46 @@ from tests.sweeps.site_points import SIGNATURE, SitePoint, make_signer
 from tests.sweeps.site_resealed import store_anew
 from tests.sweeps.verdict import verdict
 
-_WORDS, _FORGED = b"the same words\n", b"the evil words\n"
+_WORDS = b"the same words\n"
 _FORGERS = ("stripped", "left as it was", "signed by somebody else")
 
 
-async def sweep_forged(stored: Sequence[SitePoint], place: Path) -> Tally:
-    """Forge every point of files, and try each thing that can be done about its signature."""
+async def sweep_forged(stored: Sequence[SitePoint], place: Path, count: int, seed: str) -> Tally:
+    """Forge points of files, and try in turn each thing that can be done about a signature."""
     tally = Tally("files exchanged in archive, index, sums and manifest alike")
     make_signer(place, "mallory@example.org")
-    for item in stored:
-        for forger in _FORGERS:
-            await _forge(item)
-            _sign(item, forger, place)
-            outcome = await _outcome(item)
-            tally.counts[f"signature {forger}: {outcome}"] += 1
-            expected = {
-                "stripped": "proven, absent, refused",
-                "left as it was": "found, broken, refused",
-                "signed by somebody else": "proven, foreign, refused",
-            }[forger]
-            if outcome != expected:
-                tally.failures.append(f"{item.name}, signature {forger}: {outcome}")
+    turns = itertools.cycle(itertools.product(stored, _FORGERS))
+    for number, (item, forger) in enumerate(itertools.islice(turns, count)):
+        chance = random.Random(f"{seed}/forged/{number}")
+        await _forge(item, _drawn_words(chance))
+        _sign(item, forger, place)
+        outcome = await _outcome(item)
+        tally.counts[f"signature {forger}: {outcome}"] += 1
+        expected = {
+            "stripped": "proven, absent, refused",
+            "left as it was": "found, broken, refused",
+            "signed by somebody else": "proven, foreign, refused",
+        }[forger]
+        if outcome != expected:
+            tally.failures.append(f"{number}: {item.name}, signature {forger}: {outcome}")
         item.renew()
     return tally
 
 
-async def _forge(stored: SitePoint) -> None:
+def _drawn_words(chance: random.Random) -> bytes:
+    """Draw a word or all of a line, as long as what stood there."""
+    words = bytearray(_WORDS)
+    first, last = sorted(chance.sample(range(len(words)), 2))
+    words[first:last] = bytes(chance.choices(b"abcdefgh", k=last - first))
+    return bytes(words) if bytes(words) != _WORDS else b"the evil words\n"
+
+
+async def _forge(stored: SitePoint, words: bytes) -> None:
     """Put other words into a file, and their hash wherever the old one stands."""
     stored.renew()
     exchanged = {
-        _WORDS: _FORGED,
-        _digest(_WORDS * 200): _digest(_FORGED * 200),
+        _WORDS: words,
+        _digest(_WORDS * 200): _digest(words * 200),
     }
     for artifact in stored.reader.part(stored.part).artifacts:
         path = stored.directory / stored.part / artifact.path

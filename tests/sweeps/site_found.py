@@ -40,13 +40,16 @@ async def sweep_found(damages: Iterable[Damage[SitePoint]]) -> Tally:
 
 
 async def _signature_seen(damage: Damage[SitePoint]) -> str:
-    """A signature is armoured: what lies around its letters says nothing."""
-    stored = damage.stored
-    said = await verdict(stored.bench, stored.point, "sealed")
+    said = await verdict(damage.stored.bench, damage.stored.point, "sealed")
     if not said.ok:
         return "found"
+    return "it says the same" if signature_says_the_same(damage.stored) else "NOT FOUND"
+
+
+def signature_says_the_same(stored: SitePoint) -> bool:
+    """A signature is armoured: what lies around its letters says nothing."""
     before, after = (
         b"".join((place / SIGNATURE).read_bytes().split())
         for place in (stored.pristine, stored.directory)
     )
-    return "it says the same" if after.startswith(before) else "NOT FOUND"
+    return after.startswith(before)

@@ -24,7 +24,7 @@ from tests.sweeps.damage import WAYS, Damage, draw_blow
 from tests.sweeps.lane import Lane
 from tests.sweeps.outcomes import Tally
 from tests.sweeps.site_content import WITNESSED, content_of, differ
-from tests.sweeps.site_found import site_problems
+from tests.sweeps.site_found import signature_says_the_same, site_problems
 from tests.sweeps.site_points import SIGNATURE, SitePoint, plain_name
 from tests.sweeps.verdict import verdict
 
@@ -91,7 +91,8 @@ async def _judge(tally: Tally, stored: SitePoint, what: str, kind: str, truth: T
         signature = await signature_in(context, stored.reader)
     sums = [(place / SUMS_NAME).read_bytes() for place in (stored.pristine, stored.directory)]
     # Damage to nothing but the sums is mended by sealing anew.
-    expected = "good" if sums[0] == sums[1] else "broken"
+    is_good = sums[0] == sums[1] and signature_says_the_same(stored)
+    expected = "good" if is_good else "broken"
     if signature.state != expected:
         tally.failures.append(f"{what}: the signature is {signature.state}, not {expected}")
     (stored.directory / SIGNATURE).unlink()

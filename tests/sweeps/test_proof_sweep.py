@@ -50,6 +50,6 @@ async def test_a_sample_of_faultless_databases(tmp_path: Path, major: int) -> No
 async def test_a_sample_of_damage_to_a_whole_site(tmp_path: Path) -> None:
     """Needs git, gpg and ssh-keygen."""
     with open_lane(tmp_path / "lane") as lane:
-        tallies = await sweep_site(lane, Rounds(150, 15, 15, 2, 5), SEED)
+        tallies = await sweep_site(lane, Rounds(150, 15, 15, 6, 5), SEED)
     assert [failure for tally in tallies for failure in tally.failures] == []
     assert [tally.rounds for tally in tallies] == [150, 15, 15, 6, 15, 4 * len(LOCKS)]

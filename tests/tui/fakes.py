@@ -258,7 +258,9 @@ class FakeSite:
     def require(self, _: Request) -> None:
         """Raise PassphraseNeeded until one was kept."""
         if self.question is not None and not self.kept:
-            raise PassphraseNeeded(self.question, place="config.yaml:4")
+            raise PassphraseNeeded(
+                self.question, place="config.yaml:4", variable="FSBACKUP_PASSPHRASE"
+            )
 
     def check_passphrase(self, question: KeyQuestion, typed: Secret) -> Verdict:
         """Return whether it is the one; waits at the gate where there is one."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fsbackup_tui.domain.errors import PointDamaged
+from fsbackup_tui.domain.place import PathIdentity
 from fsbackup_tui.domain.site_damage import entry_words
 from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.engines.config_restore import ABSENT, kept_path
 from fsbackup_tui.operations.place_requests import (
     CodeBackRequest,
     CodeTakeBackRequest,
@@ -18,30 +20,19 @@ from fsbackup_tui.operations.place_requests import (
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.site_requests import RestoreCodeRequest, RestoreConfigRequest
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
-from fsbackup_tui.recovery.actions.files import tree_tag
 from fsbackup_tui.recovery.actions.names import next_attempt
 from fsbackup_tui.recovery.actions.places import path_of
+from fsbackup_tui.recovery.actions.site_common import REOPENS, found_spoilt, tree_tag, without_ok
 from fsbackup_tui.recovery.actions.site_words import damage_lines
 from fsbackup_tui.recovery.actions.words import bounded, shell
+from fsbackup_tui.recovery.place import taken_for_first
 from fsbackup_tui.recovery.question import Answer, Option, Question
 from fsbackup_tui.repository.tree_marks import tree_path
-
-_REOPENS = {PointDamaged.kind: "choose-point"}
 
 
 def kind_is(*kinds: str) -> Callable[[Situation], bool | None]:
     """Return the condition that it is about such a source."""
     return lambda situation: situation.kind in kinds
-
-
-def _found_spoilt(situation: Situation, kind: str) -> Facts:
-    if kind != PointDamaged.kind:
-        return {}
-    return {"spoilt": [*situation.facts.spoilt, situation.facts.point]}
-
-
-def _without_ok(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if name != "ok"}
 
 
 # Configuration.
@@ -79,7 +70,7 @@ def _files_to_choose(situation: Situation) -> Question:
 def _choosing_hint(options: list[Option]) -> str:
     if not options:
         return "Live is as the point has it: there is nothing to put back."
-    return "Values are not shown. The present file is kept beside, as NAME.before-…"
+    return "Values are not shown. The present file is kept beside, as .before-…-NAME~"
 
 
 def _why_not(entry: Mapping[str, Any]) -> str:
@@ -106,14 +97,21 @@ def _config_back(situation: Situation, _: Answer) -> Request | None:
     if not names:
         return None
     # What was taken back is as it was compared; only its state is told otherwise now.
-    taken_back = situation.facts.document("config_taken_back").get("taken_back")
-    states = {str(each.get("file")): each.get("live") for each in taken_back or ()}
+    states = situation.facts.document("config_taken_back").get("live") or {}
     seen = tuple(
         f"{entry.get('name')}={states.get(str(entry.get('name'))) or entry.get('live') or ''}"
         for entry in _entries(situation)
         if entry.get("name") in names
     )
-    return RestoreConfigRequest(situation.facts.point, situation.part, "in-place", names, seen=seen)
+    return RestoreConfigRequest(
+        situation.facts.point,
+        situation.part,
+        "in-place",
+        names,
+        seen=seen,
+        reason_unsigned=situation.facts.reason_unsigned,
+        tag=tree_tag(situation, "config-back"),
+    )
 
 
 def _config_lines(situation: Situation) -> tuple[str, ...]:
@@ -122,12 +120,13 @@ def _config_lines(situation: Situation) -> tuple[str, ...]:
     lines = [f"cd {shell([candidate.directory])}"] if candidate is not None else []
     for name in names[:4]:
         quoted = shlex.quote(name)
-        lines.append(f"ln {quoted} {quoted}.before-{situation.incident.id}")
+        kept = kept_path(Path(name), "before", tree_tag(situation, "config-back"))
+        lines.append(f"ln {quoted} {shlex.quote(str(kept))}")
     stock = candidate.stock if candidate is not None else ()
     return bounded((*lines, *(stock or ("… | tar -xpf - -C /",))))
 
 
-def _placed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
+def _placed(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     if not result:
         return {"config_back": None}
     placed = [each for each in result.get("placed") or () if isinstance(each, Mapping)]
@@ -137,14 +136,15 @@ def _placed(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
         for each in placed
     ]
     told += [f"{name} was so already" for name in result.get("same") or ()]
-    back = [
-        shlex.join(("mv", str(each["kept"]), str(each.get("file"))))
-        if each.get("kept")
-        else shlex.join(("rm", str(each.get("file"))))
-        for each in placed
-    ]
+    back = [shlex.join(words) for each in placed for words in _by_hand(each)]
     known = {"placed": [dict(each) for each in placed], "told": told, "by_hand": back}
-    return {"config_back": known, "config_taken_back": None}
+    attempt = next_attempt(situation, "config-back")
+    return {"config_back": known, "config_taken_back": None, **attempt}
+
+
+def _by_hand(placed: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    file, kept = (str(placed.get(name) or "") for name in ("file", "kept"))
+    yield ("mv", kept, file) if kept else ("rm", file)
 
 
 def _config_shows(situation: Situation) -> tuple[str, ...]:
@@ -160,19 +160,38 @@ def _config_shows(situation: Situation) -> tuple[str, ...]:
 
 
 def _config_undo(situation: Situation) -> Request | None:
+    """Return what lets the former files be live again, of an attempt that was killed, too."""
     placed = situation.facts.document("config_back").get("placed")
     pairs = [each for each in placed if isinstance(each, Mapping)] if placed else []
-    if not pairs:
+    files = [(str(each.get("file") or ""), str(each.get("kept") or "")) for each in pairs]
+    state = situation.incident.steps.get("config-back")
+    arguments = state.request.get("arguments") if state is not None else None
+    begun = arguments if isinstance(arguments, Mapping) else {}
+    tag = str(begun.get("tag") or "")
+    if not files and state is not None and state.status == "failed":
+        files = list(_begun(begun, tag))
+    elif not files:
         return None
     return ConfigTakeBackRequest(
         situation.part,
-        files=tuple(str(each.get("file")) for each in pairs),
-        kept=tuple(str(each.get("kept") or "") for each in pairs),
+        files=tuple(name for name, _ in files),
+        kept=tuple(kept for _, kept in files),
     )
 
 
+def _begun(arguments: Mapping[str, Any], tag: str) -> Iterator[tuple[str, str]]:
+    """Yield file, and where it was to be kept, of an attempt, or of undoing one."""
+    if "kept" in arguments:
+        undone = (arguments.get(name) or () for name in ("files", "kept"))
+        yield from zip(*(map(str, each) for each in undone), strict=True)
+    for token in arguments.get("seen") or ():
+        name, _, state = str(token).rpartition("=")
+        kept = kept_path(Path(os.path.realpath(name)), "before", tag)
+        yield name, "" if state == ABSENT else str(kept)
+
+
 def _config_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
-    return {"config_back": None, "config_taken_back": _without_ok(result)}
+    return {"config_back": None, "config_taken_back": without_ok(result)}
 
 
 # Code.
@@ -217,7 +236,9 @@ def _code_beside(situation: Situation, _: Answer) -> Request:
         situation.facts.point,
         situation.part,
         to=_beside_path(situation),
+        beside=True,
         apply_work=situation.incident.parameters.get("apply_work") is True,
+        reason_unsigned=situation.facts.reason_unsigned,
     )
 
 
@@ -229,6 +250,9 @@ def _clone_lines(situation: Situation) -> tuple[str, ...]:
     return bounded((*directory, *(stock or (clone,))))
 
 
+_OF_THE_CLONE = ("head", "branch", "artifacts", "offered", "inode")
+
+
 def _cloned(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     target = str(result.get("target") or _beside_path(situation))
     told = [f"{target} is the point's work tree, at {str(result.get('head') or '-')[:12]}"]
@@ -238,7 +262,7 @@ def _cloned(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fact
     told += map(str, result.get("notes") or ())
     return {
         "code_beside": {
-            **{name: result.get(name) for name in ("head", "branch", "artifacts", "offered")},
+            **{name: result.get(name) for name in _OF_THE_CLONE},
             "target": target,
             "patches": patches or "",
             "told": told,
@@ -283,6 +307,7 @@ def _code_back(situation: Situation, _: Answer) -> Request | None:
     return CodeBackRequest(
         situation.part,
         tree=str(beside.get("target") or ""),
+        inode=int(beside.get("inode") or 0),
         live_head=str(live.get("head") or "") if isinstance(live, Mapping) else "",
         built=tuple(map(str, artifacts)) if isinstance(artifacts, list) else (),
         tag=tree_tag(situation, "code-back"),
@@ -302,10 +327,19 @@ def _checkout_lines(situation: Situation) -> tuple[str, ...]:
 
 def _checked_out(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
-        "code_exchanged": _without_ok(result),
+        "code_exchanged": without_ok(result),
         "code_taken_back": None,
+        **_now_there(situation, result),
         **next_attempt(situation, "code-back"),
     }
+
+
+def _now_there(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    """Return what is remembered of a work tree that got its name where nothing stood."""
+    if result.get("mode") != "rename":
+        return {}
+    device, inode = (int(result.get(name) or 0) or None for name in ("device", "inode"))
+    return taken_for_first(PathIdentity(path_of(situation), device, inode))
 
 
 def _code_shows(situation: Situation) -> tuple[str, ...]:
@@ -328,11 +362,14 @@ def _code_undo(situation: Situation) -> Request | None:
         tag=str(done.get("tag") or ""),
         built=tuple(map(str, built)) if isinstance(built, list) else (),
         tree=str(done.get("tree") or ""),
+        inode=int(done.get("inode") or 0),
     )
 
 
-def _code_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
-    return {"code_exchanged": None, "code_taken_back": _without_ok(result)}
+def _code_undone(situation: Situation, result: Mapping[str, Any]) -> Facts:
+    gone = PathIdentity(path_of(situation), None, None)
+    first = taken_for_first(gone) if result.get("mode") == "rename" else {}
+    return {"code_exchanged": None, "code_taken_back": without_ok(result), **first}
 
 
 def _name(situation: Situation) -> str:
@@ -356,9 +393,11 @@ ACTIONS = (
         learn=_placed,
         changes=True,
         undo=_config_undo,
+        undo_failed=True,
+        lost_failed=True,
         undo_learn=_config_undone,
-        learn_failed=_found_spoilt,
-        reopens=_REOPENS,
+        learn_failed=found_spoilt,
+        reopens=REOPENS,
     ),
     Action("choose-work", "choose", question=_work_choice, shows=damage_lines, learn=_chosen_work),
     Action(
@@ -369,8 +408,8 @@ ACTIONS = (
         shows=_clone_shows,
         learn=_cloned,
         changes=True,
-        learn_failed=_found_spoilt,
-        reopens=_REOPENS,
+        learn_failed=found_spoilt,
+        reopens=REOPENS,
     ),
     Action(
         "code-back",

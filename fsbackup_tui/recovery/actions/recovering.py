@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fsbackup_tui.domain.damage import DamageReport
 from fsbackup_tui.domain.errors import PointDamaged
 from fsbackup_tui.domain.kept_name import kept_name
 from fsbackup_tui.domain.standing import Standing
@@ -26,6 +27,7 @@ from fsbackup_tui.recovery.actions.words import (
     shell,
     table_line,
 )
+from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.question import Answer
 
 
@@ -185,7 +187,7 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
         lines.append("  NOT KNOWN: live could not be read when it was counted")
     elif not lost:
         lines.append("  no table has more rows than the point (changed rows are not counted)")
-    lines += [f"  {plain_text(text)}" for text in report.links]
+    lines += [f"  {plain_text(text)}" for text in _fit_of_chosen(facts, report, bool(swapped))]
     rows, kept = only_before(situation), str(facts.document("swapped").get("kept_as") or "")
     if rows and kept:
         lines.append("They can be put back, when this incident is closed, by:")
@@ -193,6 +195,14 @@ def loss_lines(situation: Situation) -> tuple[str, ...]:
     else:
         lines.append("They stay in the damaged database, which is kept, and can be merged back.")
     return tuple(lines)
+
+
+def _fit_of_chosen(facts: IncidentFacts, report: DamageReport, swapped: bool) -> tuple[str, ...]:
+    """Return which rows of the chosen point have no file, and how it fits the code."""
+    candidate = facts.candidate
+    links = report.links if candidate is None else candidate.links
+    # What was read of the code is of the point that live was measured by.
+    return links if swapped or facts.point != report.point else (*links, *report.code)
 
 
 def _swap(situation: Situation, _: Answer) -> Request:
