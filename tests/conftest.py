@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.matrix import sampled_majors
+from tests.support.prefork import fork_workers, start_workers
 from tests.support.servers import (
     MATRIX_MAJORS,
     PACKAGES,
@@ -63,6 +64,15 @@ def _is_sampled(item: pytest.Item) -> bool:
         return True
     test = item.nodeid.replace(f"pg{major}", "").replace(f"[{major}]", "")
     return major in sampled_majors(test, PACKAGES)
+
+
+@pytest.fixture(autouse=True)
+def _forked_workers(request: pytest.FixtureRequest) -> None:
+    """Most jobs are run by forked workers; what is about processes has them as users have them."""
+    if "faults" in request.node.path.parts:
+        start_workers()
+    else:
+        fork_workers()
 
 
 @pytest.fixture(scope="session")

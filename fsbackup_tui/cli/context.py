@@ -17,6 +17,7 @@ from fsbackup_tui.cli.streams import json_text, write_output
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
     from fsbackup_tui.domain.errors import FsbackupError
+    from fsbackup_tui.operations.asked_passphrase import AskedPassphrase
     from fsbackup_tui.repository.layout import Repository
 
 
@@ -31,6 +32,7 @@ class CliContext:
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     _loaded: LoadedConfig | None = None
+    _asked: AskedPassphrase | None = None
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> CliContext:
@@ -65,6 +67,14 @@ class CliContext:
 
             self._loaded = load_config(self.config_file(), self.environ)
         return self._loaded
+
+    def asked(self) -> AskedPassphrase:
+        """Return what was asked of the site's passphrase in this run."""
+        if self._asked is None:
+            from fsbackup_tui.operations.asked_passphrase import AskedPassphrase
+
+            self._asked = AskedPassphrase(self.environ, self.now)
+        return self._asked
 
     def repository(self) -> Repository:
         """Open the site's repository; RepositoryError where it can't be."""

@@ -40,8 +40,15 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Decrypt the file and say where its content is; exit code of design §9."""
     import asyncio
 
+    from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.decrypt_file import look_at
 
+    if arguments.output == Path("-"):
+        raise UsageError(
+            "NOT TO STANDARD OUTPUT: what is decrypted becomes a file of yours alone.",
+            why="It gets its name when all of it was read and checked; a stream could not wait.",
+            fix="Name a file: --output FILE; or age -d, gpg -d, which do not wait",
+        )
     locked = look_at(arguments.file, arguments.identity)
     name = locked.plain_name
     if arguments.decompress:
@@ -104,8 +111,8 @@ async def _decrypt(
 
 def _told(arguments: argparse.Namespace, context: CliContext) -> Secret | None:
     from fsbackup_tui.domain.errors import SecretUnavailable
+    from fsbackup_tui.domain.key_question import VARIABLE
     from fsbackup_tui.domain.secret import Secret
-    from fsbackup_tui.operations.key_sources import VARIABLE
 
     path: Path | None = arguments.passphrase_file
     if path is not None:

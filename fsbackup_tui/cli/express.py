@@ -111,9 +111,10 @@ def leaving_open(error: FsbackupError, session: RecoverySession) -> FsbackupErro
 def run_express(arguments: argparse.Namespace, context: CliContext, part: str, point: str) -> int:
     """Swap a point in, or put rows of its tables back; the exit code of design §9."""
     from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.passphrase import open_asking_desk
     from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.operations.read_only import refuse_if_read_only
-    from fsbackup_tui.recovery import desk as desks
+    from fsbackup_tui.operations.requests import RestoreBesideRequest
     from fsbackup_tui.recovery.express import ExpressPlan, open_express
 
     refuse_if_read_only(context.load(), "changes no database")
@@ -135,8 +136,11 @@ def run_express(arguments: argparse.Namespace, context: CliContext, part: str, p
     what = f"{name} is changed by its typed name alone."
     again = ["restore", point or plan.kept, "--part", part, *how]
     require_confirmation(arguments.confirm, name, what, context, again)
-    desk = desks.open_desk(context.load(), context.environ)
     interrupts = Interrupts()
+    desk = open_asking_desk(context, interrupts)
+    if point:
+        # Before anything is opened, or frozen.
+        desk.ready(RestoreBesideRequest(point, part, ""))
     with interrupts.listening():
         session = open_express(desk, plan)
         if not context.json:

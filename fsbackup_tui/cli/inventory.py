@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.domain.health import Answer
-    from fsbackup_tui.domain.signature import Signature
     from fsbackup_tui.domain.site_parts import LinkFacts
     from fsbackup_tui.repository.reader import PointReader
 
@@ -116,6 +115,7 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.domain.errors import PointDamaged
     from fsbackup_tui.operations.against import Against, against_last_good
     from fsbackup_tui.operations.part_changes import PartChanges, changes_of
+    from fsbackup_tui.operations.signatures import read_signature, worth_telling
     from fsbackup_tui.operations.status import site_catalogue, site_zone
     from fsbackup_tui.repository.reader import PointReader
     from fsbackup_tui.repository.spares import spares_of
@@ -138,7 +138,8 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
             against = against_last_good(catalogue, context.repository(), point, parts)
             changes = changes_of(catalogue, context.repository(), point, parts)
 
-    signature = _signature(context, reader)
+    signature = read_signature(context.load(), reader, context.environ)
+    shown = signature if worth_telling(context.load(), signature) else None
     links = _links(reader)
     if (file := getattr(arguments, "rows_lost", None)) is not None:
         return _export_lost(file, context, links)
@@ -146,7 +147,7 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     def human() -> None:
         now = context.now()
         told = (point, parts, reader.directory, now, zone, spares, against)
-        for line in show_lines(*told, signature=signature, changes=changes, links=links):
+        for line in show_lines(*told, signature=shown, changes=changes, links=links):
             context.say(context.pasteable.text(line))
 
     told = (point, parts, reader.directory, spares, against)
@@ -187,20 +188,6 @@ def _export_lost(file: str, context: CliContext, links: tuple[LinkFacts, ...]) -
 
     context.emit({"ok": True, "file": str(path), "rows": written, "left_out": left_out}, human)
     return 0
-
-
-def _signature(context: CliContext, reader: PointReader) -> Signature:
-    """Return who signed the point; nothing is asked of a program where nobody did."""
-    import asyncio
-    import tempfile
-    from pathlib import Path
-
-    from fsbackup_tui.operations.signatures import signature_of
-
-    with tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
-        return asyncio.run(
-            signature_of(context.load(), reader, environment=context.environ, work=Path(work))
-        )
 
 
 def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:

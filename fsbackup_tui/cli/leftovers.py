@@ -48,15 +48,16 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
 
 def _part(named: str | None, context: CliContext) -> str:
-    """Return the database whose server is looked at; empty where only trees of files are."""
-    from fsbackup_tui.config.sources import FilesSource
+    """Return the database whose server is looked at; empty where only trees are."""
+    from fsbackup_tui.config.sources import ConfigSource
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.target import postgres_source
+    from fsbackup_tui.operations.trees import TREE_SOURCES
     from fsbackup_tui.operations.watch_only import no_source
 
     loaded = context.load()
     sources = loaded.config.sources
-    if named is not None and isinstance(sources.get(named), FilesSource):
+    if named is not None and isinstance(sources.get(named), TREE_SOURCES):
         return ""
     if named is not None:
         postgres_source(loaded, named)
@@ -64,7 +65,9 @@ def _part(named: str | None, context: CliContext) -> str:
     names = list(loaded.config.databases)
     if len(names) == 1:
         return names[0]
-    if not names and any(isinstance(source, FilesSource) for source in sources.values()):
+    if not names and any(
+        isinstance(source, (*TREE_SOURCES, ConfigSource)) for source in sources.values()
+    ):
         return ""
     if not names:
         raise no_source(loaded, "what recoveries left is found on a source's server")
@@ -87,22 +90,42 @@ def _found(part: str, trees: str, context: CliContext) -> tuple[list[dict[str, A
         result = result_of(LeftoversRequest(part), context)
         items += [dict(item) for item in result["items"]]
         notes += result["notes"]
-    if trees or _has_files(context):
+    if trees or _has_trees(context):
         result = result_of(TreesRequest(trees), context)
         items += [
             {**tree, "oid": tree["inode"], "size_bytes": tree["bytes"], "tree": True}
             for tree in result["trees"]
         ]
         notes += result["notes"]
+    notes += _kept_files(context)
     items.sort(key=lambda item: (item["since"] is None, item["since"] or "", item["name"]))
     return items, notes
 
 
-def _has_files(context: CliContext) -> bool:
-    from fsbackup_tui.config.sources import FilesSource
+def _kept_files(context: CliContext) -> list[str]:
+    """Return a remark on every file of a configuration that was kept when it was replaced."""
+    from fsbackup_tui.config.sources import ConfigSource
+    from fsbackup_tui.engines.config_restore import find_kept
+
+    found = [
+        path
+        for source in context.load().config.sources.values()
+        if isinstance(source, ConfigSource)
+        for file in (*source.files, *source.optional)
+        for path in find_kept(file.resolve())
+    ]
+    return [
+        f"{path} was kept when a configuration was put back, and may hold secrets: remove it when "
+        "it is needed no more."
+        for path in found
+    ]
+
+
+def _has_trees(context: CliContext) -> bool:
+    from fsbackup_tui.operations.trees import TREE_SOURCES
 
     sources = context.load().config.sources.values()
-    return any(isinstance(source, FilesSource) for source in sources)
+    return any(isinstance(source, TREE_SOURCES) for source in sources)
 
 
 def _list(part: str, trees: str, context: CliContext) -> int:

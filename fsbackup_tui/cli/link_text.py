@@ -6,10 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from fsbackup_tui.cli.output import wrap_text
 from fsbackup_tui.domain.site_parts import LinkFacts
-from fsbackup_tui.domain.text import count_text
-from fsbackup_tui.operations.link_loss import fit_lines
-
-_SHOWN = 5
+from fsbackup_tui.operations.link_loss import fit_lines, names_lines
 
 
 def link_lines(links: Sequence[LinkFacts]) -> Iterator[str]:
@@ -17,7 +14,5 @@ def link_lines(links: Sequence[LinkFacts]) -> Iterator[str]:
     yield "Rows and the files they name"
     for link, (column, text) in zip(links, fit_lines(links), strict=True):
         yield from wrap_text(f"{column}: {text}", first="  ", later="    ")
-        for name in link.missing.names[:_SHOWN]:
-            yield from wrap_text(f"no file: {name}", first="    ", later="      ")
-        if link.missing.count > _SHOWN:
-            yield f"    and {count_text(link.missing.count - _SHOWN)} more (--rows-lost FILE)"
+        for line in names_lines(link):
+            yield from wrap_text(line, first="    ", later="      ")

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
-    from fsbackup_tui.domain.errors import FsbackupError
+    from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.domain.errors import FsbackupError, PassphraseNeeded
     from fsbackup_tui.domain.secret import Secret
     from fsbackup_tui.operations.request import Request
+    from fsbackup_tui.recovery.desk import Desk
 
 _TRIES = 3
-# What reads or writes the content of points; everything else works without a key.
-_NEED_KEYS = frozenset(
-    {
-        *("backup", "verify", "verify-due", "drill", "restore", "check-copy", "rearm", "rekey"),
-        *("files-look", "files-put-back", "files-beside", "files-compare", "files-carry"),
-    }
-)
 
 
 def can_ask(context: CliContext) -> bool:
@@ -44,74 +39,86 @@ def environment_for(request: Request, context: CliContext) -> Mapping[str, str]:
     """Return the environment of the request's job: with the passphrase that was asked for.
 
     It is asked for only where the job needs one, nothing tells it and somebody sits at a
-    terminal; and it is tried against the repository's key first.
+    terminal; it is tried against the key first, and asked for once in a run.
 
     Raises:
+        PassphraseNeeded: nothing was typed.
         KeyRefused: it was wrong three times.
     """
-    if request.operation not in _NEED_KEYS or getattr(request, "level", "") == "sealed":
+    if not _may_be_asked(context):
         return context.environ
-    if not can_ask(context):
-        return context.environ
-    import asyncio
-
-    typed = asyncio.run(_asked(request, context))
-    if typed is None:
-        return context.environ
-    from fsbackup_tui.operations.key_sources import VARIABLE
-
-    return {**context.environ, VARIABLE: typed.reveal()}
+    ask_for(request, context)
+    return context.asked().environ
 
 
-async def _asked(request: Request, context: CliContext) -> Secret | None:
-    from fsbackup_tui.config.load import SiteEnvironment
-    from fsbackup_tui.domain.errors import FsbackupError
-    from fsbackup_tui.domain.secret import Redactor
-    from fsbackup_tui.operations.key_sources import KeySource
-    from fsbackup_tui.operations.keys import fits, needs_to_be_asked
-    from fsbackup_tui.operations.private_work import private_work
+def open_asking_desk(context: CliContext, interrupts: Interrupts | None = None) -> Desk:
+    """Return the desk of the site, whose jobs begin once a passphrase they need was asked for.
 
-    loaded = context.load()
-    if loaded.config.encryption is None or not _concerned(request, context):
+    With ``interrupts`` ctrl-c at the question is as good as nothing typed.
+    """
+    from fsbackup_tui.recovery import desk as desks
+
+    if not _may_be_asked(context):
+        return desks.open_desk(context.load(), context.environ)
+
+    def ready(request: Request) -> None:
+        ask_for(request, context, interrupts)
+
+    return desks.open_desk(context.load(), context.asked().environ, ready=ready)
+
+
+def _may_be_asked(context: CliContext) -> bool:
+    return can_ask(context) and context.load().config.encryption is not None
+
+
+def ask_for(request: Request, context: CliContext, interrupts: Interrupts | None = None) -> None:
+    """Ask for the passphrase that a request's job needs, where nothing told it yet.
+
+    Raises PassphraseNeeded, KeyRefused as ``environment_for`` does.
+    """
+    from fsbackup_tui.domain.errors import PassphraseNeeded
+
+    try:
+        context.asked().require(request, context.load())
+    except PassphraseNeeded as needed:
+        _ask(needed, context, interrupts)
+
+
+def _ask(needed: PassphraseNeeded, context: CliContext, interrupts: Interrupts | None) -> None:
+    asked, question = context.asked(), needed.question
+    without = " (Enter: goes on without it)" if question.can_go_without else ""
+    words = f"{question.words}{without}:"
+    for _try in range(_TRIES):
+        typed = _typed(words, context, interrupts)
+        if typed is None and not question.can_go_without:
+            raise needed
+        if typed is None:
+            asked.keep(question, None)
+            return
+        verdict = asked.check(question, typed, context.load())
+        if verdict == "right" or (verdict == "new" and _typed_again(typed, context, interrupts)):
+            asked.keep(question, typed)
+            return
+        if verdict == "wrong":
+            context.tell(question.wrong)
+    raise _wrong_each_time(question.site)
+
+
+def _typed(words: str, context: CliContext, interrupts: Interrupts | None) -> Secret | None:
+    if interrupts is None:
+        return ask_hidden(context, words)
+    try:
+        with interrupts.asking():
+            return ask_hidden(context, words)
+    except KeyboardInterrupt:
+        context.tell("")
         return None
-    with private_work() as work:
-        source = KeySource(
-            loaded, SiteEnvironment(loaded, context.environ), Redactor(), work, context.now
-        )
-        try:
-            repository = context.repository()
-            if not await needs_to_be_asked(source):
-                return None
-        except FsbackupError:
-            return None  # the job will say what is wrong
-        for _try in range(_TRIES):
-            typed = ask_hidden(context, f"Passphrase of {loaded.config.site}:")
-            if typed is None:
-                return None
-            right = await fits(source, repository, typed)
-            if right is False and request.operation == "rekey":
-                right = None  # a new key may be what is wanted
-            if right or (right is None and _typed_again(context, typed)):
-                return typed
-            if right is False:
-                context.tell("It does not open the repository's key.")
-    raise _wrong_each_time(loaded.config.site)
 
 
-def _concerned(request: Request, context: CliContext) -> bool:
-    """Whether anything that a backup captures is encrypted."""
-    plan = context.load().config.plans.get(getattr(request, "plan", ""))
-    if request.operation != "backup" or plan is None:
-        return True
-    sources = context.load().config.sources
-    names = getattr(request, "sources", None) or plan.sources
-    return not all(sources[name].plaintext for name in names if name in sources)
-
-
-def _typed_again(context: CliContext, typed: Secret) -> bool:
+def _typed_again(typed: Secret, context: CliContext, interrupts: Interrupts | None) -> bool:
     """Whether a passphrase that nothing can check yet was meant as it was typed."""
-    again = ask_hidden(context, "It begins a new key. Once more, so that it is right:")
-    if again == typed:
+    words = "It begins a new key. Once more, so that it is right:"
+    if _typed(words, context, interrupts) == typed:
         return True
     context.tell("Those two differ.")
     return False

@@ -159,7 +159,7 @@ def show_lines(
         change = "" if point.files_change is None else f" ({change_text(point.files_change)})"
         yield _fact("files", count_text(point.files) + change)
     yield _fact("lies in", str(directory))
-    if signature is not None and signature.state != "absent":
+    if signature is not None:
         yield from _wrapped("signature", signature.text)
     for reason in point.suspect:
         yield from _wrapped("SUSPECT", reason)

@@ -28,11 +28,24 @@ def refuse_foreign(text: str) -> None:
 def find_point(
     context: CliContext, text: str, *, part: str | None = None, any_trust: bool = False
 ) -> PointSummary:
-    """Return the point that ``text`` means (POINT of design §9); PointNotFound otherwise."""
+    """Return the point that ``text`` means (POINT of design §9); PointNotFound otherwise.
+
+    An id from before a rekeying means the point that took its place, and that is told.
+    """
+    from fsbackup_tui.domain.errors import PointNotFound
     from fsbackup_tui.operations.status import find_point as find
     from fsbackup_tui.operations.status import open_catalogue, site_zone
+    from fsbackup_tui.repository.rekeyed import rekeyed_as
 
     refuse_foreign(text)
     loaded = context.load()
     with open_catalogue(loaded, context.environ) as catalogue:
-        return find(catalogue, text, zone=site_zone(loaded), part=part, any_trust=any_trust)
+        zone = site_zone(loaded)
+        try:
+            return find(catalogue, text, zone=zone, part=part, any_trust=any_trust)
+        except PointNotFound:
+            if (known := rekeyed_as(context.repository(), text)) is None:
+                raise
+        former, point = known
+        context.tell(f"{former} was encrypted anew since: it is {point} now.", first="note: ")
+        return find(catalogue, point, zone=zone, part=part, any_trust=any_trust)

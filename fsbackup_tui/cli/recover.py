@@ -37,7 +37,9 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--plain", action="store_true", help="questions line by line, on any terminal"
     )
     parser.add_argument(
-        "--drill", action="store_true", help="practise it, on a damaged copy made for it"
+        "--drill",
+        action="store_true",
+        help="practise it, on a damaged copy; nothing live is changed",
     )
     parser.add_argument("--resume", metavar="ID", help="go on with this incident, or watch it")
     parser.add_argument("--part", metavar="P", help="the source; needed if there are several")
@@ -108,12 +110,12 @@ def _begin_on(context: CliContext, arguments: argparse.Namespace, desk: Desk) ->
 def run_plain(arguments: argparse.Namespace, context: CliContext) -> int:
     """Lead line by line, asking on standard input."""
     from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.passphrase import open_asking_desk
     from fsbackup_tui.cli.prompts import Prompts
     from fsbackup_tui.cli.recover_plain import Plain
-    from fsbackup_tui.recovery import desk as desks
 
-    desk = desks.open_desk(context.load(), context.environ)
     interrupts = Interrupts()
+    desk = open_asking_desk(context, interrupts)
     with interrupts.listening():
         out = context.stderr if context.json else context.stdout
         prompts = Prompts(_descriptor(), out, interrupts)
@@ -205,7 +207,7 @@ def _id(journal: IncidentJournal) -> str:
 def _sources(arguments: argparse.Namespace, desk: Desk) -> tuple[str, ...]:
     """Return the sources that may be meant, by what the command line says; at least one."""
     from fsbackup_tui.domain.errors import UsageError
-    from fsbackup_tui.recovery.kinds import named_source, source_kinds, sources_for
+    from fsbackup_tui.recovery.kinds import drilled_sources, named_source, source_kinds, sources_for
     from fsbackup_tui.recovery.library import find_runbook
 
     if arguments.part is not None:
@@ -215,6 +217,7 @@ def _sources(arguments: argparse.Namespace, desk: Desk) -> tuple[str, ...]:
     if arguments.scenario is not None:
         about = find_runbook(arguments.scenario, desk.loaded).about
         found = sources_for(desk.loaded, "unknown", about)
+        found = (drilled_sources(desk.loaded, about) or found) if arguments.drill else found
         what = f"nothing that {arguments.scenario} brings back"
     elif arguments.seen not in (None, "unknown"):
         found = sources_for(desk.loaded, arguments.seen)

@@ -42,7 +42,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
     lines = [f"Key {result['key']}: {len(result['rekeyed'])} points re-encrypted"]
     lines += [f"  {each['point']} is {each['became']} now" for each in result["rekeyed"]]
-    lines += [f"  {each['point']} stays: {each['what']}" for each in result["problems"]]
+    for each in result["problems"]:
+        lines.append(f"  {each['point']} stays: {each['what']}")
+        lines += [f"    {each['fix']}"] if each["fix"] else []
     lines += [f"  {note}" for note in result["notes"]]
     if result["rekeyed"]:
         lines.append(

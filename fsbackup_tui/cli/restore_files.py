@@ -86,9 +86,10 @@ def _into_live(
 ) -> int:
     from fsbackup_tui.cli.express import leaving_open, require_confirmation
     from fsbackup_tui.cli.follow import Interrupts
+    from fsbackup_tui.cli.passphrase import open_asking_desk
     from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.operations.read_only import refuse_if_read_only
-    from fsbackup_tui.recovery import desk as desks
+    from fsbackup_tui.operations.site_requests import FilesBesideRequest
     from fsbackup_tui.recovery.express_files import FilesPlan, open_express
 
     refuse_if_read_only(context.load(), "puts no files back")
@@ -101,11 +102,13 @@ def _into_live(
         patterns,
         arguments.conflict or "keep",
         reason=arguments.reason or ("--all-missing" if arguments.all_missing else ""),
+        reason_unsigned=arguments.reason_unsigned or "",
     )
     what = f"{name} is changed by its typed name alone."
     require_confirmation(arguments.confirm, name, what, context, _again(arguments, point))
-    desk = desks.open_desk(context.load(), context.environ)
     interrupts = Interrupts()
+    desk = open_asking_desk(context, interrupts)
+    desk.ready(FilesBesideRequest(arguments.part, point))
     with interrupts.listening():
         session = open_express(desk, plan)
         if not context.json:
@@ -168,7 +171,7 @@ def _through(
 
 def _print(document: Mapping[str, Any], session: RecoverySession, context: CliContext) -> None:
     from fsbackup_tui.operations.wording import duration_text, plain_text
-    from fsbackup_tui.recovery.actions.files import after_lines
+    from fsbackup_tui.recovery.actions.files_back import after_lines
 
     took, root = duration_text(document["seconds"]), plain_text(document["target"])
     card = session.card("files-exchange" if "exchanged" in document else "files-back")
@@ -176,8 +179,11 @@ def _print(document: Mapping[str, Any], session: RecoverySession, context: CliCo
         context.say_text(text if number else f"{text} ({root}, {took})", first="  " * bool(number))
     for text in after_lines(session.situation()):
         context.say_text(text, first="  ")
-    incident = document["incident"]
-    context.say_text(f"Way back: fsbackup rollback --incident {incident}", first="  ")
+    facts = session.read().facts
+    back, exchanged = facts.put_back, facts.exchanged
+    if (back is not None and back.undo) or (exchanged is not None and exchanged.kept_as):
+        incident = document["incident"]
+        context.say_text(f"Way back: fsbackup rollback --incident {incident}", first="  ")
 
 
 def run_rollback(

@@ -215,7 +215,7 @@ def _config_in_place(arguments: argparse.Namespace, context: CliContext, point: 
 
 
 def _ask(context: CliContext) -> str:
-    context.tell("The present files are kept beside, as NAME.before-TIME.")
+    context.tell("The present files are kept beside, as .before-TIME-NAME~.")
     context.tell("Type the site's name to put them in place; anything else leaves them.")
     context.stderr.write("site: ")
     context.stderr.flush()
@@ -279,7 +279,8 @@ def placed_lines(result: Mapping[str, Any]) -> list[str]:
     for one in result["placed"]:
         lines.append(f"  {plain_text(str(one['file']))}")
         if one["kept"]:
-            lines.append(f"    the former one: {plain_text(str(one['kept']))}")
+            mode = f", its mode was {one['mode']}" if one.get("mode") else ""
+            lines.append(f"    the former one: {plain_text(str(one['kept']))}{mode}")
     lines.extend(f"  {plain_text(str(name))} was the same already" for name in result["same"])
     return lines
 
@@ -316,7 +317,7 @@ def code_lines(result: Mapping[str, Any]) -> list[str]:
     from fsbackup_tui.operations.wording import duration_text, plain_text
 
     target = plain_text(str(result["target"]))
-    head = str(result["head"] or "no commit yet")[:12]
+    head = str(result["head"] or "")[:12] or "no commit yet"
     where = f"{plain_text(str(result['branch']))} at {head}" if result["branch"] else head
     lines = [
         f"Restored {where} to {target} in {duration_text(result['seconds'])}",

@@ -56,7 +56,9 @@ def _code_lines(facts: CodeFacts) -> Iterator[str]:
         there = "which is HEAD" if facts.deployed == facts.head else "not HEAD"
         yield _fact("deployed", f"{facts.deployed[:_SHORT]}, {there}")
     for module in facts.modules:
-        state = "captured" if module.code is not None else "never initialised, its commit named"
+        state = "never initialised, its commit named"
+        if module.code is not None:
+            state = f"captured: {code_words(module.code)}"
         yield from _wrapped("submodule", f"{module.path} at {module.commit[:_SHORT]}, {state}")
     if facts.lfs_objects or facts.lfs_missing:
         missing = f", {facts.lfs_missing} not here" if facts.lfs_missing else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsbackup_tui.domain.site_parts import CodeFacts
+from fsbackup_tui.domain.site_parts import CodeFacts, SubmoduleFacts
 
 _SHORT = 12
 
@@ -21,4 +21,15 @@ def code_words(facts: CodeFacts) -> str:
         )
         if count
     ]
+    moved = sum(_is_moved(module) for module in facts.modules)
+    if moved:
+        counts.append(f"{moved} {'submodule' if moved == 1 else 'submodules'} changed")
     return f"{place}, {', '.join(counts) or 'clean'}"
+
+
+def _is_moved(module: SubmoduleFacts) -> bool:
+    """Whether a submodule is at another commit than the index names, or has work of its own."""
+    code = module.code
+    if code is None:
+        return False
+    return code.head != module.commit or bool(code.staged or code.unstaged or code.untracked)

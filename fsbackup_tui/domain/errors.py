@@ -15,12 +15,11 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── ConfirmationNeeded             4   confirmation-needed
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
-    ├── NotDecryptable                 1   not-decryptable
     ├── FilesUnreadable                1   files-unreadable
-
-
+    ├── NotDecryptable                 1   not-decryptable
     │   └── KeyUnavailable             1   key-unavailable
     ├── KeyRefused                     1   key-refused
+    │   └── PassphraseNeeded           1   passphrase-needed
     ├── ToolError                      1   tool-failed
     │   └── ToolMissing                1   tool-missing
     ├── PostgresError                  1   postgres
@@ -49,7 +48,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from fsbackup_tui.domain.key_question import KeyQuestion
 
 
 class FsbackupError(Exception):
@@ -251,6 +253,22 @@ class KeyRefused(FsbackupError):
     """A key can't be used to encrypt: wrong, missing, expired, revoked."""
 
     kind = "key-refused"
+
+
+class PassphraseNeeded(KeyRefused):
+    """Before a job is begun a person has to tell a passphrase; the words are for who does not."""
+
+    kind = "passphrase-needed"
+
+    def __init__(self, question: KeyQuestion, *, place: str, variable: str) -> None:
+        super().__init__(
+            "NOTHING STARTED: no passphrase was typed.",
+            why=f"What {question.site} keeps is encrypted with one.\n"
+            f"{place} names none, and {variable} is not set.",
+            fix=f"Begin again and type it; or let {variable} hold it; or describe it: "
+            "encryption: {passphrase: {file: /root/fsbackup.passphrase}}",
+        )
+        self.question = question
 
 
 class ToolError(FsbackupError):

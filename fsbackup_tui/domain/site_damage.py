@@ -23,7 +23,8 @@ class SiteCandidate:
     ``brings`` is how many files it has that live has not (of a configuration, or of code: that
     live has otherwise), ``lacks`` how many live has and it has not; None: not known. ``about``
     tells what it holds in a few words. ``stock`` are the commands that restore the part by hand,
-    run in ``directory``. ``doubt`` says why it needs a written reason.
+    run in ``directory``. ``doubt`` says why it needs a written reason, ``unsigned`` how it
+    lacks the signature that the configuration demands.
     """
 
     point: str
@@ -42,6 +43,7 @@ class SiteCandidate:
     directory: str = ""
     stock: tuple[str, ...] = ()
     seconds: float | None = None
+    unsigned: str = ""
 
 
 @dataclass(frozen=True, slots=True)

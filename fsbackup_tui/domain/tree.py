@@ -170,7 +170,10 @@ class TreeDifference:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What was copied from live into a tree beside; ``unsettled`` changed while it was copied."""
+    """What was copied from live into a tree beside; ``unsettled`` changed while it was copied.
+
+    ``directories`` are those that live alone has, with nothing in them.
+    """
 
     tree: str
     root: str
@@ -178,6 +181,7 @@ class Carried:
     unsettled: Found = Found()
     list_file: str = ""
     notes: tuple[str, ...] = ()
+    directories: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,7 +271,7 @@ def _not_written(path: Path, error: OSError) -> FsbackupError:
         return DiskFull(
             f"DISK FULL: no space left while writing {path}.",
             why=f"The system says: {reason}. What was written of it is taken back.",
-            fix="Free some space there, then run it again.",
+            fix="Free space there (fsbackup list shows the sizes), then run it again.",
         )
     return RepositoryUnwritable(
         f"NOT WRITTEN: {path}.",

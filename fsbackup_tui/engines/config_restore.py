@@ -6,6 +6,7 @@ import errno
 import grp
 import os
 import pwd
+import re
 import shutil
 import stat
 from collections.abc import Sequence
@@ -13,12 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from fsbackup_tui.config.env_file import env_text
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.engines.config_files import ConfigItem
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
+_LONGEST_NAME = 255
+_MOMENT = r"(?:\d{8}T\d{6}Z|\d{8}-\d+(?:-\d+)?)(?:-[0-9a-f]{4})?"
+_KEPT = re.compile(rf"\.(?P<kind>before|after)-{_MOMENT}-(?P<name>.+)~", re.DOTALL)
+Kept = Literal["before", "after"]
+ABSENT = "absent"
+"""The state of a file that is not there."""
 _AS_WE_ARE = os.access in os.supports_effective_ids
 
 
@@ -101,12 +109,43 @@ class _Planned:
     temporary: Path | None = None
 
 
+def kept_path(target: Path, kind: Kept, moment: str) -> Path:
+    """Return where a file is kept beside the one that takes its place.
+
+    Nothing that loads every file of a directory takes it there: it is hidden, begins and ends
+    otherwise than what it was, and with the ``~`` by which cron, logrotate and sudo know a
+    backup.
+    """
+    beginning = f".{kind}-{moment}-"
+    name = os.fsencode(target.name)[: _LONGEST_NAME - len(beginning) - 1]
+    return target.with_name(f"{beginning}{os.fsdecode(name)}~")
+
+
+def find_kept(target: Path, kind: Kept | None = None) -> list[Path]:
+    """Return the files that were kept beside one when others took its place."""
+    try:
+        names = [path.name for path in target.parent.iterdir()]
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        match = _KEPT.fullmatch(name)
+        # What was too long was cut off.
+        if (
+            match
+            and kind in (None, match["kind"])
+            and (match["name"] == target.name or len(os.fsencode(name)) == _LONGEST_NAME)
+        ):
+            found.append(target.with_name(name))
+    return sorted(found)
+
+
 def state_of(path: Path) -> str:
     """Return what tells one state of a file from a later one: nothing of its content is in it."""
     try:
         facts = path.stat()
     except FileNotFoundError:
-        return "absent"
+        return ABSENT
     return f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}"
 
 
@@ -115,9 +154,9 @@ def put_in_place(
 ) -> list[Placed]:
     """Replace live files by captured ones, each atomically, and keep what they replace.
 
-    The present file becomes ``NAME.before-<time>``, or ``.before-TAG``, with its mode and owner.
-    A link stays: what it leads to is replaced. Nothing is touched before everything is ready.
-    ``command`` is what root would type.
+    The present file becomes ``.before-<time>-NAME~``, or ``.before-TAG-NAME~``, with its mode and
+    owner. A link stays: what it leads to is replaced. Nothing is touched before everything is
+    ready. ``command`` is what root would type.
 
     Raises:
         SafetyRefusal: this user may not write one of them as it was captured.
@@ -126,7 +165,7 @@ def put_in_place(
     planned = [_plan(item, command) for item in items]
     try:
         for one in planned:
-            _remove_temporaries(one.target)
+            remove_temporaries(one.target)
             one.temporary = _temporary(one.target)
             _create(one.temporary, one.item.data)
             _dress(one, one.temporary, command)
@@ -142,7 +181,7 @@ def _temporary(target: Path) -> Path:
     return target.with_name(f".{target.name}.fsbackup-{os.urandom(6).hex()}")
 
 
-def _remove_temporaries(target: Path) -> None:
+def remove_temporaries(target: Path) -> None:
     """Remove what a killed worker left: the captured file, under no name that anybody reads."""
     for path in target.parent.iterdir():
         if path.name.startswith(f".{target.name}.fsbackup-") and not path.is_dir():
@@ -150,8 +189,7 @@ def _remove_temporaries(target: Path) -> None:
 
 
 def _kept_as(name: str, ending: str) -> Path:
-    target = Path(os.path.realpath(name))
-    return target.with_name(f"{target.name}.before-{ending}")
+    return kept_path(Path(os.path.realpath(name)), "before", ending)
 
 
 def placed_before(item: ConfigItem, tag: str, seen: str) -> Placed | None:
@@ -164,7 +202,7 @@ def placed_before(item: ConfigItem, tag: str, seen: str) -> Placed | None:
         return None
     if kept.exists():
         return Placed(item.name, str(kept))
-    return Placed(item.name, "") if seen == "absent" else None
+    return Placed(item.name, "") if seen == ABSENT else None
 
 
 def is_kept_only(item: ConfigItem, tag: str, seen: str) -> bool:
@@ -230,7 +268,7 @@ def _exchange(one: _Planned, ending: str) -> Placed:
         raise ValueError("it was not written")
     kept = ""
     if target.exists():
-        kept = str(keep_as(target, target.with_name(f"{target.name}.before-{ending}")))
+        kept = str(keep_as(target, "before", ending))
     temporary.replace(target)
     descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -240,15 +278,16 @@ def _exchange(one: _Planned, ending: str) -> Placed:
     return Placed(one.item.name, kept)
 
 
-def keep_as(target: Path, kept: Path) -> Path:
+def keep_as(target: Path, kind: Kept, moment: str) -> Path:
     """Give a file a second name beside its own; returns it: another one where that is taken."""
+    kept = kept_path(target, kind, moment)
     try:
         # The same file under a second name: mode, owner and times are its own.
         kept.hardlink_to(target)
     except FileExistsError:
         if kept.samefile(target) or kept.read_bytes() == target.read_bytes():
             return kept
-        return keep_as(target, kept.with_name(f"{kept.name}-{os.urandom(2).hex()}"))
+        return keep_as(target, kind, f"{moment}-{os.urandom(2).hex()}")
     except OSError:
         _copy(target, kept)
     return kept

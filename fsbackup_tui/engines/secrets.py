@@ -63,7 +63,8 @@ async def read_secret(
         case SecretAgent():
             value = await reader.agent(description.agent)
     if not value.strip():
-        raise reader.unavailable("it is empty", "Set it where the configuration says.")
+        which = str(description.file) if isinstance(description, SecretFile) else "it"
+        raise reader.unavailable(f"{which} is empty", "Set it where the configuration says.")
     return remember(Secret(value), redactor)
 
 

@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 
 JOBS = "jobs"
 WORKER = "fsbackup_tui.jobs.worker"
-FIRST_LINE_SECONDS = 20.0
+# One that ended is seen at once. One that is slow is waited for: a machine in trouble may give a
+# worker a twentieth of a processor, and it is then that a recovery has to start.
+FIRST_LINE_SECONDS = 120.0
 _POLL_SECONDS = 0.01
 # What a worker needs for its first words, its state and the reserve for its last ones.
 _LEAST_FREE_BYTES = 512 * 1024

@@ -143,6 +143,7 @@ async def _run(
 ) -> dict[str, object]:
     from fsbackup_tui.config.load import SiteEnvironment, load_config
     from fsbackup_tui.operations.context import JobContext
+    from fsbackup_tui.operations.stand_in import with_stand_in
 
     told = session.request
     check_leader(told, session.state)
@@ -153,6 +154,8 @@ async def _run(
             why=f"{told.config} is not what it was when {told.operator} asked.",
             fix="Look at the change, then ask again.",
         )
+    incident = None if told.incident is None else session.state / INCIDENTS / told.incident
+    loaded = with_stand_in(loaded, told.request.operation, incident)
     session.watch(loaded.config.stall_after.total_seconds())
     if told.request.operation == "backup":
         await _apply_manners(session, loaded.config.limits.nice, loaded.config.limits.ionice)
@@ -167,7 +170,7 @@ async def _run(
         operator=told.operator,
         host=told.host,
         now=utc_now,
-        incident=None if told.incident is None else session.state / INCIDENTS / told.incident,
+        incident=incident,
         epoch=told.epoch,
     )
     if not loaded.config.read_only:

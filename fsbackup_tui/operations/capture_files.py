@@ -8,11 +8,17 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import FilesSource
-from fsbackup_tui.domain.errors import FsbackupError, PointDamaged, PointNotFound
+from fsbackup_tui.domain.errors import (
+    FsbackupError,
+    KeyUnavailable,
+    PointDamaged,
+    PointNotFound,
+)
 from fsbackup_tui.domain.events import Log, Progress, Report, Warned
 from fsbackup_tui.domain.point import Artifact, ArtifactRole, PartManifest
 from fsbackup_tui.domain.site_parts import FilesFacts, Names, TreeChanges
@@ -30,17 +36,18 @@ from fsbackup_tui.engines.files.index import (
 )
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.files.walk import Selection, Walk
+from fsbackup_tui.engines.link_book import TreeFile
 from fsbackup_tui.operations.capture import CaptureRun
 from fsbackup_tui.operations.files_ground import own_places
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.hooks import hooks
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.signatures import signature_in
 from fsbackup_tui.repository.files import hash_file
 from fsbackup_tui.repository.reader import PointReader
 
 ARCHIVE_NAME = "files.tar"
 _TOLD_SECONDS = 0.5
-_LOOK_EVERY = 64
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
@@ -218,7 +225,8 @@ async def _unchanged(run: CaptureRun, source: FilesSource) -> PartManifest | Non
             return None
     with run.phase("share"):
         try:
-            problem = await asyncio.to_thread(_share, run, point, earlier)
+            problem = await _not_signed(run, point)
+            problem = problem or await asyncio.to_thread(_share, run, point, earlier)
         except (PointDamaged, PointNotFound, OSError) as error:
             problem = str(error).partition("\n")[0]
     if problem:
@@ -229,8 +237,32 @@ async def _unchanged(run: CaptureRun, source: FilesSource) -> PartManifest | Non
         )
         return None
     run.context.report(Log(f"{run.source} has not changed: its stored files are those of {point}"))
+    await _name_files(run, source, facts)
     facts = replace(facts, changes=TreeChanges(point, 0, 0, 0), linked_to=point)
     return replace(_part(run, facts, earlier.artifacts, ()), key=earlier.key)
+
+
+async def _name_files(run: CaptureRun, source: FilesSource, facts: FilesFacts) -> None:
+    """Tell the links the files of an unchanged tree where its list can't be decrypted here.
+
+    The tree itself has the same names and sizes; hashes are only in the list.
+    """
+    links, key = run.links, run.chain.key
+    if links is None or run.source not in links.trees or key is None:
+        return
+    keys = await reading_keys(run.context, run.repository)
+    with suppress(KeyUnavailable):
+        keys.of(key.facts.method)
+        return
+    walk = await asyncio.to_thread(make_walk, source, run.context.loaded)
+    files = (
+        TreeFile(entry.path, entry.status.st_size, None)
+        for entry in walk.entries()
+        if entry.kind == "file"
+    )
+    await asyncio.to_thread(links.add_files, run.source, files)
+    if walk.state_sha256 != facts.state_sha256:
+        links.forget_tree(run.source, "was not looked at in time: the tree changed meanwhile")
 
 
 def _state(walk: Walk) -> str:
@@ -247,6 +279,17 @@ def _same_chain(part: PartManifest, chain: Chain) -> bool:
         and artifact.encryption == (chain.key.facts.method if chain.key else None)
         for artifact in part.artifacts
     )
+
+
+async def _not_signed(run: CaptureRun, point: str) -> str:
+    """Return why a new signature can't stand for an earlier point's files; empty: it can.
+
+    Whoever can write into the repository can put a point there that tells of the same tree.
+    """
+    if run.context.loaded.config.signing is None:
+        return ""
+    signature = await signature_in(run.context, PointReader(run.repository, point))
+    return "" if signature.state == "good" else signature.words
 
 
 def _share(run: CaptureRun, point: str, earlier: PartManifest) -> str:
@@ -282,16 +325,12 @@ class TreeProgress:
         self._total = float(facts.bytes) if facts is not None and facts.bytes else None
         self._files = 0
         self._bytes = 0
-        self._calls = 0
         self._told = time.monotonic()
 
     def advance(self, files: int, count: int, path: bytes) -> None:
         """Take in files and bytes; the path is the one at work."""
         self._files += files
         self._bytes += count
-        self._calls += 1
-        if count < 1 << 20 and self._calls % _LOOK_EVERY:
-            return
         now = time.monotonic()
         if now - self._told >= _TOLD_SECONDS:
             self._told = now

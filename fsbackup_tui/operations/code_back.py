@@ -17,11 +17,13 @@ from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal, ToolError
-from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.events import Log, format_time
+from fsbackup_tui.domain.tree import TreeKind
 from fsbackup_tui.engines.git.program import Git, GitPlace, find_git
 from fsbackup_tui.engines.git.repository import open_work_tree, read_head
 from fsbackup_tui.operations.code_moves import (
-    aside,
+    Aside,
+    AsideKind,
     bring_built,
     inode,
     rename_path,
@@ -31,6 +33,12 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.place_requests import CodeBackRequest, CodeTakeBackRequest
 from fsbackup_tui.operations.places import place_paths
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.repository.tree_marks import (
+    Mark,
+    remove_mark,
+    tree_path,
+    write_mark,
+)
 
 REFS = "refs/fsbackup-kept"
 _SHORT = 12
@@ -45,12 +53,18 @@ class _Work:
     git: Git
     place: GitPlace
     top: Path
+    part: str
     tag: str
     told: list[str] = field(default_factory=list)
 
     def ref(self, name: str) -> str:
         """Return the name under which something is kept."""
         return f"{REFS}/{name}-{self.tag}"
+
+    def aside(self, kind: AsideKind) -> Aside:
+        """Return where built files are kept, beside the work tree: git would tell of them in it."""
+        path = tree_path(self.top, kind, self.tag)
+        return Aside(self.top, path, _mark_of(kind, self.context, self.part, self.top))
 
     async def commit(self, name: str) -> str:
         """Return the commit that a name means; empty for none."""
@@ -76,11 +90,12 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
     context.stage("check")
     top, tree = place_paths(context.loaded, request.part)[0], Path(request.tree)
     if not inode(tree) and request.inode and inode(top) == request.inode:
+        await asyncio.to_thread(remove_mark, tree)
         return _renamed(request, top, tree)  # by an attempt that was killed then
     _refuse_another(tree, request.inode)
     if not top.exists():
         return await _rename(request, context, top, tree)
-    work = await _open(context, top, request.tag)
+    work = await _open(context, top, request.part, request.tag)
     head, branch = await read_head(work.git, work.place)
     kept = await work.commit(work.ref("before"))
     wanted = await _head_of(work, tree)
@@ -104,7 +119,9 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
         await _check_out(work, wanted, "before")
     await _give_to_owner(work, work.ref("before"), wanted)
     await work.say("update-ref", work.ref("built"), wanted)
-    built = await asyncio.to_thread(bring_built, top, tree, request.built, request.tag, begun=begun)
+    built = await asyncio.to_thread(
+        bring_built, work.aside("before"), tree, request.built, begun=begun
+    )
     return await _document(work, request, wanted, built)
 
 
@@ -143,7 +160,7 @@ def _by_hand(
         yield f"git stash apply --index {kept_work}"
     for name in built:
         yield shlex.join(("mv", "-nT", name, f"{top}.built-{tag}"))
-        yield shlex.join(("mv", "-nT", str(aside(top, "before", tag) / name), name))
+        yield shlex.join(("mv", "-nT", str(tree_path(top, "before", tag) / name), name))
 
 
 async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> dict[str, object]:
@@ -159,7 +176,7 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     top = place_paths(context.loaded, request.part)[0]
     if request.tree:
         return await _rename_back(request, context, top)
-    work = await _open(context, top, request.tag)
+    work = await _open(context, top, request.part, request.tag)
     former, branch = await work.commit(work.ref("before")), await _read_branch(work)
     if not former and await work.commit(work.ref("after")):
         return await _back_already(work)
@@ -177,7 +194,9 @@ async def run_take_back(request: CodeTakeBackRequest, context: JobContext) -> di
     if kept_work:
         await work.say("stash", "apply", "--quiet", "--index", kept_work)
     await _give_to_owner(work, work.ref("after"), former)
-    await asyncio.to_thread(take_built_back, top, request.built, request.tag)
+    await asyncio.to_thread(
+        take_built_back, work.aside("before"), work.aside("after"), request.built
+    )
     for name in ("built", "before"):
         await work.say("update-ref", "-d", work.ref(name))
     told = [
@@ -194,7 +213,7 @@ async def _back_already(work: _Work) -> dict[str, object]:
     return {"ok": True, "mode": "checkout", "root": str(work.top), "now": head or "", "told": told}
 
 
-async def _open(context: JobContext, top: Path, tag: str) -> _Work:
+async def _open(context: JobContext, top: Path, part: str, tag: str) -> _Work:
     try:
         git = await find_git(context.work, report=context.report, redactor=context.redactor)
         repository = await open_work_tree(git, top)
@@ -207,7 +226,7 @@ async def _open(context: JobContext, top: Path, tag: str) -> _Work:
             fix="By hand: move it away, move the restored work tree into its place, and copy back"
             " what git never had (settings, uploads).",
         ) from error
-    return _Work(context, git, repository.place, top, tag)
+    return _Work(context, git, repository.place, top, part, tag)
 
 
 def foreign_paths(loaded: LoadedConfig, top: Path) -> tuple[str, ...]:
@@ -315,6 +334,20 @@ def _give(work: _Work, names: Sequence[str], uid: int, gid: int) -> None:
             continue  # it is gone again: git's own temporary files are
 
 
+def _mark_of(kind: TreeKind, context: JobContext, part: str, top: Path, inode: int = 0) -> Mark:
+    return Mark(
+        kind=kind,
+        root=str(top),
+        inode=inode,
+        part=part,
+        point="",
+        job=context.job,
+        incident=context.incident.name if context.incident is not None else "",
+        at=format_time(context.now()),
+        partial=kind != "restore",
+    )
+
+
 async def _rename(
     request: CodeBackRequest, context: JobContext, top: Path, tree: Path
 ) -> dict[str, object]:
@@ -322,6 +355,7 @@ async def _rename(
     context.stage("keep")
     context.stage("check out")
     await asyncio.to_thread(rename_path, tree, top)
+    await asyncio.to_thread(remove_mark, tree)
     done = _renamed(request, top, tree)
     context.report(Log(f"Renamed {tree} to {top}"))
     return done
@@ -349,6 +383,11 @@ def _renamed(request: CodeBackRequest, top: Path, tree: Path) -> dict[str, objec
     }
 
 
+def _let_out(context: JobContext, part: str, top: Path, tree: Path) -> None:
+    write_mark(tree, _mark_of("restore", context, part, top, inode=top.stat().st_ino))
+    rename_path(top, tree)
+
+
 async def _rename_back(
     request: CodeTakeBackRequest, context: JobContext, top: Path
 ) -> dict[str, object]:
@@ -357,6 +396,6 @@ async def _rename_back(
     tree = Path(request.tree)
     if inode(top) or not request.inode or inode(tree) != request.inode:
         _refuse_another(top, request.inode)
-        await asyncio.to_thread(rename_path, top, tree)
+        await asyncio.to_thread(_let_out, context, request.part, top, tree)
     told = [f"Nothing is at {top} again; the restored work tree is {tree}."]
     return {"ok": True, "mode": "rename", "root": str(top), "now": "", "told": told}

@@ -5,52 +5,70 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fsbackup_tui.domain.errors import ToolError
 from fsbackup_tui.engines.trees.renaming import rename_new
-from fsbackup_tui.repository.tree_marks import tree_path
+from fsbackup_tui.repository.tree_marks import Mark, make_marked, remove_mark
+
+AsideKind = Literal["before", "after"]
 
 
-def aside(top: Path, kind: str, tag: str) -> Path:
-    """Return where built files are kept, beside the work tree: git would tell of them in it."""
-    return tree_path(top, "before" if kind == "before" else "after", tag)
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A directory beside a work tree, ``top``, that keeps built files; it bears a mark of ours."""
+
+    top: Path
+    path: Path
+    mark: Mark
+
+    def keep(self, name: str) -> None:
+        """Move a file or directory of the work tree there."""
+        if not self.path.exists():
+            make_marked(self.path, self.mark)
+        _move(self.top / name, self.path / name)
+
+    def drop_if_empty(self) -> None:
+        """Take the directory and its mark away where nothing is kept any more."""
+        with suppress(OSError):
+            self.path.rmdir()
+            remove_mark(self.path)
 
 
-def bring_built(top: Path, tree: Path, built: Sequence[str], tag: str, *, begun: bool) -> list[str]:
+def bring_built(before: Aside, tree: Path, built: Sequence[str], *, begun: bool) -> list[str]:
     """Let what was built from the point take the place of what live has; that is kept beside.
 
     ``begun``: an attempt before this one came as far as here, and was killed.
     """
     done = []
     for name in built:
-        live, coming, kept = top / name, tree / name, aside(top, "before", tag) / name
-        if not _is_inside(live, top):
+        live, coming, kept = before.top / name, tree / name, before.path / name
+        if not _is_inside(live, before.top):
             continue
         if not coming.exists():
             if begun and live.exists():
                 done.append(name)  # it came with that attempt
             continue
         if live.exists() and not kept.exists():
-            _move(live, kept)
+            before.keep(name)
         _move(coming, live)
         done.append(name)
     return done
 
 
-def take_built_back(top: Path, built: Sequence[str], tag: str) -> None:
+def take_built_back(before: Aside, after: Aside, built: Sequence[str]) -> None:
     """Let the built files that were kept be live's again; what came is kept in its turn."""
     for name in built:
-        live = top / name
-        kept, after = (aside(top, kind, tag) / name for kind in ("before", "after"))
-        if not _is_inside(live, top):
+        live, kept = before.top / name, before.path / name
+        if not _is_inside(live, before.top):
             continue
-        if live.exists() and not after.exists():
-            _move(live, after)
+        if live.exists() and not (after.path / name).exists():
+            after.keep(name)
         if kept.exists():
             _move(kept, live)
-    with suppress(OSError):
-        aside(top, "before", tag).rmdir()
+    before.drop_if_empty()
 
 
 def inode(path: Path) -> int:

@@ -1,6 +1,6 @@
 """Taking back what was put in place of a configuration: the kept file is live's again.
 
-What is live now is kept in its turn, as ``NAME.after-…``: nothing is lost by going to and fro.
+What is live now is kept in its turn, as ``.after-…-NAME~``: nothing is lost by going to and fro.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.engines.config_restore import keep_as, state_of
+from fsbackup_tui.engines.config_restore import (
+    find_kept,
+    keep_as,
+    kept_path,
+    remove_temporaries,
+    state_of,
+)
 from fsbackup_tui.engines.trees.renaming import rename_new
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_config import config_source, plain_path
@@ -59,45 +65,54 @@ async def run(request: ConfigTakeBackRequest, context: JobContext) -> dict[str, 
 def _take_back(path: Path, kept: str, moment: str) -> str | None:
     """Let the kept file be live; returns where what was live is, None where nothing was to do."""
     target = Path(os.path.realpath(path))
+    remove_temporaries(target)
     former = Path(kept) if kept else None
     if former is not None and not former.exists():
         return None
     if former is None and not target.exists():
         return None
-    after = _known_after(target) or _free_name(target, moment)
+    if former is not None and target.exists() and former.samefile(target):
+        former.unlink()  # a second name is all that a killed attempt came to
+        return None
+    after = _known_after(target)
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if former is None:
+            after = after or _free_path(target, moment)
             rename_new(directory, _name(target), directory, _name(after))
         else:
-            after = _let_in(directory, target, former, after)
+            after = _let_in(directory, target, former, after, moment)
         os.fsync(directory)
     finally:
         os.close(directory)
-    return str(after) if after.exists() else ""
+    return str(after) if after is not None else ""
 
 
-def _free_name(target: Path, moment: str) -> Path:
-    after = target.with_name(f"{target.name}.after-{moment}")
-    return after if not after.exists() else after.with_name(f"{after.name}-{os.urandom(2).hex()}")
+def _free_path(target: Path, moment: str) -> Path:
+    after = kept_path(target, "after", moment)
+    return (
+        after
+        if not after.exists()
+        else kept_path(target, "after", f"{moment}-{os.urandom(2).hex()}")
+    )
 
 
 def _known_after(target: Path) -> Path | None:
     """Return the second name of the live file that a killed attempt gave it."""
     if not target.exists():
         return None
-    start = f"{target.name}.after-"
-    named = (path for path in target.parent.iterdir() if path.name.startswith(start))
-    return next((path for path in named if path.samefile(target)), None)
+    return next((path for path in find_kept(target, "after") if path.samefile(target)), None)
 
 
-def _let_in(directory: int, target: Path, former: Path, after: Path) -> Path:
+def _let_in(
+    directory: int, target: Path, former: Path, after: Path | None, moment: str
+) -> Path | None:
     if not target.exists():
         rename_new(directory, _name(former), directory, _name(target))
         return after
     # What is live is kept first, and never under the former one's name: done again after a kill,
     # each would take the other's place once more.
-    kept = keep_as(target, after)
+    kept = after or keep_as(target, "after", moment)
     former.replace(target)
     return kept
 

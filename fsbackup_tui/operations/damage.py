@@ -15,7 +15,6 @@ from fsbackup_tui.operations.damage_points import (
     KnownPoints,
     known_points,
     standing_spares,
-    unsigned_points,
     weigh_candidates,
 )
 from fsbackup_tui.operations.damage_reading import LiveFound, has_rows, look_at_live
@@ -23,6 +22,7 @@ from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.point_site import code_lines, link_lines, live_code_lines, parts_of
 from fsbackup_tui.operations.recovery_requests import DamageRequest
+from fsbackup_tui.operations.signatures import unsigned_points
 
 _NAMED = 3
 
@@ -47,7 +47,8 @@ async def run(request: DamageRequest, context: JobContext) -> dict[str, object]:
     # A drill's copy has no spare: what stands ready is kept for when it is needed.
     spares = () if request.database else known.spares
     standing, unknown = await standing_spares(context, request.part, spares)
-    unsigned = await unsigned_points(context, known)
+    ids = [point.summary.id for point in known.candidates]
+    unsigned = await unsigned_points(context, known.repository, ids)
     point = "" if known.chosen is None else known.chosen.summary.id
     parts, links = await asyncio.to_thread(parts_of, context, point) if point else ((), ())
     head = None if facts is None else facts.migration_head

@@ -24,7 +24,6 @@ from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.spare import Standing, find_standing
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.link_loss import loss_lines
-from fsbackup_tui.operations.signatures import is_demanded, signature_in
 from fsbackup_tui.operations.status import (
     find_point,
     open_catalogue,
@@ -253,20 +252,6 @@ def _candidate(
         unsigned=unsigned,
         links=loss_lines(point.links),
     )
-
-
-async def unsigned_points(context: JobContext, known: KnownPoints) -> dict[str, str]:
-    """Return the candidates that lack the signature which is demanded, and how, by their ids."""
-    if known.repository is None or not is_demanded(context.loaded):
-        return {}
-    found: dict[str, str] = {}
-    for point in known.candidates:
-        with suppress(RepositoryError, PointNotFound):
-            reader = PointReader(known.repository, point.summary.id)
-            signature = await signature_in(context, reader)
-            if signature.state != "good":
-                found[point.summary.id] = signature.words
-    return found
 
 
 def rows_between(

@@ -73,7 +73,8 @@ async def diagnose(
         environment = dict(environ)
     findings += _check_state(loaded, environ)
     clients, found = await check_clients(loaded)
-    findings += found
+    if loaded.config.databases or loaded.config.adopt:
+        findings += found
     redactor = Redactor()
     sizes: list[int] = []
     if takes_no_backups(loaded):

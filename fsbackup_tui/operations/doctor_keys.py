@@ -8,10 +8,11 @@ from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.protection import Encryption
-from fsbackup_tui.domain.errors import FsbackupError, KeyRefused
+from fsbackup_tui.domain.errors import FsbackupError, KeyRefused, SecretUnavailable
 from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
 from fsbackup_tui.engines.encryption import age
+from fsbackup_tui.engines.encryption.age import public_of
 from fsbackup_tui.engines.encryption.age_passphrase import (
     open_with_passphrase,
     seal_with_passphrase,
@@ -20,11 +21,11 @@ from fsbackup_tui.engines.encryption.gpg_recipients import find_public_keys
 from fsbackup_tui.engines.encryption.gpg_stream import GpgKey, GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey
 from fsbackup_tui.operations.doctor import Finding, failure
-from fsbackup_tui.operations.key_sources import VARIABLE, KeySource
+from fsbackup_tui.operations.key_opening import has_any, open_passphrase
+from fsbackup_tui.operations.key_sources import KeySource
 from fsbackup_tui.operations.keys import (
     encrypted_check,
     fits,
-    needs_to_be_asked,
     opens_text,
     passphrase_missing,
     recipients_key,
@@ -58,9 +59,33 @@ async def check_encryption(
                 found = await _try_recipients(source, settings)
             else:
                 found = await _try_passphrase(source, settings, repository)
-            return [*found, *_damaged(repository)]
         except FsbackupError as error:
-            return [failure(_ID, error)]
+            found = [failure(_ID, error)]
+        told = {finding.what for finding in found}
+        wrong = [each for each in await source.troubles() if each.what not in told]
+        wrong += await _opening_nothing(source, repository)
+        return [
+            *(failure(_ID, each, severity="warning") for each in wrong),
+            *found,
+            *_damaged(repository),
+        ]
+
+
+async def _opening_nothing(
+    source: KeySource, repository: Repository | None
+) -> list[SecretUnavailable]:
+    """Return what is wrong with former passphrases that can be read, and open no key."""
+    keys = [] if repository is None else stored_keys(repository)
+    keys = [key for key in keys if key.kind == "passphrase"]
+    return [
+        SecretUnavailable(
+            f"FORMER PASSPHRASE OPENS NO KEY: {origin}.",
+            why=f"{source.place('former')} names it; none of the repository's keys opens with it.",
+            fix="Correct it; or leave it out, where no point is left that it opened.",
+        )
+        for origin, passphrase in (await source.former_passphrases() if keys else ())
+        if not any([await open_passphrase(source, key, [passphrase]) for key in keys])
+    ]
 
 
 def _damaged(repository: Repository | None) -> list[Finding]:
@@ -94,6 +119,7 @@ async def _try_recipients(source: KeySource, settings: Encryption) -> list[Findi
     where = f" ({settings.hint})" if settings.hint else ""
     return [
         *findings,
+        *await _shut(source, settings),
         Finding(
             _ID,
             "warning",
@@ -104,6 +130,38 @@ async def _try_recipients(source: KeySource, settings: Encryption) -> list[Findi
             "fsbackup drill",
         ),
     ]
+
+
+async def _shut(source: KeySource, settings: Encryption) -> list[Finding]:
+    """Return which private key is here, and why it does not read what was encrypted."""
+    if settings.method == "gpg":
+        return [
+            Finding(
+                _ID,
+                "warning",
+                f"PRIVATE KEY NOT OPENED: it is in {keyring or 'the keyring of this user'}.",
+                "It seems to have a passphrase, and identity_passphrase: "
+                + ("gives another." if passphrase else "gives none."),
+                "Let identity_passphrase: describe it; or let gpg-agent know it.",
+            )
+            for keyring, passphrase in await source.keyrings()
+            if await has_any(source, settings.recipients, keyring)
+        ]
+    found = []
+    for origin, identity in await source.identities_by_origin(former=False):
+        opens = public_of(identity)
+        if opens and not set(opens) & set(settings.recipients):
+            found.append(
+                Finding(
+                    _ID,
+                    "warning",
+                    f"IDENTITY OF ANOTHER KEY: {origin}.",
+                    f"It opens {', '.join(opens)}; new points are encrypted to "
+                    f"{', '.join(settings.recipients)}.",
+                    "Name the private key of one of these with identity:.",
+                )
+            )
+    return found
 
 
 async def _ending(source: KeySource, settings: Encryption) -> list[Finding]:
@@ -141,7 +199,8 @@ async def _readers(source: KeySource, settings: Encryption) -> list[DecryptionKe
 async def _try_passphrase(
     source: KeySource, settings: Encryption, repository: Repository | None
 ) -> list[Finding]:
-    if await needs_to_be_asked(source):
+    passphrase = await source.passphrase()
+    if passphrase is None:
         error = passphrase_missing(source)
         return [
             Finding(
@@ -152,14 +211,11 @@ async def _try_passphrase(
                 error.fix,
             )
         ]
-    passphrase = await source.passphrase()
-    if passphrase is None:
-        raise passphrase_missing(source)
     right = await fits(source, repository, passphrase) if repository is not None else None
     if right is False:
         raise KeyRefused(
             "KEY WRONG: the passphrase does not open the repository's key.",
-            why=f"It comes from {source.place('passphrase')}, or from {VARIABLE}.",
+            why=f"It is {await source.passphrase_origin()}.",
             fix="Correct it. If it was changed on purpose: fsbackup rekey --all",
         )
     if not await _round_trip(source, settings, passphrase, source.work):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import PointDamaged, SafetyRefusal
 from fsbackup_tui.domain.events import Log, Progress, Warned
 from fsbackup_tui.domain.tree import TreeBeside
-from fsbackup_tui.engines.files.compare import Strictness, compare_tree
+from fsbackup_tui.engines.files.compare import Difference, Strictness, compare_tree
 from fsbackup_tui.engines.files.extract import ExtractionPlan, examine_archive, extract_archive
 from fsbackup_tui.engines.files.index import IndexEntry, shown_path
+from fsbackup_tui.engines.files.rights import kept_mode
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.files.walk import Walk
 from fsbackup_tui.engines.trees.opened import OpenTree
@@ -20,7 +22,7 @@ from fsbackup_tui.engines.trees.renaming import sync_file_system
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_ground import Ground, open_ground
 from fsbackup_tui.operations.files_point import FilesPoint, open_files_point
-from fsbackup_tui.operations.files_staging import remove_work
+from fsbackup_tui.operations.files_staging import remove_work, rights_notes
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.pacing import Pace
 from fsbackup_tui.operations.plain import plain
@@ -132,6 +134,9 @@ class _Extracting:
                     advance=self._advance(plan),
                 )
                 await guarded(extracting, watch_repository_space(self.target))
+                for note in rights_notes(plan, self.target):
+                    self.notes.append(note)
+                    context.report(Warned(note))
                 context.stage("finish")
                 if indexed:
                     await self._compare()
@@ -201,6 +206,8 @@ class _Extracting:
             found = []
             walk = Walk(self.target)
             for one in compare_tree(walk, entries, strict):
+                if _is_bare(one, owners=is_root):
+                    continue
                 found.append(f"{shown_path(one.path)}: {', '.join(one.aspects) or 'is missing'}")
                 if len(found) > 20:
                     break
@@ -240,3 +247,12 @@ def _twice(entries: Iterator[IndexEntry]) -> frozenset[bytes]:
 
 def _is_grave(told: str) -> bool:
     return any(aspect in told.rpartition(": ")[2] for aspect in _GRAVE)
+
+
+def _is_bare(one: Difference, *, owners: bool) -> bool:
+    """Whether it differs by the rights alone that it was restored without, as was told."""
+    if one.aspects != ("mode",) or one.indexed is None or one.found is None:
+        return False
+    was = one.indexed
+    kept = kept_mode(was.mode, (was.uid, was.user), (was.gid, was.group), owners=owners)
+    return was.is_file and stat.S_IMODE(one.found.status.st_mode) == kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,13 @@ from pathlib import Path
 from fsbackup_tui.domain.events import Warned
 from fsbackup_tui.domain.tree import Carried, TreeDifference
 from fsbackup_tui.engines.files.walk import Selection
-from fsbackup_tui.engines.trees.carrying import carry
+from fsbackup_tui.engines.trees.carrying import carry, to_carry
 from fsbackup_tui.engines.trees.comparing import (
     Listing,
     Verdict,
     compare_trees,
     side_by_side,
+    without,
 )
 from fsbackup_tui.engines.trees.opened import Entry, LinkInTheWay, OpenTree, shown
 from fsbackup_tui.operations.context import JobContext
@@ -24,6 +25,7 @@ from fsbackup_tui.operations.pacing import Pace, paced
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.site_requests import FilesCarryRequest, FilesCompareRequest
+from fsbackup_tui.operations.trees import own_paths
 from fsbackup_tui.repository.files import free_bytes, not_enough_space, writing
 
 _MARGIN = 1.05
@@ -54,7 +56,8 @@ def _compare(
         for listing in listings.values():
             stack.enter_context(listing)
         beside, live = (stack.enter_context(OpenTree(path)) for path in (tree, ground.root))
-        for one, other, verdict in _differences(beside, live, contents=contents):
+        own = own_paths(ground)
+        for one, other, verdict in _differences(beside, live, own, contents=contents):
             if verdict is None:
                 entry = one or other
                 if entry is not None and entry.kind != "directory":
@@ -77,14 +80,14 @@ def _compare(
 
 
 def _differences(
-    beside: OpenTree, live: OpenTree, *, contents: bool
+    beside: OpenTree, live: OpenTree, own: Collection[bytes], *, contents: bool
 ) -> Iterator[tuple[Entry | None, Entry | None, Verdict | None]]:
     """Yield both trees side by side, with how live differs; None where one has it alone.
 
     All of live counts, what the source leaves out, too: no point has that, and it would go away
-    with the tree that is exchanged.
+    with the tree that is exchanged. What is ``own`` of fsbackup's does not.
     """
-    for one, other in side_by_side(beside.walk(), live.walk()):
+    for one, other in side_by_side(without(beside.walk(), own), without(live.walk(), own)):
         verdict: Verdict | None = None
         if one is not None and other is not None:
             verdict = compare_trees(beside, one, live, other, contents=contents)
@@ -132,10 +135,11 @@ class _Carrying:
     def run(self, pace: Pace) -> Carried:
         """Copy it."""
         done, unsettled = Listing(self.directory / "carried.txt"), Listing()
-        notes = []
+        notes, directories = [], 0
         with done, OpenTree(self.tree) as beside, OpenTree(self.ground.root) as live:
             # What is copied comes into the tree that is walked: what is to be copied is told first.
-            for path, size in [(each.path, each.size) for each in self._wanted(beside, live)]:
+            wanted = [(one.path, one.size, one.kind) for one in self._wanted(beside, live)]
+            for path, size, kind in wanted:
                 try:
                     how = carry(live, beside, path)
                 except (LinkInTheWay, IsADirectoryError, NotADirectoryError):
@@ -143,7 +147,9 @@ class _Carrying:
                     continue
                 if how == "unsettled":
                     unsettled.add(path, size)
-                if how != "gone":
+                if kind == "directory":
+                    directories += how != "gone"
+                elif how != "gone":
                     done.add(path, size)
                 pace.step(max(size, 1), shown(path))
         return Carried(
@@ -153,18 +159,24 @@ class _Carrying:
             unsettled.found,
             done.written,
             tuple(notes[:100]),
+            directories,
         )
 
     def _wanted(self, beside: OpenTree, live: OpenTree) -> Iterator[Entry]:
-        """Yield what is to be copied; a directory of live's alone only for what is in it."""
+        """Yield what is to be copied; a directory of live's alone where there is nothing in it."""
         request = self.request
         selection = Selection(request.patterns)
-        for one, other, verdict in _differences(beside, live, contents=False):
-            if other is None or other.kind in ("directory", "other"):
-                continue
-            is_asked = request.only_live if one is None else request.newer and verdict == "newer"
-            if is_asked and matches(selection, other.path):
-                yield other
+
+        def asked() -> Iterator[tuple[Entry, bool]]:
+            own = own_paths(self.ground)
+            for one, other, verdict in _differences(beside, live, own, contents=False):
+                if other is None:
+                    continue
+                is_new = request.only_live and one is None
+                is_newer = request.newer and verdict == "newer"
+                yield other, (is_new or is_newer) and matches(selection, other.path)
+
+        return to_carry(asked())
 
 
 def matches(selection: Selection, path: bytes) -> bool:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.engines.files.index import IndexEntry
-from fsbackup_tui.engines.trees.comparing import live_entries, side_by_side
+from fsbackup_tui.engines.trees.comparing import live_entries, side_by_side, without
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_ground import Ground, open_ground
 from fsbackup_tui.operations.files_point import open_files_point
-from fsbackup_tui.operations.files_put_back import own_names
 from fsbackup_tui.operations.files_take_back import opened
 from fsbackup_tui.operations.pacing import Pace, paced
+from fsbackup_tui.operations.trees import own_paths
 
 _SEEN = "live"
 _FIELDS = 4
@@ -67,16 +67,15 @@ async def count_points(
 
 def _write_down(ground: Ground, spool: Path, step: Callable[[], None]) -> None:
     """Write what stands in live, one name after the other, each ended by a zero byte."""
-    ours = own_names(ground)
+    ours = own_paths(ground)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     with (
         opened(ground.root) as live,
         os.fdopen(os.open(spool, flags, 0o600), "wb", buffering=1 << 18) as file,
     ):
-        for entry in live_entries(live, ground.selection) if live is not None else ():
+        entries = live_entries(live, ground.selection) if live is not None else iter(())
+        for entry in without(entries, ours):
             step()
-            if entry.path.partition(b"/")[0] in ours:
-                continue
             kind = b"d" if entry.kind == "directory" else b"f"
             line = b"%b %d %d %b\0" % (kind, entry.size, entry.modified_ns, entry.path)
             file.write(line)

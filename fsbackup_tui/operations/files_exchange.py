@@ -14,7 +14,7 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.tree import Exchanged, Found, TreeKind
-from fsbackup_tui.engines.trees.carrying import carry
+from fsbackup_tui.engines.trees.carrying import carry, to_carry
 from fsbackup_tui.engines.trees.comparing import Listing
 from fsbackup_tui.engines.trees.exchanging import Done, Exchange, run_exchange
 from fsbackup_tui.engines.trees.opened import LinkInTheWay, OpenTree, shown
@@ -254,9 +254,7 @@ def _carry(
     """Copy what was written since into the tree that comes back, before it does."""
     carried, notes = Listing(list_path), []
     with carried, OpenTree(ground.root) as live, OpenTree(tree) as target:
-        for entry in live.walk():
-            if entry.kind not in ("file", "link") or entry.changed_ns < since_ns:
-                continue
+        for entry in to_carry((each, each.changed_ns >= since_ns) for each in live.walk()):
             try:
                 how = carry(live, target, entry.path)
             except (LinkInTheWay, IsADirectoryError, NotADirectoryError):
@@ -264,7 +262,7 @@ def _carry(
                 continue
             if how == "unsettled":
                 notes.append(f"changed while it was copied: {shown(entry.path)}")
-            if how != "gone":
+            if how != "gone" and entry.kind != "directory":
                 carried.add(entry.path, entry.size)
             pace.step(detail=shown(entry.path))
     return carried.found, notes[:100]

@@ -106,12 +106,20 @@ class Ground:
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Keep other jobs of ours from this tree meanwhile; LockHeld."""
-        trees = self.state / TREES
-        with writing(trees):
-            make_state_directory(trees)
-        lock = Lock(trees / f"{self.part}.lock", what=f"the files of {self.part}")
-        async with lock.acquire_async(0, self.context.holder()):
+        async with alone_at(self.context, self.part):
             yield
+
+
+@asynccontextmanager
+async def alone_at(context: JobContext, part: str) -> AsyncIterator[None]:
+    """Keep other jobs of ours from a source's tree meanwhile; LockHeld."""
+    repository = site_repository_or_none(context.loaded, os.environ)
+    trees = site_state(context.loaded, os.environ, repository) / TREES
+    with writing(trees):
+        make_state_directory(trees)
+    lock = Lock(trees / f"{part}.lock", what=f"the files of {part}")
+    async with lock.acquire_async(0, context.holder()):
+        yield
 
 
 def open_ground(context: JobContext, part: str) -> Ground:

@@ -10,13 +10,13 @@ from fsbackup_tui.engines.trees.touching import find_touching
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_ground import Ground, open_ground, why_not_beside
 from fsbackup_tui.operations.files_point import FilesPoint, open_files_point
-from fsbackup_tui.operations.files_put_back import own_names
 from fsbackup_tui.operations.files_rows import live_rows
 from fsbackup_tui.operations.files_survey import Choice, Survey
 from fsbackup_tui.operations.files_take_back import opened
 from fsbackup_tui.operations.pacing import Pace, paced
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.site_requests import FilesLookRequest
+from fsbackup_tui.operations.trees import own_paths
 from fsbackup_tui.repository.files import free_bytes
 
 _PER_ENTRY_BYTES = 4096
@@ -47,7 +47,7 @@ async def run(request: FilesLookRequest, context: JobContext) -> dict[str, objec
                         choice,
                         step=pace.step,
                         contents=request.contents,
-                        skip=own_names(ground),
+                        skip=own_paths(ground),
                     )
                 )
             context.stage("rows")

@@ -7,7 +7,6 @@ that one is kept aside in the same step. Killed at any moment, the list takes it
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from fsbackup_tui.operations.pacing import Pace, paced
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.site_requests import FilesPutBackRequest
-from fsbackup_tui.operations.trees import marked_trees
+from fsbackup_tui.operations.trees import own_paths
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.tree_marks import mark_path, read_mark
 from fsbackup_tui.repository.undo_lists import UNDO_NAME, read_heading
@@ -119,7 +118,7 @@ class _Putting:
                     ground.selection,
                     choice,
                     step=pace.step,
-                    skip=own_names(ground),
+                    skip=own_paths(ground),
                 )
             )
 
@@ -169,7 +168,7 @@ class _Putting:
         remove_work(staging.beside)
         if heading.aside:
             self._keep_aside(staging, told)
-        for note in told.notes():
+        for note in (*staging.notes, *told.notes()):
             self.notes.append(note)
             context.report(Warned(note))
         return told
@@ -205,11 +204,3 @@ class _Putting:
             list_file=survey.wanted.written,
             notes=tuple(self.notes),
         )
-
-
-def own_names(ground: Ground) -> frozenset[bytes]:
-    """Return what of ours lies in the root itself, with the marks."""
-    names = (marked.path for marked in marked_trees(ground) if marked.path.parent == ground.root)
-    return frozenset(
-        os.fsencode(each) for path in names for each in (path.name, mark_path(path).name)
-    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.errors import PointDamaged, SafetyRefusal
 from fsbackup_tui.domain.tree import TreeKind
-from fsbackup_tui.engines.files.extract import examine_archive, extract_archive
+from fsbackup_tui.engines.files.extract import ExtractionPlan, examine_archive, extract_archive
 from fsbackup_tui.engines.files.index import IndexEntry
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.trees.carrying import dress_open, make_parents
@@ -39,6 +39,7 @@ class Staging:
     survey: Survey
     beside: Path
     aside: Path
+    notes: list[str] = field(default_factory=list)
     _made: list[Path] = field(default_factory=list)
 
     def check_space(self) -> None:
@@ -78,6 +79,7 @@ class Staging:
             path, artifact, point.keys, target, plan, program, report=point.context.report
         )
         await guarded(extracting, watch_repository_space(self.beside))
+        self.notes += rights_notes(plan, self.ground.root)
 
     def _make(self, tree: Path, kind: TreeKind) -> None:
         try:
@@ -176,11 +178,11 @@ class Staging:
             found = beside.entry(staged)
         except LinkInTheWay:
             found = None
-        kind = "link" if entry.kind == "symlink" else "file"
+        kind = "link" if entry.is_symlink else "file"
         if found is None or found.kind != kind:
             raise _not_as_told(self.point, entry.path, "the archive does not have it")
         if kind == "link":
-            if beside.target(staged) != entry.target:
+            if beside.target(staged) != self._leads(beside, entry):
                 raise _not_as_told(self.point, entry.path, "it leads elsewhere")
         elif entry.sha256 is not None:
             # One that its own owner may not read was checked with the archive as a whole.
@@ -188,6 +190,14 @@ class Staging:
                 if beside.sha256(staged) != entry.sha256:
                     raise _not_as_told(self.point, entry.path, "its content is another")
         return found
+
+    def _leads(self, beside: OpenTree, entry: IndexEntry) -> bytes | None:
+        """Return where a symlink has to lead; a second name of one, where the first does."""
+        if entry.kind == "symlink":
+            return entry.target
+        with suppress(OSError, LinkInTheWay):
+            return beside.target(_TREE + b"/" + entry.target)
+        return None
 
     def _make_room(self, path: bytes) -> None:
         with OpenTree(self.ground.root) as live, OpenTree(self.aside) as aside:
@@ -197,6 +207,19 @@ class Staging:
         """Remove what was made beside; nothing of live is in it."""
         for tree in self._made:
             remove_work(tree)
+
+
+def rights_notes(plan: ExtractionPlan, root: Path) -> list[str]:
+    """Return what is told of programs that came without the rights they had."""
+    notes = [
+        f"came without its right to run as another: chmod {mode:o} {root}/{shown(path)}"
+        if mode
+        else f"came without its capabilities: {root}/{shown(path)} (setcap gives them)"
+        for path, mode in plan.bare
+    ]
+    if plan.bare_count > len(notes):
+        notes.append(f"so did {plan.bare_count - len(notes)} more")
+    return notes
 
 
 def remove_work(tree: Path) -> None:

@@ -17,6 +17,7 @@ from fsbackup_tui.engines.trees.comparing import (
     compare_with_index,
     live_entries,
     side_by_side,
+    without,
 )
 from fsbackup_tui.engines.trees.opened import Entry, OpenTree
 from fsbackup_tui.operations.files_compare import matches
@@ -95,8 +96,8 @@ class Survey:
         contents: bool = False,
         skip: frozenset[bytes] = frozenset(),
     ) -> None:
-        """Compare, and write down what is wanted; ``skip`` are our own trees in the root."""
-        entries = _without(live_entries(live, selection), skip) if live is not None else iter(())
+        """Compare, and write down what is wanted; ``skip`` is what of ours lies in the root."""
+        entries = live_entries(live, selection) if live is not None else iter(())
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         with ExitStack() as stack:
             for listing in self.listings.values():
@@ -105,7 +106,7 @@ class Survey:
                 os.fdopen(os.open(self.path, flags, 0o600), "wb", buffering=1 << 18)
             )
             choosing = _Choosing(self, choice, file.write)
-            for was, now in side_by_side(index, entries):
+            for was, now in side_by_side(without(index, skip), without(entries, skip)):
                 step()
                 if was is None:
                     if now is not None and now.kind != "directory":
@@ -130,12 +131,6 @@ class Survey:
         with self.path.open("rb") as file:
             for line in file:
                 yield _ACTIONS[line[:1]], parse_entry(line[1:])
-
-
-def _without(entries: Iterator[Entry], skip: frozenset[bytes]) -> Iterator[Entry]:
-    for entry in entries:
-        if entry.path.partition(b"/")[0] not in skip:
-            yield entry
 
 
 class _Choosing:
@@ -212,5 +207,5 @@ class _Choosing:
         survey.entries += 1
         survey.wanted.add(was.path, was.size)
         survey.wanted_bytes += was.size
-        if was.kind == "link":
+        if was.is_hard_link:
             survey.targets.add(was.target)

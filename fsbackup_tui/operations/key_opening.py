@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import KeyRefused, KeyUnavailable, PointDamaged, ToolMissing
+from fsbackup_tui.domain.events import Warned
+from fsbackup_tui.domain.key_question import VARIABLE
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
@@ -19,7 +21,7 @@ from fsbackup_tui.engines.encryption.gpg_recipients import has_private_key
 from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey, ReadingKeys
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.key_sources import VARIABLE, KeySource
+from fsbackup_tui.operations.key_sources import KeySource
 from fsbackup_tui.repository.keys import (
     CHECK_TEXT,
     IDENTITY_SUFFIX,
@@ -69,6 +71,8 @@ async def reading_keys(
             found, reason = await _open(source, stored)
             if found is None and (copied := _copied(stored, place)) is not None:
                 found, reason = await _open(source, copied)
+            if found is None and isinstance(of, PointReader):
+                found = await _open_point(source, stored, of)
         except ToolMissing:
             found, reason = None, "needs gpg, which is not installed here"
         if found is None:
@@ -137,7 +141,7 @@ async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | N
             return None, reason
         return age.AgeIdentities(identities, proven=opens is True), ""
     for keyring, passphrase in await source.keyrings():
-        if await _has_any(source, stored.recipients, keyring):
+        if await has_any(source, stored.recipients, keyring):
             key = GpgReading(source.work, source.environ, passphrase, keyring)
             opens = await _opens(key, stored)
             if opens is not False:
@@ -146,7 +150,54 @@ async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | N
     return None, reason
 
 
-async def _has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+async def _open_point(
+    source: KeySource, stored: StoredKey, point: PointReader
+) -> DecryptionKey | None:
+    """Return what opens a point though not its key's check: then that is what is damaged.
+
+    Tried is the smallest of what the key encrypted.
+    """
+    sealed = [
+        (artifact.bytes, artifact.path, part.source, artifact)
+        for part in point.parts()
+        if part.key is not None and part.key.id == stored.id
+        for artifact in part.artifacts
+        if artifact.encryption == stored.method
+    ]
+    if not sealed or not stored.check.is_file():
+        return None
+    _bytes, _name, part_name, artifact = min(sealed, key=lambda one: one[:3])
+    for key in await _candidates(source, stored):
+        keys = ReadingKeys(gpg=key, age=key)
+        try:
+            path = point.artifact_path(part_name, artifact)
+            await read_artifact(path, artifact, keys, lambda stream: stream.read(1))
+        except (KeyUnavailable, PointDamaged):
+            continue
+        if source.report is not None:
+            text = f"{stored.check} is damaged: the key was tried on {point.id} itself"
+            source.report(Warned(f"{text}; put it back from a copy of the repository"))
+        return replace(key, proven=True)
+    return None
+
+
+async def _candidates(source: KeySource, stored: StoredKey) -> list[GpgReading | age.AgeIdentities]:
+    """Return what is at hand, whether it opens the key's check or not."""
+    if stored.method == "age":
+        identities = tuple(await source.identities()) if stored.kind == "recipients" else ()
+        return [age.AgeIdentities(identities)] if identities else []
+    if stored.kind == "passphrase":
+        passphrases = await source.passphrases()
+        return [GpgReading(source.work, source.environ, one) for one in passphrases]
+    return [
+        GpgReading(source.work, source.environ, passphrase, keyring)
+        for keyring, passphrase in await source.keyrings()
+        if await has_any(source, stored.recipients, keyring)
+    ]
+
+
+async def has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+    """Whether a keyring has the private key of one of the names."""
     try:
         for name in names:
             if await has_private_key(

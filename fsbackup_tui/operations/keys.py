@@ -16,6 +16,7 @@ from fsbackup_tui.domain.errors import (
     SecretUnavailable,
     ToolMissing,
 )
+from fsbackup_tui.domain.key_question import VARIABLE
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
 from fsbackup_tui.engines.encryption import age
@@ -38,7 +39,7 @@ from fsbackup_tui.operations.key_opening import (
     opens_text,
     reading_keys,
 )
-from fsbackup_tui.operations.key_sources import VARIABLE, KeySource
+from fsbackup_tui.operations.key_sources import KeySource
 from fsbackup_tui.repository.keys import (
     CHECK_TEXT,
     StoredKey,
@@ -55,6 +56,7 @@ __all__ = [
     "fits",
     "needs_to_be_asked",
     "opens_text",
+    "passphrase_keys",
     "passphrase_missing",
     "reading_keys",
     "recipients_key",
@@ -84,7 +86,7 @@ async def encryption_key(
     passphrase = await source.passphrase()
     if passphrase is None:
         raise passphrase_missing(source)
-    stored = _passphrase_keys(source, repository)
+    stored = passphrase_keys(source, repository)
     opened = await open_passphrase(source, stored[-1], [passphrase]) if stored else None
     if stored and opened is None and not renew:
         raise await _wrong(source, stored, passphrase)
@@ -106,13 +108,14 @@ async def needs_to_be_asked(source: KeySource) -> bool:
 
 async def fits(source: KeySource, repository: Repository, passphrase: Secret) -> bool | None:
     """Whether a passphrase opens the present key; None where there is none yet."""
-    present = _passphrase_keys(source, repository)
+    present = passphrase_keys(source, repository)
     if not present:
         return None
     return await open_passphrase(source, present[-1], [passphrase]) is not None
 
 
-def _passphrase_keys(source: KeySource, repository: Repository) -> list[StoredKey]:
+def passphrase_keys(source: KeySource, repository: Repository) -> list[StoredKey]:
+    """Return the repository's keys of the configured method that are passphrases, oldest first."""
     method = source.settings.method if source.settings else ""
     return [
         key for key in stored_keys(repository) if (key.method, key.kind) == (method, "passphrase")

@@ -11,6 +11,9 @@ from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.text import count_text
 from fsbackup_tui.repository.files import FILE_MODE, writing
 
+_SHOWN = 5
+_LONGEST = 300
+
 
 def loss_lines(links: Sequence[LinkFacts]) -> tuple[str, ...]:
     """Return a line for each link of a point that does not fit: what you will lose by it."""
@@ -45,6 +48,19 @@ def fit_lines(links: Sequence[LinkFacts]) -> Iterator[tuple[str, str]]:
         if link.unnamed:
             text += f"; {count_text(link.unnamed)} files are named by no row"
         yield f"{link.table}.{link.column}", text
+
+
+def names_lines(link: LinkFacts) -> Iterator[str]:
+    """Yield the first rows of a link that have no file, and how to have all of them."""
+    for name in link.missing.names[:_SHOWN]:
+        yield f"no file: {_short(name)}"
+    if link.missing.count > _SHOWN:
+        yield f"and {count_text(link.missing.count - _SHOWN)} more (--rows-lost FILE)"
+
+
+def _short(name: str) -> str:
+    """Cut what may be no name at all: a picture as text, say."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
 
 
 def export_missing(links: Sequence[LinkFacts], path: Path) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from fsbackup_tui.domain.site_parts import LONGEST_LIST, LinkFacts, Names
 from fsbackup_tui.domain.text import count_text
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.files.index import IndexEntry, parse_entry
-from fsbackup_tui.engines.link_book import Joined, LinkBook, NamedFile, tree_files
+from fsbackup_tui.engines.link_book import Joined, LinkBook, NamedFile, TreeFile, tree_files
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.link_rows import LinkUnreadable, Values, link_rows
 from fsbackup_tui.operations.context import JobContext
@@ -34,6 +34,7 @@ from fsbackup_tui.operations.part_index import read_part_index
 from fsbackup_tui.repository.layout import Repository
 
 BOOK_NAME = "links"
+_LONGEST = 4096
 
 
 def link_rule(link: Link | LinkFacts) -> LinkRule:
@@ -79,9 +80,17 @@ def named_file(rule: LinkRule, values: Values, root: bytes | None = None) -> Nam
     said, names = names_of(rule, values)
     if not said:
         return None
-    there = root is not None and any(os.path.lexists(root + b"/" + name) for name in names)
+    there = root is not None and any(_is_file(root + b"/" + name) for name in names)
     size, sha256 = size_of(values.get(":size")), sha256_of(values.get(":sha256"))
     return NamedFile(said, names, size, sha256, there)
+
+
+def _is_file(path: bytes) -> bool:
+    """Whether a file is there that a tree is captured with: neither a link nor a directory."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass
@@ -103,6 +112,7 @@ class LinkCapture:
         self._wanted = list(_wanted(context.loaded, sources))
         self._book: LinkBook | None = None
         self._trees: set[str] = set()
+        self._unread: dict[str, str] = {}
 
     def __bool__(self) -> bool:
         return bool(self._wanted)
@@ -151,6 +161,16 @@ class LinkCapture:
             self._open().add_tree(files, tree_files(parse_entry(line) for line in lines))
             self._trees.add(files)
 
+    def add_files(self, files: str, found: Iterable[TreeFile]) -> None:
+        """Take in the files of a tree whose list can't be read; called in a thread."""
+        self._open().add_tree(files, found)
+        self._trees.add(files)
+
+    def forget_tree(self, files: str, why: str) -> None:
+        """Leave a tree out of what was given, and let its links tell why."""
+        self._trees.discard(files)
+        self._unread[files] = why
+
     async def facts(
         self, repository: Repository, directory: Path, parts: Sequence[PartManifest]
     ) -> tuple[LinkFacts, ...]:
@@ -167,7 +187,9 @@ class LinkCapture:
         found: list[LinkFacts] = []
         for wanted in self._wanted:
             if not wanted.note and wanted.facts.files not in self._trees:
-                wanted.note = f"not joined: the index of {wanted.facts.files} is not at hand"
+                files = wanted.facts.files
+                why = self._unread.get(files, "was not captured")
+                wanted.note = f"not joined: the list of {files} {why}"
             if wanted.note or self._book is None or wanted.facts.source not in captured:
                 note = wanted.note or f"not read: {wanted.facts.source} was not captured"
                 found.append(replace(wanted.facts, note=note))
@@ -184,8 +206,13 @@ class LinkCapture:
         def take(entries: Iterable[IndexEntry]) -> None:
             book.add_tree(part.source, tree_files(entries))
 
-        with suppress(NotDecryptable, PointDamaged):
+        try:
             await read_part_index(directory, part, keys, take)
+        except NotDecryptable as error:
+            self._unread.setdefault(part.source, f"can't be read on this machine: {error.reason}")
+        except PointDamaged as error:
+            self._unread.setdefault(part.source, f"can't be read: {error.what.rstrip('.')}")
+        else:
             self._trees.add(part.source)
 
     def _joined(self, book: LinkBook, wanted: _Wanted) -> LinkFacts:
@@ -263,8 +290,12 @@ def _names(count: int, names: Iterable[str]) -> Names:
 
 
 def shown(name: str) -> str:
-    """Return a row's text for people: bytes that are not UTF-8 as ``\\\\xNN``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Return a row's text for people: bytes that are not UTF-8 as ``\\\\xNN``.
+
+    What is longer than a path can be is no path: a manifest need not carry a picture as text.
+    """
+    text = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def capture_warnings(facts: LinkFacts) -> list[str]:

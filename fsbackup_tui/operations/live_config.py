@@ -103,10 +103,11 @@ def _missing(context: JobContext, path: Path) -> ToolError:
 
 
 def _unset(context: JobContext, name: str) -> ToolError:
-    where = context.loaded.config.env_file or "no env_file"
+    file = context.loaded.config.env_file
+    where = f"neither in {file} nor" if file is not None else "not"
     return ToolError(
         f"VARIABLE NOT SET: {name} is part of the configuration.",
-        why=f"It is neither in {where} nor in the environment of this process.",
+        why=f"It is {where} in the environment of this process.",
         fix=f"Set it there, or take it out of variables in {context.loaded.path}.",
     )
 

@@ -35,9 +35,17 @@ class OpenPart:
 
 @asynccontextmanager
 async def open_part(
-    context: JobContext, point: str, source: str, kind: str, *, reason_unsigned: str = ""
+    context: JobContext,
+    point: str,
+    source: str,
+    kind: str,
+    *,
+    reason_unsigned: str = "",
+    restores: bool = True,
 ) -> AsyncIterator[OpenPart]:
     """Yield a part of the kind, checked against its seal; retention leaves it alone meanwhile.
+
+    Where nothing of it is restored (``restores`` False), nobody's signature is demanded.
 
     Raises:
         UsageError: the part is of another kind.
@@ -53,7 +61,8 @@ async def open_part(
     async with lock.acquire_async(0, context.holder(), shared=True) as held:
         if held.note:
             context.report(Log(held.note))
-        await demand_signature(context, reader, reason=reason_unsigned)
+        if restores:
+            await demand_signature(context, reader, reason=reason_unsigned)
         await _check_seal(context, reader, source)
         yield OpenPart(repository, reader, part, await reading_keys(context, reader))
 

@@ -149,6 +149,20 @@ class CodeTakeBackRequest(Request):
     inode: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class RehearseTreeRequest(Request):
+    """Make the tree of files, or of code, that a drill plays on, and damage it.
+
+    Returns ``{"tree", "name", "inode", "point", "damage": "what was done to it"}``: ``name`` is the
+    directory around it, dropped by it and its inode (``DropTreeRequest``).
+    """
+
+    operation: ClassVar[str] = "rehearse-tree"
+    runner: ClassVar[str] = "fsbackup_tui.operations.rehearse_tree:run"
+    stages: ClassVar[tuple[str, ...]] = ("check", "restore", "damage")
+    part: str
+
+
 PLACE_REQUESTS: tuple[type[Request], ...] = (
     LookPlaceRequest,
     SiteDamageRequest,
@@ -158,4 +172,5 @@ PLACE_REQUESTS: tuple[type[Request], ...] = (
     ConfigTakeBackRequest,
     CodeBackRequest,
     CodeTakeBackRequest,
+    RehearseTreeRequest,
 )

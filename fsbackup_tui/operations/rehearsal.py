@@ -39,7 +39,7 @@ async def run(request: RehearsalRequest, context: JobContext) -> dict[str, objec
             f"NO SUCH DRILL: {request.scenario or 'none named'}.",
             why=f"There are: {', '.join(SCENARIOS)}.",
         )
-    point = request.point or _newest_good(request.part, context)
+    point = request.point or newest_good(request.part, context)
     live = await source_address(context.loaded, context.environment, context.redactor, request.part)
     admin_at = await admin_address(
         context.loaded, context.environment, context.redactor, request.part
@@ -76,7 +76,7 @@ def _is_of_a_role(item: str) -> bool:
     return parsed is not None and parsed[0] != ""
 
 
-def _newest_good(part: str, context: JobContext) -> str:
+def newest_good(part: str, context: JobContext) -> str:
     """Return the point that a real recovery would begin with; PointNotFound without any."""
     loaded = context.loaded
     with site_catalogue(loaded, os.environ) as (catalogue, repository, _error, _where):

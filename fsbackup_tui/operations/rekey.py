@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import encryption_key, reading_keys
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RekeyRequest
-from fsbackup_tui.operations.signatures import point_signing
+from fsbackup_tui.operations.signatures import PointSigning, point_signing, signature_in
 from fsbackup_tui.operations.status import (
     job_liveness,
     open_catalogue,
@@ -144,7 +144,10 @@ def _chosen(request: RekeyRequest, rekeying: _Rekeying) -> list[str]:
         named = [resolve_point(points, text, zone=zone, any_trust=True) for text in request.points]
     else:
         named = list(points)
-    named.sort(key=lambda point: (point.sequence, point.created))
+    # One that a killed run left beside its successor goes first: it is given up for that one,
+    # not encrypted a second time when the successor has gone on to another key.
+    left = _replaced(rekeying.repository)
+    named.sort(key=lambda point: (point.sequence, point.created, point.id not in left))
     return [point.id for point in named if point.whole and not point.foreign]
 
 
@@ -163,8 +166,11 @@ async def rekey_point(rekeying: _Rekeying, point: str) -> None:
         if successor is None:
             successor = (await _encrypt_anew(rekeying, reader, manifest)).id
         else:
-            # A killed run left it: nothing is given up for what may have been damaged since.
-            await _refuse_damaged(PointReader(rekeying.repository, successor), rekeying.context)
+            # A killed run left it: nothing is given up for what may have been damaged since, or
+            # is under a key that a later run, with another one, can't open.
+            left = PointReader(rekeying.repository, successor)
+            await _refuse_damaged(left, rekeying.context)
+            await _refuse_unopened(rekeying, left)
         await asyncio.to_thread(_retire, rekeying, point, successor)
     _record_seal(rekeying, successor)
     rekeying.done.append({"point": point, "became": successor})
@@ -197,16 +203,24 @@ def _by_another(part: PartManifest, key: EncryptionKey) -> bool:
 
 def find_successor(repository: Repository, point: str) -> str | None:
     """Return the whole point that replaces this one, where a killed job left both."""
+    return next((new for new, former in _successors(repository) if former == point), None)
+
+
+def _replaced(repository: Repository) -> frozenset[str]:
+    return frozenset(former for _new, former in _successors(repository))
+
+
+def _successors(repository: Repository) -> Iterator[tuple[str, str]]:
+    """Yield each whole point that replaces another, with that other."""
     for directory in sorted(repository.points.iterdir()):
-        if directory.name.startswith(".") or directory.name == point:
+        if directory.name.startswith("."):
             continue
         try:
             manifest = PointReader(repository, directory.name).manifest
         except (FsbackupError, OSError):
             continue
-        if manifest is not None and manifest.replaces == point:
-            return manifest.id
-    return None
+        if manifest is not None and manifest.replaces and manifest.replaces != manifest.id:
+            yield manifest.id, manifest.replaces
 
 
 async def _refuse_damaged(reader: PointReader, context: JobContext) -> None:
@@ -220,12 +234,21 @@ async def _refuse_damaged(reader: PointReader, context: JobContext) -> None:
             )
 
 
+async def _refuse_unopened(rekeying: _Rekeying, reader: PointReader) -> None:
+    """Raise KeyUnavailable where a part is under another key, and nothing here opens it."""
+    others = {p.key.method for p in reader.parts() if p.key and _by_another(p, rekeying.key)}
+    if others:
+        keys = await reading_keys(rekeying.context, reader)
+        for method in others:
+            keys.of(method)
+
+
 async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Manifest) -> Manifest:
     """Write the point that replaces this one; nobody sees it before it is whole."""
     context, repository = rekeying.context, rekeying.repository
     keys = await reading_keys(context, reader)
     await _refuse_damaged(reader, context)
-    signing = await point_signing(context)
+    signing = await _signing(rekeying, reader)
     writer = PointWriter.begin(
         repository,
         plan=manifest.plan,
@@ -251,6 +274,22 @@ async def _encrypt_anew(rekeying: _Rekeying, reader: PointReader, manifest: Mani
     except BaseException:
         writer.abandon()
         raise
+
+
+async def _signing(rekeying: _Rekeying, reader: PointReader) -> PointSigning | None:
+    """Return what signs the successor: nobody, where nobody who counts had signed the former.
+
+    Whoever can write into the repository can put a point there that the old key opens; with our
+    signature under it, it would be restored.
+    """
+    signing = await point_signing(rekeying.context)
+    if signing is None:
+        return None
+    signature = await signature_in(rekeying.context, reader)
+    if signature.state == "good":
+        return signing
+    rekeying.note(f"{reader.id} was {signature.words}: the one in its place is not signed either")
+    return None
 
 
 async def _site_yaml(reader: PointReader) -> str:
@@ -382,6 +421,18 @@ def _carry_records(rekeying: _Rekeying, point: str, successor: str) -> None:
             now=record.at,
             job=record.job,
             operator=record.operator,
+        )
+
+    was = {"former": point}
+    if _identity("rekeyed", was) not in there:
+        write_record(
+            repository,
+            successor,
+            "rekeyed",
+            was,
+            now=rekeying.context.now(),
+            job=rekeying.context.job,
+            operator=rekeying.context.operator,
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.errors import PointDamaged, ToolError, UsageError
-from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.events import Log, format_time
 from fsbackup_tui.domain.point import Artifact
 from fsbackup_tui.domain.site_parts import CodeFacts
 from fsbackup_tui.engines.chain import read_artifact
@@ -23,9 +23,11 @@ from fsbackup_tui.engines.git.rebuild import CodeFiles, apply_work, check_out, c
 from fsbackup_tui.engines.git.work_tar import TarDamaged, extract_tar, list_tar
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.open_part import OpenPart, open_part
+from fsbackup_tui.operations.places import place_paths
 from fsbackup_tui.operations.site_requests import RestoreCodeRequest
 from fsbackup_tui.operations.verify_code import unpack_code
 from fsbackup_tui.repository.files import free_bytes, not_enough_space
+from fsbackup_tui.repository.tree_marks import Mark, make_marked, remove_mark, write_mark
 
 _MARGIN = 1.1
 
@@ -56,7 +58,7 @@ async def run(request: RestoreCodeRequest, context: JobContext) -> dict[str, obj
     """
     started = time.monotonic()
     target = Path(request.to)
-    patches = target.with_name(f"{target.name}.patches")
+    patches = target.with_name(f"{target.name}{'-' if request.beside else '.'}patches")
     refuse_existing(target, patches)
     context.stage("check")
     git = await find_git(context.work, report=context.report, redactor=context.redactor)
@@ -68,17 +70,19 @@ async def run(request: RestoreCodeRequest, context: JobContext) -> dict[str, obj
             raise UsageError(f"NOTHING TO RESTORE: {request.part} tells of no work tree.")
         trees = {tree.directory: tree for tree in work_trees(opened.part.artifacts, facts)}
         tag = os.urandom(4).hex()
-        made = [target.with_name(f".{path.name}.{tag}") for path in (target, patches)]
+        name = "{}-{}" if request.beside else ".{}.{}"
+        made = [target.with_name(name.format(path.name, tag)) for path in (target, patches)]
         restore = _Restore(request, context, opened, git, made[0], made[1], trees)
         _check_space(restore)
         try:
             for directory in made:
-                _make(directory)
+                _make(restore, directory)
             await _work_tree(restore, trees[""], restore.top, restore.patches)
             _into_place(restore, target, patches)
         except BaseException:
             for directory in made:
                 shutil.rmtree(directory, ignore_errors=True)
+                _forget(restore, directory)
             raise
     context.report(Log(f"Restored {code_words(facts)} to {target}"))
     return _document(restore, facts, target, patches, time.monotonic() - started)
@@ -95,9 +99,12 @@ def refuse_existing(*paths: Path) -> None:
             )
 
 
-def _make(directory: Path) -> None:
+def _make(restore: _Restore, directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700)
+        if restore.request.beside:
+            make_marked(directory, _mark(restore))
+        else:
+            directory.mkdir(mode=0o700)
     except OSError as error:
         raise UsageError(
             f"NOT WRITTEN: {directory.parent} can't be written.", why=f"{error.strerror}."
@@ -114,11 +121,41 @@ def _check_space(restore: _Restore) -> None:
 
 def _into_place(restore: _Restore, target: Path, patches: Path) -> None:
     refuse_existing(target, patches)
-    restore.top.rename(target)
+    _rename(restore, restore.top, target)
     if any(restore.patches.iterdir()):
-        restore.patches.rename(patches)
+        _rename(restore, restore.patches, patches)
     else:
         restore.patches.rmdir()
+        _forget(restore, restore.patches)
+
+
+def _mark(restore: _Restore, *, inode: int = 0, complete: bool = False) -> Mark:
+    """Return the mark of a directory beside live's work tree."""
+    request, context = restore.request, restore.context
+    return Mark(
+        kind="restore",
+        root=str(place_paths(context.loaded, request.part)[0]),
+        inode=inode,
+        part=request.part,
+        point=request.point,
+        job=context.job,
+        incident=context.incident.name if context.incident is not None else "",
+        at=format_time(context.now()),
+        complete=complete,
+    )
+
+
+def _rename(restore: _Restore, made: Path, target: Path) -> None:
+    """Give what is whole its own name; what is marked is marked at every moment."""
+    if restore.request.beside:
+        write_mark(target, _mark(restore, inode=made.stat().st_ino, complete=True))
+    made.rename(target)
+    _forget(restore, made)
+
+
+def _forget(restore: _Restore, directory: Path) -> None:
+    if restore.request.beside:
+        remove_mark(directory)
 
 
 async def _work_tree(restore: _Restore, tree: CodeArtifacts, top: Path, patches: Path) -> None:

@@ -72,6 +72,16 @@ async def run(request: RestoreConfigRequest, context: JobContext) -> dict[str, o
     }
 
 
+async def compare(request: RestoreConfigRequest, context: JobContext) -> dict[str, object]:
+    """Compare with live to measure a damage: an unsigned point, too, since nothing is restored.
+
+    Raises:
+        KeyUnavailable, PointDamaged.
+    """
+    async with open_part(context, request.point, request.part, "config", restores=False) as opened:
+        return await _diff(request, context, opened)
+
+
 def _nothing_chosen(request: RestoreConfigRequest) -> UsageError:
     wanted = " ".join(request.files)
     return UsageError(
@@ -164,7 +174,7 @@ async def _in_place(
         raise ToolError(
             "NOT ALL PUT IN PLACE: the system refused one of the files.",
             why=f"{error.filename}: {error.strerror}.",
-            fix="Those that were replaced lie beside as NAME.before-…: compare, then run it again.",
+            fix="Those that were replaced lie beside as .before-…-NAME~: compare, run it again.",
         ) from error
     placed += _placed_before(request, files, changing)
     for one in placed:

@@ -10,17 +10,21 @@ import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsbackup_tui.config.load import LoadedConfig
+from fsbackup_tui.config.load import LoadedConfig, site_environment
 from fsbackup_tui.config.ownership import check_ownership
 from fsbackup_tui.domain.errors import (
     ConfigError,
     FsbackupError,
     PointDamaged,
+    PointNotFound,
+    RepositoryError,
     SafetyRefusal,
     ToolError,
 )
@@ -37,6 +41,7 @@ from fsbackup_tui.engines.signing import gpg, ssh
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import Finding
 from fsbackup_tui.repository.checksums import SUMS_NAME, parse_sums
+from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.manifest import MANIFEST_NAME
 from fsbackup_tui.repository.reader import PointReader
 
@@ -313,10 +318,62 @@ async def lacks_signature(context: JobContext, reader: PointReader) -> bool:
     return (await signature_in(context, reader)).state != "good"
 
 
+async def unsigned_points(
+    context: JobContext, repository: Repository | None, points: Iterable[str]
+) -> dict[str, str]:
+    """Return those of the points that lack the signature which is demanded, and how."""
+    if repository is None or not is_demanded(context.loaded):
+        return {}
+    found: dict[str, str] = {}
+    for point in points:
+        with suppress(RepositoryError, PointNotFound):
+            signature = await signature_in(context, PointReader(repository, point))
+            if signature.state != "good":
+                found[point] = signature.words
+    return found
+
+
 async def signature_in(context: JobContext, reader: PointReader) -> Signature:
     """Return who signed a point, told in a job."""
     return await signature_of(
         context.loaded, reader, environment=context.environment, work=context.work
+    )
+
+
+def read_signature(
+    loaded: LoadedConfig, reader: PointReader, environment: Mapping[str, str]
+) -> Signature:
+    """Return who signed a point, outside of a job; no program is asked where nobody did."""
+    with tempfile.TemporaryDirectory(prefix="fsbackup-") as work:
+        return asyncio.run(signature_of(loaded, reader, environment=environment, work=Path(work)))
+
+
+def worth_telling(loaded: LoadedConfig, signature: Signature) -> bool:
+    """Whether somebody signed it, or should have."""
+    return signature.state != "absent" or is_demanded(loaded)
+
+
+def refuse_unsigned(
+    loaded: LoadedConfig, reader: PointReader, environ: Mapping[str, str], reason: str
+) -> None:
+    """Refuse such a point before anything is begun, outside of a job.
+
+    Raises:
+        SafetyRefusal: as ``demand_signature``.
+    """
+    if reason.strip() or not is_demanded(loaded):
+        return
+    signature = read_signature(loaded, reader, site_environment(loaded, environ))
+    if signature.state != "good":
+        raise _missing(loaded, reader, signature)
+
+
+def _missing(loaded: LoadedConfig, reader: PointReader, signature: Signature) -> SafetyRefusal:
+    place = loaded.place("signing", "required")
+    return SafetyRefusal(
+        f"SIGNATURE MISSING: {reader.id} is {signature.words}. Nothing was created.",
+        why=f"{place} demands one: a forged dump runs code as whoever restores it.",
+        fix="Take a signed point; or say why this one is trusted: --reason-unsigned TEXT",
     )
 
 
@@ -333,13 +390,8 @@ async def demand_signature(context: JobContext, reader: PointReader, *, reason: 
     signature = await signature_in(context, reader)
     if signature.state == "good":
         return
-    place = context.loaded.place("signing", "required")
     if not reason.strip():
-        raise SafetyRefusal(
-            f"SIGNATURE MISSING: {reader.id} is {signature.words}. Nothing was created.",
-            why=f"{place} demands one: a forged dump runs code as whoever restores it.",
-            fix="Take a signed point; or say why this one is trusted: --reason-unsigned TEXT",
-        )
+        raise _missing(context.loaded, reader, signature)
     told = " ".join(reason.split())
     context.report(
         Warned(

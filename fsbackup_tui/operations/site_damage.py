@@ -23,6 +23,7 @@ from fsbackup_tui.operations.live_code import LiveCode, read_live_code
 from fsbackup_tui.operations.place_requests import SiteDamageRequest
 from fsbackup_tui.operations.places import kind_of, place_paths, place_source
 from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.signatures import unsigned_points
 from fsbackup_tui.operations.site_points import SitePoints, candidate_of, site_points
 from fsbackup_tui.operations.status import site_zone
 from fsbackup_tui.operations.wording import when_text
@@ -48,9 +49,11 @@ async def run(request: SiteDamageRequest, context: JobContext) -> dict[str, obje
     kind = kind_of(place_source(context.loaded, request.part))
     right = parse_time(request.last_right) if request.last_right else None
     known = await asyncio.to_thread(site_points, context, request.part, request.point, right)
-    now = context.now()
+    now, ids = context.now(), [each.summary.id for each in known.candidates]
+    unsigned = await unsigned_points(context, known.repository, ids)
     candidates = tuple(
-        candidate_of(each, request.part, last_right=right, now=now) for each in known.candidates
+        candidate_of(each, request.part, last_right=right, now=now, unsigned=unsigned.get(name, ""))
+        for each, name in zip(known.candidates, ids, strict=True)
     )
     measure = _MEASURES[kind]
     measured = await measure(request, context, known, candidates)
@@ -130,7 +133,7 @@ async def _config(
     for each in candidates:
         asked = RestoreConfigRequest(each.point, request.part, "diff")
         try:
-            document = await restore_config.run(asked, quiet)
+            document = await restore_config.compare(asked, quiet)
         except FsbackupError as error:
             notes.append(_not_read(each.point, error))
             shown.append(each)

@@ -55,6 +55,7 @@ class SitePoints:
     candidates: tuple[SitePart, ...]
     notes: tuple[str, ...] = ()
     parts: tuple[PartManifest, ...] = ()
+    repository: Repository | None = None
 
 
 def site_points(
@@ -92,7 +93,7 @@ def site_points(
     if chosen is not None:
         with suppress(PointDamaged, PointNotFound, RepositoryError):
             every = tuple(PointReader(repository, chosen.id).parts())
-    return SitePoints(measured, tuple(parts), notes, every)
+    return SitePoints(measured, tuple(parts), notes, every, repository)
 
 
 def _fits(point: PointSummary, source: str) -> bool:
@@ -167,9 +168,17 @@ def _site_part(
 
 
 def candidate_of(
-    point: SitePart, source: str, *, last_right: datetime | None, now: datetime
+    point: SitePart,
+    source: str,
+    *,
+    last_right: datetime | None,
+    now: datetime,
+    unsigned: str = "",
 ) -> SiteCandidate:
-    """Return what is known of a point before anything is compared with it."""
+    """Return what is known of a point before anything is compared with it.
+
+    ``unsigned`` tells how it lacks the signature that is demanded.
+    """
     summary, part = point.summary, point.part
     trust = next((each.trust for each in summary.parts if each.source == source), summary.trust)
     files = part.files if part is not None else None
@@ -179,7 +188,8 @@ def candidate_of(
         trust=Trust.DAMAGED.word if part is None else trust.word,
         minutes=round(max(0.0, (now - point.at).total_seconds()) / 60, 1),
         after_damage=None if last_right is None else summary.created > last_right,
-        doubt=point.doubt,
+        doubt="; ".join(filter(None, (point.doubt, unsigned))),
+        unsigned=unsigned,
         files=files.files if files is not None else None,
         bytes=files.bytes if files is not None else None,
         directory=point.directory,

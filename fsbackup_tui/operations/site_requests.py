@@ -220,7 +220,9 @@ class RestoreConfigRequest(Request):
 class RestoreCodeRequest(Request):
     """Make a new work tree of a code part in ``to``, a directory that is not there yet.
 
-    ``apply_work`` applies what no commit had, too; else it lies in ``to.patches``.
+    ``apply_work`` applies what no commit had, too; else it lies in ``to.patches``. ``beside``: it
+    lies beside live's, as ``ROOT.restore-TAG``, and is marked as ours; so are its patches then, as
+    ``to-patches``.
     """
 
     operation: ClassVar[str] = "restore-code"
@@ -230,6 +232,7 @@ class RestoreCodeRequest(Request):
     part: str
     to: str
     apply_work: bool = False
+    beside: bool = False
     reason_unsigned: str = ""
 
 

@@ -6,17 +6,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from fsbackup_tui.config.sources import FilesSource
+from fsbackup_tui.config.sources import CodeSource, FilesSource
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.incident import Incident
 from fsbackup_tui.domain.tree import LeftTree, TreeKind
 from fsbackup_tui.engines.trees.opened import OpenTree
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.files_ground import Ground, open_ground
+from fsbackup_tui.operations.files_ground import Ground, alone_at, own_places
 from fsbackup_tui.operations.leftover_look import time_of
 from fsbackup_tui.operations.pacing import Pace, paced
+from fsbackup_tui.operations.places import place_paths
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.site_requests import DropTreeRequest, TreesRequest
@@ -24,8 +26,17 @@ from fsbackup_tui.operations.status import job_liveness, site_repository_or_none
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.incidents import list_incidents
 from fsbackup_tui.repository.layout import site_state
-from fsbackup_tui.repository.tree_marks import Mark, Marked, find_marked, is_marked, remove_mark
+from fsbackup_tui.repository.tree_marks import (
+    Mark,
+    Marked,
+    find_marked,
+    is_marked,
+    mark_path,
+    remove_mark,
+)
 
+TREE_SOURCES = (FilesSource, CodeSource)
+"""The sources that recoveries leave trees beside."""
 # In its own incident it may go before that is closed: it can be made again.
 _REPLACEABLE = ("restore",)
 _WHAT: dict[TreeKind, str] = {
@@ -41,15 +52,15 @@ async def run(request: TreesRequest, context: JobContext) -> dict[str, object]:
     looking = _look(context)
     found, notes = [], []
     for part in _parts(request.part, context):
-        ground = open_ground(context, part)
-        if not ground.root.parent.is_dir():
-            notes.append(f"{ground.root.parent} is not there: what is left in it can't be seen.")
+        root = _root(context, part)
+        if not root.parent.is_dir():
+            notes.append(f"{root.parent} is not there: what is left in it can't be seen.")
             continue
-        _sweep_marks(looking, ground)
-        for marked in marked_trees(ground):
+        _sweep_marks(looking, root)
+        for marked in trees_of(root):
             if is_marked(marked.path, marked.mark):
                 pace = Pace(context.report, guard=None)
-                found.append(await paced(pace, _counting(looking, ground, marked, pace)))
+                found.append(await paced(pace, _counting(looking, root, marked, pace)))
             elif marked.path.is_dir():
                 notes.append(
                     f"{marked.path} is not the tree that its mark is of: an exchange was cut "
@@ -68,11 +79,12 @@ async def run_drop(request: DropTreeRequest, context: JobContext) -> dict[str, o
     """
     refuse_if_read_only(context.loaded, "drops nothing")
     context.stage("check")
-    ground, marked = _named(request, context)
-    async with ground.alone():
+    part, marked = _named(request, context)
+    async with alone_at(context, part):
         looking = _look(context)
         pace = Pace(context.report, guard=None)
-        tree = await paced(pace, _counting(looking, ground, marked, pace))
+        root = _root(context, part)
+        tree = await paced(pace, _counting(looking, root, marked, pace))
         _refuse(tree, request)
         context.stage("drop")
         with writing(marked.path):
@@ -82,11 +94,11 @@ async def run_drop(request: DropTreeRequest, context: JobContext) -> dict[str, o
     return {"ok": True, "dropped": tree.name, "kind": tree.kind, "bytes": tree.bytes}
 
 
-def _sweep_marks(looking: _Looking, ground: Ground) -> None:
+def _sweep_marks(looking: _Looking, root: Path) -> None:
     """Remove what a killed job left of a tree that it was about to make: its mark, and no tree."""
     if looking.context.loaded.config.read_only:
         return
-    for marked in list(marked_trees(ground)):
+    for marked in list(trees_of(root)):
         is_work = marked.mark.kind == "restore" or marked.mark.partial
         alone = is_work and not marked.path.exists()
         if alone and not looking.is_alive(marked.mark.job):
@@ -96,21 +108,40 @@ def _sweep_marks(looking: _Looking, ground: Ground) -> None:
 
 def marked_trees(ground: Ground) -> Iterator[Marked]:
     """Yield what bears a mark of this root: beside it, and in it where it is a mount point."""
-    yield from find_marked(ground.root, ground.root.parent)
-    yield from find_marked(ground.root, ground.root)
+    yield from trees_of(ground.root)
+
+
+def trees_of(root: Path) -> Iterator[Marked]:
+    """Yield the same by the root's path."""
+    yield from find_marked(root, root.parent)
+    yield from find_marked(root, root)
+
+
+def _root(context: JobContext, part: str) -> Path:
+    return place_paths(context.loaded, part)[0]
+
+
+def own_paths(ground: Ground) -> frozenset[bytes]:
+    """Return what of ours lies below the root, told from it: it is none of the site's files.
+
+    Its repository and its state, and trees of restores with their marks.
+    """
+    trees = (marked.path for marked in marked_trees(ground) if marked.path.parent == ground.root)
+    names = {os.fsencode(each.name) for path in trees for each in (path, mark_path(path))}
+    places = own_places(ground.root, ground.context.loaded)
+    return frozenset(names.union(os.fsencode(place) for place in places))
 
 
 def _parts(part: str, context: JobContext) -> list[str]:
     sources = context.loaded.config.sources
-    return [part] if part else [n for n, s in sources.items() if isinstance(s, FilesSource)]
+    return [part] if part else [n for n, s in sources.items() if isinstance(s, TREE_SOURCES)]
 
 
-def _named(request: DropTreeRequest, context: JobContext) -> tuple[Ground, Marked]:
+def _named(request: DropTreeRequest, context: JobContext) -> tuple[str, Marked]:
     for part in _parts(request.part, context):
-        ground = open_ground(context, part)
-        for marked in marked_trees(ground):
+        for marked in trees_of(_root(context, part)):
             if marked.path.name == request.name and is_marked(marked.path, marked.mark):
-                return ground, marked
+                return part, marked
     raise UsageError(
         f"NO SUCH LEFTOVER: {request.name}.",
         why="No tree of that name bears fsbackup's mark.",
@@ -164,9 +195,7 @@ def _look(context: JobContext) -> _Looking:
     )
 
 
-def _counting(
-    looking: _Looking, ground: Ground, marked: Marked, pace: Pace
-) -> Callable[[], LeftTree]:
+def _counting(looking: _Looking, root: Path, marked: Marked, pace: Pace) -> Callable[[], LeftTree]:
     def count() -> LeftTree:
         files = size = 0
         with OpenTree(marked.path) as tree:
@@ -181,7 +210,7 @@ def _counting(
             name=marked.path.name,
             path=str(marked.path),
             inode=inode,
-            root=str(ground.root),
+            root=str(root),
             of=mark.incident or mark.job,
             since=time_of(mark.at),
             files=files,
@@ -196,6 +225,8 @@ def _counting(
 def _what(mark: Mark) -> str:
     if mark.kind == "before" and mark.partial:
         return f"files of {mark.root} that others took the place of"
+    if mark.kind == "after" and mark.partial:
+        return f"files of {mark.root} that were taken out of it again"
     if mark.kind == "restore" and (mark.partial or not mark.complete):
         return f"what a restore into {mark.root} left that never ended"
     return _WHAT[mark.kind].format(root=mark.root)

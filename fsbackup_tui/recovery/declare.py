@@ -68,11 +68,12 @@ def declare(
     kind = source_kinds(desk.loaded).get(source, "postgres")
     name = runbook or runbook_for(seen, kind)
     require_about(name, kind, desk.loaded)
-    if is_drill and kind != "postgres":
+    if is_drill and kind == "config":
         raise UsageError(
-            f"NO DRILL OF {name}: it would play with the site's own {KIND_WORDS[kind]}.",
-            why="A guided drill is of a database, on a copy made for it.",
-            fix="fsbackup drill   restores every part of a point, timed, into a throw-away place",
+            f"NO DRILL OF {KIND_WORDS[kind]}: {source} has no copy to practise on.",
+            why="Settings are put back by their names: those of the live files are the only ones.",
+            fix=f"fsbackup restore latest --part {source} --diff   shows what would come back\n"
+            "fsbackup drill   restores every part of a point, timed, into a throw-away place",
         )
     desk, why = _where_it_can_be_written(desk, source, is_drill=is_drill)
     journal = open_incident(

@@ -49,9 +49,17 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _always(_: Request) -> None:
+    """Let every job begin."""
+
+
 @dataclass(frozen=True)
 class Desk:
-    """All that a recovery's leading needs of the site; nothing here touches a server."""
+    """All that a recovery's leading needs of the site; nothing here touches a server.
+
+    ``ready`` is called before a step's job is begun, and raises where it can't be yet: a face asks
+    for the passphrase there that nothing else tells.
+    """
 
     loaded: LoadedConfig
     environ: Mapping[str, str]
@@ -60,6 +68,7 @@ class Desk:
     zone: tzinfo
     repository: Repository | None = None
     start: StartJob = field(default=start_job)
+    ready: Callable[[Request], None] = field(default=_always)
 
     @property
     def now(self) -> Callable[[], datetime]:
@@ -106,6 +115,7 @@ def open_desk(
     environ: Mapping[str, str],
     *,
     now: Callable[[], datetime] = _utc_now,
+    ready: Callable[[Request], None] = _always,
 ) -> Desk:
     """Return the desk of a site; it works without the repository, too."""
     repository: Repository | None = None
@@ -113,4 +123,4 @@ def open_desk(
         repository = open_site_repository(loaded, environ)
     author = Author(operator_name(environ), socket.gethostname(), now)
     state = site_state(loaded, environ, repository)
-    return Desk(loaded, environ, state, author, site_zone(loaded), repository)
+    return Desk(loaded, environ, state, author, site_zone(loaded), repository, ready=ready)

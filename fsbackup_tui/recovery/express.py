@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fsbackup_tui.domain.errors import (
     FsbackupError,
     JobError,
+    PointNotFound,
     Problem,
     SafetyRefusal,
     UsageError,
 )
 from fsbackup_tui.domain.incident import StepStatus
 from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.signatures import refuse_unsigned
 from fsbackup_tui.recovery.actions import merging
 from fsbackup_tui.recovery.actions.words import put_back_command
 from fsbackup_tui.recovery.card import Card
@@ -27,6 +30,7 @@ from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import IncidentJournal, find_incident, list_incidents
+from fsbackup_tui.repository.reader import PointReader
 
 Wait = Callable[[RecoverySession], None]
 _POLL_SECONDS = 0.1
@@ -73,7 +77,13 @@ def wait_quietly(session: RecoverySession) -> None:
 
 
 def open_express(desk: Desk, plan: ExpressPlan) -> RecoverySession:
-    """Open the incident of it; SafetyRefusal where one of the source is open already."""
+    """Open the incident of it.
+
+    Raises:
+        SafetyRefusal: one of the source is open already, or the point lacks the signature that is
+        demanded.
+    """
+    require_signature(desk, plan.point, plan.reason_unsigned)
     runbook = "partial-loss" if plan.tables else "data-loss"
     session = declare(
         desk,
@@ -86,6 +96,18 @@ def open_express(desk: Desk, plan: ExpressPlan) -> RecoverySession:
     if plan.tables:
         session.narrow(plan.tables, plan.where)
     return session
+
+
+def require_signature(desk: Desk, point: str, reason: str) -> None:
+    """Raise SafetyRefusal where a point lacks a demanded signature, and no reason is given.
+
+    Before an incident is declared: one that can't go on helps nobody.
+    """
+    if not point or desk.repository is None:
+        return
+    with suppress(PointNotFound):
+        reader = PointReader(desk.repository, point)
+        refuse_unsigned(desk.loaded, reader, desk.environ, reason)
 
 
 def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quietly) -> Card:
@@ -132,23 +154,9 @@ def leave_out(session: RecoverySession, wanted: Collection[str] = ()) -> None:
 
 def _choose(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
     do_step(session, "damage", Answer(), wait)
-    _require_signature(session, plan)
     reason = "; ".join(filter(None, (plan.reason, plan.reason_unsigned)))
     do_step(session, "choose-point", Answer(plan.point, reason), wait)
     do_step(session, "choose-way", Answer(_way(session, plan), plan.reason), wait)
-
-
-def _require_signature(session: RecoverySession, plan: ExpressPlan) -> None:
-    report = session.read().facts.report
-    candidates = report.candidates if report is not None else ()
-    unsigned = next((each.unsigned for each in candidates if each.point == plan.point), "")
-    if unsigned and not plan.reason_unsigned.strip():
-        session.close("nothing was done")
-        raise SafetyRefusal(
-            f"SIGNATURE MISSING: {plan.point} is {unsigned}. Nothing was created.",
-            why="The configuration demands one: a forged dump runs code as whoever restores it.",
-            fix="Take a signed point; or say why this one is trusted: --reason-unsigned TEXT",
-        )
 
 
 def _make_copy(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:

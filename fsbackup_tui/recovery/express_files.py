@@ -12,7 +12,7 @@ from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.tree import Conflict
 from fsbackup_tui.domain.way import FilesWay
 from fsbackup_tui.operations.plain import plain
-from fsbackup_tui.recovery.actions.files import NEWER, ONLY_LIVE
+from fsbackup_tui.recovery.actions.files_tree import NEWER, ONLY_LIVE
 from fsbackup_tui.recovery.card import Card
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk
@@ -21,6 +21,7 @@ from fsbackup_tui.recovery.express import (
     do_step,
     leave_out,
     look,
+    require_signature,
     require_status,
     wait_quietly,
 )
@@ -32,7 +33,11 @@ LastStep = Literal["files-back", "files-exchange"]
 
 @dataclass(frozen=True, slots=True)
 class FilesPlan:
-    """What is asked for; ``reason`` for a doubtful point, or for what no row names."""
+    """What is asked for; ``reason`` for a doubtful point, or for what no row names.
+
+    ``reason_unsigned`` is for a point that lacks the signature which is demanded, as in
+    ``ExpressPlan``.
+    """
 
     part: str
     point: str
@@ -40,6 +45,7 @@ class FilesPlan:
     patterns: tuple[str, ...] = ()
     conflict: Conflict = "keep"
     reason: str = ""
+    reason_unsigned: str = ""
 
     @property
     def last(self) -> LastStep:
@@ -48,7 +54,13 @@ class FilesPlan:
 
 
 def open_express(desk: Desk, plan: FilesPlan) -> RecoverySession:
-    """Open the incident of it; SafetyRefusal where one of the source is open already."""
+    """Open the incident of it.
+
+    Raises:
+        SafetyRefusal: one of the source is open already, or the point lacks the signature that is
+        demanded.
+    """
+    require_signature(desk, plan.point, plan.reason_unsigned)
     return declare(
         desk,
         source=plan.part,
@@ -69,8 +81,9 @@ def prepare(session: RecoverySession, plan: FilesPlan, wait: Wait = wait_quietly
     leave_out(session)
     do_step(session, "damage", Answer(), wait)
     try:
-        do_step(session, "choose-point", Answer(plan.point, plan.reason), wait)
-        do_step(session, "choose-way", Answer(plan.way, plan.reason), wait)
+        reason = "; ".join(filter(None, (plan.reason, plan.reason_unsigned)))
+        do_step(session, "choose-point", Answer(plan.point, reason), wait)
+        do_step(session, "choose-way", Answer(_offered_way(session, plan), plan.reason), wait)
     except UsageError:
         # An answer is lacking: the same command with it is no second incident.
         session.close("nothing was done")
@@ -89,6 +102,13 @@ def prepare(session: RecoverySession, plan: FilesPlan, wait: Wait = wait_quietly
             "STOPPED: this is not the place that the point came from.", why=card.stopped
         )
     return card
+
+
+def _offered_way(session: RecoverySession, plan: FilesPlan) -> FilesWay:
+    """Return the plan's way; where no row names files, all that is missing is what is missing."""
+    question = session.card("choose-way").question
+    offered = question is not None and question.option(plan.way) is not None
+    return "missing" if plan.way == "everything" and not offered else plan.way
 
 
 def finish(

@@ -229,7 +229,7 @@ class IncidentFacts:
     @property
     def reason_unsigned(self) -> str:
         """Why the chosen point is trusted although it lacks the signature that is demanded."""
-        candidate = self.candidate
+        candidate = self.candidate if self.kind == "postgres" else self.site_candidate
         return self._text("point_reason") if candidate is not None and candidate.unsigned else ""
 
     @property

@@ -75,6 +75,12 @@ def require_sources(loaded: LoadedConfig) -> None:
     )
 
 
+def drilled_sources(loaded: LoadedConfig, about: Collection[SourceKind]) -> tuple[str, ...]:
+    """Return the sources of these kinds that a drill can play on a copy of: settings have none."""
+    kinds = source_kinds(loaded)
+    return tuple(name for name, kind in kinds.items() if kind in about and kind != "config")
+
+
 def named_source(loaded: LoadedConfig, wanted: str) -> str:
     """Return the source of that name; UsageError where it is none that can be recovered."""
     kinds = source_kinds(loaded)

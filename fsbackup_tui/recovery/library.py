@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -71,6 +72,11 @@ def shipped_text(name: str) -> str:
     return file.read_text(encoding="utf-8")
 
 
+@cache
+def _shipped(name: str) -> Runbook:
+    return parse_runbook(shipped_text(name), f"{name}.yaml", NAMES)
+
+
 def find_runbook(name: str, loaded: LoadedConfig | None) -> Runbook:
     """Return the runbook of that id, with the steps that the site adds.
 
@@ -86,7 +92,7 @@ def find_runbook(name: str, loaded: LoadedConfig | None) -> Runbook:
                 fix=f"Write id: {name} there, or name it {runbook.id} in the configuration.",
             )
     elif name in SHIPPED:
-        runbook = parse_runbook(shipped_text(name), f"{name}.yaml", NAMES)
+        runbook = _shipped(name)
     else:
         known = ", ".join(runbook_ids(loaded))
         raise UsageError(f"NO SUCH RUNBOOK: {name}.", why=f"There are: {known}.")

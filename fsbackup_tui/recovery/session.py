@@ -204,6 +204,7 @@ class RecoverySession:
 
         Raises:
             StaleLeader: somebody else leads. UsageError: the step or the answer can't be taken.
+            PassphraseNeeded: one has to be asked for first; nothing was begun.
             ConfirmationNeeded: the target's name was not typed. IdentityMismatch: the server is
             not the one the points came from. FsbackupError: the job did not start.
         """
@@ -221,6 +222,7 @@ class RecoverySession:
             facts = {} if action.by_hand(situation) else action.learn(situation, given, {})
             write_done(self, placed.step, facts, {"answer": _told(given), "reason": given.reason})
             return
+        situation = self._ready(request, step)
         if action.changes:
             self._require_target(situation)
         self._require_typed(placed.step, action.typed(situation), given)
@@ -237,6 +239,7 @@ class RecoverySession:
                 f"NOTHING TO UNDO: {placed.number} {placed.step.title}.",
                 why=placed.step.undo and f"It can be taken back by hand: {placed.step.undo}.",
             )
+        situation = self._ready(request, step)
         if action.changes:
             self._require_target(situation)
         typed = action.undo_typed(situation)
@@ -422,7 +425,8 @@ class RecoverySession:
         environment = self.desk.loaded.config.environment
         if isinstance(standing, PlaceStanding):
             first = first_seen(incident, standing.here)
-            place = self.desk.captured_at(incident.source)
+            # A drill's tree is of this very host, and no point came from it.
+            place = None if incident.is_drill else self.desk.captured_at(incident.source)
             doubts = place_mismatch(standing, first, place, environment)
             self.append("looked", facts=place_facts(incident, standing, doubts))
             return
@@ -472,6 +476,12 @@ class RecoverySession:
             placed.state.status, f"It is {placed.state.status} already."
         )
         raise UsageError(f"NOT BEGUN: {placed.number} {placed.step.title}.", why=why)
+
+    def _ready(self, request: Request, step: str) -> Situation:
+        """Return how it stands once the request's job can begin; somebody may have been asked."""
+        self.desk.ready(request)
+        self.require_lead()
+        return self.situation(step)
 
     def _require_target(self, situation: Situation) -> None:
         facts, what = situation.facts, "server" if situation.kind == "postgres" else "place"

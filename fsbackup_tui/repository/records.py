@@ -23,7 +23,9 @@ from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.manifest import MANIFEST_NAME
 
 RECORD_FORMAT = 1
-KINDS = frozenset({"verified", "drill", "cleared", "pinned", "unpinned", "adopted", "spare"})
+KINDS = frozenset(
+    {"verified", "drill", "cleared", "pinned", "unpinned", "adopted", "spare", "rekeyed"}
+)
 _LARGEST_BYTES = 16 << 20
 _SEQUENCE = re.compile(rb'"sequence": ?(\d{1,18})\b')
 

@@ -240,7 +240,8 @@ def _afterwards(part: PartManifest, facts: PostgresFacts) -> Iterator[str]:
     if "globals" in paths:
         yield (
             f"All roles and tablespaces of the old server are in "
-            f"`{part.source}/{paths['globals']}`."
+            f"`{part.source}/{paths['globals']}`. "
+            "A role whose line there has no PASSWORD needs a new one."
         )
     also = [artifact.path for artifact in part.artifacts if artifact.role == "also"]
     if also:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fsbackup_tui.domain.errors import PassphraseNeeded
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyRequest
@@ -9,6 +10,7 @@ from fsbackup_tui.operations.wording import duration_text, size_text
 from fsbackup_tui.tui.data import JobRow, Overview
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.lines import line
+from fsbackup_tui.tui.passphrase import ask_passphrase
 from fsbackup_tui.tui.widgets.choice import Answer
 
 _LEVELS: tuple[VerifyLevel, ...] = ("sealed", "readable", "restored", "proven")
@@ -111,20 +113,29 @@ def ask_cancel(screen: FrameScreen, job: JobRow | None) -> None:
 
 
 def start(screen: FrameScreen, request: Request) -> None:
-    """Start a job in its own process and say that it runs."""
+    """Start a job in its own process and say that it runs; a passphrase is asked for first."""
     data = screen.site_app.data
     if data is None:
         screen.say("Nothing can be started before the site is read", "warn")
         return
     screen.say(f"Starting {request.operation}…")
 
-    def started(job: JobRow) -> None:
+    def begin() -> JobRow | PassphraseNeeded:
+        try:
+            return data.start(request)
+        except PassphraseNeeded as needed:
+            return needed
+
+    def started(job: JobRow | PassphraseNeeded) -> None:
+        if isinstance(job, PassphraseNeeded):
+            ask_passphrase(screen, job, lambda: start(screen, request))
+            return
         screen.site_app.told_when_ended.add(job.label)
         screen.say(f"{job.label} runs. 2 shows it; it goes on when you leave.", "good")
         screen.site_app.refresh_overview()
         screen.tick()
 
-    screen.in_thread("start", lambda: data.start(request), started)
+    screen.in_thread("start", begin, started)
 
 
 def _where(screen: FrameScreen) -> str:

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.glance import Glance
 from fsbackup_tui.domain.health import Answer
+from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.point import Manifest, PointSummary, SpareSummary
 from fsbackup_tui.domain.proof import Proof
+from fsbackup_tui.domain.secret import Secret
+from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.against import Against
 from fsbackup_tui.operations.request import Request
@@ -97,7 +100,8 @@ class PointDetails:
 
     ``commands`` are fsbackup's own restore commands, ready to be pasted. ``against`` compares a
     suspect point's rows with the last good one's before it, ``changes`` each configuration and
-    code with the last good one's, by source.
+    code with the last good one's, by source. ``signature`` tells who signed it; None: nobody did,
+    and nobody has to.
     """
 
     summary: PointSummary
@@ -107,6 +111,7 @@ class PointDetails:
     problem: Problem | None = None
     against: tuple[Against, ...] = ()
     changes: Mapping[str, PartChanges] = field(default_factory=dict)
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +143,16 @@ class Checked:
 class PointProof:
     """What was shown of a point: its parts' newest proofs, and every check, the newest first.
 
-    ``worthless`` says which records count for nothing, and why.
+    ``worthless`` says which records count for nothing, and why. ``manifest`` None: it can't be
+    read. ``signature`` is as in ``PointDetails``.
     """
 
     summary: PointSummary
     parts: tuple[PartProof, ...] = ()
     history: tuple[Checked, ...] = ()
     worthless: tuple[str, ...] = ()
+    manifest: Manifest | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +277,15 @@ class SiteData(Protocol):
         ...
 
     def start(self, request: Request) -> JobRow:
-        """Start a job and return it once its worker runs."""
+        """Start a job and return it once its worker runs; PassphraseNeeded before."""
+        ...
+
+    def check_passphrase(self, question: KeyQuestion, typed: Secret) -> Verdict:
+        """Return whether what was typed is what was asked for."""
+        ...
+
+    def keep_passphrase(self, question: KeyQuestion, typed: Secret | None) -> None:
+        """Keep it in memory for the jobs to come; None: do without where that can be."""
         ...
 
     def cancel(self, job: str) -> None:

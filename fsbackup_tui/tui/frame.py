@@ -20,6 +20,7 @@ from fsbackup_tui.tui.lines import Line, Role, fit, line, plain, spread, width_o
 from fsbackup_tui.tui.problems import told_here
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
 from fsbackup_tui.tui.widgets.header import answer_line, keys_line, tabs_line
+from fsbackup_tui.tui.widgets.hidden import HiddenPanel
 from fsbackup_tui.tui.widgets.line_list import TextView
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 SMALLEST = (40, 10)
 MINUTE = 60.0
 READ_SECONDS = 3.0
-_CHOICE_FOOT = ("choice-take", "choice-down", "back")
+_CHOICE_FOOT: tuple[Shown, ...] = ("choice-take", "choice-down", "back")
+# The field takes letters: "?" and "q" are text there.
+FIELD_FOOT: tuple[Shown, ...] = (("Enter", "answer"), ("Esc", "back"))
 Result = TypeVar("Result")
 
 
@@ -84,6 +87,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         yield LineWidget(id="answer")
         yield LineWidget(id="tabs")
         yield from self.body()
+        yield HiddenPanel(self.site_app.clock, id="hidden")
         yield LineWidget(id="status")
         yield ChoicePanel(self.site_app.clock, id="choice")
         yield LineWidget(id="foot")
@@ -92,6 +96,11 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     def body(self) -> Iterator[Widget]:
         """Return what lies between tabs and status line."""
         raise NotImplementedError
+
+    @property
+    def hidden(self) -> HiddenPanel:
+        """Where a passphrase is asked for."""
+        return self.query_one(HiddenPanel)
 
     def foot(self) -> Sequence[Shown]:
         """Return the keys at the bottom: no key that would do nothing now."""
@@ -147,6 +156,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         """Stop the timers and withdraw a question: a screen that nobody sees does nothing."""
         self._stop_timers()
         self.query_one(ChoicePanel).close()
+        self.hidden.close()
 
     def _stop_timers(self) -> None:
         for timer in self._timers_running:
@@ -182,6 +192,8 @@ class FrameScreen(Screen[None], inherit_bindings=False):
             return
         app, width = self.site_app, self.size.width
         foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.foot()
+        if self.hidden.open:
+            foot = FIELD_FOOT
         self.query_one("#foot", LineWidget).show(keys_line(foot, app.remapped, width))
 
     def say(self, text: str, role: Role = "accent", *, stays: bool = False) -> None:
@@ -247,9 +259,23 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         self.paint_frame()
 
     def on_choice_panel_closed(self) -> None:
-        """Give the keyboard back to the body."""
+        """Give the keyboard back."""
         self.paint_frame()
-        self.focus_body()
+        self.give_back()
+
+    def on_hidden_panel_closed(self) -> None:
+        """Give the keyboard back."""
+        self.paint_frame()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the keyboard to what has been asked meanwhile, else to the body."""
+        if not self.is_there:
+            return
+        if self.hidden.open:
+            self.hidden.focus(scroll_visible=False)
+        else:
+            self.focus_body()
 
     def focus_body(self) -> None:
         """Give the keyboard to what the screen is about."""

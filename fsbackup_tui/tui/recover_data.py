@@ -17,9 +17,10 @@ from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.jobs.supervisor import find_job
 from fsbackup_tui.recovery.card import Card
-from fsbackup_tui.recovery.declare import attach, declare, only_source
+from fsbackup_tui.recovery.declare import attach, declare
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.handover import handover_text
+from fsbackup_tui.recovery.kinds import drilled_sources, source_kinds
 from fsbackup_tui.recovery.library import find_runbook, runbooks_about
 from fsbackup_tui.recovery.reading import read_incident
 from fsbackup_tui.recovery.report import report_markdown
@@ -330,17 +331,26 @@ def declare_here(
 
 
 def drill_here(desk: Desk, runbook: str) -> Seat:
-    """Open a drill of a runbook, on the only source there is."""
-    seen: Seen = next(iter(find_runbook(runbook, desk.loaded).seen), "unknown")
-    source = only_source(desk, None)
+    """Open a drill of a runbook, on the only source that it could be of."""
+    found = find_runbook(runbook, desk.loaded)
+    seen: Seen = next(iter(found.seen), "unknown")
+    sources = drilled_sources(desk.loaded, found.about)
+    if len(sources) != 1:
+        raise UsageError(
+            "WHICH SOURCE? A drill is of one.",
+            why=f"There are: {', '.join(sources) or 'none'}.",
+            fix=f"fsbackup recover {runbook} --drill --part NAME",
+        )
     return declare_here(
-        desk, source=source, seen=seen, last_right=None, runbook=runbook, is_drill=True
+        desk, source=sources[0], seen=seen, last_right=None, runbook=runbook, is_drill=True
     )
 
 
 def runbooks_of(desk: Desk) -> Sequence[str]:
-    """Return the runbooks that can be practised: a drill plays on a copy of a database."""
-    return runbooks_about("postgres", desk.loaded)
+    """Return the runbooks that can be practised, on a copy of what the site has."""
+    kinds = dict.fromkeys(kind for kind in source_kinds(desk.loaded).values() if kind != "config")
+    found = (name for kind in kinds for name in runbooks_about(kind, desk.loaded))
+    return tuple(dict.fromkeys(found))
 
 
 def report_of(desk: Desk, incident: str) -> str:

@@ -26,8 +26,9 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Hints
 from fsbackup_tui.domain.incident import DamageSpan
+from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.point import PointSummary
-from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.domain.secret import Redactor, Secret
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.jobs.supervisor import (
@@ -39,6 +40,7 @@ from fsbackup_tui.jobs.supervisor import (
     start_job,
 )
 from fsbackup_tui.operations.against import against_last_good
+from fsbackup_tui.operations.asked_passphrase import AskedPassphrase
 from fsbackup_tui.operations.part_changes import changes_of
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
@@ -67,6 +69,7 @@ from fsbackup_tui.tui.data import (
 )
 from fsbackup_tui.tui.job_data import LiveWatch, job_row, jobs_order
 from fsbackup_tui.tui.proof_data import plan_picture, point_proof, trial_words, wanted_of
+from fsbackup_tui.tui.signed import Signed
 
 if TYPE_CHECKING:
     from fsbackup_tui.recovery.desk import Desk
@@ -139,7 +142,9 @@ class LiveSite:
     ) -> None:
         self._loaded = loaded
         self._environ = environ
+        self._asked = AskedPassphrase(environ, now)
         self._now = now
+        self._signed = Signed()
         self._guard = threading.Lock()
         self._reading: _Reading | None = None
         self._closed = False
@@ -342,6 +347,7 @@ class LiveSite:
             problem,
             against_last_good(self._catalogue(), repository, summary, parts),
             changes_of(self._catalogue(), repository, summary, parts),
+            self._signed.of(self._loaded, reader, self._environ),
         )
 
     def proof(self, point: str) -> PointProof:
@@ -352,7 +358,13 @@ class LiveSite:
         if summary.foreign:
             return PointProof(summary)
         repository = self._repository() or open_site_repository(self._loaded, self._environ)
-        return point_proof(repository, summary)
+        reader, manifest = PointReader(repository, point), None
+        with suppress(PointDamaged):
+            manifest = reader.manifest
+        found = point_proof(repository, summary)
+        return replace(
+            found, manifest=manifest, signature=self._signed.of(self._loaded, reader, self._environ)
+        )
 
     def picture(self, plan: str, unit: timedelta | None, columns: int) -> Picture:
         """Return a plan's points by stretches of time."""
@@ -369,13 +381,22 @@ class LiveSite:
         return LiveWatch(find_job(self._state(), job))
 
     def start(self, request: Request) -> JobRow:
-        """Start a job in its own process."""
+        """Start a job in its own process; PassphraseNeeded where one has to be asked for."""
+        loaded = self._loaded
+        self._asked.require(request, loaded)
         operator = operator_name(self._environ)
+        environ = self._asked.environ
         return job_row(
-            start_job(
-                request, self._loaded, environ=self._environ, state=self._state(), operator=operator
-            )
+            start_job(request, loaded, environ=environ, state=self._state(), operator=operator)
         )
+
+    def check_passphrase(self, question: KeyQuestion, typed: Secret) -> Verdict:
+        """Return whether what was typed is what was asked for."""
+        return self._asked.check(question, typed, self._loaded)
+
+    def keep_passphrase(self, question: KeyQuestion, typed: Secret | None) -> None:
+        """Keep it in memory for the jobs to come; None: do without where that can be."""
+        self._asked.keep(question, typed)
 
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
@@ -385,7 +406,13 @@ class LiveSite:
         """Return where recoveries are led from."""
         from fsbackup_tui.recovery.desk import open_desk
 
-        return open_desk(self._loaded, self._environ, now=self._now)
+        loaded = self._loaded
+        return open_desk(
+            loaded,
+            self._asked.environ,
+            now=self._now,
+            ready=lambda request: self._asked.require(request, loaded),
+        )
 
     def glance(self) -> Glance | None:
         """Return the open incident at a glance."""

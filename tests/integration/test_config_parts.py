@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pyrage
 import pytest
 
 from fsbackup_tui.domain.errors import KeyUnavailable, SafetyRefusal, ToolError
+from fsbackup_tui.engines.config_restore import find_kept
+from fsbackup_tui.operations import config_take_back
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.doctor_site import check_site_sources
+from fsbackup_tui.operations.place_requests import ConfigTakeBackRequest
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.restore_config import run, seen_token
 from fsbackup_tui.operations.site_requests import RestoreConfigRequest
@@ -101,9 +105,19 @@ def test_its_way_from_capture_to_being_put_back(site: Site, tmp_path: Path) -> N
     done = good(site.run(*words, "--confirm", "face-swap", "--json"))
     (placed,) = done["placed"]
     assert placed["file"] == str(env)
-    assert Path(placed["kept"]).read_bytes() == present
+    kept = Path(placed["kept"])
+    assert (kept.read_bytes(), kept.stat().st_mode & 0o777) == (present, 0o640)
+    (note,) = [each for each in good(site.run("leftovers", "--json"))["notes"] if str(kept) in each]
+    assert "remove it" in note
     assert SECRETS[0] in env.read_text()
     assert env.stat().st_mode & 0o777 == 0o640
+    env.chmod(0o644)
+    request = ConfigTakeBackRequest("env", (str(env),), (str(kept),))
+    undone = asyncio.run(config_take_back.run(request, context_of(site, lambda _event: None)))
+    assert (env.read_bytes(), env.stat().st_mode & 0o777) == (present, 0o640)
+    (after,) = find_kept(env)
+    assert undone["taken_back"][0]["kept"] == str(after)  # type: ignore[index]
+    assert (SECRETS[0] in after.read_text(), after.stat().st_mode & 0o777) == (True, 0o644)
 
 
 def test_no_value_lies_anywhere(site: Site, tmp_path: Path) -> None:

@@ -14,10 +14,16 @@ import pytest
 from fsbackup_tui.config.model import Limits
 from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import ClientUnsuitable, FsbackupError, RightsMissing, TableLocked
+from fsbackup_tui.domain.events import Event, Log
 from fsbackup_tui.domain.point import DumpFormat
+from fsbackup_tui.domain.site_parts import KeyFacts
+from fsbackup_tui.engines.chain import Chain, read_artifact
+from fsbackup_tui.engines.encryption.age import AgeIdentities, AgeKey, new_identity
+from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.connection import client_environment
 from fsbackup_tui.engines.postgres.dump import DumpPlan, dump_globals, plan_dump
+from fsbackup_tui.engines.postgres.dump_encrypted import dump_globals_encrypted
 from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.servers import MakeDatabase, execute, query
@@ -188,6 +194,29 @@ async def test_globals_hold_roles_and_no_passwords(
         text = (work / "globals.sql").read_text()
         assert f"CREATE ROLE {plain_role}" in text
         assert "SCRAM" not in text
+        # Encrypted, they have the hashes: a server that is lost needs no new passwords.
+        identity, recipient = new_identity()
+        chain = Chain("zstd:3", AgeKey(KeyFacts("age", "k"), (recipient,)))
+        told: list[Event] = []
+        with client_environment(
+            address, directory=work, application_name=APPLICATION
+        ) as environment:
+            made, why = await dump_globals_encrypted(
+                client,
+                environment,
+                chain=chain,
+                database=address.database,
+                directory=work,
+                report=told.append,
+            )
+        assert made is not None, why
+        keys = ReadingKeys(age=AgeIdentities((identity,)))
+        sealed = made[1].artifact(work, made[0], "globals")
+        content = await read_artifact(work / made[0], sealed, keys, lambda one: one.read(1 << 20))
+        assert f"CREATE ROLE {plain_role}".encode() in content
+        assert (b"SCRAM" in content) is (user is None)
+        said = [each.text for each in told if isinstance(each, Log)]
+        assert [("without their passwords" in each) for each in said] == [True] * (user is not None)
 
 
 @pytest.mark.parametrize("dump_format", ["custom", "directory"])

@@ -82,6 +82,9 @@ def test_with_a_passphrase_of_age(
     assert opened.exit_code == 0, opened.stderr
     assert (lone / "out").read_bytes().startswith(b"PGDMP")
     assert CANARY.encode() in (lone / "out").read_bytes()
+    streamed = site.run("decrypt", str(lone / dump.name), *options, "--output", "-")
+    assert streamed.exit_code == 2
+    assert not (site.directory / "-").exists()
     again = site.run("decrypt", str(dump), *options, "--output", str(lone / "out"), "--json")
     assert "FILE EXISTS" in again.error["what"]
     for at in (40, dump.stat().st_size - 1):
@@ -153,7 +156,7 @@ def test_at_a_terminal_the_passphrase_is_asked_for_hidden_and_tried_first(
         for _try in range(3):
             again.child.expect_exact(asked)
             again.child.sendline("another")
-            again.child.expect_exact("It does not open the repository's key.")
+            again.child.expect_exact("It does not open the key ")
         again.child.expect_exact("KEY WRONG")
     finally:
         again.child.close(force=True)

@@ -145,7 +145,7 @@ def test_a_point_in_doubt_wants_a_reason_and_leaves_the_incident_open(shop: Shop
     ("arguments", "said"),
     [
         (("--swap", "--beside", "x"), "not allowed with"),
-        ((), "required"),
+        ((), "HOW? It is not said what the point is restored to."),
         (("--tables", " , "), "WHICH TABLES?"),
         (("--tables", "a,b", "--where", "id > 3"), "ONE TABLE, PLEASE"),
         (("--beside", "x", "--confirm", "y"), "NOT TOGETHER: --beside and --confirm."),

@@ -10,6 +10,7 @@ import pytest
 
 from fsbackup_tui.domain.errors import DiskFull, SafetyRefusal, UsageError
 from fsbackup_tui.operations import files_beside, files_put_back, files_staging, pacing
+from fsbackup_tui.operations.files_counting import PointCount, count_points
 from fsbackup_tui.operations.site_requests import (
     DropTreeRequest,
     FilesBesideRequest,
@@ -31,6 +32,7 @@ from tests.support.file_sites import ODD, PART, FileSite, copy_tree, make_file_s
 def made(tmp_path_factory: pytest.TempPathFactory) -> FileSite:
     """A site with a point of its whole tree; each test brings live back to it."""
     made = make_file_site(tmp_path_factory.mktemp("files"))
+    os.link(made.root / "latest", made.root / "videos/newest", follow_symlinks=False)
     made.back_up()
     copy_tree(made.root, made.root.parent.parent / "kept")
     return made
@@ -58,14 +60,14 @@ async def test_what_is_missing_comes_back_and_goes_again(files: FileSite) -> Non
     damaged = snapshot(live, times=True)
 
     look = await files.ask(FilesLookRequest(PART, files.point, touching=False))
-    assert (look["missing"]["count"], look["wanted"]["count"]) == (7, 7)
+    assert (look["missing"]["count"], look["wanted"]["count"]) == (8, 8)
     assert look["only_live"]["names"] == ["new.jpg"]
     assert look["newer"]["names"] == look["changed"]["names"] == ["faces/2.jpg"]
     assert "caf\\xe9 \\n\\t.jpg" in look["missing"]["names"]
     assert snapshot(live, times=True) == damaged
 
     done = await files.ask(FilesPutBackRequest(PART, files.point, tag="t1"))
-    assert done["put_back"]["count"] == 7, done
+    assert done["put_back"]["count"] == 8, done
     assert done["kept"]["names"] == ["faces/2.jpg"]
     after = snapshot(live, times=True)
     mine = ("faces/2.jpg", "new.jpg")
@@ -74,15 +76,17 @@ async def test_what_is_missing_comes_back_and_goes_again(files: FileSite) -> Non
     }
     assert {name: after[name] for name in mine} == {name: damaged[name] for name in mine}
     assert files.beside == []
+    assert (live / "videos/newest").lstat().st_ino == (live / "latest").lstat().st_ino
     assert (live / "sparse").stat().st_blocks * 512 < 300_000
 
     nothing = await files.ask(FilesPutBackRequest(PART, files.point, tag="t2"))
     assert (nothing["put_back"]["count"], nothing["undo"]) == (0, "")
+    assert nothing["kept"]["names"] == ["faces/2.jpg"]
 
     (live / "videos/deep/er/clip.mp4").write_bytes(b"written since")
     back = await files.ask(FilesTakeBackRequest(PART, undo=done["undo"]))
     assert back["stays"]["names"] == ["videos/deep/er/clip.mp4"]
-    assert back["removed"]["count"] == 6
+    assert back["removed"]["count"] == 7
     left = snapshot(live, times=True)
     kept = {"videos", "videos/deep", "videos/deep/er", "videos/deep/er/clip.mp4"}
     assert {name: entry for name, entry in left.items() if name not in kept} == damaged
@@ -148,6 +152,8 @@ async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite
     (live / "faces/2.jpg").write_bytes(b"a user's newer face")
     (live / "later").mkdir()
     (live / "later/new.jpg").write_bytes(b"came after the point")
+    (live / "later/on/empty").mkdir(parents=True)
+    (live / "later/on/empty").chmod(0o711)
     damaged = snapshot(live, times=True)
     beside = await files.ask(FilesBesideRequest(PART, files.point, tag="i1"))
     tree = Path(beside["tree"])
@@ -159,11 +165,12 @@ async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite
 
     at = {"tree": str(tree), "inode": beside["inode"]}
     compared = await files.ask(FilesCompareRequest(PART, files.point, **at))
-    assert compared["only_tree"]["count"] == 2
+    assert compared["only_tree"]["count"] == 3
     assert compared["only_live"]["names"] == ["later/new.jpg"]
     assert compared["newer"]["names"] == compared["changed"]["names"] == ["faces/2.jpg"]
     carried = await files.ask(FilesCarryRequest(PART, files.point, **at))
     assert carried["carried"]["names"] == ["faces/2.jpg", "later/new.jpg"]
+    assert carried["directories"] == 1
     inode = live.stat().st_ino
     request = FilesExchangeRequest(PART, files.point, **at, live_inode=inode)
     done = await files.ask(request)
@@ -177,12 +184,17 @@ async def test_a_tree_beside_takes_lives_place_and_gives_it_back(files: FileSite
 
     (live / "since.jpg").write_bytes(b"written since")
     (live / "faces/5.jpg").write_bytes(b"written since, too")
+    (live / "since/empty").mkdir(parents=True)
     way = {"kept_as": done["kept_as"], "kept_inode": done["kept_inode"]}
     seen = await files.ask(FilesRollbackRequest(PART, **way, preview=True))
     assert seen["written_since"]["names"] == ["faces/5.jpg", "since.jpg"]
     back = await files.ask(FilesRollbackRequest(PART, **way, carry=True))
     assert back["carried"]["names"] == ["faces/5.jpg", "since.jpg"]
     former = snapshot(live, times=True)
+    assert (former.pop("since"), former.pop("since/empty")) == (
+        damaged["later/on"],
+        damaged["later/on"],
+    )
     assert former.pop("since.jpg")[0] == b"written since"
     assert former.pop("faces/5.jpg")[0] == b"written since, too"
     assert former == {name: each for name, each in damaged.items() if name != "faces/5.jpg"}
@@ -323,3 +335,34 @@ async def test_what_the_source_leaves_out_comes_along_when_trees_are_exchanged(
     way = {"kept_as": done["kept_as"], "kept_inode": done["kept_inode"]}
     await files.ask(FilesRollbackRequest(PART, **way, carry=True))
     assert (live / "faces/since.tmp").read_bytes() == b"left out, written since"
+
+
+async def test_what_is_fsbackups_own_in_the_tree_is_none_of_its_files(tmp_path: Path) -> None:
+    """Capture leaves it out; it was counted as live's alone, and would have been carried along."""
+    files = make_file_site(tmp_path, more={"root": str(tmp_path), "exclude": ["work"]})
+    os.link(files.root / "latest", files.root / "newest", follow_symlinks=False)
+    program = files.root / "program"
+    program.write_bytes(b"runs as root")
+    program.chmod(0o4755)
+    files.back_up()
+    (files.root / "new.jpg").write_bytes(b"came after the point")
+    for gone in ("faces/1.jpg", "newest", "program"):
+        (files.root / gone).unlink()
+    look = await files.ask(FilesLookRequest(PART, files.point, touching=False))
+    assert look["only_live"]["names"] == ["srv/storage/new.jpg"]
+    counted, unread = await count_points(files.context(), PART, [files.point])
+    assert counted[files.point] == PointCount(3, 213, 0, 1), unread
+    done = await files.ask(FilesPutBackRequest(PART, files.point))
+    assert done["put_back"]["names"] == [
+        "srv/storage/faces/1.jpg",
+        "srv/storage/newest",
+        "srv/storage/program",
+    ]
+    # Nobody asked for a program that runs as root: it is there, and it is told how it would.
+    assert program.stat().st_mode & 0o7777 == 0o755
+    assert [f"chmod 4755 {program}" in note for note in done["notes"]] == [True]
+    out = tmp_path.with_name(f"{tmp_path.name}-out")
+    beside = await files.ask(FilesBesideRequest(PART, files.point, directory=str(out)))
+    assert (out / "srv/storage/program").stat().st_mode & 0o7777 == 0o755
+    assert [note for note in beside["notes"] if "not as captured" in note] == []
+    assert (files.root / "newest").readlink() == (files.root / "latest").readlink()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
+from tests.support.sites import demand_signatures
 
 
 def incidents(files: FileSite) -> list[dict[str, object]]:
@@ -40,6 +41,13 @@ def test_files_come_back_by_commands(tmp_path: Path) -> None:
     after = snapshot(live, times=True)
     assert after.keys() == files.before.keys()
     assert after["faces/2.jpg"] == damaged["faces/2.jpg"]
+
+    # Where no row names files, all that is missing is what is put back anyway.
+    (live / "faces/1.jpg").unlink()
+    done = run(*put_back, "--all-missing", "--confirm", "storage", "--json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert done.document["entries"]["restored"] == 1
+    assert (live / "faces/1.jpg").is_file()
 
     (live / "faces/1.jpg").unlink()
     exchange = run("restore", "latest", "--part", PART, "--exchange", "--confirm", "storage")
@@ -100,5 +108,25 @@ def test_what_lacks_a_reason_is_no_incident_that_stays_open(tmp_path: Path) -> N
     assert (refused.exit_code, "--reason TEXT" in refused.error["fix"]) == (2, True)
     assert [incident["state"] for incident in incidents(files)] == ["closed"]
     done = files.site.run(*put_back, "--reason", "there is no other")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert snapshot(files.root, times=True) == files.before
+    assert "Way back" in " ".join(done.stdout.split())
+    again = files.site.run(*put_back, "--reason", "once more")
+    assert "PUT BACK: 0 files" in again.stdout, again.stdout
+    assert "Way back" not in " ".join(again.stdout.split())
+
+
+def test_an_unsigned_tree_comes_back_for_a_reason_of_its_own(tmp_path: Path) -> None:
+    files = make_file_site(tmp_path)
+    files.back_up()
+    (files.root / "faces/1.jpg").unlink()
+    demand_signatures(files.site)
+    put_back = ("restore", "latest", "--part", PART, "--put-back", "--confirm", "storage")
+    refused = files.site.run(*put_back, "--reason", "there is no other", "--json")
+    assert refused.exit_code == 3, refused.stdout + refused.stderr
+    assert "SIGNATURE MISSING" in refused.error["what"]
+    assert "--reason-unsigned TEXT" in refused.error["fix"]
+    assert incidents(files) == []
+    done = files.site.run(*put_back, "--reason-unsigned", "from before we signed")
     assert done.exit_code == 0, done.stdout + done.stderr
     assert snapshot(files.root, times=True) == files.before

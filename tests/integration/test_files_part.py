@@ -25,6 +25,7 @@ from fsbackup_tui.repository.reader import PointReader
 from tests.support.contexts import context_of
 from tests.support.odd_trees import make_odd_tree, tree_state
 from tests.support.resealing import reseal
+from tests.support.signing_keys import make_ssh_keys
 from tests.support.sites import Site, make_site
 from tests.support.waiting import wait_until
 
@@ -272,3 +273,29 @@ async def test_doctor_tells_whether_a_tree_can_be_captured(
     (found,) = await check_site_sources(context.loaded, context.environment)
     assert (found.severity, why in found.why) == ("error" if why else "ok", True)
     assert str(root) in found.what
+
+
+@pytest.mark.machine
+async def test_what_nobody_who_counts_signed_is_shared_with_no_signed_point(
+    tmp_path: Path,
+) -> None:
+    """A point can be put into the repository that tells of the same tree, with other files."""
+    keys = make_ssh_keys(tmp_path / "ssh")
+    keys.allowed.write_text(f"bob@example.org {keys.public('mallory')}\n")
+    plans = {"daily": {"sources": ["uploads"], "link_unchanged": True}}
+    site = files_site(tmp_path, {}, plans=plans)
+    settle(tmp_path / "tree")
+    unsigned = await backed_up(site)
+    signing = {
+        "method": "ssh",
+        "key": str(keys.mallory),
+        "allowed_signers": str(keys.allowed),
+        "required": True,
+    }
+    site.settings = {**site.settings, "signing": signing}
+    site.write_config()
+    first = await backed_up(site)
+    assert first["facts"].linked_to is None
+    assert archive_of(site, first).stat().st_ino != archive_of(site, unsigned).stat().st_ino
+    second = await backed_up(site)
+    assert second["facts"].linked_to == first["id"]

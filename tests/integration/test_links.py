@@ -180,6 +180,16 @@ async def test_live_tells_what_its_rows_miss(
     bench, root = make_site(tmp_path, url, links=LINKS[:2], encryption=key)
     point = str((await bench.back_up())["point"])
     assert [link.rows for link in links_of(bench, point)] == [2, 2]
+    # What an unchanged tree holds is told by itself, where its stored list can't be read.
+    daily = {"sources": ["uploads", "db"], "link_unchanged": True}
+    bench.site.settings = {**bench.site.settings, "plans": {"daily": daily}}
+    bench.site.write_config()
+    linked = PointReader(bench.repository, str((await bench.back_up())["point"])).manifest
+    assert linked is not None
+    assert [part.files.linked_to for part in linked.parts if part.files] == [point]
+    assert [(link.rows, link.missing.count, link.note) for link in linked.links] == [
+        (link.rows, link.missing.count, link.note) for link in links_of(bench, point)
+    ]
     execute(url, "INSERT INTO videos VALUES (5, 'born-since.mp4', 1)")
     for name in ("b c.mp4", "nobody.txt", "faces/1.jpg"):
         (root / name).unlink()

@@ -10,7 +10,7 @@ import pytest
 
 from fsbackup_tui.engines.postgres.clients import ClientTools
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from fsbackup_tui.operations import clients, drill, verify
+from fsbackup_tui.operations import clients, drill, verification
 from fsbackup_tui.operations.requests import DrillRequest
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.layout import Repository
@@ -66,7 +66,7 @@ async def test_where_nothing_can_be_recorded_a_drill_still_tells_what_it_measure
         with writing(repository.records):
             raise OSError(errno.EROFS, "Read-only file system", str(repository.records / "x"))
 
-    for module in (verify, drill):
+    for module in (verification, drill):
         monkeypatch.setattr(module, "write_record", refuse)
     with empty.job("drill") as context:
         document = await drill.run(DrillRequest(point, "named"), context)

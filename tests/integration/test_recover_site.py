@@ -18,6 +18,9 @@ from fsbackup_tui.cli.output import Pasteable
 from fsbackup_tui.cli.prompts import Prompts
 from fsbackup_tui.cli.recover_plain import Plain
 from fsbackup_tui.domain.errors import SafetyRefusal
+from fsbackup_tui.domain.events import Warned
+from fsbackup_tui.operations.requests import request_document
+from fsbackup_tui.recovery.actions.registry import ACTIONS
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.reading import read_incident
@@ -26,9 +29,11 @@ from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import NOW as NOW_TXT
 from tests.support.code_sites import git, site_of_code
 from tests.support.file_sites import PART, FileSite, make_file_site, snapshot
-from tests.support.in_process import declare_real, real_desk
+from tests.support.in_process import InProcessJobs, declare_real, real_desk
+from tests.support.killed_work import run_until_killed
 from tests.support.recovering import do_step
 from tests.support.site_recovering import TO_THE_WAY
+from tests.support.sites import demand_signatures, make_site
 from tests.tui.recoveries import enter_name, recover_app, until_step
 from tests.tui.screens import press, until_text
 
@@ -113,6 +118,105 @@ def test_what_a_lost_attempt_put_back_goes_with_the_one_after_it(tmp_path: Path)
     session.poll()
     assert session.read().incident.steps["files-back"].status == "undone"
     assert snapshot(tree.root, times=True) == left
+
+
+def test_an_unsigned_tree_comes_back_for_a_written_reason(tmp_path: Path) -> None:
+    tree = make_file_site(tmp_path, verify="proven")
+    point = tree.back_up()
+    demand_signatures(tree.site)
+    session = declare_real(tree.site, PART, "files")
+    left = lose(tree)
+    why = "from before we signed, see ticket 12"
+    # What deletes, tell, keep, look, the point, why, and back it comes.
+    seen = led_by(session, *[ENTER] * 4, "1", why, *[ENTER] * 3, "h")
+    assert "It is in doubt: not signed." in seen, seen
+    assert "PUT BACK: 7 files" in seen, seen
+    assert {**snapshot(tree.root, times=True), **left} == {**tree.before, **left}
+    assert f"In doubt: not signed; taken because: {why}" in report_of(session)
+    jobs = session.desk.start
+    assert isinstance(jobs, InProcessJobs)
+    told = [event.text for event in jobs.told if isinstance(event, Warned)]
+    assert [text for text in told if point in text and text.endswith(f"who wrote: {why}")]
+
+
+@pytest.mark.machine
+def test_unsigned_settings_and_code_come_back_for_a_written_reason(tmp_path: Path) -> None:
+    site, top = site_of_code(tmp_path)
+    (top / ".env").write_text("API_KEY=canary-wrong\n")
+    demand_signatures(site)
+    env = declare_real(site, "env", "config")
+    do_step(env, "damage")
+    card = env.card("choose-point")
+    assert card.question is not None
+    (option,) = card.question.options
+    assert (option.doubt, "1 of its entries is otherwise" in option.label) == ("not signed", True)
+    do_step(env, "choose-point", Answer(option.key, "from before we signed"))
+    do_step(env, "choose-config-files", Answer(f"{top}/.env"))
+    do_step(env, "config-back")
+    assert "canary-9c1" in (top / ".env").read_text()
+    code = declare_real(site, "code", "config")
+    for step in ("damage", "choose-point", "choose-work", "code-beside"):
+        do_step(code, step, Answer(option.key if step == "choose-point" else "", "so it was"))
+        assert code.read().incident.steps[step].status == "done", code.read().incident.steps[step]
+
+
+def drilled(session: RecoverySession, *steps: str, **answers: str) -> None:
+    """Do a drill's steps, each to its end."""
+    for step in steps:
+        do_step(session, step, Answer(answers.get(step.replace("-", "_"), "")))
+        state = session.read().incident.steps[step]
+        assert state.status == "done", (step, state)
+
+
+def test_a_drill_of_files_touches_nothing_that_is_live(tmp_path: Path) -> None:
+    tree = make_file_site(tmp_path, verify="proven")
+    tree.back_up()
+    tree.site.settings = {**tree.site.settings, "commands": {"pause_jobs": ["false"]}}
+    tree.site.write_config()
+    live = snapshot(tree.root.parent, times=True)
+    session = declare_real(tree.site, PART, "files", is_drill=True)
+    do_step(session, "damage")
+    assert session.read().incident.steps["damage"].status == "failed"
+    drilled(session, "rehearsal")
+    (around,) = (name for name in tree.beside if not name.startswith("."))
+    made = tree.root.parent / around / tree.root.name
+    assert "4 of 12 files were deleted" in session.card("rehearsal").shows[0]
+    drilled(session, *TO_THE_WAY, "choose-way", "files-back", "files-check")
+    assert snapshot(made, times=True) == tree.before
+    assert session.card("files-back").shows[0].startswith("PUT BACK: 4 files")
+    session.look_now()
+    session.poll()
+    session.undo("files-back")
+    session.poll()
+    assert len(snapshot(made)) == len(tree.before) - 4
+    session.again("choose-way")
+    drilled(session, "choose-way", "files-beside", "files-compare", choose_way="exchange")
+    drilled(session, "files-carry", files_carry="nothing")
+    do_step(session, "files-exchange", Answer(typed=tree.root.name))
+    assert snapshot(made, times=True) == tree.before
+    assert session.card("fresh-backup").by_hand.startswith("A drill")
+    (left,) = tree.site.run("leftovers", "--json").document["leftovers"]
+    assert left["name"] == around
+    drilled(session, "drop-rehearsal")
+    session.close("it was practised")
+    assert snapshot(tree.root.parent, times=True) == live
+
+
+@pytest.mark.machine
+def test_a_drill_of_code_touches_nothing_that_is_live(tmp_path: Path) -> None:
+    site, top = site_of_code(tmp_path)
+    live, beside = snapshot(top), sorted(top.parent.iterdir())
+    one = git(top, "rev-parse", "HEAD")
+    session = declare_real(site, "code", "config", is_drill=True)
+    drilled(session, "rehearsal", "damage", "choose-point", "choose-work", "code-beside")
+    assert "live is at ANOTHER commit" in "\n".join(session.card("damage").shows)
+    made = Path(str(session.read().incident.parameters["stand_in"]))
+    assert git(made, "rev-parse", "HEAD") != one
+    do_step(session, "code-back", Answer(typed="srv"))
+    assert git(made, "rev-parse", "HEAD") == one
+    assert session.card("stop-app").by_hand.startswith("A drill")
+    drilled(session, "drop-rehearsal")
+    assert (snapshot(top), sorted(top.parent.iterdir())) == (live, beside)
 
 
 def test_what_deletes_is_paused_until_it_may_go_on(tmp_path: Path) -> None:
@@ -211,6 +315,63 @@ def by_hand(session: RecoverySession, title: str) -> None:
     subprocess.run(["sh", "-c", script], check=True, capture_output=True)
 
 
+def test_settings_that_a_killed_job_put_back_are_taken_back(tmp_path: Path) -> None:
+    here, gone = tmp_path / "a.env", tmp_path / "b.env"
+    for path in (here, gone):
+        path.write_text("PIN=good\n")
+    source = {"kind": "config", "files": [str(here), str(gone)], "plaintext": True}
+    plans = {"daily": {"sources": ["env"], "verify": "readable"}}
+    site = make_site(tmp_path / "site", "", settings={"sources": {"env": source}, "plans": plans})
+    done = site.run("backup", "daily", "--json")
+    assert done.exit_code == 0, done.stderr + done.stdout
+    here.write_text("PIN=wrong\n")
+    here.chmod(0o640)
+    gone.unlink()
+    env = declare_real(site, "env", "config")
+    jobs = env.desk.start
+    assert isinstance(jobs, InProcessJobs)
+    for step in ("damage", "choose-point", "choose-config-files"):
+        do_step(env, step, Answer(f"{here}, {gone}" if step == "choose-config-files" else ""))
+    gates = [f"fsbackup_tui.engines.config_restore:{name}" for name in ("_create", "_exchange")]
+    gates += ["pathlib:Path.hardlink_to", "pathlib:Path.replace"]
+
+    def was_killed(moment: int) -> bool:
+        """Begin it, and let it be killed; whether it was, before it came to its end."""
+        make = ACTIONS["config-back"].request
+        asked = None if make is None else make(env.situation("config-back"), Answer())
+        assert asked is not None
+        body = {"title": "t", "request": request_document(asked), "commands": []}
+        env.append("intent", step="config-back", **body)
+        killed = run_until_killed(lambda: jobs.run_for(env, asked), gates, moment)
+        env.settle("config-back")
+        card = env.card("config-back")
+        assert (card.status, card.can_undo) == ("FAILED", True)
+        return killed
+
+    def undo() -> None:
+        env.look_now()
+        env.poll()
+        env.undo("config-back")
+        env.poll()
+        assert env.read().incident.steps["config-back"].status == "undone"
+        assert (here.read_text(), gone.exists()) == ("PIN=wrong\n", False)
+        assert here.stat().st_mode & 0o777 == 0o640
+        left = [path.name for path in tmp_path.glob("*.env*") if ".after-" not in path.name]
+        assert (left, list(tmp_path.glob(".*.fsbackup-*"))) == (["a.env"], [])
+
+    moments = 0
+    while was_killed(moments):
+        undo()
+        moments += 1
+    undo()
+    assert moments == 8
+    # One that is done again goes on from where it was killed, and is undone as a whole.
+    assert was_killed(6)
+    do_step(env, "config-back")
+    assert (here.read_text(), gone.read_text()) == ("PIN=good\n", "PIN=good\n")
+    undo()
+
+
 @pytest.mark.machine
 def test_code_and_settings_come_back_and_what_was_there_does_too(tmp_path: Path) -> None:
     site, top = site_of_code(tmp_path)
@@ -250,7 +411,19 @@ def test_code_and_settings_come_back_and_what_was_there_does_too(tmp_path: Path)
     by_hand(code, "To go back by hand")
     assert (top / "server.js").read_text() == "crash() // somebody was at it\n"
     assert (top / ".next/app.js").read_text() == "built of two\n"
+    left = site.run("leftovers", "--json").document["leftovers"]
+    assert {each["kind"] for each in left} == {"restore", "before", "after"}
+    assert all(each["held_by"].startswith(f"incident {code.journal.id}") for each in left)
     code.close("it was the settings")
+    whats = {each["kind"]: each["what"] for each in left}
+    assert whats["restore"] == f"a restored tree, beside {top}"
+    assert whats["before"] == f"files of {top} that others took the place of"
+    for name in [str(each["name"]) for each in left]:
+        dropped = site.run("leftovers", "--drop", name, "--confirm", name)
+        assert dropped.exit_code == 0, dropped.stdout + dropped.stderr
+    assert site.run("leftovers", "--json").document["leftovers"] == []
+    marked = [path.name for path in top.parent.glob("*srv.*") if ".built-" not in path.name]
+    assert marked == []
 
     env = declare_real(site, "env", "config")
     do_step(env, "damage")

@@ -203,6 +203,10 @@ async def test_a_written_reason_takes_an_unsigned_point(tmp_path: Path, keys: Ss
     signed = of_ssh(tmp_path / "site", keys)
     point = await signed.make_point()
     strip(signed, point)
+    swap = ("restore", point, "--swap", "--confirm", "nowhere", "--reason", "r", "--json")
+    refused = signed.site.run(*swap)
+    assert (refused.exit_code, refused.error["what"][:17]) == (3, "SIGNATURE MISSING")
+    assert signed.site.run("incidents", "--json").document["incidents"] == []
     await signed.restore(point, "taken before we\nsigned, see ticket 12")
     (told,) = [event.text for event in signed.told if isinstance(event, Warned)]
     assert told == (

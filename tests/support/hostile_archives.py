@@ -191,9 +191,6 @@ def _kinds() -> Iterator[tuple[str, bytes]]:
     yield "incremental", header(b"dump", b"D", size=4) + _content(b"Yx\0\0")
     yield "another volume's", header(b"more", b"M", size=4) + _content(b"more")
     yield "unknown kind", header(b"unknown", b"Z")
-    yield "program of root", file(b"shell", b"#!/bin/sh\n", mode=0o4755, uid=0, gid=0)
-    program = file(b"shell", b"#!/bin/sh\n", mode=0o6755, uid=1000)
-    yield "program of root by pax", pax({b"uid": b"0"}) + program
     yield "directory with content", header(b"d/", b"5", size=4) + _content(b"harm")
     yield "no tar at all", b"MZ" + bytes(510)
 

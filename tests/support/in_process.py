@@ -21,6 +21,7 @@ from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest, VerifyRequest
+from fsbackup_tui.operations.stand_in import with_stand_in
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk, open_desk
 from fsbackup_tui.recovery.session import RecoverySession
@@ -71,6 +72,13 @@ class InProcessJobs(ScriptedJobs):
             if scripted is None:
                 del self.replies[request.operation]
 
+    def run_for(self, session: RecoverySession, request: Request) -> Mapping[str, Any] | Problem:
+        """Run a request of an incident as its job would; for one that is killed in it."""
+        desk = session.desk
+        return self._run(
+            request, desk.loaded, desk.environ, session.journal.directory, session.epoch
+        )
+
     def _run(
         self,
         request: Request,
@@ -80,7 +88,12 @@ class InProcessJobs(ScriptedJobs):
         epoch: int | None,
     ) -> Mapping[str, Any] | Problem:
         work = loaded.path.parent / f"work-{len(self.requests)}"
+        shutil.rmtree(work, ignore_errors=True)  # of one that was killed
         work.mkdir(mode=0o700)
+        try:
+            loaded = with_stand_in(loaded, request.operation, incident)
+        except FsbackupError as error:
+            return error.problem()
         context = JobContext(
             job=f"20261122T020000Z-test-{len(self.requests):04d}",
             loaded=loaded,

@@ -15,7 +15,7 @@ from typing import Any
 from fsbackup_tui.repository.layout import create_repository
 from tests.support.prefork import PROJECT, base_environment, can_fork, forked
 
-__all__ = ["PROJECT", "CommandResult", "Site", "make_site"]
+__all__ = ["PROJECT", "CommandResult", "Site", "demand_signatures", "make_site"]
 
 COMMAND = [sys.executable, "-m", "fsbackup_tui"]
 
@@ -149,3 +149,12 @@ def make_site(
     site.write_config()
     create_repository(site.repository, "face-swap", datetime.now(UTC))
     return site
+
+
+def demand_signatures(site: Site) -> None:
+    """Let the configuration demand a signature from now on: the points there are have none."""
+    allowed = site.directory / "allowed_signers"
+    allowed.touch(mode=0o600)
+    signing = {"method": "ssh", "allowed_signers": str(allowed), "required": True}
+    site.settings = {**site.settings, "signing": signing}
+    site.write_config()

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import FsbackupError, Problem, UsageError
+from fsbackup_tui.domain.errors import FsbackupError, PassphraseNeeded, Problem, UsageError
 from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Answer
+from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.point import (
     PointSummary,
 )
+from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.jobs.supervisor import find_job
 from fsbackup_tui.operations.request import Request
@@ -140,7 +142,10 @@ class FakeWatch:
 
 @dataclass
 class FakeSite:
-    """A site whose answers the tests set; notes what was started and cancelled."""
+    """A site whose answers the tests set; notes what was started and cancelled.
+
+    With a ``question`` jobs need a passphrase: ``passphrase`` is right, where there is one.
+    """
 
     state: Overview = OVERVIEW
     stored: Sequence[PointSummary] = field(default_factory=some_points)
@@ -156,6 +161,9 @@ class FakeSite:
     tables: int = 5
     recovery: Desk | None = None
     incidents: OpenIncidents = field(default_factory=OpenIncidents)
+    question: KeyQuestion | None = None
+    passphrase: str = ""
+    kept: list[Secret | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -235,6 +243,7 @@ class FakeSite:
 
     def start(self, request: Request) -> JobRow:
         """Note the request and add a running job."""
+        self.require(request)
         self.started.append(request)
         subject = request.plan if isinstance(request, BackupRequest) else ""
         if isinstance(request, VerifyRequest):
@@ -245,6 +254,27 @@ class FakeSite:
         self.rows.insert(0, row)
         self.views[row.id] = view_of(row)
         return row
+
+    def require(self, _: Request) -> None:
+        """Raise PassphraseNeeded until one was kept."""
+        if self.question is not None and not self.kept:
+            raise PassphraseNeeded(
+                self.question, place="config.yaml:4", variable="FSBACKUP_PASSPHRASE"
+            )
+
+    def check_passphrase(self, question: KeyQuestion, typed: Secret) -> Verdict:
+        """Return whether it is the one; waits at the gate where there is one."""
+        assert question == self.question
+        if self.gate is not None and not self.gate.wait(20):
+            raise TimeoutError
+        if not self.passphrase:
+            return "new"
+        return "right" if typed.reveal() == self.passphrase else "wrong"
+
+    def keep_passphrase(self, question: KeyQuestion, typed: Secret | None) -> None:
+        """Keep it."""
+        assert question == self.question
+        self.kept.append(typed)
 
     def desk(self) -> Desk:
         """Return the desk, where the test gave one."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 import pytest
@@ -55,7 +57,10 @@ def recovering(step: str | None) -> Callable[[], FsbackupApp]:
     """Return what makes an application whose incident was led to a step; None: there is none."""
 
     def make() -> FsbackupApp:
-        desk = held_desk(Path(mkdtemp(prefix="fsbackup-keys-")))
+        place = Path(mkdtemp(prefix="fsbackup-keys-"))
+        # The interpreter's end takes it away: what is made here has no test's directory.
+        atexit.register(rmtree, place, ignore_errors=True)
+        desk = held_desk(place)
         if step is not None:
             led_to(desk, step)
         return recover_app(desk)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import LockHeld, PointNotFound, ServerUnreachable
-from fsbackup_tui.domain.point import Manifest
+from fsbackup_tui.domain.point import Manifest, PartSummary
+from fsbackup_tui.domain.signature import Signature
+from fsbackup_tui.domain.site_parts import LinkFacts, Names
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import load_job, state_document
@@ -22,7 +25,9 @@ from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.repository.layout import Repository, create_repository, site_state
 from fsbackup_tui.tui.alerts import failed_backups
 from fsbackup_tui.tui.data import PointQuery
-from fsbackup_tui.tui.modes.details import stock_commands
+from fsbackup_tui.tui.lines import Line
+from fsbackup_tui.tui.modes.details import details_lines, stock_commands
+from fsbackup_tui.tui.modes.proof_lines import Seen, view_lines
 from fsbackup_tui.tui.site_data import LiveSite
 from tests.support.jobs import make_site, write_past_job
 from tests.support.points import (
@@ -93,6 +98,44 @@ def test_details_hold_the_commands_that_fsbackup_and_stock_tools_take(
     [command] = details.commands
     assert command.startswith(f"fsbackup restore {point.id} --part db --beside face_swap")
     assert stock_commands("/srv/my backups/p", point.parts[0])[0] == "cd '/srv/my backups/p'"
+
+
+def test_it_is_told_who_signed_a_point_and_which_rows_have_no_file(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed_signers"
+    allowed.touch(mode=0o600)
+    more = "signing: {method: ssh, allowed_signers: %s, required: %s}\n"
+    told = []
+    for required in ("true", "false"):
+        loaded = make_site(tmp_path, more=more % (allowed, required))
+        if required == "true":
+            point = make_point(create_repository(loaded.config.repository, "shop", START))
+        site = live(loaded)
+        site.overview()
+        details, proof = site.details(point.id), site.proof(point.id)
+        told.append((details.signature, proof.signature))
+        site.close()
+    # Where nobody has to sign, nothing is said of one that nobody did.
+    assert told == [(Signature("absent"), Signature("absent")), (None, None)]
+
+    gone = Names(7, tuple(f"videos/{number}.mp4" for number in range(7)))
+    link = LinkFacts("public.videos", "path", "db", "uploads", 41, gone, sums="x")
+    linked = replace(point, links=(link,))
+    with_files = PartSummary("uploads", "files", Trust.PROVEN, 9, None, None)
+    summary = replace(details.summary, parts=(*details.summary.parts, with_files))
+    signed = Signature("good", "ana@example.org", "ED25519 SHA256:abc")
+    shown = replace(details, summary=summary, manifest=linked, signature=signed)
+    lines = [*details_lines(shown, 80, now=NOW, zone=UTC)]
+    assert words(lines).startswith(f" {point.id}")
+    proof = replace(proof, summary=summary, manifest=linked)
+    of_proof = words(view_lines(proof, "parts", Seen(NOW, UTC, 80)))
+    assert "Signature  signed by ana@example.org, ED25519 SHA256:abc" in words(lines)
+    for text in [*link_lines((link,))][1:]:
+        assert " ".join(text.split()) in " ".join(words(lines).split()), text
+        assert " ".join(text.split()) in " ".join(of_proof.split()), text
+
+
+def words(lines: Sequence[Line]) -> str:
+    return "\n".join("".join(piece.text for piece in row) for row in lines)
 
 
 def test_stock_commands_begin_where_the_parts_directory_is(

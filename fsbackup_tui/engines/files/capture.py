@@ -8,6 +8,14 @@
 The recorded hash of a file is that of the bytes that were stored. What changed while it was read
 is archived a second time behind the rest, so that a stock ``tar -x`` ends with the settled
 version; what changed then, too, is listed as unsettled.
+
+Three looks tell whether a file changed: the walk's, tar's before it reads (which its header holds)
+and tar's behind it (of which tar tells). A change between the first two makes the header another
+than the walk's look; one between the last two moves the file's ctime, unless it falls into the
+same tick of the clock, and then the walk found the file fresh or the header another.
+
+A link that takes a directory's place meanwhile is found when the last of its entries was read:
+what tar read through it is none of the tree's, and the capture fails.
 """
 
 from __future__ import annotations
@@ -15,8 +23,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,17 +35,27 @@ from fsbackup_tui.domain.site_parts import FilesFacts
 from fsbackup_tui.engines.chain import Sink
 from fsbackup_tui.engines.files.entry_lines import LineMaker, path_in, with_state
 from fsbackup_tui.engines.files.index import escaped, parse_entry, shown_path
+from fsbackup_tui.engines.files.plain_files import PlainFiles
 from fsbackup_tui.engines.files.spool import Spool
 from fsbackup_tui.engines.files.tar_child import ArchivingTar
 from fsbackup_tui.engines.files.tar_headers import BLOCK
 from fsbackup_tui.engines.files.tar_program import TarProgram
 from fsbackup_tui.engines.files.tar_stream import Member, TarStream
-from fsbackup_tui.engines.files.walk import Entry, NameList, Walk, unreadable
+from fsbackup_tui.engines.files.walk import (
+    Entry,
+    NameList,
+    Walk,
+    became_link,
+    place_of,
+    refuse_links,
+    unreadable,
+)
 
 _RECORD = 20 * BLOCK
 _MOST_LINKED = 250_000
 _TOLD_AT_ONCE = 1 << 20
 _STEADY, _FRESH, _CHANGED = b"-", b"f", b"c"
+_ONE_NAME = b"-"
 _Result = TypeVar("_Result")
 Advance = Callable[[int, int, bytes], object]
 
@@ -66,9 +85,9 @@ class TreeCapture:
         self._again = False
         self._marked = False
         self._archived = 0
-        # Inodes of changed files that have several names, and paths of which tar said it.
-        self._inodes: set[bytes] = set()
-        self._told: set[bytes] = set()
+        # Paths of which tar said that they changed, in the first and the second reading.
+        self._told: Container[bytes] = ()
+        self._told_again: Container[bytes] = ()
         self._counts = {"file": 0, "directory": 0, "symlink": 0, "bytes": 0}
         self.reread, self.unsettled = NameList(), NameList()
         self.vanished = walk.vanished
@@ -90,10 +109,12 @@ class TreeCapture:
             FilesUnreadable: something can't be read; named, with what the system says.
             ToolError: tar failed.
         """
-        self._archive(_Pass(self, sink, self._first), self._walk.entries())
+        first = _Pass(self, sink, self._first, is_first=True)
+        self._told = self._archive(first, self._walk.entries())
         again = self._to_read_again() if self._again else iter(())
         if (entry := next(again, None)) is not None:
-            self._archive(_Pass(self, sink, self._second), itertools.chain((entry,), again))
+            second = _Pass(self, sink, self._second, is_first=False)
+            self._told_again = self._archive(second, itertools.chain((entry,), again))
         end = 2 * BLOCK
         sink.write(bytes(end + -(self._archived + end) % _RECORD))
         if self._again:
@@ -123,7 +144,8 @@ class TreeCapture:
         """Yield the same lines, many of them at a time."""
         return self.lines() if self._marked else self._first.blocks()
 
-    def _archive(self, reading: _Pass, entries: Iterator[Entry]) -> None:
+    def _archive(self, reading: _Pass, entries: Iterator[Entry]) -> Container[bytes]:
+        """Archive the entries; returns the paths (as in lines) of which tar says they changed."""
         tar = ArchivingTar(self._program, self._walk.root, entries, self._stop, self._report)
         try:
             reading.read(tar)
@@ -131,18 +153,20 @@ class TreeCapture:
             tar.close()
         self._archived += reading.archived
         self.warnings += tar.messages.warnings
-        self._told |= {escaped(path) for path in tar.messages.changed}
-        self._again = self._again or reading.found_changes or bool(tar.messages.changed)
+        told = tar.messages.changed
+        self._again = self._again or reading.found_changes or bool(told)
         self._marked = self._marked or self._again or reading.found_links
-        self._inodes |= reading.inodes
+        return _Everything() if tar.messages.all_changed else {escaped(path) for path in told}
 
     def _to_read_again(self) -> Iterator[Entry]:
         """Yield what changed or may have, as it is now, with all names that it has."""
-        for record in self._first.lines():
-            mark, inode, line = _unmarked(record)
-            wanted = mark != _STEADY or inode in self._inodes or path_in(line) in self._told
-            if not wanted:
+        # Inodes of those that have several names; what has their content comes first.
+        inodes: set[bytes] = set()
+        for mark, inode, line in _records(self._first, self._told):
+            if mark == _STEADY and inode not in inodes:
                 continue
+            if inode != _ONE_NAME:
+                inodes.add(inode)
             entry = parse_entry(line)
             if not entry.is_file:
                 continue
@@ -156,12 +180,11 @@ class TreeCapture:
 
     def _settled(self) -> Iterator[bytes]:
         """Yield each entry's line as the archive ends with it."""
-        later = self._second.lines()
+        later = _records(self._second, self._told_again)
         following = next(later, None)
-        for record in self._first.lines():
-            mark, _inode, line = _unmarked(record)
+        for mark, _inode, line in _records(self._first, self._told):
             if following is not None:
-                changed, _inode, again = _unmarked(following)
+                changed, _inode, again = following
                 if path_in(again) == path_in(line):
                     following = next(later, None)
                     if changed == _CHANGED:
@@ -197,7 +220,7 @@ class TreeCapture:
 class _Pass:
     """One tar's archive, read member by member beside the entries that tar was named."""
 
-    def __init__(self, capture: TreeCapture, sink: Sink, spool: Spool) -> None:
+    def __init__(self, capture: TreeCapture, sink: Sink, spool: Spool, *, is_first: bool) -> None:
         self._capture = capture
         self._root = capture._walk.root
         self._sink = sink
@@ -206,10 +229,11 @@ class _Pass:
         # Content of files with several names, by the path under which tar archived it.
         self._linked: dict[bytes, tuple[int, str]] = {}
         self._counts = capture._counts
+        self._is_first = is_first
+        self._directory: Entry | None = None
         self.archived = 0
         self.found_changes = False
         self.found_links = False
-        self.inodes: set[bytes] = set()
 
     def read(self, tar: ArchivingTar) -> None:
         """Read all of it."""
@@ -221,9 +245,17 @@ class _Pass:
             if advance is not None:
                 advance(0, count, path)
 
-        while (member := reader.next()) is not None:
+        plain = PlainFiles(self._add, self._enter, advance)
+        while True:
+            if self._is_first:
+                files, size = plain.take(reader, tar.expected)
+                self._counts["file"] += files
+                self._counts["bytes"] += size
+            if (member := reader.next()) is None:
+                break
             path = member.path
             entry = self._entry_of(member, tar)
+            self._enter(entry.parent)
             size, sha256 = 0, None
             if member.kind == "file":
                 size = member.size if member.size < _TOLD_AT_ONCE else 0
@@ -233,6 +265,19 @@ class _Pass:
                 advance(1, size, path)
         while tar.expected:
             self._missing(tar.expected.popleft())
+        self._enter(None)
+
+    def _enter(self, directory: Entry | None) -> None:
+        """Go on with entries of a directory; the last one's were read from where they should be."""
+        last, self._directory = self._directory, directory
+        if last is None or last is directory:
+            return
+        try:
+            now = os.lstat(place_of(self._root, last.path))
+        except OSError:
+            return
+        if (now.st_dev, now.st_ino) != (last.status.st_dev, last.status.st_ino):
+            refuse_links(self._root, last.path)
 
     def _pass_on(self, data: bytes) -> None:
         self.archived += len(data)
@@ -269,24 +314,24 @@ class _Pass:
 
     def _note(self, member: Member, entry: Entry, sha256: str | None) -> None:
         """Put the member's line aside, marked if it changed since it was seen first."""
-        kind, size, mark, inode = member.kind, member.size, _STEADY, b"-"
+        kind, size, mark, inode = member.kind, member.size, _STEADY, _ONE_NAME
         counts = self._counts
         if kind == "file":
             counts["file"] += 1
             counts["bytes"] += size
-            mark = self._mark(entry)
+            mark = self._mark(member, entry)
             if entry.status.st_nlink > 1:
                 inode = b"%x:%x" % (entry.status.st_dev, entry.status.st_ino)
                 if len(self._linked) < _MOST_LINKED and sha256 is not None:
                     self._linked[member.path] = (size, sha256)
             if mark != _STEADY:
                 self.found_changes = True
-                if inode != b"-":
-                    self.inodes.add(inode)
         elif kind == "link":
             counts["symlink" if entry.kind == "symlink" else "file"] += 1
             inode = b"%x:%x" % (entry.status.st_dev, entry.status.st_ino)
             size, sha256 = self._linked.get(member.target, (0, None))
+        elif entry.kind == "directory" and kind == "symlink":
+            raise became_link(self._root, member.path)
         elif kind in ("directory", "symlink"):
             counts[kind] += 1
         else:
@@ -297,25 +342,34 @@ class _Pass:
             )
         of_symlink = kind == "link" and entry.kind == "symlink"
         line = self._lines.line(member, size, sha256, of_symlink=of_symlink)
-        if mark == _STEADY and inode == b"-":
+        if not self._is_first:
+            refuse_links(self._root, member.path.rpartition(b"/")[0])
+        if mark == _STEADY and inode == _ONE_NAME:
             self._add(line + b"\n")
         else:
             self.found_links = True
             self._add(b"!%b %b %b\n" % (mark, inode, line))
 
-    def _mark(self, entry: Entry) -> bytes:
-        """Tell whether a file is as it was before tar read it.
+    def _mark(self, member: Member, entry: Entry) -> bytes:
+        """Tell whether a file is as it was when it was seen first; see the module.
 
-        This looks before tar's first look and behind its last one, so it sees all that tar sees;
-        one that has gone meanwhile was read as a whole.
+        One that has gone meanwhile was read as a whole, or tar told of it.
         """
         before = entry.status
+        was_seen = (
+            member.size == before.st_size
+            and member.mtime_ns == before.st_mtime_ns
+            and member.mode == stat.S_IMODE(before.st_mode)
+            and member.uid == before.st_uid
+            and member.gid == before.st_gid
+        )
         try:
             now = os.lstat(self._root + b"/" + entry.path)
         except OSError:
-            return _STEADY
+            return _STEADY if was_seen else _CHANGED
         if (
-            now.st_ctime_ns != before.st_ctime_ns
+            not was_seen
+            or now.st_ctime_ns != before.st_ctime_ns
             or now.st_size != before.st_size
             or now.st_ino != before.st_ino
             or now.st_mtime_ns != before.st_mtime_ns
@@ -335,9 +389,25 @@ async def store(capture: TreeCapture, writing: asyncio.Future[_Result]) -> _Resu
         raise
 
 
+def _records(spool: Spool, told: Container[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield mark, inode and line of what was put aside; ``told``: what tar says of it."""
+    for record in spool.lines():
+        mark, inode, line = _unmarked(record)
+        if told and line.startswith(b"file\t") and path_in(line) in told:
+            mark = _CHANGED
+        yield mark, inode, line
+
+
+class _Everything(Container[bytes]):
+    """More paths than are kept."""
+
+    def __contains__(self, path: object) -> bool:
+        return True
+
+
 def _unmarked(record: bytes) -> tuple[bytes, bytes, bytes]:
     """Return mark, inode and line of what was put aside; most have no mark and one name."""
     if not record.startswith(b"!"):
-        return _STEADY, b"-", record
+        return _STEADY, _ONE_NAME, record
     mark, inode, line = record[1:].split(b" ", 2)
     return mark, inode, line

@@ -27,8 +27,7 @@ class LineMaker:
         if told is None:
             if len(self._owners) >= _CACHED:
                 self._owners.clear()
-            told = b"%o\t%d\t%d\t%b\t%b" % (*owner[:3], escaped(owner[3]), escaped(owner[4]))
-            self._owners[owner] = told
+            told = self._owners[owner] = owner_fields(*owner)
         if member.kind == "file" and sha256 is not None and not member.attributes:
             path = member.path
             if b"\\" in path or b"\t" in path or b"\n" in path:
@@ -50,6 +49,11 @@ class LineMaker:
             escaped(member.target) if member.target else b"",
             escaped(member.path),
         )
+
+
+def owner_fields(mode: int, uid: int, gid: int, user: bytes, group: bytes) -> bytes:
+    """Return what stands in a line from the mode to the group."""
+    return b"%o\t%d\t%d\t%b\t%b" % (mode, uid, gid, escaped(user), escaped(group))
 
 
 def with_state(line: bytes, state: bytes) -> bytes:

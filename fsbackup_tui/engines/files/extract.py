@@ -26,6 +26,7 @@ from fsbackup_tui.engines.chain import read_artifact
 from fsbackup_tui.engines.compression import ByteStream, compression_of, decompressed
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.files.index import order_key, shown_path
+from fsbackup_tui.engines.files.rights import mode_without
 from fsbackup_tui.engines.files.tar_headers import BLOCK
 from fsbackup_tui.engines.files.tar_program import TarProgram
 from fsbackup_tui.engines.files.tar_stream import Limits, Member, TarDamaged, TarStream
@@ -33,7 +34,9 @@ from fsbackup_tui.engines.process import Command, run
 from fsbackup_tui.engines.process_channel import Channel
 
 Wanted = Callable[[bytes], bool]
+Bare = tuple[bytes, int]
 _LONGEST_PATH = 4095
+_MOST_TOLD = 20
 _MOST_SYMLINKS = 5_000_000
 _KINDS = ("file", "directory", "symlink", "link")
 
@@ -44,7 +47,11 @@ class UnsafeArchive(SafetyRefusal):
 
 @dataclass(slots=True)
 class ExtractionPlan:
-    """What an archive would bring into a directory; ``bytes`` is the files' own size."""
+    """What an archive would bring into a directory; ``bytes`` is the files' own size.
+
+    ``bare`` are, when it is extracted, the first of the programs that came without the rights
+    they had (path and mode, 0 for capabilities); ``bare_count`` counts them all.
+    """
 
     wanted: Wanted | None = None
     ordered: bool = True
@@ -55,6 +62,8 @@ class ExtractionPlan:
     links: int = 0
     bytes: int = 0
     stored: int = 0
+    bare: list[Bare] = field(default_factory=list)
+    bare_count: int = 0
 
 
 @dataclass(slots=True)
@@ -63,12 +72,11 @@ class MemberCheck:
 
     ``ordered``: as fsbackup captures: sorted, each directory before what is in it; then those of
     ``twice`` may follow once more. Otherwise (archives of other scripts) any order will do, and
-    no name may come twice. ``root_programs``: as in ``examine_archive``.
+    no name may come twice.
     """
 
     ordered: bool = True
     twice: Collection[bytes] = ()
-    root_programs: bool = True
     _last: bytes | None = None
     _again: bool = False
     _parents: list[bytes] = field(default_factory=list)
@@ -85,9 +93,6 @@ class MemberCheck:
         path = member.path
         if member.kind not in _KINDS:
             raise _unsafe(path, f"is a {member.kind} device" if member.mode else "is no file")
-        is_program = member.kind == "file" and member.mode & 0o4000 and member.uid == 0
-        if is_program and not self.root_programs:
-            raise _unsafe(path, "is a program that runs as root for whoever starts it")
         self._check_path(path, path)
         if member.kind == "link":
             self._check_path(member.target, path)
@@ -169,7 +174,7 @@ async def examine_archive(
 
     ``wanted`` tells which paths are (a directory that holds one should be, too); None: all.
     ``twice`` are the paths that the index marks as read again, which may come a second time.
-    ``root_programs``: files that run as root for whoever starts them are taken, not refused.
+    ``root_programs``: files that run as root for whoever starts them keep these rights.
     ``room`` are the bytes that there is room for: more of them is refused where it is claimed.
 
     Raises:
@@ -181,7 +186,7 @@ async def examine_archive(
 
     def look(stream: ByteStream) -> None:
         reader = TarStream(_plain(stream, path, artifact), limits=limits)
-        check = MemberCheck(plan.ordered, plan.twice, plan.root_programs)
+        check = MemberCheck(plan.ordered, plan.twice)
         while (member := reader.next()) is not None:
             check.check(member)
             if wanted is None or wanted(member.path):
@@ -223,12 +228,15 @@ async def extract_archive(
 
     def feed(stream: ByteStream) -> None:
         reader = TarStream(_plain(stream, path, artifact), passed=channel.write)
-        check = MemberCheck(plan.ordered, plan.twice, plan.root_programs)
+        check = MemberCheck(plan.ordered, plan.twice)
         while (member := reader.next()) is not None:
             check.check(member)
             if plan.wanted is not None and not plan.wanted(member.path):
                 reader.leave_out()
-            elif advance is not None:
+                continue
+            if not plan.root_programs:
+                _make_bare(plan, reader, member, owners=owners)
+            if advance is not None:
                 advance(1, member.size, member.path)
         channel.write(bytes(2 * BLOCK))
         channel.finish()
@@ -238,6 +246,19 @@ async def extract_archive(
         await _both(feeding, extracting, channel)
     finally:
         channel.close()
+
+
+def _make_bare(plan: ExtractionPlan, reader: TarStream, member: Member, *, owners: bool) -> None:
+    """Take from a program the rights that are not its starter's, and take note of it."""
+    mode = mode_without(member, owners=owners)
+    if mode is None:
+        return
+    if reader.has_globals:
+        raise _unsafe(member.path, "may get rights that all of its members have in common")
+    reader.change_rights(mode)
+    plan.bare_count += 1
+    if len(plan.bare) < _MOST_TOLD:
+        plan.bare.append((member.path, member.mode if mode != member.mode else 0))
 
 
 async def _both(

@@ -77,6 +77,11 @@ class IndexEntry:
         return self.kind in ("link", "symlink-link")
 
     @property
+    def is_symlink(self) -> bool:
+        """Whether it is a symlink, under whichever of its names."""
+        return self.kind in ("symlink", "symlink-link")
+
+    @property
     def is_file(self) -> bool:
         """Whether it has content of its own: a regular file, under whichever of its names."""
         return self.kind in ("file", "link")
@@ -160,16 +165,15 @@ def write_sums(lines: Iterable[bytes], write: Callable[[bytes], object]) -> None
     """Write the list of sums of the lines of an index (any number of whole ones at once)."""
     for block in _blocks(lines):
         sums: list[bytes] = []
+        odd = b"\\" in block or b"\r\n" in block
         for line in block.split(b"\n")[:-1]:
-            fields = line.split(b"\t")
-            sha256 = fields[9]
-            if sha256 == b"-":
+            head, _attributes, _target, path = line.rsplit(b"\t", 3)
+            if head.endswith(b"\t-"):
                 continue
-            path = fields[12]
-            if b"\\" in path or path.endswith(b"\r"):
+            if odd and (b"\\" in path or path.endswith(b"\r")):
                 sums.append(sums_line(line))
             else:
-                sums.append(sha256 + b"  " + path + b"\n")
+                sums.append(b"%b  %b\n" % (head[-64:], path))
         write(b"".join(sums))
 
 

@@ -30,7 +30,7 @@ def checked(entries: Iterable[IndexEntry]) -> Iterator[IndexEntry]:
             yield entry
             continue
         _check_path(path, path)
-        if entry.kind == "link":
+        if entry.is_hard_link:
             _check_path(entry.target, path)
         above = path.rpartition(b"/")[0]
         while directories and directories[-1] != above and not _is_below(path, directories[-1]):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import select
 import sys
@@ -134,16 +135,12 @@ class ArchivingTar:
     def _name(self) -> None:
         """Name some more entries, as many as the pipe takes now."""
         if not self._names:
-            names: list[bytes] = []
-            for entry in self._entries:
-                self.expected.append(entry)
-                names.append(entry.path)
-                if len(names) >= _NAMED_AT_ONCE:
-                    break
-            if not names:
+            entries = list(itertools.islice(self._entries, _NAMED_AT_ONCE))
+            if not entries:
                 self._stop_naming()
                 return
-            self._names = b"\0".join(names) + b"\0"
+            self.expected += entries
+            self._names = b"\0".join([entry.path for entry in entries]) + b"\0"
         try:
             self._names = self._names[os.write(self._input, self._names) :]
         except BlockingIOError:

@@ -16,6 +16,7 @@ ZEROS = bytes(BLOCK)
 LARGEST_FILE = 1 << 46
 """Most bytes that a member may claim (64 TiB): more is no file, but an attack on the reader."""
 
+CAPABILITY = b"SCHILY.xattr.security.capability"
 _ADLER = 65521
 _NANOSECONDS = 10**9
 
@@ -151,6 +152,31 @@ def gnu_sparse_map(block: bytes, extensions: list[bytes]) -> tuple[list[tuple[in
         fields += [extension[24 * place : 24 * place + 24] for place in range(21)]
     pieces = [(number(field[:12]), number(field[12:])) for field in fields if field[:1] != b"\0"]
     return pieces, number(block[483:495])
+
+
+def without_capability(data: bytes) -> bytes:
+    """Return the records of a pax header, as long as they were, with no capabilities in them.
+
+    A record of these becomes a comment, which every tar passes over.
+    """
+    pieces: list[bytes] = []
+    position = 0
+    while position < len(data):
+        space = data.index(b" ", position)
+        stop = position + int(data[position:space])
+        record = data[position:stop]
+        if record[space - position + 1 :].startswith(CAPABILITY + b"="):
+            head = data[position : space + 1] + b"comment="
+            record = head + b"-" * (len(record) - len(head) - 1) + b"\n"
+        pieces.append(record)
+        position = stop
+    return b"".join(pieces)
+
+
+def with_mode(block: bytes, mode: int) -> bytes:
+    """Return a header with another mode."""
+    changed = block[:100] + b"%07o\0" % mode + block[108:148] + b" " * 8 + block[156:]
+    return changed[:148] + b"%06o\0 " % sum(changed) + changed[156:]
 
 
 def attributes_of(records: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:

@@ -36,10 +36,14 @@ class Trouble:
 
 
 class TarMessages:
-    """Sorts tar's messages as they come: ``changed`` paths, ``warnings``, and ``trouble``."""
+    """Sorts tar's messages as they come: ``changed`` paths, ``warnings``, and ``trouble``.
+
+    ``all_changed``: more of them changed than are kept; any path may be one.
+    """
 
     def __init__(self) -> None:
         self.changed: set[bytes] = set()
+        self.all_changed = False
         self.warnings: list[str] = []
         self.trouble: Trouble | None = None
         self._lines = LineSplitter()
@@ -62,6 +66,8 @@ class TarMessages:
         if _CHANGED.fullmatch(text):
             if len(self.changed) < _LONGEST:
                 self.changed.add(_name(match["name"]))
+            else:
+                self.all_changed = True
         elif match["warning"] or text.startswith("Warning: "):
             if len(self.warnings) < 100:
                 self.warnings.append(line)

@@ -12,7 +12,8 @@ _NAMES = ("tar", "gtar")
 _VERSION = re.compile(r"\(GNU tar\) (\d+(?:\.\d+)*)")
 _WITH_ATTRIBUTES = ("--xattrs", "--acls")
 _UNSUPPORTED = re.compile(r"support is not available|unrecognized option|not supported")
-_PROBE_SECONDS = 10.0
+# Long: on a machine in trouble a program that works is slow to say so.
+_PROBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ from fsbackup_tui.engines.files.tar_headers import (
     parse_records,
     sparse_map,
     text_field,
+    with_mode,
+    without_capability,
 )
 from fsbackup_tui.engines.files.tar_member import Kind, Member
 
@@ -56,6 +58,7 @@ _KINDS: dict[int, Kind] = {
     ord("6"): "fifo",
 }
 _EXTENDED, _GLOBAL, _LONG_NAME, _LONG_TARGET, _SPARSE = (ord(letter) for letter in "xgLKS")
+_BEFORE_MEMBER = (_EXTENDED, _GLOBAL, _LONG_NAME, _LONG_TARGET)
 _NANOSECONDS = 10**9
 
 
@@ -100,6 +103,11 @@ class TarStream:
         """Bytes of the archive that were read so far."""
         return self.offset + self._position
 
+    @property
+    def has_globals(self) -> bool:
+        """Whether records were read that hold for every member behind them."""
+        return bool(self._globals)
+
     def next(self) -> Member | None:
         """Return the next member, what is left of the last one's content skipped; None: the end.
 
@@ -108,11 +116,7 @@ class TarStream:
         """
         if self._ended:
             return None
-        if self._left or self._padding:
-            self._skip(self._left + self._padding)
-        if not self._keeps:
-            self._start = self._position
-            self._keeps = True
+        self._go_on()
         self._header = self._position
         if not self._globals:
             found = self._fast.member(self._buffer, self._position)
@@ -124,6 +128,31 @@ class TarStream:
                 self._pieces = None
                 return member
         return self._next_slowly()
+
+    def ahead(self, least: int) -> tuple[bytes, int]:
+        """Return the buffer, and where in it the next member begins.
+
+        At least so many bytes are there from it on, fewer at the archive's end alone. For who
+        takes members by itself, and says so with ``took``; not behind the end.
+        """
+        self._go_on()
+        while len(self._buffer) - self._position < least and (block := self._read(_READ)):
+            self._forget(self._position)
+            self._buffer += block
+        return self._buffer, self._position
+
+    def took(self, members: int, position: int) -> None:
+        """Go on behind members that were taken out of the buffer, up to a position in it."""
+        self.members += members
+        self._position = position
+
+    def _go_on(self) -> None:
+        """Leave the last member behind."""
+        if self._left or self._padding:
+            self._skip(self._left + self._padding)
+        if not self._keeps:
+            self._start = self._position
+            self._keeps = True
 
     def _next_slowly(self) -> Member | None:
         """Return the next member, whatever it is, or None at the end."""
@@ -158,6 +187,21 @@ class TarStream:
         """Keep the current member out of what is passed on; before its content is read."""
         self._forget(self._header)
         self._keeps = False
+
+    def change_rights(self, mode: int) -> None:
+        """Pass the current member on with this mode and no capabilities; before its content."""
+        position = self._header
+        while (kind := self._buffer[position + 156]) in _BEFORE_MEMBER:
+            size = number(self._buffer[position + 124 : position + 136])
+            position += BLOCK
+            if kind == _EXTENDED:
+                self._replace(position, without_capability(self._buffer[position:][:size]))
+            position += size + -size % BLOCK
+        self._replace(position, with_mode(self._buffer[position:][:BLOCK], mode))
+
+    def _replace(self, position: int, data: bytes) -> None:
+        end = position + len(data)
+        self._buffer = self._buffer[:position] + data + self._buffer[end:]
 
     def content(self) -> Iterator[bytes]:
         """Yield the current member's content in blocks, holes of a sparse file as zeros."""

@@ -5,7 +5,7 @@
     walk.state_sha256, walk.skipped, walk.vanished      # complete behind the last entry
 
 Names are bytes: a file system takes any but ``/`` and NUL. Memory holds the names of one
-directory of each level, and nothing else that grows.
+directory of each level, what the system tells of a few hundred of them, and nothing that grows.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import stat
 import struct
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,10 @@ _SKIPPED = {
     stat.S_IFBLK: "device",
 }
 _RACY_NANOSECONDS = 20_000_000
+# Entries of a directory that are looked at in one go, and from how many on it is opened for that.
+_LOOKED_AT_ONCE, _WORTH_OPENING = 256, 8
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HASHED_AT_ONCE = 256
 # The NUL behind a path, then mode, owner, group, size, both times, inode.
 _STATE = struct.Struct("<BIIIqqqQ")
 
@@ -65,13 +70,15 @@ class Entry:
     """One entry as the file system told of it, ``path`` below the root (which is ``.``).
 
     ``fresh``: it was written so shortly before that one more write might leave its times as they
-    are (the clock of file systems ticks every 4 to 10 ms).
+    are (the clock of file systems ticks every 4 to 10 ms). ``parent``: the directory in which it
+    was found.
     """
 
     path: bytes
     kind: str
     status: os.stat_result
     fresh: bool = False
+    parent: Entry | None = None
 
 
 class Selection:
@@ -180,6 +187,7 @@ class Walk:
         self._one_file_system = one_file_system
         self._apart = frozenset(apart)
         self._state = hashlib.sha256()
+        self._to_hash: list[bytes] = []
         # Directories on the way that are captured only if something in them is.
         self._waiting: list[Entry] = []
         try:
@@ -192,14 +200,19 @@ class Walk:
     @property
     def state_sha256(self) -> str:
         """The sum of all that the file system told of the entries; see ``FilesFacts``."""
+        self._hash()
         return self._state.hexdigest()
+
+    def _hash(self) -> None:
+        self._state.update(b"".join(self._to_hash))
+        self._to_hash.clear()
 
     def entries(self) -> Iterator[Entry]:
         """Yield the entries, each directory before what is in it, names in the order of bytes."""
-        update, pack = self._state.update, _STATE.pack
+        waiting, pack = self._to_hash, _STATE.pack
         for entry in self._directory(Entry(b".", "directory", self._status), within=False):
             status = entry.status
-            update(
+            waiting.append(
                 entry.path
                 + pack(
                     0,
@@ -212,6 +225,8 @@ class Walk:
                     status.st_ino,
                 )
             )
+            if len(waiting) >= _HASHED_AT_ONCE:
+                self._hash()
             yield entry
 
     def _directory(self, directory: Entry, *, within: bool) -> Iterator[Entry]:
@@ -220,26 +235,19 @@ class Walk:
         ``within``: it lies below one that the include patterns name. An own stack, not recursion,
         because trees may be deeper than Python's.
         """
-        stack: list[tuple[Entry, Iterator[bytes], bool]] = []
+        stack: list[tuple[Entry, Iterator[Entry], bool]] = []
         selection = self._selection
         within = within or selection.takes_all
         excludes = selection.excludes if selection.leaves_out else None
-        apart = self._apart
-        stack.append((directory, iter(self._names(directory.path) or ()), within))
+        stack.append((directory, self._look(directory, self._names(directory.path) or []), within))
         yield from self._entered(directory, within)
         while stack:
-            parent, names, within = stack[-1]
-            for name in names:
-                path = name if parent.path == b"." else parent.path + b"/" + name
-                if apart and path in apart:
-                    continue
-                entry = self._look(path)
-                if entry is None:
-                    continue
+            parent, found, within = stack[-1]
+            for entry in found:
                 is_directory = entry.kind == "directory"
-                if excludes is not None and excludes(path, is_directory=is_directory):
+                if excludes is not None and excludes(entry.path, is_directory=is_directory):
                     continue
-                taken = within or selection.includes(path, is_directory=is_directory)
+                taken = within or selection.includes(entry.path, is_directory=is_directory)
                 if not is_directory:
                     if taken and entry.kind == "file" and not self._waiting:
                         yield entry
@@ -248,12 +256,12 @@ class Walk:
                     continue
                 below: list[bytes] = []
                 if not self._is_foreign(entry):
-                    listed = self._names(path)
+                    listed = self._names(entry.path)
                     if listed is None:
                         continue
                     below = listed
                 yield from self._entered(entry, taken)
-                stack.append((entry, iter(below), taken))
+                stack.append((entry, self._look(entry, below), taken))
                 break
             else:
                 stack.pop()
@@ -275,23 +283,50 @@ class Walk:
             self._waiting.clear()
         yield entry
 
-    def _look(self, path: bytes) -> Entry | None:
+    def _look(self, parent: Entry, names: list[bytes]) -> Iterator[Entry]:
+        """Yield what is in a directory under these names; what has gone is listed as vanished.
+
+        Some hundred are looked at in one go, through the directory itself: that is cheaper than
+        each by its path.
+        """
+        prefix = b"" if parent.path == b"." else parent.path + b"/"
+        if self._apart:
+            names = [name for name in names if prefix + name not in self._apart]
+        form_of, file = stat.S_IFMT, stat.S_IFREG
+        for begin in range(0, len(names), _LOOKED_AT_ONCE):
+            some = names[begin : begin + _LOOKED_AT_ONCE]
+            # The time before the look: what is written while it lasts counts as fresh, too.
+            fresh = time.time_ns() - _RACY_NANOSECONDS
+            for name, status in zip(some, self._statuses(prefix, some), strict=True):
+                if status is None:
+                    continue
+                form = form_of(status.st_mode)
+                kind = "file" if form == file else _KINDS.get(form) or _skipped_kind(form)
+                yield Entry(prefix + name, kind, status, status.st_ctime_ns > fresh, parent)
+
+    def _statuses(self, prefix: bytes, names: list[bytes]) -> Sequence[os.stat_result | None]:
+        if len(names) >= _WORTH_OPENING:
+            lstat = os.lstat
+            with suppress(OSError):
+                directory = os.open(self.root + b"/" + prefix, _OPEN_DIRECTORY)
+                try:
+                    return [lstat(name, dir_fd=directory) for name in names]
+                finally:
+                    os.close(directory)
+        return [self._status_of(prefix + name) for name in names]
+
+    def _status_of(self, path: bytes) -> os.stat_result | None:
         try:
-            status = os.lstat(self.root + b"/" + path)
+            return os.lstat(self.root + b"/" + path)
         except OSError as error:
             if error.errno in _GONE:
                 self.vanished.add(path)
                 return None
             raise unreadable(path, self.root, error) from error
-        form = stat.S_IFMT(status.st_mode)
-        kind = _KINDS.get(form) or _SKIPPED.get(form, "of an unknown kind")
-        fresh = time.time_ns() - status.st_ctime_ns < _RACY_NANOSECONDS
-        return Entry(path, kind, status, fresh)
 
     def _names(self, path: bytes) -> list[bytes] | None:
-        place = self.root if path == b"." else self.root + b"/" + path
         try:
-            names = os.listdir(place)  # noqa: PTH208 (a path of bytes)
+            names = os.listdir(place_of(self.root, path))  # noqa: PTH208 (a path of bytes)
         except OSError as error:
             if error.errno in _GONE and path != b".":
                 self.vanished.add(path)
@@ -304,9 +339,45 @@ class Walk:
         return self._one_file_system and entry.status.st_dev != self._status.st_dev
 
 
+def _skipped_kind(form: int) -> str:
+    return _SKIPPED.get(form, "of an unknown kind")
+
+
+def place_of(root: bytes, path: bytes) -> bytes:
+    """Return where a path below the root lies."""
+    return root if path == b"." else root + b"/" + path
+
+
+def refuse_links(root: bytes, directory: bytes) -> None:
+    """Raise FilesUnreadable if on the way from the root to a directory below it is a link.
+
+    For a directory that was one when it was walked: what is read through a link that took its
+    place may be anything that this user can read.
+    """
+    path = b""
+    for name in (b".", *directory.split(b"/")):
+        path = path + b"/" + name if path not in (b"", b".") else name
+        try:
+            form = os.lstat(place_of(root, path)).st_mode
+        except OSError:
+            return
+        if stat.S_ISLNK(form):
+            raise became_link(root, path)
+
+
+def became_link(root: bytes, directory: bytes) -> FilesUnreadable:
+    """Return the error that names a directory whose place a link took."""
+    return FilesUnreadable(
+        f"FILES NOT READ: {shown_path(place_of(root, directory))}.",
+        why="A link took this directory's place while it was read: what was read through it is "
+        "none of this tree's, and is not kept.",
+        fix="Look who did that, then run the backup again.",
+    )
+
+
 def unreadable(path: bytes, root: bytes, error: OSError) -> FilesUnreadable:
     """Return the error that names what can't be read, and what the system says."""
-    place = shown_path(root if path == b"." else root + b"/" + path)
+    place = shown_path(place_of(root, path))
     name = errno.errorcode.get(error.errno or 0, "-")
     fixes = {
         errno.EACCES: "Let this user read it, run the backup as one who may, or exclude it.",

@@ -21,7 +21,8 @@ _NO_TLS = "SSL support is not compiled in"
 _NO_ARCHIVE = "input file is too short"
 _WRONG_LIBRARY = ("error while loading shared libraries", "symbol lookup error")
 _FIRST_WITH_ZSTD = 16
-_PROBE_SECONDS = 10.0
+# Long: on a machine in trouble a program that works is slow to say so.
+_PROBE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -327,13 +327,18 @@ async def write_schema(
     return target.name, await asyncio.to_thread(schema_digest, target)
 
 
-def globals_arguments(client: ClientTools, database: str) -> tuple[str, ...]:
-    """Return the command line that prints roles and tablespaces."""
+def globals_arguments(
+    client: ClientTools, database: str, *, passwords: bool = False
+) -> tuple[str, ...]:
+    """Return the command line that prints roles and tablespaces.
+
+    ``passwords``: with the hashes of the roles' passwords, which only a superuser may read.
+    """
     return (
         client.tool("pg_dumpall"),
         "--no-password",
         "--globals-only",
-        "--no-role-passwords",
+        *(() if passwords else ("--no-role-passwords",)),
         f"--database={database}",
     )
 

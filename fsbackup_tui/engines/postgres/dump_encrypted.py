@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 from fsbackup_tui.domain.errors import ToolError
-from fsbackup_tui.domain.events import Report
+from fsbackup_tui.domain.events import Log, Report
 from fsbackup_tui.domain.point import ArtifactRole
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.chain import Chain, Written, write_artifact, write_from_command
@@ -280,23 +280,33 @@ async def dump_globals_encrypted(
     report: Report | None = None,
     redactor: Redactor | None = None,
 ) -> tuple[tuple[str, Written] | None, str]:
-    """Write roles and tablespaces through the chain; returns (name and content, why not)."""
-    name = f"globals.sql{chain.suffix}"
-    log = ToolLog("pg_dumpall", redactor)
-    try:
-        written = await write_from_command(
-            directory / name,
-            chain,
-            Command(globals_arguments(client, database), env={**client.env, **environment}),
-            report=report,
-            redactor=redactor,
-            on_stderr_line=log.add,
-        )
-    except ToolFailed as error:
-        if error.completed.program != "pg_dumpall":
-            raise
-        return None, f"roles and tablespaces were not captured: {log.reason()}"
-    return (name, written), ""
+    """Write roles and tablespaces through the chain; returns (name and content, why not).
+
+    With the hashes of the roles' passwords where they may be read, so that a lost server needs no
+    new ones; in plain nothing writes them. Without a key in the chain they are left out.
+    """
+    name, reason = f"globals.sql{chain.suffix}", ""
+    for passwords in (True, False) if chain.key is not None else (False,):
+        log = ToolLog("pg_dumpall", redactor)
+        arguments = globals_arguments(client, database, passwords=passwords)
+        try:
+            written = await write_from_command(
+                directory / name,
+                chain,
+                Command(arguments, env={**client.env, **environment}),
+                report=report,
+                redactor=redactor,
+                on_stderr_line=log.add,
+            )
+        except ToolFailed as error:
+            if error.completed.program != "pg_dumpall":
+                raise
+            reason = log.reason()
+            continue
+        if not passwords and chain.key is not None and report is not None:
+            report(Log(f"Roles are captured without their passwords: {reason}"))
+        return (name, written), ""
+    return None, f"roles and tablespaces were not captured: {reason}"
 
 
 def void(_result: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Literal
 
@@ -46,6 +47,25 @@ def carry(source: OpenTree, target: OpenTree, path: bytes) -> Carry:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=parent)
     return "carried" if settled else "unsettled"
+
+
+def to_carry(entries: Iterable[tuple[Entry, bool]]) -> Iterator[Entry]:
+    """Yield those that are asked for, directories only where there is nothing in them.
+
+    ``entries`` are a whole sorted tree, each with whether it is asked for; sockets and devices
+    are nothing.
+    """
+    empty: Entry | None = None
+    for entry, is_asked in entries:
+        if entry.kind == "other":
+            continue
+        if empty is not None and not entry.path.startswith(empty.path + b"/"):
+            yield empty
+        empty = entry if is_asked and entry.kind == "directory" else None
+        if is_asked and entry.kind != "directory":
+            yield entry
+    if empty is not None:
+        yield empty
 
 
 def make_parents(source: OpenTree, target: OpenTree, path: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +66,18 @@ def live_entries(tree: OpenTree, selection: Selection | None = None) -> Iterator
             yield entry
 
 
+def without(entries: Iterable[_Left], apart: Collection[bytes]) -> Iterator[_Left]:
+    """Yield the entries of a sorted tree, but none of these paths, nor what is below them."""
+    out: bytes | None = None
+    for entry in entries:
+        if out is not None and entry.path.startswith(out):
+            continue
+        if entry.path in apart:
+            out = entry.path + b"/"
+            continue
+        yield entry
+
+
 def compare_with_index(
     tree: OpenTree, was: IndexEntry, now: Entry, *, contents: bool = False
 ) -> Verdict:
@@ -83,11 +95,15 @@ def compare_with_index(
             with suppress(OSError, LinkInTheWay):
                 return "same" if tree.sha256(now.path) == was.sha256 else later
         return "same" if now.modified_ns == was.mtime_ns else later
-    if was.kind == "symlink":
+    if was.is_symlink:
         if now.kind != "link":
             return "changed"
+        if was.kind == "symlink-link" and now.modified_ns == was.mtime_ns:
+            return "same"
         with suppress(OSError, LinkInTheWay):
-            if tree.target(now.path) == was.target:
+            # Where a hard link leads, its other name tells: of that is said what it is now.
+            leads = was.target if was.kind == "symlink" else tree.target(was.target)
+            if tree.target(now.path) == leads:
                 return "same"
         return "newer" if now.modified_ns > was.mtime_ns else "changed"
     return "same" if now.kind == "directory" else "changed"

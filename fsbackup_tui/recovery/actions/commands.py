@@ -19,6 +19,13 @@ def command_of(situation: Situation, command: SiteCommand) -> tuple[str, ...]:
     return configured or ()
 
 
+def in_drill(situation: Situation) -> bool:
+    """Whether it is a drill, so that nothing of the site's own is to be done."""
+    if situation.kind == "postgres":
+        return bool(situation.facts.database)
+    return situation.incident.is_drill
+
+
 def site_command(
     name: str,
     command: SiteCommand,
@@ -41,7 +48,7 @@ def site_command(
         )
 
     def words(situation: Situation) -> str:
-        if situation.facts.database and command != "smoke_test":
+        if in_drill(situation) and (situation.kind != "postgres" or command != "smoke_test"):
             return f"A drill: say that you would do it. {by_hand}"
         return "" if command_of(situation, command) else by_hand
 
@@ -83,6 +90,8 @@ def _run_added(situation: Situation, _: Answer) -> Request:
 
 
 def _added_by_hand(situation: Situation) -> str:
+    if situation.kind != "postgres" and situation.incident.is_drill:
+        return "A drill: say that you would do it."
     return "" if _added(situation) else "Do what this step says, then confirm it."
 
 

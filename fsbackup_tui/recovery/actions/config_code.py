@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fsbackup_tui.domain.errors import PointDamaged
 from fsbackup_tui.domain.place import PathIdentity
 from fsbackup_tui.domain.site_damage import entry_words
 from fsbackup_tui.domain.text import plain_text
+from fsbackup_tui.engines.config_restore import ABSENT, kept_path
 from fsbackup_tui.operations.place_requests import (
     CodeBackRequest,
     CodeTakeBackRequest,
@@ -19,31 +20,19 @@ from fsbackup_tui.operations.place_requests import (
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.site_requests import RestoreCodeRequest, RestoreConfigRequest
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
-from fsbackup_tui.recovery.actions.files import tree_tag
 from fsbackup_tui.recovery.actions.names import next_attempt
 from fsbackup_tui.recovery.actions.places import path_of
+from fsbackup_tui.recovery.actions.site_common import REOPENS, found_spoilt, tree_tag, without_ok
 from fsbackup_tui.recovery.actions.site_words import damage_lines
 from fsbackup_tui.recovery.actions.words import bounded, shell
 from fsbackup_tui.recovery.place import taken_for_first
 from fsbackup_tui.recovery.question import Answer, Option, Question
 from fsbackup_tui.repository.tree_marks import tree_path
 
-_REOPENS = {PointDamaged.kind: "choose-point"}
-
 
 def kind_is(*kinds: str) -> Callable[[Situation], bool | None]:
     """Return the condition that it is about such a source."""
     return lambda situation: situation.kind in kinds
-
-
-def _found_spoilt(situation: Situation, kind: str) -> Facts:
-    if kind != PointDamaged.kind:
-        return {}
-    return {"spoilt": [*situation.facts.spoilt, situation.facts.point]}
-
-
-def _without_ok(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if name != "ok"}
 
 
 # Configuration.
@@ -81,7 +70,7 @@ def _files_to_choose(situation: Situation) -> Question:
 def _choosing_hint(options: list[Option]) -> str:
     if not options:
         return "Live is as the point has it: there is nothing to put back."
-    return "Values are not shown. The present file is kept beside, as NAME.before-…"
+    return "Values are not shown. The present file is kept beside, as .before-…-NAME~"
 
 
 def _why_not(entry: Mapping[str, Any]) -> str:
@@ -114,9 +103,14 @@ def _config_back(situation: Situation, _: Answer) -> Request | None:
         for entry in _entries(situation)
         if entry.get("name") in names
     )
-    tag = tree_tag(situation, "config-back")
     return RestoreConfigRequest(
-        situation.facts.point, situation.part, "in-place", names, seen=seen, tag=tag
+        situation.facts.point,
+        situation.part,
+        "in-place",
+        names,
+        seen=seen,
+        reason_unsigned=situation.facts.reason_unsigned,
+        tag=tree_tag(situation, "config-back"),
     )
 
 
@@ -126,7 +120,8 @@ def _config_lines(situation: Situation) -> tuple[str, ...]:
     lines = [f"cd {shell([candidate.directory])}"] if candidate is not None else []
     for name in names[:4]:
         quoted = shlex.quote(name)
-        lines.append(f"ln {quoted} {quoted}.before-{situation.incident.id}")
+        kept = kept_path(Path(name), "before", tree_tag(situation, "config-back"))
+        lines.append(f"ln {quoted} {shlex.quote(str(kept))}")
     stock = candidate.stock if candidate is not None else ()
     return bounded((*lines, *(stock or ("… | tar -xpf - -C /",))))
 
@@ -141,15 +136,15 @@ def _placed(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Fact
         for each in placed
     ]
     told += [f"{name} was so already" for name in result.get("same") or ()]
-    back = [
-        shlex.join(("mv", str(each["kept"]), str(each.get("file"))))
-        if each.get("kept")
-        else shlex.join(("rm", str(each.get("file"))))
-        for each in placed
-    ]
+    back = [shlex.join(words) for each in placed for words in _by_hand(each)]
     known = {"placed": [dict(each) for each in placed], "told": told, "by_hand": back}
     attempt = next_attempt(situation, "config-back")
     return {"config_back": known, "config_taken_back": None, **attempt}
+
+
+def _by_hand(placed: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    file, kept = (str(placed.get(name) or "") for name in ("file", "kept"))
+    yield ("mv", kept, file) if kept else ("rm", file)
 
 
 def _config_shows(situation: Situation) -> tuple[str, ...]:
@@ -165,19 +160,38 @@ def _config_shows(situation: Situation) -> tuple[str, ...]:
 
 
 def _config_undo(situation: Situation) -> Request | None:
+    """Return what lets the former files be live again, of an attempt that was killed, too."""
     placed = situation.facts.document("config_back").get("placed")
     pairs = [each for each in placed if isinstance(each, Mapping)] if placed else []
-    if not pairs:
+    files = [(str(each.get("file") or ""), str(each.get("kept") or "")) for each in pairs]
+    state = situation.incident.steps.get("config-back")
+    arguments = state.request.get("arguments") if state is not None else None
+    begun = arguments if isinstance(arguments, Mapping) else {}
+    tag = str(begun.get("tag") or "")
+    if not files and state is not None and state.status == "failed":
+        files = list(_begun(begun, tag))
+    elif not files:
         return None
     return ConfigTakeBackRequest(
         situation.part,
-        files=tuple(str(each.get("file")) for each in pairs),
-        kept=tuple(str(each.get("kept") or "") for each in pairs),
+        files=tuple(name for name, _ in files),
+        kept=tuple(kept for _, kept in files),
     )
 
 
+def _begun(arguments: Mapping[str, Any], tag: str) -> Iterator[tuple[str, str]]:
+    """Yield file, and where it was to be kept, of an attempt, or of undoing one."""
+    if "kept" in arguments:
+        undone = (arguments.get(name) or () for name in ("files", "kept"))
+        yield from zip(*(map(str, each) for each in undone), strict=True)
+    for token in arguments.get("seen") or ():
+        name, _, state = str(token).rpartition("=")
+        kept = kept_path(Path(os.path.realpath(name)), "before", tag)
+        yield name, "" if state == ABSENT else str(kept)
+
+
 def _config_undone(_s: Situation, result: Mapping[str, Any]) -> Facts:
-    return {"config_back": None, "config_taken_back": _without_ok(result)}
+    return {"config_back": None, "config_taken_back": without_ok(result)}
 
 
 # Code.
@@ -222,7 +236,9 @@ def _code_beside(situation: Situation, _: Answer) -> Request:
         situation.facts.point,
         situation.part,
         to=_beside_path(situation),
+        beside=True,
         apply_work=situation.incident.parameters.get("apply_work") is True,
+        reason_unsigned=situation.facts.reason_unsigned,
     )
 
 
@@ -311,7 +327,7 @@ def _checkout_lines(situation: Situation) -> tuple[str, ...]:
 
 def _checked_out(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {
-        "code_exchanged": _without_ok(result),
+        "code_exchanged": without_ok(result),
         "code_taken_back": None,
         **_now_there(situation, result),
         **next_attempt(situation, "code-back"),
@@ -353,7 +369,7 @@ def _code_undo(situation: Situation) -> Request | None:
 def _code_undone(situation: Situation, result: Mapping[str, Any]) -> Facts:
     gone = PathIdentity(path_of(situation), None, None)
     first = taken_for_first(gone) if result.get("mode") == "rename" else {}
-    return {"code_exchanged": None, "code_taken_back": _without_ok(result), **first}
+    return {"code_exchanged": None, "code_taken_back": without_ok(result), **first}
 
 
 def _name(situation: Situation) -> str:
@@ -377,9 +393,11 @@ ACTIONS = (
         learn=_placed,
         changes=True,
         undo=_config_undo,
+        undo_failed=True,
+        lost_failed=True,
         undo_learn=_config_undone,
-        learn_failed=_found_spoilt,
-        reopens=_REOPENS,
+        learn_failed=found_spoilt,
+        reopens=REOPENS,
     ),
     Action("choose-work", "choose", question=_work_choice, shows=damage_lines, learn=_chosen_work),
     Action(
@@ -390,8 +408,8 @@ ACTIONS = (
         shows=_clone_shows,
         learn=_cloned,
         changes=True,
-        learn_failed=_found_spoilt,
-        reopens=_REOPENS,
+        learn_failed=found_spoilt,
+        reopens=REOPENS,
     ),
     Action(
         "code-back",

@@ -20,7 +20,7 @@ from fsbackup_tui.operations.place_requests import (
 )
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
-from fsbackup_tui.recovery.actions.commands import command_of
+from fsbackup_tui.recovery.actions.commands import command_of, in_drill
 from fsbackup_tui.recovery.actions.site_words import damage_lines, size
 from fsbackup_tui.recovery.actions.words import bounded, shell
 from fsbackup_tui.recovery.question import Answer, Option, Question
@@ -37,7 +37,7 @@ def _touching(situation: Situation) -> tuple[Touching, ...]:
 
 def _what_deletes(situation: Situation) -> Question:
     """Ask what is to be stopped, of what was seen; nothing is the safe answer."""
-    pause = command_of(situation, "pause_jobs")
+    pause = () if in_drill(situation) else command_of(situation, "pause_jobs")
     options = [
         Option(
             NOTHING,
@@ -100,7 +100,7 @@ def touching_lines(situation: Situation) -> tuple[str, ...]:
 
 
 def _stop_lines(situation: Situation) -> tuple[str, ...]:
-    pause = command_of(situation, "pause_jobs")
+    pause = () if in_drill(situation) else command_of(situation, "pause_jobs")
     lines = [
         f"kill -STOP {each.where}"
         if each.kind == "process"
@@ -128,7 +128,7 @@ def _let_go(situation: Situation) -> Request | None:
 
 def _resume(situation: Situation, _: Answer) -> Request | None:
     frozen = any(freeze.grade == STOPPED for freeze in situation.incident.freezes)
-    resume = bool(command_of(situation, "resume_jobs"))
+    resume = bool(command_of(situation, "resume_jobs")) and not in_drill(situation)
     return LetTouchRequest(situation.part, resume_jobs=resume) if frozen or resume else None
 
 
@@ -139,7 +139,7 @@ def _resume_by_hand(situation: Situation) -> str:
 
 
 def _resume_lines(situation: Situation) -> tuple[str, ...]:
-    resume = command_of(situation, "resume_jobs")
+    resume = () if in_drill(situation) else command_of(situation, "resume_jobs")
     stopped = [
         command
         for freeze in situation.incident.freezes

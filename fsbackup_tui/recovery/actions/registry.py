@@ -8,7 +8,9 @@ from fsbackup_tui.recovery.actions import (
     assessing,
     bleeding,
     config_code,
-    files,
+    files_back,
+    files_tree,
+    files_way,
     merging,
     places,
     preserving,
@@ -25,7 +27,7 @@ ACTIONS: Mapping[str, Action] = {
     action.name: action
     for family in (
         *(bleeding, preserving, assessing, recovering, schemas, merging, resuming),
-        *(places, files, config_code),
+        *(places, files_way, files_back, files_tree, config_code),
     )
     for action in family.ACTIONS
 } | {action.name: action for action in (SITE_STEP, *REHEARSAL_ACTIONS)}
@@ -80,9 +82,9 @@ PREDICATES: Mapping[str, Callable[[Situation], bool | None]] = {
     "way-schema-swap": _way_is("schema swap"),
     "way-merge": _way_is("merge"),
     "way-salvage": _way_is("salvage"),
-    "way-puts-back": files.way_is("missing", "everything", "patterns"),
-    "way-patterns": files.way_is("patterns"),
-    "way-exchange": files.way_is("exchange"),
+    "way-puts-back": files_way.way_is("missing", "everything", "patterns"),
+    "way-patterns": files_way.way_is("patterns"),
+    "way-exchange": files_way.way_is("exchange"),
     "is-config": config_code.kind_is("config"),
     "is-code": config_code.kind_is("code"),
     "is-frozen": _frozen,

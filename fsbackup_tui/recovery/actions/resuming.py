@@ -10,7 +10,7 @@ from fsbackup_tui.operations.recovery_requests import AffectedRequest, Migration
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
-from fsbackup_tui.recovery.actions.commands import site_command
+from fsbackup_tui.recovery.actions.commands import in_drill, site_command
 from fsbackup_tui.recovery.actions.rearming import RESUME_JOBS
 from fsbackup_tui.recovery.actions.words import bounded
 from fsbackup_tui.recovery.kinds import source_kinds
@@ -96,7 +96,7 @@ def _backup(situation: Situation, _: Answer) -> Request:
 
 
 def _no_backup(situation: Situation) -> str:
-    if situation.facts.database:
+    if in_drill(situation):
         return "A drill: no backup is taken of the copy."
     if not _plan_of(situation):
         return "No plan has this source: take a dump with pg_dump -Fc."

@@ -31,6 +31,7 @@ from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
 from fsbackup_tui.tui.modes.site_part_lines import (
     has_site_parts,
     part_rows,
+    signature_fact,
     site_facts,
     together_facts,
 )
@@ -47,6 +48,7 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
     """Return everything known of a point: state, commands, parts, tables, in this order."""
     return [
         *summary_lines(details.summary, width, now=now, zone=zone),
+        *_signature(details, width),
         *_overview(details, width),
         *_problem(details, width, now, zone),
         *_against(details, width, now, zone),
@@ -127,6 +129,12 @@ def _facts(label: str, text: str, width: int, role: Role = "text") -> list[Line]
 
 def _title(text: str) -> list[Line]:
     return [line(), line(" ", (text, "heading"))]
+
+
+def _signature(details: PointDetails, width: int) -> Iterator[Line]:
+    if details.signature is not None:
+        label, text, role = signature_fact(details.signature)
+        yield from _facts(label, text, width, role)
 
 
 def _overview(details: PointDetails, width: int) -> Iterator[Line]:

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from fsbackup_tui.domain.point import PointSummary
+from fsbackup_tui.domain.text import shorten
 from fsbackup_tui.operations.wording import when_text
 from fsbackup_tui.tui.asking import ask_verify
 from fsbackup_tui.tui.data import JobRow, JobView, JobWatch, Overview, PointProof, SiteData
@@ -20,6 +21,7 @@ from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes import live, proof_lines
 from fsbackup_tui.tui.modes.columns import age_of, trust_shown
 from fsbackup_tui.tui.modes.rungs import Around, rungs_line, verify_note
+from fsbackup_tui.tui.modes.site_part_lines import signature_fact
 from fsbackup_tui.tui.widgets.line_list import TextView
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
@@ -157,6 +159,9 @@ class ProofScreen(FrameScreen):
             line(f" Taken {taken}, {age_of(point.created, around.now)} ago, plan {point.plan}"),
             rungs_line(point, around),
         ]
+        if self._proof is not None and self._proof.signature is not None:
+            _, text, role = signature_fact(self._proof.signature)
+            lines.insert(2, line(" ", (shorten(text, width - 2), role)))
         if self._job is not None:
             lines += _job_lines(self._job, app.now(), width)
         else:

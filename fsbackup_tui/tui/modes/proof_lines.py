@@ -23,7 +23,7 @@ from fsbackup_tui.tui.data import Checked, PartProof, PointProof
 from fsbackup_tui.tui.lines import Line, Role, labelled, line, pad, wrapped
 from fsbackup_tui.tui.modes.columns import age_of
 from fsbackup_tui.tui.modes.live import bar_text
-from fsbackup_tui.tui.modes.site_part_lines import has_site_parts, shown_lines
+from fsbackup_tui.tui.modes.site_part_lines import has_site_parts, shown_lines, together_facts
 from fsbackup_tui.tui.modes.table_lines import ORDER, VERDICTS, TableLines
 
 View = Literal["findings", "parts", "tables", "checks", "receipt", "times", "live"]
@@ -83,7 +83,7 @@ def view_lines(proof: PointProof, view: View, seen: Seen) -> Sequence[Line]:
     if view == "findings":
         return list(_findings(proof, seen))
     if view == "parts":
-        return list(shown_lines(proof.summary))
+        return list(_parts(proof, seen))
     if view == "times":
         return list(_times(proof, seen))
     if not proof.parts:
@@ -92,6 +92,20 @@ def view_lines(proof: PointProof, view: View, seen: Seen) -> Sequence[Line]:
         return TableLines(proof.parts, seen.width, lambda part: part_lines(part, seen))
     of_part = _checks if view == "checks" else _receipt
     return [row for part in proof.parts for row in of_part(part, seen)]
+
+
+def _parts(proof: PointProof, seen: Seen) -> Iterator[Line]:
+    """Yield what was shown of each part, and how they fit together."""
+    yield from shown_lines(proof.summary)
+    manifest = proof.manifest
+    facts = () if manifest is None else tuple(together_facts(manifest.parts, manifest.links))
+    if facts:
+        yield line()
+        yield line(" ", ("Together", "heading"))
+    for label, text in facts:
+        rows = wrapped(text, max(20, seen.width - 10))
+        for number, row in enumerate(rows):
+            yield line("   ", (pad("" if number else label, 5), "muted"), *row)
 
 
 def part_lines(part: PartProof, seen: Seen) -> list[Line]:

@@ -196,7 +196,7 @@ class RecoverScreen(FrameScreen):
     def _drill(self, data: SiteData, runbooks: Sequence[str]) -> None:
         question = [
             line(" ", ("Practise which scenario?", "heading")),
-            line(" ", ("On a damaged copy; the live database has no part in it.", "muted")),
+            line(" ", ("On a damaged copy; nothing that is live has a part in it.", "muted")),
         ]
         answers = [Answer("No, nothing")]
         answers += [Answer(name, str(index)) for index, name in enumerate(runbooks, 1)]

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from fsbackup_tui.domain.errors import PassphraseNeeded
 from fsbackup_tui.tui.keys import Shown
 from fsbackup_tui.tui.lines import Line, Role, line
 from fsbackup_tui.tui.modes.recover_card import DIGITS
+from fsbackup_tui.tui.passphrase import ask_passphrase
 from fsbackup_tui.tui.widgets.choice import Answer as Choice
 from fsbackup_tui.tui.widgets.entry import QUIET_SECONDS, Check
 
@@ -27,7 +29,10 @@ Act = Callable[["RecoverySession"], None]
 
 
 def do(screen: StepScreen, words: str, act: Act, then: Callable[[], None] | None = None) -> None:
-    """Let the session do something beside the screen, and show what came of it."""
+    """Let the session do something beside the screen, and show what came of it.
+
+    Where a passphrase is needed it is asked for, and then it is done.
+    """
     seat = screen.seat
     if seat is None:
         screen.say("Still reading the incident", "warn")
@@ -35,14 +40,20 @@ def do(screen: StepScreen, words: str, act: Act, then: Callable[[], None] | None
     if words:
         screen.say(words)
 
-    def work() -> None:
+    def work() -> PassphraseNeeded | None:
         try:
             seat.act(act)
+        except PassphraseNeeded as needed:
+            return needed
         finally:
             # Whatever came of it, what is shown now may be another.
             screen.call_later(screen.look)
+        return None
 
-    def done(_: None) -> None:
+    def done(needed: PassphraseNeeded | None) -> None:
+        if needed is not None:
+            ask_passphrase(screen, needed, lambda: do(screen, words, act, then))
+            return
         screen.say("")
         if then is not None:
             then()

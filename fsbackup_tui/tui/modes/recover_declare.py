@@ -14,7 +14,7 @@ from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.incident import SEEN_TEXTS, Seen
 from fsbackup_tui.domain.last_right import echo_last_right, parse_last_right
 from fsbackup_tui.tui.data import SiteData
-from fsbackup_tui.tui.frame import FrameScreen
+from fsbackup_tui.tui.frame import FIELD_FOOT, FrameScreen
 from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, Role, line, wrapped
 from fsbackup_tui.tui.widgets.entry import EntryPanel
@@ -96,7 +96,7 @@ class DeclareScreen(FrameScreen):
     def foot(self) -> Sequence[Shown]:
         """Return the keys at the bottom."""
         if self.entry.open:
-            return (("Enter", "answer"), ("Esc", "back"))
+            return FIELD_FOOT
         return (("Enter", "answer"), ("1-9", "choose"), "back", "help", "quit")
 
     def on_mount(self) -> None:

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.tui.data import Overview, SiteData
-from fsbackup_tui.tui.frame import FrameScreen
+from fsbackup_tui.tui.frame import FIELD_FOOT, FrameScreen
 from fsbackup_tui.tui.keys import Context, Shown, bindings, shown_key
 from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes import recover_acts as acts
@@ -146,8 +146,7 @@ class StepScreen(FrameScreen):
     def foot(self) -> Sequence[Shown]:
         """Return the keys at the bottom: those that do something here, now."""
         if self.entry.open:
-            # The field takes letters: "?" and "q" are text there.
-            return (("Enter", "answer"), ("Esc", "back"))
+            return FIELD_FOOT
         if self.steps.has_focus:
             return ("open", "step-list", "help", "quit")
         remapped = self.site_app.remapped
@@ -271,6 +270,7 @@ class StepScreen(FrameScreen):
         self._offered = False
         self.card_view.action_first()
         self.query_one(ChoicePanel).close()
+        self.hidden.close()
 
     def _keep_question(self, card: Card | None) -> None:
         """Mark the safe answer where the question is a new one."""
@@ -378,7 +378,7 @@ class StepScreen(FrameScreen):
         """Give the keyboard back."""
         self.entry_step = ""
         self.paint_foot()
-        self.focus_body()
+        self.give_back()
 
     def action_back(self) -> None:
         """Go one level back: from the list, from another step, from the incident."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.fit import fits_of
 from fsbackup_tui.domain.point import PartManifest, PartSummary, PointSummary
+from fsbackup_tui.domain.signature import Signature
 from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.trust import TOP_RUNGS, Trust
 from fsbackup_tui.operations.wording import count_text, size_text, when_text
@@ -121,12 +122,22 @@ def _changed(changes: PartChanges, now: datetime, zone: tzinfo) -> Iterator[tupl
         yield "Changed", f"nothing {since}"
 
 
+_SIGNED: Mapping[str, Role] = {"good": "text", "unchecked": "warn", "absent": "warn"}
+
+
+def signature_fact(signature: Signature) -> tuple[str, str, Role]:
+    """Return label, text and role of who signed a point."""
+    return "Signature", signature.text, _SIGNED.get(signature.state, "bad")
+
+
 def together_facts(
     parts: Sequence[PartManifest], links: Sequence[LinkFacts]
 ) -> Iterator[tuple[str, str]]:
     """Yield how a point's parts fit together: rows and files, database and code."""
-    from fsbackup_tui.operations.link_loss import fit_lines
+    from fsbackup_tui.operations.link_loss import fit_lines, names_lines
 
-    yield from (("Link", f"{column}: {text}") for column, text in fit_lines(links))
+    for link, (column, text) in zip(links, fit_lines(links), strict=True):
+        yield "Link", f"{column}: {text}"
+        yield from (("", told) for told in names_lines(link))
     for database, code, fit in fits_of(parts):
         yield "Fit", f"{database} and {code}: {fit.words()}"

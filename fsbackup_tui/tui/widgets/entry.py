@@ -93,6 +93,10 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         self.remove_class("-open")
         self.post_message(self.Closed())
 
+    def withdraw(self) -> None:
+        """Take the question away, as the person at the keys wants it."""
+        self.close()
+
     def _paint(self) -> None:
         width = max(8, self.screen.size.width - 4)
         before = clip_left(printable(self._text[: self._place]), width - 1)
@@ -148,7 +152,7 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         quiet = self._clock() - self._last_key
         self._last_key = self._clock()
         if not self.open or event.key == "escape":
-            self.close()
+            self.withdraw()
         elif event.key == "enter":
             self._take(quiet)
         elif event.is_printable and event.character is not None:

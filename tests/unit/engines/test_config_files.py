@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tarfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from fsbackup_tui.engines.config_files import (
     read_file,
     read_tar,
 )
-from fsbackup_tui.engines.config_restore import put_in_place, state_of, write_beside
+from fsbackup_tui.engines.config_restore import find_kept, put_in_place, state_of, write_beside
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
@@ -155,16 +155,28 @@ def test_in_place_keeps_the_present_file_and_follows_links(tmp_path: Path) -> No
     before = state_of(live)
     (placed,) = put_in_place([item], NOW, "fsbackup restore …")
     kept = Path(placed.kept)
-    assert kept == tmp_path / "shared.env.before-20261122T020000Z"
+    # No glob that loads configuration takes it: *.env, .env*, *.conf, sites-enabled/*, cron.d.
+    assert kept == tmp_path / ".before-20261122T020000Z-shared.env~"
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("PIN=1\n", 0o604)
     assert live.is_symlink()
     assert (real.read_bytes(), real.stat().st_mode & 0o777) == (item.data, 0o640)
     assert state_of(live) != before
     (again,) = put_in_place([item], NOW, "")
-    assert again.kept.startswith(f"{kept}-")
+    assert again.kept != placed.kept
+    assert find_kept(real) == sorted([Path(again.kept), kept])
+    assert find_kept(tmp_path / "env") == find_kept(tmp_path / "gone" / "x") == []
+    other_name = tmp_path / "another-name.env"
+    other_name.hardlink_to(real)
+    (third,) = put_in_place([replace(item, data=b"PIN=3\n")], NOW, "")
+    assert other_name.stat().st_mode & 0o777 == 0o640
+    assert (Path(third.kept).read_bytes(), Path(third.kept).stat().st_mode & 0o777) == (
+        item.data,
+        0o640,
+    )
+    other_name.unlink()
     missing = ConfigItem("file", str(tmp_path / "gone" / "x"), b"")
     with pytest.raises(SafetyRefusal, match="Nothing was changed"):
         put_in_place([item, missing], NOW, "")
     assert sorted(path.name[:10] for path in tmp_path.iterdir() if path.is_file()) == [
-        *([".env"]), *(["shared.env"] * 3),
+        *([".before-20"] * 3), ".env", "shared.env",
     ]  # fmt: skip

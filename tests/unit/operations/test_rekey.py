@@ -12,19 +12,24 @@ from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.domain.events import Event, Warned
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.chain import Chain, Sink, read_artifact, write_artifact
 from fsbackup_tui.engines.encryption.age import new_identity
+from fsbackup_tui.operations import rekey as rekeying
 from fsbackup_tui.operations.keys import encryption_key, reading_keys
 from fsbackup_tui.operations.rekey import run
 from fsbackup_tui.operations.requests import RekeyRequest
+from fsbackup_tui.operations.signatures import point_signing, signature_in
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
+from fsbackup_tui.repository.rekeyed import rekeyed_as
 from fsbackup_tui.repository.summary import summarise
 from fsbackup_tui.repository.writer import PointWriter
 from tests.support.contexts import context_of
+from tests.support.signing_keys import make_ssh_keys
 from tests.support.sites import Site, make_site
 
 TAKEN = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
@@ -82,7 +87,9 @@ async def take(site: Site) -> str:
             key=chain.key.facts if chain.key else None,
         )
         writer.commit_part(source, part)
-    manifest = writer.finish({"copy": 1.0}, now=TAKEN + timedelta(seconds=4))
+    signing = await point_signing(context)
+    finished = TAKEN + timedelta(seconds=4)
+    manifest = await asyncio.to_thread(writer.finish, {"copy": 1.0}, now=finished, sign=signing)
     write_record(
         repository,
         manifest.id,
@@ -152,10 +159,15 @@ async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: S
     assert env.artifacts[0].plain_sha256 == before.parts[0].artifacts[0].plain_sha256
     assert public == before.parts[1]
     records = read_records(repository, successor)
-    assert [record.kind for record in records if record.counts] == ["pinned", "verified"]
+    assert [record.kind for record in records if record.counts] == ["pinned", "rekeyed", "verified"]
     assert records[0].at == TAKEN
     assert summarise(repository, successor).trust is Trust.SEALED
 
+    # A person may have written down the former id, however often it was rekeyed since.
+    shown = site.run("show", former, "--json")
+    assert (shown.exit_code, shown.document["id"]) == (0, successor), shown.stderr
+    said = " ".join(shown.stderr.split())
+    assert f"{former} was encrypted anew since: it is {successor} now." in said
     # The new key alone opens it; the old one has done its service.
     site.settings = {
         "encryption": {
@@ -168,6 +180,45 @@ async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: S
     assert await content_of(site, successor, "env") == CONTENT
     assert await content_of(site, successor, "public") == CONTENT
     assert (await rekey(site))["rekeyed"] == []
+    back: dict[str, object] = {"recipients": [OLD_RECIPIENT], "identity": OLD.reveal()}
+    back["former"] = [{"identity": NEW.reveal()}]
+    site.settings = {"encryption": {"method": "age", **back}}
+    site.write_config()
+    await rekey(site)
+    (third,) = points_of(site)
+    assert rekeyed_as(repository, former) == (former, third)
+    assert rekeyed_as(repository, former[:-1]) == (former, third)
+    assert rekeyed_as(repository, successor) == (successor, third)
+    assert rekeyed_as(repository, third) is None
+
+
+async def test_a_damaged_check_of_a_key_shuts_no_point(site: Site) -> None:
+    """It is a convenience: whether a key is the right one, the point itself tells."""
+    point = await take(site)
+    (check,) = (site.repository / "keys").glob("*.age")
+    content = check.read_bytes()
+    at = content.index(b"-> X25519 ") + 12
+    check.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    told: list[Event] = []
+    reader = PointReader(open_repository(site.repository), point)
+    keys = await reading_keys(context_of(site, told.append), reader)
+    assert keys.age is not None
+    (warned,) = [event.text for event in told if isinstance(event, Warned)]
+    assert str(check) in warned
+    assert await content_of(site, point, "env") == CONTENT
+    site.settings = {
+        "encryption": {
+            "method": "age", "recipients": [OLD_RECIPIENT], "identity": NEW.reveal()
+        }
+    }  # fmt: skip
+    site.write_config()
+    keys = await reading_keys(context_of(site, told.append), reader)
+    assert keys.age is None
+    assert "needs the private key" in keys.reason
+    # Neither is it taken for a wrong key where it is the part that is damaged.
+    path = site.repository / "points" / point / "env" / "content.zst.age"
+    path.write_bytes(path.read_bytes()[:100])
+    assert (await reading_keys(context_of(site, told.append), reader)).age is None
 
 
 async def test_what_can_not_be_opened_or_is_damaged_stays_and_is_told(site: Site) -> None:
@@ -236,3 +287,71 @@ async def test_killed_at_every_step_it_leaves_a_whole_point_and_the_next_run_end
         shutil.copytree(tmp_path / "before", site.repository)
         step += 1
     assert seen == {"former", "both", "new"}
+
+
+async def test_nothing_is_given_up_for_a_successor_that_nobody_here_can_open(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed run left it, under a key that is not the present one: a mistyped passphrase."""
+    former = await take(site)
+    rekeyed_to_new(site)
+
+    def killed(*_: object) -> None:
+        raise OSError("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rekeying, "_retire", killed)
+        await rekey(site)
+    assert len(points_of(site)) == 2
+    third, recipient = new_identity()
+    encryption = {
+        "method": "age",
+        "recipients": [recipient],
+        "identity": third.reveal(),
+        "former": [{"identity": OLD.reveal()}],
+    }
+    site.settings = {"encryption": encryption}
+    site.write_config()
+    result = await rekey(site)
+    assert former in points_of(site), result
+    assert former in str(result["problems"])
+    assert await content_of(site, former, "env") == CONTENT
+
+    # Where the key turns up, the next run ends what was begun.
+    encryption["former"] = [{"identity": OLD.reveal()}, {"identity": NEW.reveal()}]
+    site.write_config()
+    assert (await rekey(site))["ok"] is True
+    (left,) = points_of(site)
+    assert await content_of(site, left, "env") == CONTENT
+
+
+@pytest.mark.machine
+async def test_what_nobody_had_signed_is_signed_by_no_rekeying(site: Site, tmp_path: Path) -> None:
+    """A forged point is encrypted to a public key by anybody; signed it would be restored."""
+    forged = await take(site)
+    keys = make_ssh_keys(tmp_path / "ssh")
+    keys.allowed.write_text(f"bob@example.org {keys.public('mallory')}\n")
+    signing = {
+        "method": "ssh",
+        "key": str(keys.mallory),
+        "allowed_signers": str(keys.allowed),
+        "required": True,
+    }
+    site.settings = {**site.settings, "signing": signing}
+    site.write_config()
+    signed = await take(site)
+    rekeyed_to_new(site)
+    site.settings = {**site.settings, "signing": signing}
+    site.write_config()
+    result = await rekey(site)
+    rekeyed = result["rekeyed"]
+    assert isinstance(rekeyed, list)
+    became = {each["point"]: each["became"] for each in rekeyed}
+    context, repository = context_of(site, lambda _event: None), open_repository(site.repository)
+    states = [
+        (await signature_in(context, PointReader(repository, became[point]))).state
+        for point in (forged, signed)
+    ]
+    assert states == ["absent", "good"]
+    assert forged in str(result["notes"])
+    assert signed not in str(result["notes"])

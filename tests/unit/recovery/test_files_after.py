@@ -5,7 +5,7 @@ from typing import cast
 
 from fsbackup_tui.domain.tree import FilesLook, RowFit
 from fsbackup_tui.recovery.actions.action import Situation
-from fsbackup_tui.recovery.actions.files import after_lines
+from fsbackup_tui.recovery.actions.files_back import after_lines
 
 
 def test_rows_that_could_not_be_read_lack_nothing_by_nobodys_word() -> None:

@@ -38,7 +38,7 @@ def test_each_is_whole_and_names_only_what_there_is(name: str) -> None:
 
 def test_every_action_and_condition_has_a_place() -> None:
     used = [step for name in SHIPPED for step in find_runbook(name, None).steps()]
-    drills = {"rehearsal", "drop-rehearsal"}
+    drills = {"rehearsal", "drop-rehearsal", "rehearse-tree", "drop-rehearsed-tree"}
     assert set(ACTIONS) - {step.do for step in used} - drills == {"site-step", "confirm"}
 
 

@@ -68,8 +68,8 @@ def test_what_is_seen_decides_which_sources_and_runbooks_there_are(tmp_path: Pat
     assert runbooks_about("code", loaded) == ("config-or-code-loss",)
     with pytest.raises(UsageError, match="NOT THIS RUNBOOK: data-loss brings back database"):
         session.switch_runbook("data-loss")
-    with pytest.raises(UsageError, match="NO DRILL OF files-loss"):
-        declare(desk, source="public", seen="files", last_right=None, is_drill=True)
+    with pytest.raises(UsageError, match="NO DRILL OF configuration: env has no copy"):
+        declare(desk, source="env", seen="config", last_right=None, is_drill=True)
     with pytest.raises(SafetyRefusal):
         open_files(desk)
     assert open_files(desk, "code", "config").read().incident.runbook == "config-or-code-loss"

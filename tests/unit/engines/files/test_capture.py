@@ -197,6 +197,54 @@ def _append(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+@pytest.mark.parametrize(
+    ("stuck", "inside"),
+    [("a-big", "file"), ("b-swapped/a-big", "file"), ("b-swapped/a-big", "below/file")],
+)
+async def test_no_link_that_takes_a_directorys_place_is_followed(
+    tmp_path: Path, stuck: str, inside: str
+) -> None:
+    """tar reads by names: a directory swapped for a link would lead it out of the tree."""
+    root, outside, aside = tmp_path / "tree", tmp_path / "outside", tmp_path / "aside"
+    swapped = root / "b-swapped"
+    for place in (swapped, outside):
+        (place / inside).parent.mkdir(parents=True)
+        (place / inside).write_bytes(place.name.encode())
+    (root / stuck).write_bytes(big(b"long"))
+    gate = Gate((b"longlong", [(swapped.rename, aside), (swapped.symlink_to, outside)]))
+    with pytest.raises(FilesUnreadable, match=r"tree/b-swapped\.\n.*link took"):
+        await capture_tree(root, tmp_path / "part", watch=gate)
+    assert gate.is_through
+    assert not (tmp_path / "part" / "files.tar").exists()
+
+
+async def test_what_was_another_file_for_a_while_is_read_again(tmp_path: Path) -> None:
+    root, outside, aside = tmp_path / "tree", tmp_path / "outside", tmp_path / "aside"
+    swapped = root / "b-swapped"
+    swapped.mkdir(parents=True)
+    outside.mkdir()
+    (swapped / "a-big").write_bytes(big(b"tree"))
+    (swapped / "c-file").write_bytes(b"true")
+    (swapped / "d-file").write_bytes(b"right")
+    (outside / "c-file").write_bytes(big(b"outside"))
+    (outside / "d-file").write_bytes(b"false")
+    gate = Gate(
+        (b"treetree", [(swapped.rename, aside), (swapped.symlink_to, outside)]),
+        (b"outsideoutside", [(swapped.unlink,), (aside.rename, swapped)]),
+    )
+    tree = await capture_tree(root, tmp_path / "part", watch=gate)
+    assert gate.is_through
+    assert "b-swapped/c-file" in tree.facts.reread.names
+    await assert_whole(tree)
+    stock_extract(tree, tmp_path / "stock")
+    files = tree_files(tmp_path / "stock" / "b-swapped")
+    assert (files["c-file"], files["d-file"]) == (b"true", b"right")
+
+
+def tree_files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
 async def test_patterns_choose_what_is_captured(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     for name in ("a/x.tmp", "a/keep", "cache/x", "a/cache/y", "b/c/d.jpg", "b/c/d.txt", "e/f"):

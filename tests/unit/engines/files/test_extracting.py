@@ -16,6 +16,7 @@ from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.repository.files import hash_file
 
 Entry = tuple[str, str, str]
+CAPABILITY = "SCHILY.xattr.security.capability"
 FILE, DIRECTORY, SYMLINK, LINK = "file", "directory", "symlink", "link"
 _TYPES = {
     FILE: tarfile.REGTYPE,
@@ -139,3 +140,56 @@ async def test_only_what_is_wanted_is_extracted(tmp_path: Path) -> None:
     assert sorted(p.relative_to(target).as_posix() for p in target.rglob("*")) == ["a", "a/1", "c"]
     assert (target / "c").stat().st_ino == (target / "a" / "1").stat().st_ino
     assert told == [b"a", b"a/1", b"c"]
+
+
+def programs(path: Path, records: dict[str, str]) -> Artifact:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers=records) as tar:
+        for name, mode, uid, user, more in (
+            ("a-shell", 0o4755, 0, "", {}),
+            ("b-named", 0o4711, 1000, "root", {}),
+            ("c-group", 0o2755, 0, "", {}),
+            ("d-other", 0o6755, 4321, "", {}),
+            ("e-power", 0o755, 4321, "", {CAPABILITY: "x" * 20, "comment": "stays"}),
+            ("f-" + "long" * 40, 0o4755, 0, "", {}),
+            ("g-plain", 0o640, 0, "", {}),
+        ):
+            info = tarfile.TarInfo(name)
+            info.mode, info.uid, info.gid, info.uname, info.size = mode, uid, uid, user, 4
+            info.pax_headers = dict(more)
+            tar.addfile(info, io.BytesIO(b"here"))
+    sha256, size = hash_file(path)
+    return Artifact(path.name, "archive", size, sha256)
+
+
+@pytest.mark.parametrize("owners", [True, False])
+async def test_no_program_gets_the_rights_of_root_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owners: bool
+) -> None:
+    """Looked at is what tar would be given: what it makes of that is the machine's."""
+    path, given = tmp_path / "files.tar", tmp_path / "given.tar"
+    artifact = programs(path, {})
+    plan = await examine_archive(path, artifact, ReadingKeys(), root_programs=False)
+    tar = await find_tar()
+    into = ("sh", "-c", f"cat > {given}")
+    monkeypatch.setattr(type(tar), "extract", lambda *_args, **_more: into)
+    await extract_archive(path, artifact, ReadingKeys(), tmp_path, plan, tar, owners=owners)
+    with tarfile.open(given) as written:
+        found = [(info.mode, info.pax_headers, written.extractfile(info)) for info in written]
+        assert {file.read() for _, _, file in found if file is not None} == {b"here"}
+    other = 0o6755 if owners else 0o755
+    assert [mode for mode, _, _ in found] == [0o755, 0o711, 0o755, other, 0o755, 0o755, 0o640]
+    assert all(CAPABILITY not in records for _, records, _ in found)
+    assert b"security.capability" not in given.read_bytes()
+    assert plan.bare_count == (5 if owners else 6)
+    assert plan.bare[0] == (b"a-shell", 0o4755)
+    assert (b"e-power", 0) in plan.bare
+
+
+async def test_rights_that_all_members_have_in_common_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "files.tar"
+    artifact = programs(path, {"SCHILY.xattr.user.all": "x"})
+    plan = await examine_archive(path, artifact, ReadingKeys(), root_programs=False)
+    target = tmp_path / "target"
+    target.mkdir()
+    with pytest.raises(UnsafeArchive):
+        await extract_archive(path, artifact, ReadingKeys(), target, plan, await find_tar())

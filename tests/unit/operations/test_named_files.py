@@ -1,0 +1,34 @@
+"""What a row names is looked for as a tree is captured; what is no name does not fill manifests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fsbackup_tui.domain.links import rule_of
+from fsbackup_tui.operations.links import named_file, shown
+
+RULE = rule_of("videos", "path")
+
+
+def was_there(root: Path, name: str) -> bool:
+    found = named_file(RULE, {"path": name}, os.fsencode(root))
+    assert found is not None
+    return found.there
+
+
+def test_only_files_were_there_when_the_rows_were_read(tmp_path: Path) -> None:
+    """A link or a directory has not gone away in between: no tree has it as a file."""
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    (tmp_path / "directory").mkdir()
+    assert was_there(tmp_path, "a.mp4")
+    for name in ("link.mp4", "directory", "none", "a.mp4/x", "x" * 70_000):
+        assert not was_there(tmp_path, name), name[:20]
+
+
+def test_a_picture_as_text_is_told_of_in_short() -> None:
+    picture = "data:image/png;base64," + "A" * 1_000_000
+    assert len(shown(picture)) < 5000
+    assert shown("a" * 4096) == "a" * 4096
+    assert shown("caf\udce9") == "caf\\xe9"
