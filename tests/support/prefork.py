@@ -104,8 +104,10 @@ class ForkedWorker:
 
     def poll(self) -> int | None:
         """Return the exit status, None while it runs."""
+        if self.returncode is not None:
+            return self.returncode
         readable, _, _ = select.select([self._connection], [], [], 0)
-        return self.wait() if readable else self.returncode
+        return self.wait() if readable else None
 
     def wait(self) -> int:
         """Return the exit status once it has ended."""
