@@ -151,7 +151,7 @@ def _forks_workers() -> bool:
 
 def base_environment() -> dict[str, str]:
     """Return what every command of a test has of the machine's environment."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**kept, "PYTHONPATH": str(PROJECT)}
 
 
