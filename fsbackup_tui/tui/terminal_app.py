@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import cast
 
 from rich.console import RenderableType
-from rich.segment import Segment, Segments
 from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import App
@@ -36,6 +35,7 @@ class TerminalApp(App[int], inherit_bindings=False):
         self.ended_by: int | None = None
         self._painter = Painter(erases_in_colour=erases_in_colour(environ))
         self._sizes_told = 0
+        self._traceback = ""
 
     def _fatal_error(self) -> None:
         """Leave with the traceback of an error that nobody foresaw.
@@ -48,8 +48,15 @@ class TerminalApp(App[int], inherit_bindings=False):
         redactor = Redactor()
         remember_named_secrets(self.environ, redactor)
         told = redactor.redact(traceback.format_exc())
-        self._exit_renderables.append(Segments([Segment(told)]))
+        self._traceback = told
         self._close_messages_no_wait()
+
+    def _print_error_renderables(self) -> None:
+        """Print why it ended; a line is not cut at the window's width."""
+        super()._print_error_renderables()
+        if self._traceback:
+            self.error_console.out(self._traceback, end="", highlight=False)
+        self._traceback = ""
 
     def take_terminal(self) -> None:
         """Set the look, listen to signals, and paint anew after a stop."""

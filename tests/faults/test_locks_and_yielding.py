@@ -125,7 +125,7 @@ def test_two_backups_of_a_plan_at_once(
     site = make_site(
         tmp_path / "site",
         url,
-        source={"max_rate": "4MB"},
+        source={"max_rate": "2MB"},
         settings={"plans": {"daily": {"sources": ["db"]}, "hourly": {"sources": ["db"]}}},
     )
     first = site.start("backup", "daily", "--json")

@@ -372,7 +372,7 @@ async def test_remark_on_a_point_has_room_in_a_wide_window() -> None:
     app = make_app()
     async with app.run_test(size=(200, 60)) as pilot:
         await until_text(pilot, "1/8")
-        assert "public.generated_videos had 5" in text_lines(app)[5]
+        await until(pilot, lambda: "public.generated_videos had 5" in text_lines(app)[5])
 
 
 async def test_point_that_was_never_finished_is_not_offered_for_verification() -> None:
