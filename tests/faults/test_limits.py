@@ -77,11 +77,11 @@ def test_max_rate_holds_a_dump_back(
     fill(url)
     for number in range(20):
         execute(url, f"CREATE TABLE small_{number} AS SELECT * FROM events_0 WHERE id <= 200")
-    site = make_site(tmp_path / "site", url, source={"max_rate": "6MB", "fingerprints": "counts"})
+    site = make_site(tmp_path / "site", url, source={"max_rate": "3MB", "fingerprints": "counts"})
     done = site.run("backup", "daily", "--json")
     assert done.exit_code == 0, done.stdout
     manifest = read_manifest(Path(done.document["path"]) / "manifest.json")
-    # 40 MB at 6 MB a second; what passes between two looks comes for free.
+    # 40 MB at 3 MB a second; what passes between two looks comes for free.
     assert manifest.parts[0].phases["dump"] > 3
 
 
