@@ -151,7 +151,7 @@ def _say_goodbye(report: DemoReport, context: CliContext) -> None:
     place = report.place
     if not place.kept:
         context.say(f"Server stopped, {place.root} removed. To keep all but the server:")
-        context.say(f"  {_program()} demo --no-tui --dir ./fsbackup-demo")
+        context.say(f"  {_program()} demo --no-tui --dir ~/fsbackup-demo")
         return
     context.say("Server stopped; the rest stays, and opens without it:")
     _say_commands(report, context, server=False)

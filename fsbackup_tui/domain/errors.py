@@ -266,7 +266,7 @@ class PassphraseNeeded(KeyRefused):
             why=f"What {question.site} keeps is encrypted with one.\n"
             f"{place} names none, and {variable} is not set.",
             fix=f"Begin again and type it; or let {variable} hold it; or describe it: "
-            "encryption: {passphrase: {file: /root/fsbackup.passphrase}}",
+            "encryption: {passphrase: {file: /etc/fsbackup/passphrase}}",
         )
         self.question = question
 

@@ -128,7 +128,7 @@ def passphrase_missing(source: KeySource) -> KeyRefused:
         "PASSPHRASE MISSING: the points of this site are encrypted with one.",
         why=f"{source.place()} names no passphrase, and {VARIABLE} is not set.",
         fix=f"Run it at a terminal, where it is asked for; or let {VARIABLE} hold it; or describe "
-        "it: encryption: {passphrase: {file: /root/fsbackup.passphrase}}",
+        "it: encryption: {passphrase: {file: /etc/fsbackup/passphrase}}",
     )
 
 
