@@ -97,13 +97,14 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             way = next((way for way in _WAYS if getattr(arguments, way)), "files")
             names = (f"--{name.replace('_', '-')}" for name in (way, option))
             raise UsageError(f"NOT TOGETHER: {' and '.join(names)}.")
-    if arguments.part is None and (arguments.put_back or arguments.exchange):
+    if arguments.part is None and _is_of_files(arguments):
         arguments.part = _only_files(context)
     any_trust = arguments.reason is not None
     point = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
     kinds = {part.source: part.kind for part in point.parts}
     if arguments.part is None:
-        fitting = [name for name, kind in kinds.items() if kind in _RUNNERS]
+        wanted = ("files",) if _is_of_files(arguments) else tuple(_RUNNERS)
+        fitting = [name for name, kind in kinds.items() if kind in wanted]
         raise UsageError(
             f"WHICH PART? {point.id} has {len(kinds)} parts.",
             why="They are: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ".",
@@ -122,6 +123,16 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             if getattr(arguments, option):
                 raise UsageError(f"NOT SO: --{option.replace('_', '-')} is for files.")
     return _RUNNERS[kind](arguments, context, point.id)
+
+
+def _is_of_files(arguments: argparse.Namespace) -> bool:
+    """Whether what is asked for is done to files alone; --files is of configuration, too."""
+    if any(getattr(arguments, option) for option in _OF_FILES):
+        return True
+    of_config = arguments.diff or arguments.in_place
+    return (bool(arguments.files) and not of_config and not arguments.to) or (
+        arguments.beside is not None
+    )
 
 
 def _only_files(context: CliContext) -> str | None:
