@@ -82,7 +82,7 @@ async def unpack_tree(
     configured = context.loaded.config.sources.get(source)
     steps = _steps(file.prefix)
     depth = len(steps)
-    root = Path("/", *steps)
+    root = Path("/", *(steps or [source]))  # where nobody configured it, all that its names tell
     if isinstance(configured, FilesSource):
         root = configured.root
         depth = _depth(steps, root) or depth
