@@ -30,6 +30,7 @@ from fsbackup_tui.jobs.layout import (
     read_request,
 )
 from fsbackup_tui.jobs.liveness import boot_id, lock_is_held
+from fsbackup_tui.operations.owed import told_owed
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import parse_request, request_document
 
@@ -196,11 +197,12 @@ def lost_problem(job: Job) -> Problem:
     if job.progress is not None and job.progress.detail:
         known.append(f" ({job.progress.detail})")
     tail = output_tail(job.directory)
+    undone = "".join(f"{words}\n" for words in told_owed(job.directory))
     return Problem(
         "job-lost",
         f"JOB LOST: {job.id} ended without a last word.",
         "".join(known) + "." + (f"\nIts output.log ends with:\n{tail}" if tail else ""),
-        f"Nothing half-made counts as done. {again_text(job.request)}\n"
+        f"{undone}Nothing half-made counts as done. {again_text(job.request)}\n"
         f"Its journal: {job.directory / JOURNAL}",
         1,
     )

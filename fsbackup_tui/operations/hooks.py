@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 from fsbackup_tui.domain.errors import FsbackupError, ToolError
 from fsbackup_tui.domain.events import Warned
@@ -13,6 +13,7 @@ from fsbackup_tui.engines.process import Command, run
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.engines.secrets import remember_named_secrets
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.owed import owed
 from fsbackup_tui.operations.site_commands import literal_secrets, shown
 
 
@@ -28,18 +29,29 @@ async def hooks(
 
     ``after`` is run when the block failed, when it was cancelled, and when ``before`` failed half
     done. Where it fails that is a warning, also put into ``warnings``: a person must do by hand
-    what it was to do.
+    what it was to do. Should the worker be killed meanwhile, its job tells that ``after`` is owed.
 
     Raises:
         ToolError: ``before`` failed; the block was not entered.
     """
-    try:
-        if before:
-            await _run_before(context, source, before)
-        yield
-    finally:
-        if after:
-            await undisturbed(_run_after(context, source, after, warnings))
+    with _owed(context, source, after) if before and after else nullcontext():
+        try:
+            if before:
+                await _run_before(context, source, before)
+            yield
+        finally:
+            if after:
+                await undisturbed(_run_after(context, source, after, warnings))
+
+
+def _owed(context: JobContext, source: str, after: tuple[str, ...]) -> AbstractContextManager[None]:
+    for value in literal_secrets(after):
+        context.redactor.add(Secret(value))
+    words = (
+        f"'AFTER' OF {source} WAS NOT RUN: what 'before' began may go on (paused, mounted). "
+        f"Do it by hand in {context.loaded.path.parent}: {shown(after, context.redactor)}"
+    )
+    return owed(context.work.parent, source, words)
 
 
 async def _run_before(context: JobContext, source: str, argv: tuple[str, ...]) -> None:
