@@ -235,7 +235,8 @@ def _headline(result: Mapping[str, Any]) -> str:
     trust = str(result["trust"]).upper()
     ended = [level for level, check in result["levels"].items() if check["ok"] is not True]
     wanted = str(result.get("wanted", ""))
-    if ended and trust == wanted.upper():
+    reached = result["levels"].get(wanted, {}).get("ok") is True
+    if ended and trust == wanted.upper() and not reached:
         return f"{result['point']}: {trust} before; this time {ended[-1]} could not be tried"
     return f"{result['point']}: {trust}"
 

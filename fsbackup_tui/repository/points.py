@@ -105,10 +105,14 @@ def _allowed(point: PointSummary, part: str | None, any_trust: bool, *, data: bo
 def _latest(
     points: Sequence[PointSummary], plan: str, part: str | None, any_trust: bool
 ) -> PointSummary:
+    # A part that is in points of definitions alone is asked for as what it is.
+    data = not plan and (
+        part is None or any(point.holds_data and _has_part(point, part) for point in points)
+    )
     chosen = [
         point
         for point in points
-        if (not plan or point.plan == plan) and _allowed(point, part, any_trust, data=not plan)
+        if (not plan or point.plan == plan) and _allowed(point, part, any_trust, data=data)
     ]
     if chosen:
         return newest_of(chosen)

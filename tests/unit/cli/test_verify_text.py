@@ -44,6 +44,13 @@ def test_a_proof_of_now_is_said_plainly() -> None:
     assert summary(result(ok=True, levels=levels, blocked=[]))[0].endswith(": PROVEN")
 
 
+def test_what_was_reached_now_is_now_whatever_could_not_be_tried_below_it() -> None:
+    """A file of another script has no checksum to be sealed by."""
+    levels = {"sealed": rung(None), "readable": rung(True), "restored": rung(True)}
+    lines = summary(result(wanted="restored", trust="restored", levels=levels))
+    assert lines[0].endswith(": RESTORED")
+
+
 def test_hundreds_of_problems_are_cut() -> None:
     problem = {
         "part": "db",

@@ -141,3 +141,7 @@ def test_a_plan_of_schemas_has_a_latest_point_when_it_is_named() -> None:
     with pytest.raises(PointNotFound, match="NO LATEST POINT") as caught:
         resolve_point(only, "latest", zone=BERLIN)
     assert "1 without data" in caught.value.why
+
+
+def test_a_part_of_definitions_alone_has_a_latest_point_when_it_is_named() -> None:
+    assert resolved("latest", part="schema") == "cccc"
