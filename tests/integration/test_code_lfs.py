@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from fsbackup_tui.operations import code_back
+from fsbackup_tui.operations.place_requests import CodeBackRequest, CodeTakeBackRequest
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.reader import PointReader
+from tests.support.contexts import context_of
 from tests.support.repositories import begin, commit, files_of, git, pointer
 from tests.support.sites import Site, make_site
 
@@ -125,3 +129,33 @@ def test_the_pasted_commands_work_where_git_lfs_fills_files_in(
     assert done.returncode == 0, done.stderr
     assert (target / "same" / "bin").read_text() == pointer(BIG)[0]
     assert files_of(target / ".git/lfs/objects") != {}
+
+
+async def test_a_commit_is_checked_out_in_live_with_its_large_files_and_taken_back(
+    tmp_path: Path,
+) -> None:
+    """Live has other objects by now, and a changed file that no object stands for."""
+    tree = begin(tmp_path / "tree")
+    commit(tree, "one", same__bin=keep(tree, BIG), **{".gitattributes": "bin filter=lfs\n"})
+    settings = {
+        "sources": {"code": {"kind": "code", "worktree": str(tree)}},
+        "plans": {"daily": {"sources": ["code"]}},
+    }
+    site = make_site(tmp_path / "site", "-", settings=settings)
+    point = str(site.run("backup", "daily", "--json").document["point"])
+    target = tmp_path / "restored"
+    done = site.run("restore", point, "--part", "code", "--to", str(target), "--json")
+    assert done.exit_code == 0, done.stderr
+    shutil.rmtree(tree / ".git" / "lfs")  # as git lfs prune does
+    commit(tree, "two", same__bin=keep(tree, b"newer" * 300))
+    (tree / "same" / "bin").write_bytes(b"changed since" * 400)
+
+    back = CodeBackRequest("code", str(target), tag="k3f9")
+    result = await code_back.run(back, context_of(site, lambda _event: None))
+    assert isinstance(result, dict)
+    assert result["mode"] == "checkout"
+    assert (tree / "same" / "bin").read_bytes() == BIG
+
+    taken = CodeTakeBackRequest("code", tag="k3f9")
+    await code_back.run_take_back(taken, context_of(site, lambda _event: None))
+    assert (tree / "same" / "bin").read_bytes() == b"changed since" * 400
