@@ -25,7 +25,7 @@ from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.actions.assessing import ways_of
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.desk import Desk
-from fsbackup_tui.recovery.express import last_problem
+from fsbackup_tui.recovery.driving import last_problem
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.report_follow import risks
 from fsbackup_tui.recovery.session import RecoverySession
