@@ -48,16 +48,16 @@ from fsbackup_tui.operations.merge_documents import (
     parse_choices,
     parse_expected,
 )
-from fsbackup_tui.operations.merge_settled import notes_in_force
-from fsbackup_tui.operations.merge_target import MergeTarget, merge_target
-from fsbackup_tui.operations.plain import plain
-from fsbackup_tui.operations.read_only import refuse_if_read_only
-from fsbackup_tui.operations.recovery_requests import (
+from fsbackup_tui.operations.merge_requests import (
     MergePlanRequest,
     MergePreviewRequest,
     MergeRequest,
     MergeUndoRequest,
 )
+from fsbackup_tui.operations.merge_settled import notes_in_force
+from fsbackup_tui.operations.merge_target import MergeTarget, merge_target
+from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 
 
 async def run_plan(request: MergePlanRequest, context: JobContext) -> dict[str, object]:
