@@ -40,6 +40,24 @@ DESTRUCTIVE = frozenset({"swap", "merge", "merge-undo", "drop-leftover", "schema
 Reply = Mapping[str, Any] | Problem | Callable[[Request], Mapping[str, Any] | Problem]
 
 
+def to_the_swap(freeze: str = "role") -> tuple[tuple[str, Answer | None], ...]:
+    """Return what a data loss is led by until the swap: each step, and what is answered to it."""
+    return (
+        ("keep-evidence", Answer("videos")),
+        ("pause-jobs", None),
+        ("freeze", Answer(freeze)),
+        ("stop-app", None),
+        ("tell-first", None),
+        ("preserve", Answer("")),
+        ("damage", None),
+        ("choose-point", Answer("")),
+        ("choose-way", Answer("swap")),
+        ("tell-eta", None),
+        ("restore", None),
+        ("check-copy", None),
+    )
+
+
 class Clock:
     """A clock that a test moves."""
 

@@ -28,24 +28,14 @@ from tests.support.recovering import (
     do_step,
     make_desk,
     open_session,
+    to_the_swap,
 )
 from tests.support.starting import Asked
 from tests.tui.fakes import Clock, FakeSite, make_app
 from tests.tui.screens import press, until, until_text
 
 LED = (
-    ("keep-evidence", Answer("videos")),
-    ("pause-jobs", None),
-    ("freeze", Answer("nothing")),
-    ("stop-app", None),
-    ("tell-first", None),
-    ("preserve", Answer("")),
-    ("damage", None),
-    ("choose-point", Answer("")),
-    ("choose-way", Answer("swap")),
-    ("tell-eta", None),
-    ("restore", None),
-    ("check-copy", None),
+    *to_the_swap(freeze="nothing"),
     ("swap", Answer(typed="shop")),
     ("migrations", None),
     ("start-app", None),

@@ -43,21 +43,7 @@ from tests.support.recovering import (
     make_report,
     make_standing,
     open_session,
-)
-
-TO_THE_SWAP = (
-    ("keep-evidence", Answer("videos")),
-    ("pause-jobs", None),
-    ("freeze", Answer("role")),
-    ("stop-app", None),
-    ("tell-first", None),
-    ("preserve", Answer("")),
-    ("damage", None),
-    ("choose-point", Answer("")),
-    ("choose-way", Answer("swap")),
-    ("tell-eta", None),
-    ("restore", None),
-    ("check-copy", None),
+    to_the_swap,
 )
 
 
@@ -67,7 +53,7 @@ def clock_of(desk: Desk) -> Clock:
 
 
 def lead_to(session: RecoverySession, last: str) -> None:
-    for step, answer in TO_THE_SWAP:
+    for step, answer in to_the_swap():
         do_step(session, step, answer)
         if step == last:
             return
