@@ -28,21 +28,20 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.engines.chain import Chain, write_artifact
 from fsbackup_tui.engines.files.capture import TreeCapture, store
 from fsbackup_tui.engines.files.index import write_index, write_sums
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.files.walk import Walk
 from fsbackup_tui.jobs.preload import preload
-from tests.benchmarks.bars import Bar, bars_table, ratio, runs_table
+from tests.benchmarks.bars import Bar, ratio, runs_table
+from tests.benchmarks.running import bytes_of, judge, work_directory
 
 _OPTIONS = (
     *("--create", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--sparse"),
@@ -70,12 +69,9 @@ def main() -> int:
         asyncio.run(_capture(Path(sys.argv[2]), Path(sys.argv[3])))
         return 0
     arguments = _arguments()
-    size = parse_size(arguments.size)
-    if not isinstance(size, int):
-        raise SystemExit("--size wants a size such as 1GB")
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
+    size = bytes_of(arguments.size)
     bars: list[Bar] = []
-    try:
+    with work_directory(arguments.dir) as directory:
         if size:
             count = make_mixed(directory / "mixed", size)
             runs = _measure(directory, "mixed", arguments.repeat, with_gzip=True)
@@ -84,10 +80,7 @@ def main() -> int:
             make_small(directory / "small", arguments.small)
             runs = _measure(directory, "small", arguments.repeat, with_gzip=False)
             bars += _bars(f"{arguments.small} small files", runs, with_gzip=False)
-    finally:
-        shutil.rmtree(directory)
-    print("\n".join(bars_table(bars)))
-    return 0 if all(bar.holds for bar in bars) else 1
+    return judge(bars)
 
 
 def _arguments() -> argparse.Namespace:
