@@ -17,7 +17,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fsbackup_tui.repository.layout import create_repository
-from tests.benchmarks.bars import Bar, bars_table
+from tests.benchmarks.bars import Bar
 from tests.benchmarks.memory import WorkerMemory
+from tests.benchmarks.running import judge, work_directory
 from tests.support.odd_trees import NOT_UTF8, entry_state, is_archived, make_odd_tree
 
 _IN_A_DIRECTORY = 1000
@@ -57,18 +57,21 @@ class Told:
 def main() -> int:
     """Make, back up, restore, compare, and print it; returns 0, or 1 if anything differs."""
     arguments = _arguments()
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir)).resolve()
-    try:
-        entries = make_tree(directory / "tree", arguments.files)
-        print(f"{entries} entries, as {'root' if os.geteuid() == 0 else 'an ordinary user'}")
+    with work_directory(arguments.dir) as directory:
+        make_tree(directory / "tree", arguments.files)
+        user = "root" if os.geteuid() == 0 else "an ordinary user"
+        print(f"{arguments.files} files, as {user}", flush=True)
         told, wrong = _there_and_back(directory)
-    finally:
-        shutil.rmtree(directory)
     for one in told:
         print(f"{one.what:<34}{one.seconds:>9.1f} s{one.peak / 1e6:>8.0f} MB")
-    bars = [Bar("peak memory of a worker", max(x.peak for x in told) / 1e6, "at most", 120, "MB")]
-    print("\n".join([*wrong[:_SHOWN], f"{len(wrong)} differences", *bars_table(bars)]))
-    return 0 if not wrong and all(bar.holds for bar in bars) else 1
+    print("\n".join(wrong[:_SHOWN]))
+    peak = max(one.peak for one in told) / 1e6
+    return judge(
+        [
+            Bar("differences", len(wrong), "at most", 0, "entries"),
+            Bar("peak memory of a worker", peak, "at most", 120, "MB"),
+        ]
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,23 +81,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_tree(root: Path, count: int) -> int:
-    """Make a tree of so many small files, every oddity among them; returns what it has in all."""
+def make_tree(root: Path, count: int) -> None:
+    """Make a tree of so many small files, every oddity among them."""
     root.mkdir()
     as_root = os.geteuid() == 0
     for number in range(_ODD_TREES):
         make_odd_tree(root / f"odd-{number}", as_root=as_root)
     numbers = random.Random(3)
     base = os.fsencode(root)
-    entries = 0
     for number in range(count):
         directory = base + b"/%02d/%05d" % (number // 100_000, number // _IN_A_DIRECTORY)
         if number % _IN_A_DIRECTORY == 0:
             os.makedirs(directory)
         name = _NAMES[number % 37] if number % 37 < len(_NAMES) else _NAMES[0]
         _make(directory + b"/" + name % number, number, numbers, as_root=as_root)
-        entries += 1
-    return entries
 
 
 def _make(path: bytes, number: int, numbers: random.Random, *, as_root: bool) -> None:
@@ -126,7 +126,8 @@ def _write(path: bytes, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _there_and_back(directory: Path) -> tuple[list[Told], list[str]]:
+def _there_and_back(given: Path) -> tuple[list[Told], list[str]]:
+    directory = given.resolve()
     (directory / "fsbackup.yaml").write_text(_CONFIGURATION.format(directory))
     create_repository(directory / "repository", "many", datetime.now(UTC))
     told = [

@@ -76,7 +76,8 @@ def test_files_are_extracted_beside_and_elsewhere(tmp_path: Path) -> None:
     assert unnamed.exit_code == 0, unnamed.stdout + unnamed.stderr
     assert snapshot(tmp_path / "unnamed", times=True) == files.before
     other_kind = files.site.run("restore", "latest", "--diff")
-    assert other_kind.exit_code == 2 and "WHICH PART?" in other_kind.stderr
+    assert other_kind.exit_code == 2
+    assert "WHICH PART?" in other_kind.stderr
     assert snapshot(files.root.parent, times=True) == before
     for again in (target, files.root / "x", files.site.repository / "x"):
         refused = files.site.run("restore", "latest", "--part", PART, "--to", str(again))
