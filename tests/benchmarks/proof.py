@@ -57,7 +57,9 @@ def _measure(site: BenchSite, repeat: int) -> list[Bar]:
     facts = part.postgres
     if facts is None:
         raise SystemExit("the benchmark's point holds no database")
-    archive = reader.path_inside(part.source, "database")
+    # A directory, or one file where the database is small.
+    (name,) = {each.path.split("/")[0] for each in part.artifacts if each.role == "dump"}
+    archive = reader.path_inside(part.source, name)
     seconds: dict[str, list[float]] = defaultdict(list)
     peak = 0
     for _round in range(repeat):
