@@ -24,9 +24,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         parents=parents,
         help="what past recoveries left: copies, trees, evidence, fences; drop one of them",
     )
-    parser.add_argument(
-        "--part", metavar="P", help="the source's name; needed if there are several"
-    )
+    parser.add_argument("--part", metavar="P", help="only what belongs to this source")
     parser.add_argument("--drop", metavar="NAME", help="drop this one; its name is asked for again")
     parser.add_argument(
         "--confirm", metavar="NAME", help="with --drop, the name again: the answer for scripts"
@@ -40,17 +38,16 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     if arguments.confirm is not None and arguments.drop is None:
         raise UsageError("NOTHING TO CONFIRM: --confirm goes with --drop NAME.")
-    part = _part(arguments.part, context)
-    trees = arguments.part if arguments.part and not part else ""
+    parts = _parts(arguments.part, context)
+    trees = arguments.part if arguments.part and not parts else ""
     if arguments.drop is not None:
-        return _drop(arguments.drop, arguments.confirm, part, trees, context)
-    return _list(part, trees, context)
+        return _drop(arguments.drop, arguments.confirm, parts, trees, context)
+    return _list(parts, trees, context)
 
 
-def _part(named: str | None, context: CliContext) -> str:
-    """Return the database whose server is looked at; empty where only trees are."""
+def _parts(named: str | None, context: CliContext) -> list[str]:
+    """Return the databases whose servers are looked at; none where only trees are."""
     from fsbackup_tui.config.sources import ConfigSource
-    from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.target import postgres_source
     from fsbackup_tui.operations.trees import TREE_SOURCES
     from fsbackup_tui.operations.watch_only import no_source
@@ -58,38 +55,48 @@ def _part(named: str | None, context: CliContext) -> str:
     loaded = context.load()
     sources = loaded.config.sources
     if named is not None and isinstance(sources.get(named), TREE_SOURCES):
-        return ""
+        return []
     if named is not None:
         postgres_source(loaded, named)
-        return named
-    names = list(loaded.config.databases)
-    if len(names) == 1:
-        return names[0]
-    if not names and any(
+        return [named]
+    found: dict[tuple[object, object], str] = {}
+    for name in loaded.config.databases:
+        source = postgres_source(loaded, name)
+        # The schema of a database is often a source of its own, at the same address.
+        found.setdefault((source.url, source.admin), name)
+    if not found and not any(
         isinstance(source, (*TREE_SOURCES, ConfigSource)) for source in sources.values()
     ):
-        return ""
-    if not names:
         raise no_source(loaded, "what recoveries left is found on a source's server")
-    raise UsageError(
-        "WHICH PART? There are several databases.",
-        why=f"{loaded.path} has {', '.join(names)}.",
-        fix="Name one with --part.",
-    )
+    return list(found.values())
 
 
-def _found(part: str, trees: str, context: CliContext) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what was left on a server and beside trees, the oldest first, with remarks."""
+def _found(
+    parts: Sequence[str], trees: str, context: CliContext
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what was left on servers and beside trees, the oldest first, with remarks."""
     from fsbackup_tui.cli.follow import result_of
+    from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.operations.recovery_requests import LeftoversRequest
     from fsbackup_tui.operations.site_requests import TreesRequest
 
     items: list[dict[str, Any]] = []
     notes: list[str] = []
-    if part:
-        result = result_of(LeftoversRequest(part), context)
-        items += [dict(item) for item in result["items"]]
-        notes += result["notes"]
+    for part in parts:
+        try:
+            result = result_of(LeftoversRequest(part), context)
+        except FsbackupError as error:
+            if len(parts) == 1:
+                raise
+            notes.append(f"{part} could not be looked at: {error.what} {error.why}".rstrip())
+            continue
+        known = {(item["kind"], item["name"], item["oid"]) for item in items}
+        items += [
+            {**item, "part": part}
+            for item in result["items"]
+            if (item["kind"], item["name"], item["oid"]) not in known
+        ]
+        notes += [note for note in result["notes"] if note not in notes]
     if trees or _has_trees(context):
         result = result_of(TreesRequest(trees), context)
         items += [
@@ -128,10 +135,10 @@ def _has_trees(context: CliContext) -> bool:
     return any(isinstance(source, TREE_SOURCES) for source in sources)
 
 
-def _list(part: str, trees: str, context: CliContext) -> int:
+def _list(parts: Sequence[str], trees: str, context: CliContext) -> int:
     from fsbackup_tui.operations.status import site_zone
 
-    items, notes = _found(part, trees, context)
+    items, notes = _found(parts, trees, context)
     zone = site_zone(context.load())
 
     def human() -> None:
@@ -194,7 +201,9 @@ def list_lines(items: Sequence[Mapping[str, Any]], now: datetime, zone: tzinfo) 
     return lines
 
 
-def _drop(name: str, confirm: str | None, part: str, trees: str, context: CliContext) -> int:
+def _drop(
+    name: str, confirm: str | None, parts: Sequence[str], trees: str, context: CliContext
+) -> int:
     from fsbackup_tui.cli.follow import run_request
     from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
     from fsbackup_tui.operations.read_only import refuse_if_read_only
@@ -206,7 +215,7 @@ def _drop(name: str, confirm: str | None, part: str, trees: str, context: CliCon
     asks = confirm is None and not context.json and sys.stdin.isatty() and context.stderr.isatty()
     if not asks:
         _check_typed(name, confirm)
-    items, notes = _found(part, trees, context)
+    items, notes = _found(parts, trees, context)
     item = next((item for item in items if item["name"] == name), None)
     if item is None:
         raise UsageError(
@@ -224,10 +233,27 @@ def _drop(name: str, confirm: str | None, part: str, trees: str, context: CliCon
         for line in list_lines([item], context.now(), site_zone(context.load())):
             context.tell(line)
         _check_typed(name, _ask(name, context))
-    request: Request = DropLeftoverRequest(part, name=name, oid=item["oid"])
+    request: Request
     if "tree" in item:
         request = DropTreeRequest(trees, name=name, inode=item["oid"])
+    else:
+        request = DropLeftoverRequest(item["part"], name=name, oid=item["oid"])
     return run_request(request, context, summary=summary)
+
+
+def _named(name: str, items: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the one of a name; UsageError where two databases have one each."""
+    from fsbackup_tui.domain.errors import UsageError
+
+    found = [item for item in items if item["name"] == name]
+    owners = [str(item["part"]) for item in found if "part" in item]
+    if len(found) > 1 and len(owners) > 1:
+        raise UsageError(
+            f"WHICH ONE? There are {len(found)} of the name {name}. Nothing was dropped.",
+            why=f"They belong to {', '.join(owners)}.",
+            fix="Name the source with --part.",
+        )
+    return found[0] if found else None
 
 
 def _ask(name: str, context: CliContext) -> str:

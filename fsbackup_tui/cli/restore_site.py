@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             way = next((way for way in _WAYS if getattr(arguments, way)), "files")
             names = (f"--{name.replace('_', '-')}" for name in (way, option))
             raise UsageError(f"NOT TOGETHER: {' and '.join(names)}.")
-    if arguments.part is None and (arguments.put_back or arguments.exchange):
+    if arguments.part is None and _is_of_files(arguments):
         arguments.part = _only_files(context)
     any_trust = arguments.reason is not None
     point = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
@@ -133,8 +133,17 @@ def _kinds_meant(arguments: argparse.Namespace) -> Collection[str]:
         return ("config",)
     if arguments.apply_work:
         return ("code",)
-    files = arguments.beside is not None or any(getattr(arguments, name) for name in _OF_FILES)
-    return ("files",) if files or not arguments.to else _RUNNERS
+    return ("files",) if _is_of_files(arguments) else _RUNNERS
+
+
+def _is_of_files(arguments: argparse.Namespace) -> bool:
+    """Whether what is asked for is done to files alone; --files is of configuration, too."""
+    if any(getattr(arguments, option) for option in _OF_FILES):
+        return True
+    of_config = arguments.diff or arguments.in_place
+    return (bool(arguments.files) and not of_config and not arguments.to) or (
+        arguments.beside is not None
+    )
 
 
 def _only_files(context: CliContext) -> str | None:

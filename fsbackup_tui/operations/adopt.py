@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,13 +24,14 @@ from fsbackup_tui.domain.errors import (
     UsageError,
 )
 from fsbackup_tui.domain.events import Progress, Warned
-from fsbackup_tui.domain.point import Artifact, ArtifactRole, Manifest
+from fsbackup_tui.domain.point import Artifact, ArtifactRole, Manifest, PartManifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.foreign.examine import examine
 from fsbackup_tui.engines.foreign.layout import lay_out, stored_name
 from fsbackup_tui.engines.foreign.model import Examination, ForeignFile
 from fsbackup_tui.engines.foreign.parts import foreign_part
 from fsbackup_tui.engines.foreign.sums import compute
+from fsbackup_tui.operations.adopt_files import source_of, unpack_tree
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.decryption import Keys, open_encrypted
 from fsbackup_tui.operations.foreign import backup_path, file_document, readable
@@ -158,7 +159,7 @@ def _examine(adoption: _Adoption) -> Examination:
 def default_source(loaded: LoadedConfig, file: ForeignFile) -> str:
     """Return the source that a foreign backup becomes a part of; UsageError where it is open."""
     if not file.is_database:
-        return _FILES_SOURCE
+        return source_of(loaded, file) or _FILES_SOURCE
     names = list(loaded.config.databases)
     if len(names) == 1:
         return names[0]
@@ -190,8 +191,16 @@ async def _write(adoption: _Adoption, examination: Examination, source: str) -> 
         context.stage("copy")
         with _timed(phases, "copy"):
             artifacts = await _in_thread(adoption, lambda: _copy(adoption, writer, file, source))
+        part = None
+        notes: list[str] = []
+        if not file.is_database:
+            context.stage("unpack")
+            with _timed(phases, "unpack"):
+                part, notes = await _unpack(adoption, writer, file, source, artifacts)
         context.stage("seal")
-        part = foreign_part(examination, source=source, artifacts=artifacts)
+        if part is None:
+            part = foreign_part(examination, source=source, artifacts=artifacts)
+            part = replace(part, warnings=(*part.warnings, *notes))
         await asyncio.to_thread(writer.commit_part, source, part)
         taken = file.taken.replace(microsecond=0)
         return await asyncio.to_thread(writer.finish, phases, now=taken, numbered=False)
@@ -199,6 +208,29 @@ async def _write(adoption: _Adoption, examination: Examination, source: str) -> 
         if kept := writer.abandon():
             context.report(Warned(f"Kept: {kept}. fsbackup show {writer.id}"))
         raise
+
+
+async def _unpack(
+    adoption: _Adoption,
+    writer: PointWriter,
+    file: ForeignFile,
+    source: str,
+    artifacts: tuple[Artifact, ...],
+) -> tuple[PartManifest | None, list[str]]:
+    """Return the part made of what is in a tar; None, with why, where it stays a tar."""
+    made = await unpack_tree(
+        adoption.context,
+        adoption.repository,
+        writer.part_directory(source),
+        artifacts[0],
+        file,
+        source=source,
+        plan=adoption.request.plan,
+    )
+    notes = [f"kept as it is, to be unpacked by hand: {made.why_not}"] if made.why_not else []
+    for note in notes:
+        adoption.context.report(Warned(note))
+    return made.part, notes
 
 
 @contextmanager

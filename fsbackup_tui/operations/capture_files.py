@@ -66,7 +66,7 @@ async def capture_files(run: CaptureRun) -> PartManifest:
     async with hooks(run.context, run.source, source.before, source.after, warnings):
         part = await _unchanged(run, source)
         if part is None:
-            part = await guarded(_archived(run, source), watch_repository_space(run.directory))
+            part = await guarded(archive_tree(run, source), watch_repository_space(run.directory))
     part = replace(
         part,
         started=started,
@@ -87,7 +87,12 @@ def make_walk(source: FilesSource, loaded: LoadedConfig) -> Walk:
     )
 
 
-async def _archived(run: CaptureRun, source: FilesSource) -> PartManifest:
+async def archive_tree(run: CaptureRun, source: FilesSource) -> PartManifest:
+    """Archive a tree with its index and its sums, whatever stands in an earlier point.
+
+    Raises:
+        FilesUnreadable, ToolMissing, ToolError, DiskFull: as ``capture_files``.
+    """
     program = await find_tar()
     loaded = run.context.loaded
     walk = await asyncio.to_thread(make_walk, source, loaded)

@@ -12,13 +12,14 @@ import asyncio
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal, ToolError
 from fsbackup_tui.domain.events import Log, format_time
 from fsbackup_tui.domain.tree import TreeKind
+from fsbackup_tui.engines.git.lfs_settings import lfs_settings
 from fsbackup_tui.engines.git.program import Git, GitPlace, find_git
 from fsbackup_tui.engines.git.repository import open_work_tree, read_head
 from fsbackup_tui.operations.code_moves import (
@@ -95,7 +96,7 @@ async def run(request: CodeBackRequest, context: JobContext) -> dict[str, object
     _refuse_another(tree, request.inode)
     if not top.exists():
         return await _rename(request, context, top, tree)
-    work = await _open(context, top, request.part, request.tag)
+    work = await _open(context, top, request.part, request.tag, tree)
     head, branch = await read_head(work.git, work.place)
     kept = await work.commit(work.ref("before"))
     wanted = await _head_of(work, tree)
@@ -213,7 +214,10 @@ async def _back_already(work: _Work) -> dict[str, object]:
     return {"ok": True, "mode": "checkout", "root": str(work.top), "now": head or "", "told": told}
 
 
-async def _open(context: JobContext, top: Path, part: str, tag: str) -> _Work:
+async def _open(
+    context: JobContext, top: Path, part: str, tag: str, tree: Path | None = None
+) -> _Work:
+    """Open live's work tree; ``tree`` is the restored one, whose LFS objects may be needed."""
     try:
         git = await find_git(context.work, report=context.report, redactor=context.redactor)
         repository = await open_work_tree(git, top)
@@ -226,7 +230,10 @@ async def _open(context: JobContext, top: Path, part: str, tag: str) -> _Work:
             fix="By hand: move it away, move the restored work tree into its place, and copy back"
             " what git never had (settings, uploads).",
         ) from error
-    return _Work(context, git, repository.place, top, part, tag)
+    others = () if tree is None else (tree / ".git" / "lfs" / "objects",)
+    large = lfs_settings(git, repository.large_objects, *others, store=True)
+    place = replace(repository.place, settings={**repository.place.settings, **large})
+    return _Work(context, git, place, top, part, tag)
 
 
 def foreign_paths(loaded: LoadedConfig, top: Path) -> tuple[str, ...]:

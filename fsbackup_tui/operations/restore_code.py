@@ -19,7 +19,13 @@ from fsbackup_tui.engines.compression import ByteStream
 from fsbackup_tui.engines.git.capture import STAGED, UNSTAGED
 from fsbackup_tui.engines.git.parts import CodeArtifacts, work_trees
 from fsbackup_tui.engines.git.program import Git, GitPlace, find_git
-from fsbackup_tui.engines.git.rebuild import CodeFiles, apply_work, check_out, checked_submodules
+from fsbackup_tui.engines.git.rebuild import (
+    CodeFiles,
+    apply_work,
+    check_out,
+    checked_submodules,
+    make_repository,
+)
 from fsbackup_tui.engines.git.work_tar import TarDamaged, extract_tar, list_tar
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.open_part import OpenPart, open_part
@@ -169,9 +175,10 @@ async def _work_tree(restore: _Restore, tree: CodeArtifacts, top: Path, patches:
         files = await unpack_code(
             restore.opened.reader, restore.opened.part, tree, restore.opened.keys, work
         )
-        place = await check_out(git, files.bundle, top, tree.facts)
+        place = await make_repository(git, files.bundle, top, tree.facts)
         context.stage("files")
-        await _large_files(restore, git, place, tree)
+        await _large_files(restore, place, tree)
+        await check_out(git, place, tree.facts)
         await _work(restore, git, place, tree, files, patches)
         await _extract(restore, tree.built, top)
     finally:
@@ -195,19 +202,18 @@ async def _know_submodules(git: Git, place: GitPlace) -> None:
     await git.run("submodule", "--quiet", "init", at=place, check=False)
 
 
-async def _large_files(restore: _Restore, git: Git, place: GitPlace, tree: CodeArtifacts) -> None:
-    """Put the LFS objects where git-lfs looks for them, and let it fill in the files."""
+async def _large_files(restore: _Restore, place: GitPlace, tree: CodeArtifacts) -> None:
+    """Put the LFS objects where git-lfs looks for them, before files are filled in from them."""
     if tree.facts.lfs_missing:
-        restore.notes.append(f"{tree.facts.lfs_missing} LFS objects were not captured")
+        restore.notes.append(
+            f"{tree.facts.lfs_missing} LFS objects were not captured: their files are pointers"
+        )
     if tree.lfs is None:
         return
     await _extract(restore, tree.lfs, place.git_directory, inside_git=True)
-    filled = await git.run("lfs", "checkout", at=place, check=False)
-    if filled.exit_status != 0:
-        restore.notes.append(
-            "LFS files are pointers yet; their objects are there: install git-lfs, then "
-            "git lfs install && git lfs checkout"
-        )
+    note = "LFS files are filled in; for work on them set git-lfs up: git lfs install --local"
+    if note not in restore.notes:
+        restore.notes.append(note)
 
 
 async def _work(

@@ -109,6 +109,8 @@ def _code_head(part: PartManifest, facts: CodeFacts) -> Iterator[str]:
         yield f"- Deployed was `{facts.deployed}`."
     if facts.shallow:
         yield "- It was a shallow clone: `git clone` refuses the bundle, the commands below don't."
+    if facts.lfs_objects:
+        yield "- It has files of Git LFS: without `git-lfs` they stay pointers to their objects."
     if facts.lfs_missing:
         yield f"- {facts.lfs_missing} LFS objects were not there, and are not in it."
     for module in facts.modules:
@@ -174,7 +176,8 @@ def _clone(part: PartManifest, facts: CodeFacts, bundle: Artifact | None, top: s
     elif facts.head is not None:
         commands.append(f"git -C {top} update-ref --no-deref HEAD {facts.head}")
     if facts.head is not None:
-        commands.append(f"git -C {top} reset -q --hard")
+        large = "GIT_LFS_SKIP_SMUDGE=1 " if facts.lfs_objects or facts.lfs_missing else ""
+        commands.append(f"{large}git -C {top} reset -q --hard")
     for name, url in facts.remotes:
         quoted = f"{shlex.quote(line(name))} {shlex.quote(line(url))}"
         commands.append(f"git -C {top} remote add {quoted}")

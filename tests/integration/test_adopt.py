@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
@@ -255,28 +258,50 @@ def test_the_trial_restore_of_a_file_that_was_not_adopted(site: Site, backups: P
     assert site.run("verify", str(backups / "cut.sql"), "--level", "restored").exit_code == 1
 
 
-def test_a_tar_of_files_is_adopted_with_the_command_that_unpacks_it(
+def test_a_tar_of_files_becomes_a_part_that_is_restored_like_any_other(
     site: Site, backups: Path, tmp_path: Path
 ) -> None:
+    live = tmp_path / "srv" / "storage"
+    (live / "faces").mkdir(parents=True)
+    (live / "faces" / "bob.jpg").write_bytes(b"newer")
+    settings = yaml.safe_load(site.config.read_text())
+    settings["sources"]["uploads"] = {"kind": "files", "root": str(live)}
+    site.config.write_text(yaml.safe_dump(settings))
     name = "storage_backup_20240630_120000.tar.gz"
-    adopted = site.run("adopt", str(backups / name), "--source", "uploads", "--json").document
-    assert adopted["part"] == "uploads"
+    adopted = site.run("adopt", str(backups / name), "--json").document
+    assert adopted["part"] == "uploads"  # its names say so
     point = site.repository / "points" / adopted["point"]
-    assert (point / "uploads" / "files.tar.gz").read_bytes() == (backups / name).read_bytes()
-    assert site.run("verify", adopted["point"]).exit_code == 0
-    shown = site.run("show", adopted["point"], "--json").document
-    (command,) = shown["commands"]["stock"]["uploads"]
-    subprocess.run(["sh", "-ec", command], cwd=point, check=True)
-    unpacked = point / "uploads-restored"
-    assert sorted(path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*.jpg")) == [
-        "faces/ana.jpg",
-        "faces/bob.jpg",
-    ]
-    assert (unpacked / "faces" / "ana.jpg").read_bytes() == b"ana.jpg" * 500
-    shutil.rmtree(unpacked)
-    tar = point / "uploads" / "files.tar.gz"
+    verified = site.run("verify", adopted["point"], "--level", "proven", "--json")
+    assert verified.exit_code == 0, verified.stdout + verified.stderr
+    put_back = ("--part", "uploads", "--put-back", "--confirm", "storage", "--reason", "a test")
+    done = site.run("restore", adopted["point"], *put_back)
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert (live / "faces" / "ana.jpg").read_bytes() == b"ana.jpg" * 500
+    assert (live / "faces" / "bob.jpg").read_bytes() == b"newer"
+    text = (point / "RECOVER.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```sh\n")[1:]]
+    environment = {**os.environ, "NEW_UPLOADS": str(tmp_path / "by-hand")}
+    subprocess.run(["sh", "-ec", "".join(blocks)], cwd=point, env=environment, check=True)
+    assert (tmp_path / "by-hand" / "faces" / "ana.jpg").read_bytes() == b"ana.jpg" * 500
+    tar = point / "uploads" / "files.tar.zst"
     tar.write_bytes(tar.read_bytes()[:-20])
     assert site.run("verify", adopted["point"]).exit_code == 1
+
+
+def test_a_hostile_tar_is_kept_as_it_is_and_never_unpacked(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "storage_backup_20240701_120000.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name in ("storage/ok", "storage/../../../escaped"):
+            member = tarfile.TarInfo(name)
+            member.size = 2
+            tar.addfile(member, io.BytesIO(b"xx"))
+    adopted = site.run("adopt", str(path), "--json")
+    assert adopted.exit_code == 0, adopted.stderr
+    point = site.repository / "points" / adopted.document["point"]
+    assert (point / "files" / "files.tar.gz").read_bytes() == path.read_bytes()
+    assert "leads out of the directory" in " ".join(adopted.stderr.split())
+    assert not list(tmp_path.rglob("escaped"))
+    assert not list(point.rglob("ok"))
 
 
 @pytest.mark.parametrize(

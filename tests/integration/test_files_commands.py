@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -61,6 +62,42 @@ def test_files_come_back_by_commands(tmp_path: Path) -> None:
     assert (live / "since.jpg").read_bytes() == b"written since"
     assert "faces/1.jpg" not in snapshot(live)
     assert Path(back.document["kept_as"]).name in files.beside
+
+
+def test_a_site_of_many_sources_needs_no_name_of_the_only_one_that_fits(tmp_path: Path) -> None:
+    """As README writes it: by pattern without a part; what is left, of all there is."""
+    files = make_file_site(tmp_path, verify="proven")
+    settings = json.loads(files.site.config.read_text())
+    (tmp_path / "page").write_text("x")
+    settings["sources"]["env"] = {
+        "kind": "config",
+        "files": [str(tmp_path / "page")],
+        "plaintext": True,
+    }
+    for name, host in (("db", "one"), ("schema", "one"), ("other", "two")):
+        url = f"postgresql://ana@/shop?host={tmp_path}/{host}"
+        settings["sources"][name] = {"kind": "postgres", "url": url}
+    for plan in settings["plans"].values():
+        plan["sources"].append("env")
+    files.site.config.write_text(json.dumps(settings))
+    files.back_up()
+    (files.root / "faces/1.jpg").unlink()
+    done = files.site.run("restore", "latest", "--files", "faces/*", "--confirm", "storage")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert (files.root / "faces/1.jpg").is_file()
+    beside = files.site.run("restore", "latest", "--beside", "--json")
+    assert beside.exit_code == 0, beside.stdout + beside.stderr
+
+    left = files.site.run("leftovers", "--json")
+    assert left.exit_code == 0, left.stdout + left.stderr
+    (tree,) = left.document["leftovers"]
+    assert tree["name"] == Path(beside.document["tree"]).name
+    told = " ".join(left.document["notes"])
+    # The schema lies where the database does: it is not looked at twice.
+    assert (told.count(f"{tmp_path}/one"), told.count(f"{tmp_path}/two")) == (1, 1), told
+    dropped = files.site.run("leftovers", "--drop", tree["name"], "--confirm", tree["name"])
+    assert dropped.exit_code == 0, dropped.stdout + dropped.stderr
+    assert files.beside == []
 
 
 def test_files_are_extracted_beside_and_elsewhere(tmp_path: Path) -> None:

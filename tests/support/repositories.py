@@ -58,6 +58,9 @@ def pointer(content: bytes) -> tuple[str, str]:
     return text, oid
 
 
+PICTURE = b"a large picture"
+
+
 def make_shop(directory: Path, library: Path) -> Path:
     """Make a repository with most of what one can have; ``library`` becomes its submodule.
 
@@ -66,7 +69,7 @@ def make_shop(directory: Path, library: Path) -> Path:
     the file ``ran`` beside the repository.
     """
     shop = begin(directory)
-    there, oid = pointer(b"a large picture")
+    there, oid = pointer(PICTURE)
     gone, _ = pointer(b"a picture that nobody has")
     (shop / "logo.bin").write_bytes(bytes(range(256)) * 20)
     (shop / "way").symlink_to("app/page")
@@ -80,7 +83,7 @@ def make_shop(directory: Path, library: Path) -> Path:
     )  # fmt: skip
     stored = shop / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4]
     stored.mkdir(parents=True)
-    (stored / oid).write_bytes(b"a large picture")
+    (stored / oid).write_bytes(PICTURE)
     for number in range(3):
         (shop / "app" / "page").write_text(f"stashed {number}\n")
         (shop / f"kept{number}").write_text("untracked, and stashed\n")
@@ -195,9 +198,15 @@ def everything(directory: Path) -> dict[str, bytes]:
         "head": git(directory, "rev-parse", "HEAD", ok=False),
         "branch": git(directory, "symbolic-ref", "--quiet", "HEAD", ok=False),
         "status": git(directory, "-c", "core.fsmonitor=false", "-c", "filter.evil.clean=cat",
-                      "-c", "filter.lfs.clean=cat", "status", "--porcelain", "-z"),
+                      "-c", f"filter.lfs.clean={_clean()}", "status", "--porcelain", "-z"),
         "stashes": git(directory, "stash", "list"),
     }  # fmt: skip
+
+
+def _clean() -> str:
+    """Return a command that gives the pointer for the picture that is there, as git-lfs does."""
+    text = pointer(PICTURE)[0].replace("\n", "\\n")
+    return f'sh -c \'read -r a; case $a in version*) echo "$a"; cat;; *) printf "{text}";; esac\''
 
 
 def files_of(directory: Path) -> dict[bytes, tuple[str, bytes, int]]:

@@ -45,6 +45,7 @@ from fsbackup_tui.engines.process import Command
 BUNDLE, STAGED, UNSTAGED = "code.bundle", "staged.patch", "unstaged.patch"
 UNTRACKED, BUILT, LFS = "work.tar", "artifacts.tar", "lfs.tar"
 SUBMODULES = "submodules"
+_REMOTE = b"refs/remotes/"
 _ATTEMPTS = 3
 _DEEPEST = 8
 _SHOWN = 5
@@ -180,7 +181,9 @@ class _Capture:
         await self._patches(changes)
         await self._tar(UNTRACKED, "work", changes.untracked, "untracked files")
         built = await self._built(wanted.built)
-        objects = await find_lfs_objects(git, repository, self.seen.head[0], changes.index)
+        objects = await find_lfs_objects(
+            git, repository, self.seen.head[0], changes, self._further()
+        )
         missing = await self._lfs(objects)
         modules = await self._submodules(changes)
         self._tell(changes, shallow)
@@ -367,6 +370,13 @@ class _Capture:
         roots = [one for one in found if not any(one != o and o in one.parents for o in found)]
         await self._tar(BUILT, "archive", [os.fsencode(str(root)) for root in roots], "artifacts")
         return tuple(str(relative) for relative in found)
+
+    def _further(self) -> list[str]:
+        """Return the commits whose LFS objects may be here alone: no server has named them."""
+        kept = [ref.commit for ref in self.seen.refs if not ref.name.startswith(_REMOTE)]
+        # What was staged and what was untracked are parents of a stash.
+        stashed = [text for each in self.seen.stashes for text in (each.commit, f"{each.commit}^@")]
+        return list(dict.fromkeys([*kept, *stashed]))
 
     async def _lfs(self, objects: Sequence[LfsObject]) -> int:
         """Store the LFS objects that are there; returns how many are not, or are damaged."""

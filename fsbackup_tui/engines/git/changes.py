@@ -45,6 +45,7 @@ class Changes:
     unstaged: int
     untracked: tuple[bytes, ...]
     unmerged: int
+    unstaged_names: tuple[bytes, ...] = ()
 
     @property
     def env(self) -> dict[str, str]:
@@ -69,6 +70,7 @@ async def read_changes(git: Git, repository: Repository, name: str) -> Changes:
         len(names_in(unstaged)),
         tuple(dict.fromkeys([*names_in(others), *meant])),
         unmerged,
+        tuple(names_in(unstaged)),
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import PointDamaged, ToolError
 from fsbackup_tui.domain.site_parts import CodeFacts, SubmoduleFacts
+from fsbackup_tui.engines.git.lfs_settings import lfs_settings
 from fsbackup_tui.engines.git.program import Git, GitPlace
 from fsbackup_tui.engines.git.repository import OBJECT_ID, read_refs
 
@@ -128,8 +129,10 @@ async def patch_problems(
     return []
 
 
-async def check_out(git: Git, bundle: Path | None, directory: Path, facts: CodeFacts) -> GitPlace:
-    """Make a work tree in ``directory``, which is there and empty, as HEAD has it.
+async def make_repository(
+    git: Git, bundle: Path | None, directory: Path, facts: CodeFacts
+) -> GitPlace:
+    """Make a work tree in ``directory``, which is there and empty; its files are not there yet.
 
     Branches, tags, remotes, symbolic refs and stashes are as they were; what no ref named stays
     under ``refs/fsbackup/``.
@@ -150,10 +153,18 @@ async def check_out(git: Git, bundle: Path | None, directory: Path, facts: CodeF
     await _restore_stashes(git, place, facts)
     for name, follows in facts.symbolic_refs:
         await git.run("symbolic-ref", _in_bytes(name), _in_bytes(follows), at=place)
+    objects = place.git_directory / "lfs" / "objects"
+    return replace(place, settings=lfs_settings(git, objects))
+
+
+async def check_out(git: Git, place: GitPlace, facts: CodeFacts) -> None:
+    """Fill the work tree of ``make_repository`` as HEAD has it.
+
+    Files of Git LFS are filled in from the objects that are in the repository by then.
+    """
     if facts.head is not None:
         await git.run("reset", "--quiet", "--hard", at=place, quiet=False)
     await _drop_own_refs(git, place, facts)
-    return place
 
 
 async def _name_remotes(git: Git, place: GitPlace, facts: CodeFacts) -> None:

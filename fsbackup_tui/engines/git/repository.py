@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from fsbackup_tui.domain.errors import ToolError
 from fsbackup_tui.engines.git.bundle import shown_name
+from fsbackup_tui.engines.git.lfs_settings import lfs_settings
 from fsbackup_tui.engines.git.program import Git, GitPlace, harmless_settings
 
 OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -55,12 +56,16 @@ class Submodule:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A work tree with its git directory and, for linked work trees, the one they share."""
+    """A work tree with its git directory and, for linked work trees, the one they share.
+
+    ``large_objects`` is where Git LFS keeps its objects, whether it is there or not.
+    """
 
     work_tree: Path
     git_directory: Path
     common_directory: Path
     place: GitPlace
+    large_objects: Path
 
     @property
     def objects(self) -> Path:
@@ -79,11 +84,20 @@ async def open_work_tree(git: Git, work_tree: Path) -> Repository:
     place = GitPlace(git_directory, top)
     try:
         settings = await harmless_settings(git, place)
+        large = await _large_objects(git, place, common)
     except ToolError as error:
         raise ToolError(
             f"NOT CAPTURED: git can't read the repository of {top}.", why=error.why, fix=error.fix
         ) from error
-    return Repository(top, git_directory, common, replace(place, settings=settings))
+    settings |= lfs_settings(git, large)
+    return Repository(top, git_directory, common, replace(place, settings=settings), large)
+
+
+async def _large_objects(git: Git, place: GitPlace, common: Path) -> Path:
+    """Return where the LFS objects lie: ``lfs.storage``, told from the git directory, or there."""
+    told = await git.run("config", "--type=path", "lfs.storage", at=place, check=False)
+    storage = told.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
+    return common / (storage if told.exit_status == 0 and storage else "lfs") / "objects"
 
 
 def _find(work_tree: Path) -> tuple[Path, Path]:

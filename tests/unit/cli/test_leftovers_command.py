@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
-        ([], 2, "WHICH PART? There are several databases."),
+        (["--drop", "x"], 4, "NOT CONFIRMED: x was not dropped."),
         (["--part", "uploads"], 2, "NO SUCH SOURCE: uploads"),
         (["--confirm", "x"], 2, "NOTHING TO CONFIRM: --confirm goes with --drop NAME."),
         (["--part", "db", "--drop", "x"], 4, "NOT CONFIRMED: x was not dropped."),
