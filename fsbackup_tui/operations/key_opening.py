@@ -18,7 +18,7 @@ from fsbackup_tui.engines.chain import read_artifact
 from fsbackup_tui.engines.encryption import age
 from fsbackup_tui.engines.encryption.age_passphrase import open_with_passphrase
 from fsbackup_tui.engines.encryption.gpg_recipients import has_private_key
-from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
+from fsbackup_tui.engines.encryption.gpg_stream import INSTALL_TO_READ, GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey, ReadingKeys
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.key_sources import KeySource
@@ -80,9 +80,9 @@ async def reading_keys(
             if found is None and isinstance(of, PointReader):
                 found = await _open_point(source, stored, of)
         except ToolMissing:
-            found, shut = None, _Shut("needs gpg, which is not installed here")
+            found, shut = None, _Shut("needs gpg, which is not installed here", fix=INSTALL_TO_READ)
         if found is None:
-            fix = _HOW_TO_UNLOCK if shut.locked else _how_to_give(stored)
+            fix = shut.fix or (_HOW_TO_UNLOCK if shut.locked else _how_to_give(stored))
             locked = keys.locked or shut.locked
             keys = replace(keys, reason=shut.reason, fix=fix, locked=locked)
         elif stored.method == "gpg":
@@ -163,6 +163,7 @@ class _Shut:
 
     reason: str = ""
     locked: bool = False
+    fix: str = ""
 
 
 async def _shut(source: KeySource, of: str, *, locked: bool) -> _Shut:

@@ -159,8 +159,8 @@ async def _wrong(source: KeySource, stored: Sequence[StoredKey], passphrase: Sec
     return KeyRefused(
         f"KEY WRONG: the passphrase is not that of the key {present.id}{hint_words(present.hint)}.",
         why="The known text that the key encrypted does not open with it. Nothing was begun.",
-        fix="Correct the passphrase. If it was changed on purpose: fsbackup rekey. If it is right, "
-        f"{present.identity or present.check} is damaged: put that back from a copy.",
+        fix="Correct the passphrase. If it was changed on purpose: fsbackup rekey --all. If it is "
+        f"right, {present.identity or present.check} is damaged: put that back from a copy.",
     )
 
 
