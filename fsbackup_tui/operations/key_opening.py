@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fsbackup_tui.engines.chain import read_artifact
 from fsbackup_tui.engines.encryption import age
 from fsbackup_tui.engines.encryption.age_passphrase import open_with_passphrase
 from fsbackup_tui.engines.encryption.gpg_recipients import has_private_key
-from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
+from fsbackup_tui.engines.encryption.gpg_stream import INSTALL_TO_READ, GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey, ReadingKeys
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.key_sources import KeySource
@@ -40,6 +40,12 @@ _CHECK = Artifact(
     "",
     plain_bytes=len(CHECK_TEXT),
     plain_sha256=hashlib.sha256(CHECK_TEXT).hexdigest(),
+)
+
+
+_HOW_TO_UNLOCK = (
+    "Run it at a terminal, where the passphrase is asked for; or let "
+    f"{VARIABLE} hold it; or describe it: encryption: {{identity_passphrase: {{file: /path}}}}"
 )
 
 
@@ -68,16 +74,17 @@ async def reading_keys(
     for key in wanted:
         stored = _known(repository, key, place)
         try:
-            found, reason = await _open(source, stored)
+            found, shut = await _open(source, stored)
             if found is None and (copied := _copied(stored, place)) is not None:
-                found, reason = await _open(source, copied)
+                found, shut = await _open(source, copied)
             if found is None and isinstance(of, PointReader):
                 found = await _open_point(source, stored, of)
         except ToolMissing:
-            found, reason = None, "needs gpg, which is not installed here"
+            found, shut = None, _Shut("needs gpg, which is not installed here", fix=INSTALL_TO_READ)
         if found is None:
-            fix = _how_to_give(stored)
-            keys = replace(keys, reason=reason, fix=fix)
+            fix = shut.fix or (_HOW_TO_UNLOCK if shut.locked else _how_to_give(stored))
+            locked = keys.locked or shut.locked
+            keys = replace(keys, reason=shut.reason, fix=fix, locked=locked)
         elif stored.method == "gpg":
             keys = replace(keys, gpg=found)
         else:
@@ -125,29 +132,46 @@ def _copied(stored: StoredKey, place: Path | None) -> StoredKey | None:
     return replace(stored, identity=beside)
 
 
-async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | None, str]:
+async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | None, _Shut]:
     """Return what opens a key's check, or why nothing here does."""
     if stored.kind == "passphrase":
         candidates = await source.passphrases()
         found = await open_passphrase(source, stored, candidates)
         which = "another passphrase than is known here" if candidates else "the passphrase"
-        return found, f"needs {which}: that of the key {stored.id}{hint_words(stored.hint)}"
+        reason = f"needs {which}: that of the key {stored.id}{hint_words(stored.hint)}"
+        return found, _Shut(reason)
     names = ", ".join(stored.recipients)
-    reason = f"needs the private key of {names}{hint_words(stored.hint)}"
+    of = f"the private key of {names}{hint_words(stored.hint)}"
     if stored.method == "age":
         identities = tuple(await source.identities())
         opens = await _opens(age.AgeIdentities(identities), stored) if identities else False
         if opens is False:
-            return None, reason
-        return age.AgeIdentities(identities, proven=opens is True), ""
-    for keyring, passphrase in await source.keyrings():
-        if await has_any(source, stored.recipients, keyring):
-            key = GpgReading(source.work, source.environ, passphrase, keyring)
-            opens = await _opens(key, stored)
-            if opens is not False:
-                return replace(key, proven=opens is True), ""
-            reason = f"needs what opens the private key of {names}{hint_words(stored.hint)}"
-    return None, reason
+            return None, await _shut(source, of, locked=await source.has_locked_identity())
+        return age.AgeIdentities(identities, proven=opens is True), _Shut()
+    locked = False
+    for key, is_card in await gpg_readings(source, stored.recipients):
+        opens = await _opens(key, stored)
+        if opens is not False:
+            return replace(key, proven=opens is True), _Shut()
+        locked = locked or not is_card
+    return None, await _shut(source, of, locked=locked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shut:
+    """Why nothing opens a key; ``locked``: its private key is here, what unlocks that is not."""
+
+    reason: str = ""
+    locked: bool = False
+    fix: str = ""
+
+
+async def _shut(source: KeySource, of: str, *, locked: bool) -> _Shut:
+    if not locked:
+        return _Shut(f"needs {of}")
+    if any(passphrase for _keyring, passphrase in await source.keyrings()):
+        return _Shut(f"needs another passphrase than is known here: that of {of}", locked)
+    return _Shut(f"needs the passphrase of {of}", locked)
 
 
 async def _open_point(
@@ -189,19 +213,32 @@ async def _candidates(source: KeySource, stored: StoredKey) -> list[GpgReading |
     if stored.kind == "passphrase":
         passphrases = await source.passphrases()
         return [GpgReading(source.work, source.environ, one) for one in passphrases]
-    return [
-        GpgReading(source.work, source.environ, passphrase, keyring)
-        for keyring, passphrase in await source.keyrings()
-        if await has_any(source, stored.recipients, keyring)
-    ]
+    return [key for key, _is_card in await gpg_readings(source, stored.recipients)]
 
 
-async def has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+async def gpg_readings(source: KeySource, names: Sequence[str]) -> list[tuple[GpgReading, bool]]:
+    """Return what decrypts with the private key of one of the names; whether a card holds it.
+
+    Three wrong PINs shut a card for good: what was told of no card in particular is not tried.
+    """
+    found = []
+    for keyring, passphrase in await source.keyrings():
+        if not await has_any(source, names, keyring):
+            continue
+        is_card = not await has_any(source, names, keyring, cards=False)
+        told = None if is_card and passphrase == source.told() else passphrase
+        found.append((GpgReading(source.work, source.environ, told, keyring), is_card))
+    return found
+
+
+async def has_any(
+    source: KeySource, names: Sequence[str], keyring: Path | None, *, cards: bool = True
+) -> bool:
     """Whether a keyring has the private key of one of the names."""
     try:
         for name in names:
             if await has_private_key(
-                name, environ=source.environ, keyring=keyring, work=source.work
+                name, environ=source.environ, keyring=keyring, work=source.work, cards=cards
             ):
                 return True
     except KeyRefused:
