@@ -8,7 +8,7 @@ from textual import events
 
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.tui.lines import Line, Role, line
-from fsbackup_tui.tui.widgets.entry import FRAME_ROWS, QUIET_SECONDS, EntryPanel
+from fsbackup_tui.tui.widgets.entry import QUIET_SECONDS, EntryPanel
 
 _CHECKING = "checking it…"
 
@@ -95,13 +95,7 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
             told = (_CHECKING, "muted")
         elif self._text:
             told = (" something is typed; it is not shown", "muted")
-        rows = [*self._question, line((" > ", "key"), (" ", "cursor"), told)]
-        if self._said[0]:
-            rows.append(line("   ", self._said))
-        rows = rows[-max(2, self.screen.size.height - FRAME_ROWS) :]
-        if len(rows) != len(self.shown):
-            self.refresh(layout=True)
-        self.show(*rows)
+        self._show_rows(line((" > ", "key"), (" ", "cursor"), told), self._said)
 
     def _insert(self, text: str) -> None:
         if not self._is_checked:
