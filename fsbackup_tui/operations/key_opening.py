@@ -32,6 +32,8 @@ from fsbackup_tui.repository.keys import (
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
+OpenedKey = GpgReading | age.AgeIdentities
+
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECK = Artifact(
     "check",
@@ -77,8 +79,8 @@ async def reading_keys(
             found, shut = await _open(source, stored)
             if found is None and (copied := _copied(stored, place)) is not None:
                 found, shut = await _open(source, copied)
-            if found is None and isinstance(of, PointReader):
-                found = await _open_point(source, stored, of)
+            if not (found and found.proven) and isinstance(of, PointReader):
+                found = await _open_point(source, stored, of, found)
         except ToolMissing:
             found, shut = None, _Shut("needs gpg, which is not installed here", fix=INSTALL_TO_READ)
         if found is None:
@@ -132,7 +134,7 @@ def _copied(stored: StoredKey, place: Path | None) -> StoredKey | None:
     return replace(stored, identity=beside)
 
 
-async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | None, _Shut]:
+async def _open(source: KeySource, stored: StoredKey) -> tuple[OpenedKey | None, _Shut]:
     """Return what opens a key's check, or why nothing here does."""
     if stored.kind == "passphrase":
         candidates = await source.passphrases()
@@ -145,14 +147,17 @@ async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | N
     if stored.method == "age":
         identities = tuple(await source.identities())
         opens = await _opens(age.AgeIdentities(identities), stored) if identities else False
-        if opens is False:
-            return None, await _shut(source, of, locked=await source.has_locked_identity())
-        return age.AgeIdentities(identities, proven=opens is True), _Shut()
+        if opens is True:
+            return age.AgeIdentities(identities, proven=True), _Shut()
+        shut = await _shut(source, of, locked=await source.has_locked_identity())
+        return (age.AgeIdentities(identities) if opens is None else None), shut
     locked = False
     for key, is_card in await gpg_readings(source, stored.recipients):
         opens = await _opens(key, stored)
-        if opens is not False:
-            return replace(key, proven=opens is True), _Shut()
+        if opens is True:
+            return replace(key, proven=True), _Shut()
+        if opens is None:
+            return key, await _shut(source, of, locked=False)
         locked = locked or not is_card
     return None, await _shut(source, of, locked=locked)
 
@@ -175,11 +180,12 @@ async def _shut(source: KeySource, of: str, *, locked: bool) -> _Shut:
 
 
 async def _open_point(
-    source: KeySource, stored: StoredKey, point: PointReader
-) -> DecryptionKey | None:
+    source: KeySource, stored: StoredKey, point: PointReader, unproven: OpenedKey | None
+) -> OpenedKey | None:
     """Return what opens a point though not its key's check: then that is what is damaged.
 
-    Tried is the smallest of what the key encrypted.
+    Tried is the smallest of what the key encrypted. ``unproven`` is what may be the key, and is
+    returned where the point does not tell, either.
     """
     sealed = [
         (artifact.bytes, artifact.path, part.source, artifact)
@@ -189,23 +195,27 @@ async def _open_point(
         if artifact.encryption == stored.method
     ]
     if not sealed or not stored.check.is_file():
-        return None
+        return unproven
     _bytes, _name, part_name, artifact = min(sealed, key=lambda one: one[:3])
+    tells = True
     for key in await _candidates(source, stored):
         keys = ReadingKeys(gpg=key, age=key)
         try:
             path = point.artifact_path(part_name, artifact)
             await read_artifact(path, artifact, keys, lambda stream: stream.read(1))
-        except (KeyUnavailable, PointDamaged):
+        except KeyUnavailable:
+            continue
+        except PointDamaged:
+            tells = False
             continue
         if source.report is not None:
             text = f"{stored.check} is damaged: the key was tried on {point.id} itself"
             source.report(Warned(f"{text}; put it back from a copy of the repository"))
         return replace(key, proven=True)
-    return None
+    return None if tells else unproven
 
 
-async def _candidates(source: KeySource, stored: StoredKey) -> list[GpgReading | age.AgeIdentities]:
+async def _candidates(source: KeySource, stored: StoredKey) -> list[OpenedKey]:
     """Return what is at hand, whether it opens the key's check or not."""
     if stored.method == "age":
         identities = tuple(await source.identities()) if stored.kind == "recipients" else ()
@@ -248,7 +258,7 @@ async def has_any(
 
 async def open_passphrase(
     source: KeySource, stored: StoredKey, candidates: Sequence[Secret]
-) -> DecryptionKey | None:
+) -> OpenedKey | None:
     """Return what opens a passphrase's key with the first of the candidates that does."""
     for passphrase in candidates:
         if stored.method == "gpg":
