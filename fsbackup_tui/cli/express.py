@@ -21,7 +21,7 @@ def waiting(context: CliContext, interrupts: Interrupts) -> Callable[[RecoverySe
     """Return what waits for a session's job, shown as any job is."""
     from fsbackup_tui.cli.follow import follow_job
     from fsbackup_tui.domain.errors import Interrupted, JobLost
-    from fsbackup_tui.recovery.express import wait_quietly
+    from fsbackup_tui.recovery.driving import wait_quietly
 
     def wait(session: RecoverySession) -> None:
         watch = session.watch
@@ -103,7 +103,7 @@ def live_name(context: CliContext, part: str) -> str:
 def leaving_open(error: FsbackupError, session: RecoverySession) -> FsbackupError:
     """Return the error with how its incident is gone on with."""
     from fsbackup_tui.domain.errors import JobError
-    from fsbackup_tui.recovery.express import still_open
+    from fsbackup_tui.recovery.driving import still_open
 
     return JobError(still_open(error, session))
 
@@ -162,7 +162,8 @@ def _through(
     context: CliContext,
     interrupts: Interrupts,
 ) -> dict[str, Any]:
-    from fsbackup_tui.recovery.express import finish, look, prepare
+    from fsbackup_tui.recovery.driving import look
+    from fsbackup_tui.recovery.express import finish, prepare
 
     wait = waiting(context, interrupts)
     card = prepare(session, plan, wait)

@@ -20,7 +20,7 @@ def export(context: CliContext, desk: Desk, journal: IncidentJournal) -> int:
     from fsbackup_tui.cli.follow import Interrupts, end_of_job, follow_job
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.jobs.supervisor import Follower
-    from fsbackup_tui.operations.recovery_requests import ExportRequest
+    from fsbackup_tui.operations.merge_requests import ExportRequest
     from fsbackup_tui.recovery.declare import attach
 
     session = attach(desk, journal)

@@ -219,7 +219,7 @@ class Plain:
         self._tell_end(step)
 
     def _tell_end(self, step: str) -> None:
-        from fsbackup_tui.recovery.express import last_problem
+        from fsbackup_tui.recovery.driving import last_problem
 
         placed = self.session.read().flow.find(step)
         if placed is None or not self.session.leads:

@@ -151,7 +151,7 @@ def _through(
 ) -> dict[str, Any]:
     from fsbackup_tui.cli.express import ask_name, waiting
     from fsbackup_tui.domain.errors import ConfirmationNeeded
-    from fsbackup_tui.recovery.express import look
+    from fsbackup_tui.recovery.driving import look
     from fsbackup_tui.recovery.express_files import finish, prepare
 
     wait = waiting(context, interrupts)
@@ -192,7 +192,7 @@ def run_rollback(
     """Show what is undone, ask for the name, and undo it; returns the document of it."""
     from fsbackup_tui.cli.express import ask_name, waiting
     from fsbackup_tui.domain.errors import ConfirmationNeeded
-    from fsbackup_tui.recovery.express import look
+    from fsbackup_tui.recovery.driving import look
     from fsbackup_tui.recovery.express_files import prepare_rollback, roll_back
 
     wait = waiting(context, interrupts)

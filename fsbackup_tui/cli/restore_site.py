@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,8 +103,10 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     point = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
     kinds = {part.source: part.kind for part in point.parts}
     if arguments.part is None:
-        wanted = ("files",) if _is_of_files(arguments) else tuple(_RUNNERS)
+        wanted = _kinds_meant(arguments)
         fitting = [name for name, kind in kinds.items() if kind in wanted]
+        arguments.part = fitting[0] if len(fitting) == 1 else None
+    if arguments.part is None:
         raise UsageError(
             f"WHICH PART? {point.id} has {len(kinds)} parts.",
             why="They are: " + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) + ".",
@@ -123,6 +125,15 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
             if getattr(arguments, option):
                 raise UsageError(f"NOT SO: --{option.replace('_', '-')} is for files.")
     return _RUNNERS[kind](arguments, context, point.id)
+
+
+def _kinds_meant(arguments: argparse.Namespace) -> Collection[str]:
+    """Return the kinds of parts for which the way that is asked for is there."""
+    if arguments.diff or arguments.in_place:
+        return ("config",)
+    if arguments.apply_work:
+        return ("code",)
+    return ("files",) if _is_of_files(arguments) else _RUNNERS
 
 
 def _is_of_files(arguments: argparse.Namespace) -> bool:

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.operations.read_only import refuse_if_read_only
     from fsbackup_tui.recovery import desk as desks
     from fsbackup_tui.recovery.declare import attach
-    from fsbackup_tui.recovery.express import find_swapped
+    from fsbackup_tui.recovery.rollback import find_swapped
     from fsbackup_tui.recovery.session import RecoverySession
 
     refuse_if_read_only(context.load(), "changes nothing that is live")
@@ -100,7 +100,8 @@ def _through(
     from fsbackup_tui.cli.express import ask_name, waiting
     from fsbackup_tui.operations.wording import age_text
     from fsbackup_tui.recovery.actions.words import written_lines
-    from fsbackup_tui.recovery.express import look, prepare_rollback, roll_back
+    from fsbackup_tui.recovery.driving import look
+    from fsbackup_tui.recovery.rollback import prepare_rollback, roll_back
 
     wait = waiting(context, interrupts)
     card = prepare_rollback(session, wait)

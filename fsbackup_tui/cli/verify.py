@@ -213,9 +213,11 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     signature = result.get("signature")
     if signature is not None and signature["state"] in ("good", "unchecked"):
         lines.append(f"  {signature['text']}")
-    elif signature is not None and signature["state"] == "absent":
-        lines.append("  not signed")
-    texts = [problem_text(problem) for problem in result["problems"]]
+    # What is wrong with the point as a whole is wrong with each of its parts.
+    texts = list(dict.fromkeys(problem_text(problem) for problem in result["problems"]))
+    absent = signature is not None and signature["state"] == "absent"
+    if signature is not None and absent and not any(signature["text"] in each for each in texts):
+        lines.append(f"  {signature['text']}")
     texts += [f"blocked: {problem_text(item)}" for item in result.get("blocked", ())]
     lines.extend(f"  {text}" for text in texts[:_FINDINGS_SHOWN])
     if len(texts) > _FINDINGS_SHOWN:

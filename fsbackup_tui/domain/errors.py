@@ -261,12 +261,15 @@ class PassphraseNeeded(KeyRefused):
     kind = "passphrase-needed"
 
     def __init__(self, question: KeyQuestion, *, place: str, variable: str) -> None:
+        setting, locked = "passphrase", f"What {question.site} keeps is encrypted with one."
+        if question.private:
+            setting = "identity_passphrase"
+            locked = f"The private key that opens what {question.site} keeps is locked with one."
         super().__init__(
             "NOTHING STARTED: no passphrase was typed.",
-            why=f"What {question.site} keeps is encrypted with one.\n"
-            f"{place} names none, and {variable} is not set.",
+            why=f"{locked}\n{place} names none, and {variable} is not set.",
             fix=f"Begin again and type it; or let {variable} hold it; or describe it: "
-            "encryption: {passphrase: {file: /etc/fsbackup/passphrase}}",
+            f"encryption: {{{setting}: {{file: /etc/fsbackup/passphrase}}}}",
         )
         self.question = question
 

@@ -19,6 +19,7 @@ class KeyQuestion:
     ``key`` is the id of the key that it opens, empty where there is none yet; ``point`` the point
     whose key it is, empty for the repository's present one. ``renews``: another passphrase than
     the key's begins a new one. ``can_go_without``: the job is of some use without it, too.
+    ``private``: it protects the private key that lies here, and the points need that.
     """
 
     site: str
@@ -27,16 +28,19 @@ class KeyQuestion:
     point: str = ""
     renews: bool = False
     can_go_without: bool = False
+    private: bool = False
 
     @property
     def words(self) -> str:
         """What is asked for, without a mark behind it."""
-        return f"Passphrase of {self.site}{self._where}"
+        of = "the private key of " if self.private else ""
+        return f"Passphrase of {of}{self.site}{self._where}"
 
     @property
     def wrong(self) -> str:
         """That what was typed is another one."""
-        return f"It does not open the key {self.key}{self._where}."
+        of = "private key of " if self.private else "key "
+        return f"It does not open the {of}{self.key}{self._where}."
 
     @property
     def _where(self) -> str:

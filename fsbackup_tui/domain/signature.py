@@ -38,6 +38,8 @@ class Signature:
         match self.state:
             case "good":
                 words = f"signed by {by}"
+            case "foreign" if self.signer and self.note:
+                words = f"signed by {by}, which does not count"
             case "foreign":
                 words = f"signed by a key that nobody allowed{f', {by}' if by else ''}"
             case "broken":

@@ -183,9 +183,15 @@ def _temporary(target: Path) -> Path:
 
 def remove_temporaries(target: Path) -> None:
     """Remove what a killed worker left: the captured file, under no name that anybody reads."""
-    for path in target.parent.iterdir():
-        if path.name.startswith(f".{target.name}.fsbackup-") and not path.is_dir():
-            path.unlink(missing_ok=True)
+    for path in find_temporaries(target):
+        path.unlink(missing_ok=True)
+
+
+def find_temporaries(target: Path) -> list[Path]:
+    """Return what killed workers left beside a live file; raises OSError."""
+    beginning = f".{target.name}.fsbackup-"
+    beside = sorted(target.parent.iterdir())
+    return [path for path in beside if path.name.startswith(beginning) and not path.is_dir()]
 
 
 def _kept_as(name: str, ending: str) -> Path:

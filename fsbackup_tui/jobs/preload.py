@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 import sys
@@ -38,12 +39,27 @@ LATE = (
 )
 
 
+# New objects before the collector looks at them. Python's own 700 make it look at a million
+# entries of a tree over and over, a sixth of what capturing small files takes: none is in a cycle.
+_COLLECTED_AFTER = 20_000
+
+
 def preload(rooms: Sequence[str] = ROOMS) -> list[str]:
     """Import every module of the rooms; returns those that could not be, told on stderr.
 
     A module that can't be imported (an optional package is missing) fails no job that does
-    without it.
+    without it. The garbage collector does not look at what was imported, and later seldom.
     """
+    gc.disable()
+    try:
+        return _import_all(rooms)
+    finally:
+        gc.freeze()
+        gc.set_threshold(_COLLECTED_AFTER, *gc.get_threshold()[1:])
+        gc.enable()
+
+
+def _import_all(rooms: Sequence[str]) -> list[str]:
     failed: list[str] = []
     for room in (*LATE, *rooms):
         failed.extend(_import(room))

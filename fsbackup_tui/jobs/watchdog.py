@@ -47,7 +47,9 @@ class Watchdog:
             if position == self._position:
                 return
             self._position = position
-            self._doing = event.detail or ", ".join(event.active)
+            at_work = ", ".join(event.active)
+            same = not event.detail or event.detail in at_work
+            self._doing = at_work if same else ", ".join(filter(None, (event.detail, at_work)))
         if isinstance(event, StageStarted):
             self._stage, self._doing = event.stage, ""
         if isinstance(event, TableDone):

@@ -39,11 +39,12 @@ from fsbackup_tui.operations.foreign_refusals import refuse_unusable
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import AdoptRequest
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
+from fsbackup_tui.repository.artifacts import hash_artifacts
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import Found, adopted_identifier, adopted_reason, found_at
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.records import write_record
-from fsbackup_tui.repository.writer import PointWriter, hash_artifacts
+from fsbackup_tui.repository.writer import PointWriter
 
 _SPACE_MARGIN = 1.1
 _PROGRESS_STEP = 32 << 20

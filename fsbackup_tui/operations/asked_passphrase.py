@@ -33,6 +33,8 @@ _READS = frozenset(
 )
 # They tell more with the key, and say what they could not read without it.
 _HELPED = frozenset({"damage", "site-damage"})
+# With public keys they say how far they come on a machine that has no private key.
+_SEALED_AT_LEAST = frozenset({"verify", "verify-due"})
 
 
 def _utc_now() -> datetime:
@@ -58,7 +60,7 @@ class AskedPassphrase:
         """
         if loaded.config.encryption is None or not _takes_key(request, loaded):
             return
-        if request.operation in _HELPED and self._goes_without:
+        if _can_go_without(request, loaded) and self._goes_without:
             return
         try:
             question = asyncio.run(self._question(request, loaded))
@@ -86,6 +88,9 @@ class AskedPassphrase:
         from fsbackup_tui.operations.keys import fits, needs_to_be_asked
         from fsbackup_tui.operations.status import open_site_repository
 
+        encryption = loaded.config.encryption
+        if encryption is not None and encryption.recipients:
+            return await self._private_key_question(request, loaded)
         with _source(loaded, self._own, self._now) as source:
             if not await needs_to_be_asked(source):
                 return None
@@ -112,10 +117,46 @@ class AskedPassphrase:
             hint=(first.hint if first is not None else "") or _hint(loaded),
             point=reader.id if reader is not None else "",
             renews=request.operation == "rekey",
-            can_go_without=request.operation in _HELPED,
+            can_go_without=_can_go_without(request, loaded),
+        )
+
+    async def _private_key_question(
+        self, request: Request, loaded: LoadedConfig
+    ) -> KeyQuestion | None:
+        """Ask where a private key is here that opens what is read, and its passphrase is not."""
+        from fsbackup_tui.operations.key_opening import reading_keys
+        from fsbackup_tui.operations.status import open_site_repository
+        from fsbackup_tui.repository.keys import stored_keys
+        from fsbackup_tui.repository.reader import PointReader
+
+        if request.operation in _WRITES:
+            return None
+        repository = open_site_repository(loaded, self._own)
+        point, part = getattr(request, "point", ""), getattr(request, "part", "")
+        reader = PointReader(repository, point) if point else None
+        if reader is None:
+            keys = [key.facts for key in stored_keys(repository)[-1:]]
+        else:
+            held = (each.key for each in reader.parts() if not part or each.source == part)
+            keys = list(dict.fromkeys(key for key in held if key is not None))
+        wanted = next((key for key in keys if key.recipients), None)
+        if wanted is None or wanted.id in self._opens:
+            return None
+        with _source(loaded, self.environ, self._now) as source:
+            found = await reading_keys(source, reader or repository)
+        if not found.locked:
+            return None
+        return KeyQuestion(
+            loaded.config.site,
+            key=wanted.id,
+            hint=wanted.hint or _hint(loaded),
+            point=reader.id if reader is not None else "",
+            can_go_without=_can_go_without(request, loaded),
+            private=True,
         )
 
     async def _verdict(self, question: KeyQuestion, typed: Secret, loaded: LoadedConfig) -> Verdict:
+        from fsbackup_tui.operations.key_opening import reading_keys
         from fsbackup_tui.operations.keys import fits
         from fsbackup_tui.operations.status import open_site_repository
         from fsbackup_tui.repository.reader import PointReader
@@ -123,6 +164,9 @@ class AskedPassphrase:
         repository = open_site_repository(loaded, self._own)
         environ = _Environment(self._own, lambda: typed)
         with _source(loaded, environ, self._now) as source:
+            if question.private:
+                of = PointReader(repository, question.point) if question.point else repository
+                return "wrong" if (await reading_keys(source, of)).locked else "right"
             if question.point:
                 reader = PointReader(repository, question.point)
                 keys = [key for key in _keys_of(reader) if key.id == question.key]
@@ -166,6 +210,12 @@ def _source(
 
     with private_work() as work:
         yield KeySource(loaded, SiteEnvironment(loaded, environ), Redactor(), work, now)
+
+
+def _can_go_without(request: Request, loaded: LoadedConfig) -> bool:
+    encryption = loaded.config.encryption
+    for_others = encryption is not None and bool(encryption.recipients)
+    return request.operation in _HELPED or (for_others and request.operation in _SEALED_AT_LEAST)
 
 
 def _takes_key(request: Request, loaded: LoadedConfig) -> bool:

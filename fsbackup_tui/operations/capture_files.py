@@ -39,6 +39,7 @@ from fsbackup_tui.engines.files.walk import Selection, Walk
 from fsbackup_tui.engines.link_book import TreeFile
 from fsbackup_tui.operations.capture import CaptureRun
 from fsbackup_tui.operations.files_ground import own_places
+from fsbackup_tui.operations.files_words import files_passed
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.hooks import hooks
 from fsbackup_tui.operations.keys import reading_keys
@@ -328,6 +329,7 @@ class TreeProgress:
         self._report = report
         facts = last_good.files if last_good is not None else None
         self._total = float(facts.bytes) if facts is not None and facts.bytes else None
+        self._total_files = facts.files if facts is not None else 0
         self._files = 0
         self._bytes = 0
         self._told = time.monotonic()
@@ -342,5 +344,6 @@ class TreeProgress:
             total = self._total
             if total is not None and self._bytes > total:
                 total = None
-            detail = f"{self._files} files, {shown_path(path)}"
-            self._report(Progress(float(self._bytes), total, "bytes", detail))
+            detail = files_passed(self._files, self._total_files)
+            active = (shown_path(path),)
+            self._report(Progress(float(self._bytes), total, "bytes", detail, active=active))

@@ -22,21 +22,9 @@ from fsbackup_tui.domain.point import (
     ServerIdentity,
 )
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.connection import (
-    Connection,
-    client_environment,
-    connect,
-    plain_errors,
-)
-from fsbackup_tui.engines.postgres.dump import (
-    DumpPlan,
-    DumpResult,
-    plan_dump,
-    write_schema,
-)
-from fsbackup_tui.engines.postgres.dump_encrypted import (
-    encrypted_plan,
-)
+from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
+from fsbackup_tui.engines.postgres.dump import DumpPlan, DumpResult, plan_dump, write_schema
+from fsbackup_tui.engines.postgres.dump_encrypted import encrypted_plan
 from fsbackup_tui.engines.postgres.guards import RATE_SECONDS, Throttle, watch_snapshot_age
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.managed import unreadable_warning, with_managed
@@ -51,7 +39,7 @@ from fsbackup_tui.engines.postgres.snapshot import SharedSnapshot, shared_snapsh
 from fsbackup_tui.operations.capture import CaptureRun, empty_directory, store_also, weights_of
 from fsbackup_tui.operations.capture_content import CapturedContent, read_content
 from fsbackup_tui.operations.capture_dump import capture_globals, run_dump, stored_artifact
-from fsbackup_tui.operations.clients import client_for_server
+from fsbackup_tui.operations.clients import client_for_server, job_environment
 from fsbackup_tui.operations.guard import (
     GaveWay,
     all_of,
@@ -198,11 +186,7 @@ async def _capture(target: _Target, sessions: _Sessions, monitor: Connection) ->
         plan = _plan(target, sessions, tables=len(snapshot.inspection.tables))
         if not snapshot.parallel_dump_fits:
             plan = replace(plan, jobs=1)
-        environment = stack.enter_context(
-            client_environment(
-                target.address, directory=context.work, application_name=context.application_name
-            )
-        )
+        environment = stack.enter_context(job_environment(context, target.address))
         # The snapshot is as old as the slowest of dumping and counting makes it.
         return await guarded(
             _dump_and_count(target, snapshot, plan, environment, monitor),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import ClientUnsuitable
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.clients import ClientTools, choose_client, find_clients
+from fsbackup_tui.engines.postgres.connection import client_environment
 from fsbackup_tui.operations.context import JobContext
 
 _TLS_MODES = frozenset({"require", "verify-ca", "verify-full"})
@@ -66,6 +68,15 @@ async def client_for_restore(
         )
     )
     return newer
+
+
+def job_environment(
+    context: JobContext, address: DatabaseAddress
+) -> AbstractContextManager[dict[str, str]]:
+    """Give what a job's clients reach the address by, for as long as the block lasts."""
+    return client_environment(
+        address, directory=context.work, application_name=context.application_name
+    )
 
 
 def client_major(facts: PostgresFacts) -> int:

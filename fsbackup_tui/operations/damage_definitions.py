@@ -13,7 +13,6 @@ from fsbackup_tui.domain.point import ExtensionFacts, PartManifest
 from fsbackup_tui.engines.compression import Buffered, ByteStream
 from fsbackup_tui.engines.postgres.catalogue import read_definitions
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.connection import client_environment
 from fsbackup_tui.engines.postgres.definitions import compare_definitions
 from fsbackup_tui.engines.postgres.patterns import Exclusions
 from fsbackup_tui.engines.postgres.plain import scan_plain, scan_stream
@@ -24,7 +23,7 @@ from fsbackup_tui.engines.postgres.toc import (
     read_archive_header,
     read_header,
 )
-from fsbackup_tui.operations.clients import client_for_server, client_major
+from fsbackup_tui.operations.clients import client_for_server, client_major, job_environment
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import dump_name
 from fsbackup_tui.operations.opened import read_plain
@@ -134,9 +133,7 @@ async def _read(
         *(f"--exclude-schema={pattern}" for pattern in exclusions.all_schemas),
         *(f"--exclude-table={pattern}" for pattern in exclusions.all_tables),
     )
-    with client_environment(
-        address, directory=context.work, application_name=context.application_name
-    ) as environment:
+    with job_environment(context, address) as environment:
         return await read_definitions(
             client, environment, context.work, options=options, redactor=context.redactor
         )

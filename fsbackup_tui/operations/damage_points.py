@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,24 +21,16 @@ from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.postgres.connection import connect
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.spare import Standing, find_standing
+from fsbackup_tui.operations.candidate_points import candidate_points, doubts, is_after, trust_of
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.link_loss import loss_lines
-from fsbackup_tui.operations.status import (
-    find_point,
-    open_catalogue,
-    open_site_repository,
-    site_zone,
-)
 from fsbackup_tui.operations.target import admin_address
-from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository
-from fsbackup_tui.repository.points import usable
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.spares import Spare, all_spares
 
 _NEWEST = 10
 _CLEAN = 3
-_LOOKED_AT = 400
 _SCHEMA_ALONE = "postgres-schema"
 
 LiveRows = Mapping[tuple[str, str], int | None]
@@ -69,8 +60,7 @@ class PointPart:
 
     def trust(self, source: str) -> Trust:
         """How far the part itself was shown good."""
-        found = (part.trust for part in self.summary.parts if part.source == source)
-        return Trust.DAMAGED if self.part is None else next(found, self.summary.trust)
+        return Trust.DAMAGED if self.part is None else trust_of(self.summary, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +91,27 @@ def known_points(
     Raises:
         PointNotFound: the point that was named is not there.
     """
-    try:
-        repository = open_site_repository(context.loaded, os.environ)
-    except RepositoryError as error:
-        if wanted:
-            raise
-        return KnownPoints(notes=(f"There is nothing to compare with: {error.what}",))
-    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
-        listed = [
-            point for point in catalogue.points(limit=_LOOKED_AT, own=True) if _fits(point, source)
-        ]
-        chosen, notes = _choose(context, catalogue, listed, source, wanted, last_right)
-        runs = catalogue.runs()
-    candidates = candidates_of(listed, source, last_right)
-    if wanted and chosen is not None and all(point.id != chosen.id for point in candidates):
-        # Who names a point wants to be able to choose it, however old it is.
-        candidates = (*candidates, chosen)
-    parts = [_point_part(repository, point, source) for point in candidates]
-    measured = None if chosen is None else _point_part(repository, chosen, source)
+    found = candidate_points(
+        context,
+        source,
+        wanted,
+        last_right,
+        fits=lambda point: _fits(point, source),
+        newest=_NEWEST,
+        clean=_CLEAN,
+    )
+    repository = found.repository
+    if repository is None:
+        return KnownPoints(notes=found.notes)
+    # Who names a point wants to be able to choose it, however old it is.
+    candidates = found.with_chosen() if wanted else found.candidates
+    parts = tuple(_point_part(repository, point, source) for point in candidates)
+    measured = None if found.chosen is None else _point_part(repository, found.chosen, source)
+    notes = found.notes
     if measured is not None and measured.facts is None:
         notes += (f"The manifest of {measured.summary.id} can't be read.",)
     spares = tuple(all_spares(repository, source))
-    return KnownPoints(repository, measured, tuple(parts), runs, spares, notes)
+    return KnownPoints(repository, measured, parts, found.runs, spares, notes)
 
 
 def _fits(point: PointSummary, source: str) -> bool:
@@ -141,66 +130,6 @@ def _point_part(repository: Repository, point: PointSummary, source: str) -> Poi
         links = () if reader.manifest is None else reader.manifest.links
         return PointPart(point, part, tuple(link for link in links if link.source == source))
     return PointPart(point, None)
-
-
-def _choose(
-    context: JobContext,
-    catalogue: Catalogue,
-    listed: Sequence[PointSummary],
-    source: str,
-    wanted: str,
-    last_right: datetime | None,
-) -> tuple[PointSummary | None, tuple[str, ...]]:
-    if wanted:
-        zone = site_zone(context.loaded)
-        return find_point(catalogue, wanted, zone=zone, part=source, any_trust=True), ()
-    good = [point for point in listed if usable(point, source)]
-    before = [point for point in good if last_right is None or point.created <= last_right]
-    if before:
-        return before[0], ()
-    if good:
-        return good[0], ("No good point is from before the damage: measured by the newest one.",)
-    return None, ("There is no good point to compare with.",)
-
-
-def candidates_of(
-    points: Sequence[PointSummary], source: str, last_right: datetime | None
-) -> tuple[PointSummary, ...]:
-    """Return the newest points, and more until some of them are beyond doubt."""
-    chosen: list[PointSummary] = []
-    clean = 0
-    for number, point in enumerate(points):
-        sound = not doubts(point, source, last_right)
-        if number < _NEWEST or (sound and clean < _CLEAN):
-            chosen.append(point)
-            clean += sound
-    return tuple(chosen)
-
-
-def doubts(
-    point: PointSummary,
-    source: str,
-    last_right: datetime | None,
-    trust: Trust | None = None,
-) -> str:
-    """Return why it takes a written reason to restore a point; empty: none."""
-    found = []
-    known = next((part.trust for part in point.parts if part.source == source), point.trust)
-    known = known if trust is None else trust
-    if known <= Trust.INCOMPLETE:
-        found.append(known.word)
-    if point.suspect:
-        found.append(f"suspect: {point.suspect[0]}")
-    if is_after(point, last_right):
-        found.append("taken after the damage")
-    if Trust.INCOMPLETE < known < Trust.PROVEN:
-        found.append(f"{known.word}, not proven")
-    return "; ".join(found)
-
-
-def is_after(point: PointSummary, last_right: datetime | None) -> bool | None:
-    """Whether a point was taken after it was last right; None: nobody knows."""
-    return None if last_right is None else point.created > last_right
 
 
 def weigh_candidates(
@@ -236,7 +165,7 @@ def _candidate(
     outlook = time_back(known.runs, work_of(point.summary))
     spare = standing.get(point.summary.id)
     unsigned = known.unsigned.get(point.summary.id, "")
-    doubt = doubts(point.summary, source, last_right, trust)
+    doubt = doubts(point.summary, source, last_right, trust=trust)
     return Candidate(
         point=point.summary.id,
         at=point.at,

@@ -5,7 +5,6 @@ It is decrypted into a new file that gets its name when all of it was read and c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,16 +17,17 @@ from fsbackup_tui.domain.errors import (
     KeyUnavailable,
     UsageError,
 )
-from fsbackup_tui.domain.point import Artifact, PartManifest, new_tag
+from fsbackup_tui.domain.point import Artifact, PartManifest
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.site_parts import KeyFacts
-from fsbackup_tui.engines.chain import unpack_artifact
-from fsbackup_tui.engines.compression import compression_of
+from fsbackup_tui.engines.chain import read_artifact
+from fsbackup_tui.engines.compression import BLOCK, ByteStream, compression_of
 from fsbackup_tui.engines.encryption.age import AgeIdentities, AgePassphrase, read_identity_file
 from fsbackup_tui.engines.encryption.gpg import variables
 from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.foreign.openpgp import ARMOUR, recipient_kind
+from fsbackup_tui.operations.new_content import new_content, there_already
 from fsbackup_tui.repository.files import free_bytes
 from fsbackup_tui.repository.keys import IDENTITY_SUFFIX, KEYS
 from fsbackup_tui.repository.manifest import PART_NAME, read_part
@@ -69,7 +69,17 @@ class Locked:
     @property
     def needs_passphrase(self) -> bool:
         """Whether it takes a passphrase to open it, whatever else is at hand."""
-        return self.opened_by == "passphrase" or self.identity is not None
+        return self.opened_by == "passphrase" or self.is_identity_locked
+
+    @property
+    def is_identity_locked(self) -> bool:
+        """Whether the file with the private key is encrypted itself."""
+        if self.identity is None:
+            return False
+        try:
+            return self.identity.read_bytes().startswith(_AGE)
+        except OSError:
+            return False
 
 
 def look_at(path: Path, identity: Path | None = None) -> Locked:
@@ -154,14 +164,15 @@ async def decrypt_file(
     if told is not None and as_told:
         artifact = replace(artifact, plain_bytes=told.plain_bytes, plain_sha256=told.plain_sha256)
     keys = _keys(locked, passphrase, environ, work, keyring)
-    partial = target.with_name(f".{target.name}.{new_tag()}")
-    try:
-        await unpack_artifact(
-            locked.path, artifact, keys, partial, check_space=lambda size: _room(target, size)
-        )
-        _appear(partial, target)
-    finally:
-        _remove(partial)
+    _room(target, artifact.bytes if artifact.plain_bytes is None else artifact.plain_bytes)
+    with new_content(target) as content:
+
+        def copy(stream: ByteStream) -> None:
+            while block := stream.read(BLOCK):
+                content.write(block)
+
+        await read_artifact(locked.path, artifact, keys, copy)
+        content.appear()
     return {
         "ok": True,
         "file": str(locked.path),
@@ -178,13 +189,9 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
 def _refuse_taken(target: Path) -> None:
     if target.exists() or target.is_symlink():
-        raise _there_already(target)
+        raise there_already(target)
 
 
 def _keys(
@@ -242,28 +249,3 @@ def _room(target: Path, size: int) -> None:
             why=f"It takes {size // 10**6} MB; {target.parent} has {free // 10**6} MB free.",
             fix="Name a roomier place: --output FILE",
         )
-
-
-def _appear(partial: Path, target: Path) -> None:
-    """Give the whole file its name, over nothing that came there meanwhile."""
-    descriptor = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        target.hardlink_to(partial)
-    except FileExistsError as error:
-        raise _there_already(target) from error
-    except OSError:  # a file system without hard links
-        if target.exists():
-            raise _there_already(target) from None
-        partial.rename(target)
-
-
-def _there_already(target: Path) -> UsageError:
-    return UsageError(
-        f"FILE EXISTS: {target}.",
-        why="Nothing is overwritten.",
-        fix="Name another: --output FILE",
-    )

@@ -21,7 +21,7 @@ from fsbackup_tui.engines.encryption.gpg_recipients import find_public_keys
 from fsbackup_tui.engines.encryption.gpg_stream import GpgKey, GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey
 from fsbackup_tui.operations.doctor import Finding, failure
-from fsbackup_tui.operations.key_opening import has_any, open_passphrase
+from fsbackup_tui.operations.key_opening import gpg_readings, open_passphrase
 from fsbackup_tui.operations.key_sources import KeySource
 from fsbackup_tui.operations.keys import (
     encrypted_check,
@@ -123,7 +123,7 @@ async def _try_recipients(source: KeySource, settings: Encryption) -> list[Findi
         Finding(
             _ID,
             "warning",
-            "THIS MACHINE CAN'T READ ITS OWN BACKUPS: the private key is not here.",
+            "THIS MACHINE CAN'T READ ITS OWN BACKUPS: no private key opens them here.",
             f"They are encrypted with {settings.method} to {names}{where}. Verification ends at "
             "'sealed' here; whether they can be restored is shown where the key is.",
             "Take that for right with accept_blocked:, and run a drill where the key is: "
@@ -139,13 +139,14 @@ async def _shut(source: KeySource, settings: Encryption) -> list[Finding]:
             Finding(
                 _ID,
                 "warning",
-                f"PRIVATE KEY NOT OPENED: it is in {keyring or 'the keyring of this user'}.",
+                f"PRIVATE KEY NOT OPENED: it is in {key.keyring or 'the keyring of this user'}.",
                 "It seems to have a passphrase, and identity_passphrase: "
-                + ("gives another." if passphrase else "gives none."),
-                "Let identity_passphrase: describe it; or let gpg-agent know it.",
+                + ("gives another." if key.passphrase else "gives none."),
+                "Where somebody sits there it is asked for; for what runs by the clock let "
+                "identity_passphrase: describe it, or gpg-agent know it.",
             )
-            for keyring, passphrase in await source.keyrings()
-            if await has_any(source, settings.recipients, keyring)
+            for key, is_card in await gpg_readings(source, settings.recipients)
+            if not is_card
         ]
     found = []
     for origin, identity in await source.identities_by_origin(former=False):
@@ -190,10 +191,7 @@ async def _readers(source: KeySource, settings: Encryption) -> list[DecryptionKe
     if settings.method == "age":
         identities = tuple(await source.identities())
         return [age.AgeIdentities(identities)] if identities else []
-    return [
-        GpgReading(source.work, source.environ, passphrase, keyring)
-        for keyring, passphrase in await source.keyrings()
-    ]
+    return [key for key, _is_card in await gpg_readings(source, settings.recipients)]
 
 
 async def _try_passphrase(

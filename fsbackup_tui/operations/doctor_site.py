@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import CodeSource, ConfigSource, FilesSource
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.engines.config_files import read_file
+from fsbackup_tui.engines.config_restore import find_temporaries
 from fsbackup_tui.engines.git.program import find_git
 from fsbackup_tui.engines.git.repository import object_format, open_work_tree
 from fsbackup_tui.engines.process_group import find_program
@@ -20,6 +24,7 @@ from fsbackup_tui.operations.doctor_files import check_files_source
 from fsbackup_tui.operations.live_config import config_source, plain_path
 
 _SHOWN = 5
+_YOUNG_SECONDS = 60.0
 
 
 async def check_site_sources(loaded: LoadedConfig, environment: Mapping[str, str]) -> list[Finding]:
@@ -28,6 +33,7 @@ async def check_site_sources(loaded: LoadedConfig, environment: Mapping[str, str
     for name, source in loaded.config.sources.items():
         if isinstance(source, ConfigSource):
             findings.append(_check_config(loaded, environment, name))
+            findings += _left_beside(loaded, name)
         elif isinstance(source, FilesSource):
             findings.append(await check_files_source(loaded, name, source))
         elif isinstance(source, CodeSource):
@@ -63,6 +69,28 @@ def _check_config(loaded: LoadedConfig, environment: Mapping[str, str], name: st
         "\n".join(problems[:_SHOWN]),
         "Mend what is named; what need not be there belongs under optional.",
     )
+
+
+def _left_beside(loaded: LoadedConfig, name: str) -> list[Finding]:
+    """Return what a killed restore in place left: secrets under a name that nobody looks at."""
+    source = config_source(loaded, name)
+    found: set[Path] = set()
+    for path in (*source.files, *source.optional):
+        with suppress(OSError):
+            for left in find_temporaries(Path(os.path.realpath(plain_path(path)))):
+                # One that is being written is no leftover.
+                if time.time() - left.lstat().st_mtime > _YOUNG_SECONDS:
+                    found.add(left)
+    return [
+        Finding(
+            f"source-{name}",
+            "warning",
+            f"LEFT BY A KILLED RESTORE: {left}.",
+            "It holds what was to be put in place; the next restore of that file removes it, too.",
+            f"rm -- {shlex.quote(str(left))}",
+        )
+        for left in sorted(found)
+    ]
 
 
 async def _check_code(loaded: LoadedConfig, name: str) -> Finding:

@@ -16,7 +16,7 @@ from fsbackup_tui.engines.postgres.merge.exporting import export_only_live
 from fsbackup_tui.engines.postgres.merge.staging import StagedTable, open_staging, read_set
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.live_server import reading_address
-from fsbackup_tui.operations.recovery_requests import ExportRequest
+from fsbackup_tui.operations.merge_requests import ExportRequest
 from fsbackup_tui.operations.target import check_server
 from fsbackup_tui.repository.files import make_directory, sync_directory, writing
 

@@ -23,6 +23,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.files_ground import Ground, open_ground
 from fsbackup_tui.operations.files_point import FilesPoint, open_files_point
 from fsbackup_tui.operations.files_staging import remove_work, rights_notes
+from fsbackup_tui.operations.files_words import files_passed
 from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.pacing import Pace
 from fsbackup_tui.operations.plain import plain
@@ -188,9 +189,10 @@ class _Extracting:
             done[0] += files
             done[1] += size
             if done[0] % 512 == 0 or size > 1 << 24:
-                context.report(
-                    Progress(float(done[1]), float(plan.bytes), "bytes", shown_path(path))
-                )
+                told = files_passed(done[0], plan.files)
+                active = (shown_path(path),)
+                amount, whole = float(done[1]), float(plan.bytes)
+                context.report(Progress(amount, whole, "bytes", told, active=active))
 
         return advance
 

@@ -54,3 +54,9 @@ def change_words(changes: TreeChanges) -> str:
 def _named(names: Names) -> str:
     more = names.count - len(names.names[:_NAMED])
     return ", ".join(names.names[:_NAMED]) + (f" and {count_text(more)} more" if more else "")
+
+
+def files_passed(files: int, of: int) -> str:
+    """Return how many files passed: ``2 486 of 2 506 files``; more than foreseen have no whole."""
+    whole = f" of {count_text(of)}" if of >= files else ""
+    return f"{count_text(files)}{whole} files"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from fsbackup_tui.engines.compression import PositionFile
 from fsbackup_tui.engines.postgres.accounting import Accounting, account
 from fsbackup_tui.engines.postgres.archive import archive_rows, list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.connection import Connection, client_environment, connect
+from fsbackup_tui.engines.postgres.connection import Connection, connect
 from fsbackup_tui.engines.postgres.plain_progress import PlainProgress
 from fsbackup_tui.engines.postgres.progress import TransferProgress, restore_items
 from fsbackup_tui.engines.postgres.replay import unreachable_roles
@@ -29,6 +28,7 @@ from fsbackup_tui.engines.postgres.restore import (
     scan_for_restore,
 )
 from fsbackup_tui.engines.postgres.toc import TocEntry, UnknownArchive, read_archive_header
+from fsbackup_tui.operations.clients import job_environment
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.one_job import ErrorsTorn
@@ -96,14 +96,7 @@ async def fill_and_account(filling: Filling, dump: Dump, schema: Dump | None = N
 
 async def _fill_and_account(filling: Filling, dump: Dump, schema: Dump | None) -> Accounting:
     context = filling.context
-    with ExitStack() as stack:
-        environment = stack.enter_context(
-            client_environment(
-                filling.address,
-                directory=context.work,
-                application_name=context.application_name,
-            )
-        )
+    with job_environment(context, filling.address) as environment:
         connection = await filling.connect()
         async with connection:
             if schema is not None:
@@ -119,14 +112,7 @@ async def account_again(filling: Filling, dump: Dump) -> Accounting:
     Rows, sequences and large objects are not looked at: a comparison reads all of them.
     """
     context = filling.context
-    with ExitStack() as stack:
-        environment = stack.enter_context(
-            client_environment(
-                filling.address,
-                directory=context.work,
-                application_name=context.application_name,
-            )
-        )
+    with job_environment(context, filling.address) as environment:
         async with await filling.connect() as connection:
             if dump.facts.format == "plain":
                 scan = await scan_for_restore(dump.path, report=context.report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fsbackup_tui.engines.chain import read_artifact
 from fsbackup_tui.engines.encryption import age
 from fsbackup_tui.engines.encryption.age_passphrase import open_with_passphrase
 from fsbackup_tui.engines.encryption.gpg_recipients import has_private_key
-from fsbackup_tui.engines.encryption.gpg_stream import GpgReading
+from fsbackup_tui.engines.encryption.gpg_stream import INSTALL_TO_READ, GpgReading
 from fsbackup_tui.engines.encryption.keys import DecryptionKey, ReadingKeys
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.key_sources import KeySource
@@ -32,6 +32,8 @@ from fsbackup_tui.repository.keys import (
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.reader import PointReader
 
+OpenedKey = GpgReading | age.AgeIdentities
+
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECK = Artifact(
     "check",
@@ -40,6 +42,12 @@ _CHECK = Artifact(
     "",
     plain_bytes=len(CHECK_TEXT),
     plain_sha256=hashlib.sha256(CHECK_TEXT).hexdigest(),
+)
+
+
+_HOW_TO_UNLOCK = (
+    "Run it at a terminal, where the passphrase is asked for; or let "
+    f"{VARIABLE} hold it; or describe it: encryption: {{identity_passphrase: {{file: /path}}}}"
 )
 
 
@@ -68,16 +76,17 @@ async def reading_keys(
     for key in wanted:
         stored = _known(repository, key, place)
         try:
-            found, reason = await _open(source, stored)
+            found, shut = await _open(source, stored)
             if found is None and (copied := _copied(stored, place)) is not None:
-                found, reason = await _open(source, copied)
-            if found is None and isinstance(of, PointReader):
-                found = await _open_point(source, stored, of)
+                found, shut = await _open(source, copied)
+            if not (found and found.proven) and isinstance(of, PointReader):
+                found = await _open_point(source, stored, of, found)
         except ToolMissing:
-            found, reason = None, "needs gpg, which is not installed here"
+            found, shut = None, _Shut("needs gpg, which is not installed here", fix=INSTALL_TO_READ)
         if found is None:
-            fix = _how_to_give(stored)
-            keys = replace(keys, reason=reason, fix=fix)
+            fix = shut.fix or (_HOW_TO_UNLOCK if shut.locked else _how_to_give(stored))
+            locked = keys.locked or shut.locked
+            keys = replace(keys, reason=shut.reason, fix=fix, locked=locked)
         elif stored.method == "gpg":
             keys = replace(keys, gpg=found)
         else:
@@ -125,37 +134,58 @@ def _copied(stored: StoredKey, place: Path | None) -> StoredKey | None:
     return replace(stored, identity=beside)
 
 
-async def _open(source: KeySource, stored: StoredKey) -> tuple[DecryptionKey | None, str]:
+async def _open(source: KeySource, stored: StoredKey) -> tuple[OpenedKey | None, _Shut]:
     """Return what opens a key's check, or why nothing here does."""
     if stored.kind == "passphrase":
         candidates = await source.passphrases()
         found = await open_passphrase(source, stored, candidates)
         which = "another passphrase than is known here" if candidates else "the passphrase"
-        return found, f"needs {which}: that of the key {stored.id}{hint_words(stored.hint)}"
+        reason = f"needs {which}: that of the key {stored.id}{hint_words(stored.hint)}"
+        return found, _Shut(reason)
     names = ", ".join(stored.recipients)
-    reason = f"needs the private key of {names}{hint_words(stored.hint)}"
+    of = f"the private key of {names}{hint_words(stored.hint)}"
     if stored.method == "age":
         identities = tuple(await source.identities())
         opens = await _opens(age.AgeIdentities(identities), stored) if identities else False
-        if opens is False:
-            return None, reason
-        return age.AgeIdentities(identities, proven=opens is True), ""
-    for keyring, passphrase in await source.keyrings():
-        if await has_any(source, stored.recipients, keyring):
-            key = GpgReading(source.work, source.environ, passphrase, keyring)
-            opens = await _opens(key, stored)
-            if opens is not False:
-                return replace(key, proven=opens is True), ""
-            reason = f"needs what opens the private key of {names}{hint_words(stored.hint)}"
-    return None, reason
+        if opens is True:
+            return age.AgeIdentities(identities, proven=True), _Shut()
+        shut = await _shut(source, of, locked=await source.has_locked_identity())
+        return (age.AgeIdentities(identities) if opens is None else None), shut
+    locked = False
+    for key, is_card in await gpg_readings(source, stored.recipients):
+        opens = await _opens(key, stored)
+        if opens is True:
+            return replace(key, proven=True), _Shut()
+        if opens is None:
+            return key, await _shut(source, of, locked=False)
+        locked = locked or not is_card
+    return None, await _shut(source, of, locked=locked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shut:
+    """Why nothing opens a key; ``locked``: its private key is here, what unlocks that is not."""
+
+    reason: str = ""
+    locked: bool = False
+    fix: str = ""
+
+
+async def _shut(source: KeySource, of: str, *, locked: bool) -> _Shut:
+    if not locked:
+        return _Shut(f"needs {of}")
+    if any(passphrase for _keyring, passphrase in await source.keyrings()):
+        return _Shut(f"needs another passphrase than is known here: that of {of}", locked)
+    return _Shut(f"needs the passphrase of {of}", locked)
 
 
 async def _open_point(
-    source: KeySource, stored: StoredKey, point: PointReader
-) -> DecryptionKey | None:
+    source: KeySource, stored: StoredKey, point: PointReader, unproven: OpenedKey | None
+) -> OpenedKey | None:
     """Return what opens a point though not its key's check: then that is what is damaged.
 
-    Tried is the smallest of what the key encrypted.
+    Tried is the smallest of what the key encrypted. ``unproven`` is what may be the key, and is
+    returned where the point does not tell, either.
     """
     sealed = [
         (artifact.bytes, artifact.path, part.source, artifact)
@@ -165,23 +195,27 @@ async def _open_point(
         if artifact.encryption == stored.method
     ]
     if not sealed or not stored.check.is_file():
-        return None
+        return unproven
     _bytes, _name, part_name, artifact = min(sealed, key=lambda one: one[:3])
+    tells = True
     for key in await _candidates(source, stored):
         keys = ReadingKeys(gpg=key, age=key)
         try:
             path = point.artifact_path(part_name, artifact)
             await read_artifact(path, artifact, keys, lambda stream: stream.read(1))
-        except (KeyUnavailable, PointDamaged):
+        except KeyUnavailable:
+            continue
+        except PointDamaged:
+            tells = False
             continue
         if source.report is not None:
             text = f"{stored.check} is damaged: the key was tried on {point.id} itself"
             source.report(Warned(f"{text}; put it back from a copy of the repository"))
         return replace(key, proven=True)
-    return None
+    return None if tells else unproven
 
 
-async def _candidates(source: KeySource, stored: StoredKey) -> list[GpgReading | age.AgeIdentities]:
+async def _candidates(source: KeySource, stored: StoredKey) -> list[OpenedKey]:
     """Return what is at hand, whether it opens the key's check or not."""
     if stored.method == "age":
         identities = tuple(await source.identities()) if stored.kind == "recipients" else ()
@@ -189,19 +223,32 @@ async def _candidates(source: KeySource, stored: StoredKey) -> list[GpgReading |
     if stored.kind == "passphrase":
         passphrases = await source.passphrases()
         return [GpgReading(source.work, source.environ, one) for one in passphrases]
-    return [
-        GpgReading(source.work, source.environ, passphrase, keyring)
-        for keyring, passphrase in await source.keyrings()
-        if await has_any(source, stored.recipients, keyring)
-    ]
+    return [key for key, _is_card in await gpg_readings(source, stored.recipients)]
 
 
-async def has_any(source: KeySource, names: Sequence[str], keyring: Path | None) -> bool:
+async def gpg_readings(source: KeySource, names: Sequence[str]) -> list[tuple[GpgReading, bool]]:
+    """Return what decrypts with the private key of one of the names; whether a card holds it.
+
+    Three wrong PINs shut a card for good: what was told of no card in particular is not tried.
+    """
+    found = []
+    for keyring, passphrase in await source.keyrings():
+        if not await has_any(source, names, keyring):
+            continue
+        is_card = not await has_any(source, names, keyring, cards=False)
+        told = None if is_card and passphrase == source.told() else passphrase
+        found.append((GpgReading(source.work, source.environ, told, keyring), is_card))
+    return found
+
+
+async def has_any(
+    source: KeySource, names: Sequence[str], keyring: Path | None, *, cards: bool = True
+) -> bool:
     """Whether a keyring has the private key of one of the names."""
     try:
         for name in names:
             if await has_private_key(
-                name, environ=source.environ, keyring=keyring, work=source.work
+                name, environ=source.environ, keyring=keyring, work=source.work, cards=cards
             ):
                 return True
     except KeyRefused:
@@ -211,7 +258,7 @@ async def has_any(source: KeySource, names: Sequence[str], keyring: Path | None)
 
 async def open_passphrase(
     source: KeySource, stored: StoredKey, candidates: Sequence[Secret]
-) -> DecryptionKey | None:
+) -> OpenedKey | None:
     """Return what opens a passphrase's key with the first of the candidates that does."""
     for passphrase in candidates:
         if stored.method == "gpg":

@@ -65,8 +65,7 @@ class KeySource:
         SecretUnavailable where what the configuration names gives none, and the variable
         FSBACKUP_PASSPHRASE neither.
         """
-        told = self.environment.get(VARIABLE, "")
-        asked = self.redactor.add(Secret(told)) if told else None
+        asked = self.told()
         description = self.settings.passphrase if self.settings else None
         if description is None or expands_to_nothing(description, self.environment):
             return asked
@@ -76,6 +75,11 @@ class KeySource:
             if asked is None:
                 raise
             return asked
+
+    def told(self) -> Secret | None:
+        """Return what the variable holds: what was typed, or what somebody put there."""
+        told = self.environment.get(VARIABLE, "")
+        return self.redactor.add(Secret(told)) if told else None
 
     async def passphrase_origin(self) -> str:
         """Return where the passphrase in force comes from, for people."""
@@ -111,13 +115,26 @@ class KeySource:
                     found.append((origin, secret))
         return found
 
+    async def has_locked_identity(self) -> bool:
+        """Whether an identity's file is encrypted, and nothing that is known opens it."""
+        for key, path in self._described():
+            described = key.identity
+            if (
+                isinstance(described, SecretFile)
+                and _encrypted(described.file)
+                and await _or_none(self._identity(key, *path)) is None
+            ):
+                return True
+        return False
+
     async def keyrings(self) -> list[tuple[Path | None, Secret | None]]:
         """Return gpg's home directories (None: the user's own) and what opens their keys."""
         settings = self.settings
         if settings is None:
             return [(None, None)]
         opener = settings.identity_passphrase
-        found = [(settings.keyring, await self._former(opener, "the private key's passphrase"))]
+        described = await self._former(opener, "the private key's passphrase")
+        found = [(settings.keyring, secret) for secret in _either(described, self.told())]
         for former in settings.former:
             if former.keyring is not None:
                 secret = await self._former(former.identity_passphrase, "a former key's passphrase")
@@ -190,10 +207,12 @@ class KeySource:
         place = self.place(*path, "identity")
         origin = self._origin(description, place)
         if isinstance(description, SecretFile) and (data := _encrypted(description.file)):
-            passphrase = await self._former(opener, "the identity's passphrase")
-            text = read_identity_file(data, passphrase)
+            described = await self._former(opener, "the identity's passphrase")
+            openers = _either(described, self.told())
+            opened = (read_identity_file(data, passphrase) for passphrase in openers)
+            text = next((each for each in opened if each is not None), None)
             if text is None:
-                raise _not_opened(origin, place, given=passphrase is not None)
+                raise _not_opened(origin, place, given=described is not None)
         else:
             text = await self._read(description, "age identity", place)
         # The comment beside an identity names its public key, which is nobody's secret.
@@ -236,6 +255,11 @@ def _encrypted(path: Path) -> bytes | None:
     return data if data.startswith(_ENCRYPTED) else None
 
 
+def _either(*secrets: Secret | None) -> list[Secret | None]:
+    """Return those that there are, none twice; None alone where there is none."""
+    return list(dict.fromkeys(secret for secret in secrets if secret is not None)) or [None]
+
+
 async def _or_none(reading: Awaitable[Secret | None]) -> Secret | None:
     """Return the secret that is waited for, None where it is not to be had."""
     try:
@@ -262,6 +286,6 @@ def _not_opened(origin: str, place: str, *, given: bool) -> SecretUnavailable:
     return SecretUnavailable(
         f"IDENTITY NOT OPENED: {origin} is encrypted with a passphrase.",
         why=why if given else f"{place} names it, and no identity_passphrase: can be read.",
-        fix="Let identity_passphrase: beside it give the right one. If it does, the file is "
-        "damaged: put it back from a copy.",
+        fix=f"Let identity_passphrase: beside it, or {VARIABLE}, give the right one. If it does, "
+        "the file is damaged: put it back from a copy.",
     )

@@ -51,6 +51,7 @@ from fsbackup_tui.repository.keys import (
 from fsbackup_tui.repository.layout import Repository
 
 __all__ = [
+    "begins_key",
     "encrypted_check",
     "encryption_key",
     "fits",
@@ -93,6 +94,20 @@ async def encryption_key(
     if opened is None:
         return await _new_passphrase_key(source, repository, settings.method, passphrase, hint)
     return _encrypting(source, stored[-1], opened, hint)
+
+
+async def begins_key(context: JobContext, repository: Repository) -> bool:
+    """Whether ``encryption_key`` with ``renew`` would write a key that is not there yet.
+
+    Raises as ``encryption_key`` does, about the public keys; nothing is written.
+    """
+    source = KeySource.of(context)
+    if source.settings is None:
+        return False
+    if source.settings.recipients:
+        return stored_key(repository, (await recipients_key(source)).facts.id) is None
+    passphrase = await source.passphrase()
+    return passphrase is not None and not await fits(source, repository, passphrase)
 
 
 async def needs_to_be_asked(source: KeySource) -> bool:
@@ -144,8 +159,8 @@ async def _wrong(source: KeySource, stored: Sequence[StoredKey], passphrase: Sec
     return KeyRefused(
         f"KEY WRONG: the passphrase is not that of the key {present.id}{hint_words(present.hint)}.",
         why="The known text that the key encrypted does not open with it. Nothing was begun.",
-        fix="Correct the passphrase. If it was changed on purpose: fsbackup rekey. If it is right, "
-        f"{present.identity or present.check} is damaged: put that back from a copy.",
+        fix="Correct the passphrase. If it was changed on purpose: fsbackup rekey --all. If it is "
+        f"right, {present.identity or present.check} is damaged: put that back from a copy.",
     )
 
 

@@ -19,12 +19,14 @@ from fsbackup_tui.domain.errors import (
     SecretUnavailable,
     UsageError,
 )
+from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.recovery_requests import RecoveryRequest
-from fsbackup_tui.operations.target import admin_address, check_target, source_address
+from fsbackup_tui.operations.target import admin_address, check_target, source_address, target_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,23 @@ async def find_live_server(request: RecoveryRequest, context: JobContext) -> Liv
     async with server.in_maintenance() as connection:
         check_target(request.target, await read_identity(connection, admin))
     return server
+
+
+async def confirm_target(
+    admin: Connection,
+    address: DatabaseAddress,
+    confirmed: ServerIdentity | None,
+    context: JobContext,
+) -> ServerIdentity:
+    """Return which database it is, told in the job's journal.
+
+    Raises:
+        IdentityMismatch: it is not the one that was confirmed.
+    """
+    identity = await read_identity(admin, address)
+    check_target(confirmed, identity)
+    context.report(Log(f"Target: {target_text(identity)}"))
+    return identity
 
 
 async def reading_address(context: JobContext, part: str, database: str = "") -> DatabaseAddress:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
-from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.standing import Standing, environment_named
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.inspect import read_identity
@@ -20,15 +19,11 @@ from fsbackup_tui.engines.postgres.standing import (
 )
 from fsbackup_tui.engines.postgres.swap import Database, find_obstacles
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.live_server import confirm_target
 from fsbackup_tui.operations.merge_settled import merges_in_force
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.recovery_requests import LookRequest
-from fsbackup_tui.operations.target import (
-    admin_address,
-    check_target,
-    source_address,
-    target_text,
-)
+from fsbackup_tui.operations.target import admin_address, source_address
 
 _SESSIONS_SHOWN = 50
 
@@ -49,9 +44,7 @@ async def run(request: LookRequest, context: JobContext) -> dict[str, object]:
     with plain_errors(address):
         admin = await connect(address, application_name=context.application_name)
         async with admin:
-            identity = await read_identity(admin, address)
-            check_target(request.target, identity)
-            context.report(Log(f"Target: {target_text(identity)}"))
+            await confirm_target(admin, address, request.target, context)
             standing = await look_around(admin, address, live, now=context.now())
     if request.staging:
         standing = replace(standing, merged=await merges_in_force(request, context))

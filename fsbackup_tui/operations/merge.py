@@ -10,14 +10,9 @@ from typing import Any
 
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.events import Log, Warned
-from fsbackup_tui.domain.merge import (
-    Merged,
-    MergePreview,
-    Proposed,
-    TableChoice,
-)
+from fsbackup_tui.domain.merge import Merged, MergePreview, Proposed, TableChoice
 from fsbackup_tui.domain.merge_proposal import propose
-from fsbackup_tui.engines.postgres.connection import Connection, client_environment
+from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.merge.lost import read_lost
 from fsbackup_tui.engines.postgres.merge.merging import (
     apply_merge,
@@ -25,12 +20,7 @@ from fsbackup_tui.engines.postgres.merge.merging import (
     preview_undo,
     undo_merge,
 )
-from fsbackup_tui.engines.postgres.merge.planning import (
-    COPY_SET,
-    find_tables,
-    narrow,
-    plan_merge,
-)
+from fsbackup_tui.engines.postgres.merge.planning import COPY_SET, find_tables, narrow, plan_merge
 from fsbackup_tui.engines.postgres.merge.recreating import Source, choose
 from fsbackup_tui.engines.postgres.merge.samples import with_samples
 from fsbackup_tui.engines.postgres.merge.settling import analyze_tables
@@ -39,7 +29,7 @@ from fsbackup_tui.engines.postgres.merge.stagings import abandon_staging, begin_
 from fsbackup_tui.engines.postgres.merge.tables import read_lost_tables
 from fsbackup_tui.engines.postgres.migrations import read_migrations, rolling_back
 from fsbackup_tui.engines.process_group import undisturbed
-from fsbackup_tui.operations.clients import client_for_server
+from fsbackup_tui.operations.clients import client_for_server, job_environment
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.merge_documents import (
     digest_of,
@@ -48,16 +38,16 @@ from fsbackup_tui.operations.merge_documents import (
     parse_choices,
     parse_expected,
 )
-from fsbackup_tui.operations.merge_settled import notes_in_force
-from fsbackup_tui.operations.merge_target import MergeTarget, merge_target
-from fsbackup_tui.operations.plain import plain
-from fsbackup_tui.operations.read_only import refuse_if_read_only
-from fsbackup_tui.operations.recovery_requests import (
+from fsbackup_tui.operations.merge_requests import (
     MergePlanRequest,
     MergePreviewRequest,
     MergeRequest,
     MergeUndoRequest,
 )
+from fsbackup_tui.operations.merge_settled import notes_in_force
+from fsbackup_tui.operations.merge_target import MergeTarget, merge_target
+from fsbackup_tui.operations.plain import plain
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 
 
 async def run_plan(request: MergePlanRequest, context: JobContext) -> dict[str, object]:
@@ -250,9 +240,7 @@ async def _source(
     context = target.server.context
     async with target.copy(name, oid) as (address, copy):
         client = await client_for_server(context, address, copy.info.server_version)
-        with client_environment(
-            address, directory=context.work, application_name=context.application_name
-        ) as environment:
+        with job_environment(context, address) as environment:
             lost = await read_lost_tables(
                 copy,
                 target.live,

@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.merge import Merged, MergePlan, MergePreview, Proposed, TableChoice
+from fsbackup_tui.operations.merge_requests import MergeRequest, MergeUndoRequest
 from fsbackup_tui.operations.plain import plain
-from fsbackup_tui.operations.recovery_requests import MergeRequest, MergeUndoRequest
 
 _Kind = TypeVar("_Kind")
 

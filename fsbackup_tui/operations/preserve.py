@@ -20,7 +20,6 @@ from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.preserve import Preserved, Rung, RungName, TableVerdict
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.guards import free_bytes, local_data_directory
-from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.kept import kept_comment, kept_name
 from fsbackup_tui.engines.postgres.preserve import (
     FileCopy,
@@ -46,19 +45,13 @@ from fsbackup_tui.engines.postgres.trial_space import floor_bytes, tree_bytes, w
 from fsbackup_tui.engines.process_group import undisturbed
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
-from fsbackup_tui.operations.live_server import reading_address
+from fsbackup_tui.operations.live_server import confirm_target, reading_address
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.preserve_tables import TableKeeper
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import PreserveRequest
 from fsbackup_tui.operations.status import job_liveness, site_repository_or_none
-from fsbackup_tui.operations.target import (
-    admin_address,
-    check_target,
-    postgres_source,
-    source_address,
-    target_text,
-)
+from fsbackup_tui.operations.target import admin_address, postgres_source, source_address
 from fsbackup_tui.operations.wording import size_text
 from fsbackup_tui.repository.evidence import new_evidence
 from fsbackup_tui.repository.layout import site_state
@@ -152,9 +145,7 @@ async def run(request: PreserveRequest, context: JobContext) -> dict[str, object
 
 
 async def _look(ladder: _Ladder, admin: Connection) -> _Server:
-    identity = await read_identity(admin, ladder.admin)
-    check_target(ladder.request.target, identity)
-    ladder.context.report(Log(f"Target: {target_text(identity)}"))
+    identity = await confirm_target(admin, ladder.admin, ladder.request.target, ladder.context)
     database, size = await find_database(admin, ladder.live.database)
     return _Server(
         admin,

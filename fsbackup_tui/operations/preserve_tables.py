@@ -18,7 +18,7 @@ from fsbackup_tui.domain.events import Log, Progress, TableDone, Warned
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.preserve import TableVerdict
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.connection import Connection, client_environment
+from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.guards import free_bytes
 from fsbackup_tui.engines.postgres.health import TableToCheck, list_tables_to_check
 from fsbackup_tui.engines.postgres.health_reading import rows_by_index
@@ -32,7 +32,7 @@ from fsbackup_tui.engines.postgres.preserve import (
 from fsbackup_tui.engines.postgres.salvage import Heap
 from fsbackup_tui.engines.postgres.salvage_sinks import FileSink
 from fsbackup_tui.engines.postgres.trial_space import floor_bytes, watch_floor
-from fsbackup_tui.operations.clients import client_for_server
+from fsbackup_tui.operations.clients import client_for_server, job_environment
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.salvaging import Salvaging, reading_session, tables_to_keep
@@ -100,14 +100,7 @@ class TableKeeper:
         client = await client_for_server(self.context, self.live, identity.server_version_num)
         self._client = client
         make_directory(self.directory)
-        with ExitStack() as stack:
-            environment = stack.enter_context(
-                client_environment(
-                    self.live,
-                    directory=self.context.work,
-                    application_name=self.context.application_name,
-                )
-            )
+        with job_environment(self.context, self.live) as environment:
             async with reading_session(self.live, self.context) as source:
                 tables = [table for table in await tables_to_keep(source) if table.dumps_rows]
                 tables.sort(key=self._is_damaged)

@@ -15,7 +15,7 @@ from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.rearming import cron_lines, subscription_lines
 from fsbackup_tui.engines.postgres.archive import list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.connection import Connection, client_environment
+from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.rearm import (
     cron_jobs,
@@ -27,7 +27,7 @@ from fsbackup_tui.engines.postgres.restore import deferred_entries, restore_arch
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.operations import command
-from fsbackup_tui.operations.clients import client_for_restore
+from fsbackup_tui.operations.clients import client_for_restore, job_environment
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import dump_name
 from fsbackup_tui.operations.live_server import LiveServer, database_name, find_live_server
@@ -183,11 +183,7 @@ async def _restore_entries(
 ) -> None:
     """Restore these entries alone into live, by the stock tool; its errors are told."""
     context = rearming.context
-    with client_environment(
-        rearming.server.live(),
-        directory=context.work,
-        application_name=context.application_name,
-    ) as environment:
+    with job_environment(context, rearming.server.live()) as environment:
         ran = await restore_archive(
             client,
             environment,

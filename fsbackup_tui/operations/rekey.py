@@ -35,8 +35,9 @@ from fsbackup_tui.engines.chain_stages import BlockQueue
 from fsbackup_tui.engines.compression import BLOCK, ByteStream
 from fsbackup_tui.engines.encryption.keys import SUFFIXES, EncryptionKey, ReadingKeys
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.keys import encryption_key, reading_keys
+from fsbackup_tui.operations.keys import begins_key, encryption_key, reading_keys
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.rekey_look import NOT_BEGUN, all_shut
 from fsbackup_tui.operations.requests import RekeyRequest
 from fsbackup_tui.operations.signatures import PointSigning, point_signing, signature_in
 from fsbackup_tui.operations.status import (
@@ -53,11 +54,8 @@ from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.points import resolve_point
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
-from fsbackup_tui.repository.spares import spares_in
+from fsbackup_tui.repository.spares import KIND as SPARE
 from fsbackup_tui.repository.writer import PointWriter
-
-# A spare is a database that names its point; what the new one's bytes are like is sealed anew.
-_NOT_CARRIED = frozenset({"spare"})
 
 
 @dataclass
@@ -97,6 +95,16 @@ async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
             fix="Close the incident first: fsbackup incidents",
         )
     context.stage("key")
+    alive = job_liveness(context.loaded, os.environ, repository)
+    for removed in sweep_leftovers(repository, alive):
+        context.report(Log(f"Swept what a dead job left: {removed}"))
+    chosen = _chosen(request, context, repository)
+    # First looked at, then made: a key that is begun is the present one from then on.
+    if await begins_key(context, repository) and (
+        shut := await all_shut(context, repository, chosen)
+    ):
+        context.report(Warned(NOT_BEGUN))
+        return _document(repository, None, [], shut, [NOT_BEGUN])
     key = await encryption_key(context, repository, renew=True)
     if key is None:
         raise KeyRefused(
@@ -104,15 +112,12 @@ async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
             why=f"{context.loaded.path} has no encryption:, so there is no key to rekey to.",
             fix="Add encryption: {method: age} (or gpg).",
         )
-    alive = job_liveness(context.loaded, os.environ, repository)
-    for removed in sweep_leftovers(repository, alive):
-        context.report(Log(f"Swept what a dead job left: {removed}"))
     stored = stored_key(repository, key.facts.id)
     identity = stored.identity if stored is not None else None
     beside = {} if identity is None else {identity.name: await _content(identity)}
     rekeying = _Rekeying(context, repository, key, beside)
     context.stage("points")
-    for point in _chosen(request, rekeying):
+    for point in chosen:
         try:
             await rekey_point(rekeying, point)
         except (FsbackupError, OSError) as error:
@@ -120,12 +125,23 @@ async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
             fix = error.fix if isinstance(error, FsbackupError) else ""
             rekeying.problems.append({"point": point, "what": what, "fix": fix})
             context.report(Warned(f"{point} stays as it is: {what}"))
+    notes = list(dict.fromkeys(rekeying.notes))
+    return _document(repository, key.facts.id, rekeying.done, rekeying.problems, notes)
+
+
+def _document(
+    repository: Repository,
+    key: str | None,
+    done: Sequence[Mapping[str, str]],
+    problems: Sequence[Mapping[str, str]],
+    notes: Sequence[str],
+) -> dict[str, object]:
     return {
-        "ok": not rekeying.problems,
-        "key": key.facts.id,
-        "rekeyed": rekeying.done,
-        "problems": rekeying.problems,
-        "notes": list(dict.fromkeys(rekeying.notes)),
+        "ok": not problems,
+        "key": key,
+        "rekeyed": list(done),
+        "problems": list(problems),
+        "notes": list(notes),
         "trash": str(repository.trash),
     }
 
@@ -134,10 +150,9 @@ async def _content(path: Path) -> bytes:
     return await asyncio.to_thread(path.read_bytes)
 
 
-def _chosen(request: RekeyRequest, rekeying: _Rekeying) -> list[str]:
+def _chosen(request: RekeyRequest, context: JobContext, repository: Repository) -> list[str]:
     """Return the points to rekey, oldest first: those that another key encrypted."""
-    context = rekeying.context
-    with open_catalogue(context.loaded, os.environ, rekeying.repository) as catalogue:
+    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         points = catalogue.points()
     if request.points:
         zone = site_zone(context.loaded)
@@ -146,7 +161,7 @@ def _chosen(request: RekeyRequest, rekeying: _Rekeying) -> list[str]:
         named = list(points)
     # One that a killed run left beside its successor goes first: it is given up for that one,
     # not encrypted a second time when the successor has gone on to another key.
-    left = _replaced(rekeying.repository)
+    left = _replaced(repository)
     named.sort(key=lambda point: (point.sequence, point.created, point.id not in left))
     return [point.id for point in named if point.whole and not point.foreign]
 
@@ -400,24 +415,23 @@ def _retire(rekeying: _Rekeying, point: str, successor: str) -> None:
 def _carry_records(rekeying: _Rekeying, point: str, successor: str) -> None:
     repository = rekeying.repository
     former = [record for record in read_records(repository, point) if record.counts]
-    for spare in spares_in(former):
-        rekeying.note(
-            f"The spare {spare.name} was that of {point}; make a new one: "
-            f"fsbackup verify {successor} --keep-spare"
-        )
     there = [
         _identity(record.kind, record.document)
         for record in read_records(repository, successor)
         if record.counts
     ]
     for record in former:
-        if record.kind in _NOT_CARRIED or _identity(record.kind, record.document) in there:
+        document = dict(record.document)
+        if record.kind == SPARE:
+            # It was proven of the same content, and is known by its OID and its mark.
+            document["point"] = successor
+        if _identity(record.kind, document) in there:
             continue
         write_record(
             repository,
             successor,
             record.kind,
-            record.document,
+            document,
             now=record.at,
             job=record.job,
             operator=record.operator,

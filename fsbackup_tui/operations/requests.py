@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.operations.merge_requests import MERGE_REQUESTS
 from fsbackup_tui.operations.place_requests import PLACE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
 from fsbackup_tui.operations.request import Request
@@ -170,6 +171,7 @@ _EVERY: tuple[type[Request], ...] = (
     AdoptRequest,
     RekeyRequest,
     *RECOVERY_REQUESTS,
+    *MERGE_REQUESTS,
     *PLACE_REQUESTS,
     *SITE_REQUESTS,
 )

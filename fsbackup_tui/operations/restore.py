@@ -15,12 +15,7 @@ from fsbackup_tui.domain.events import Log, Warned, format_time
 from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
-from fsbackup_tui.engines.postgres.guards import (
-    free_bytes,
-    local_data_directory,
-    watch_free_space,
-)
-from fsbackup_tui.engines.postgres.inspect import read_identity
+from fsbackup_tui.engines.postgres.guards import free_bytes, local_data_directory, watch_free_space
 from fsbackup_tui.engines.postgres.kept import kept_comment
 from fsbackup_tui.engines.postgres.replay import (
     CreatedDatabase,
@@ -32,14 +27,9 @@ from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
 from fsbackup_tui.operations.clients import client_for_restore, client_major
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.filling import (
-    NO_ENTRIES,
-    Dump,
-    Filling,
-    dump_name,
-    fill_and_account,
-)
+from fsbackup_tui.operations.filling import NO_ENTRIES, Dump, Filling, dump_name, fill_and_account
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.live_server import confirm_target
 from fsbackup_tui.operations.one_job import ONCE_MORE, by_one_job_at_last
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import RestoreBesideRequest
@@ -51,7 +41,7 @@ from fsbackup_tui.operations.restore_from import (
     opened_source,
 )
 from fsbackup_tui.operations.side_database import SideDatabase
-from fsbackup_tui.operations.target import admin_address, check_target, target_text
+from fsbackup_tui.operations.target import admin_address
 from fsbackup_tui.repository.reader import PointReader
 
 Dress = Callable[[PostgresFacts], PostgresFacts | Properties]
@@ -126,9 +116,7 @@ async def _restore_beside(
     restore: _Restore, address: DatabaseAddress, admin: Connection
 ) -> Accounting:
     context, request = restore.context, restore.request
-    identity = await read_identity(admin, address)
-    check_target(request.target, identity)
-    context.report(Log(f"Target: {target_text(identity)}"))
+    identity = await confirm_target(admin, address, request.target, context)
     newest = max(restore.source.facts, restore.source.created_from, key=client_major)
     client = await client_for_restore(context, address, identity.server_version_num, newest)
     data_directory = await local_data_directory(admin, identity.system_identifier)

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import DiskFull, FsbackupError
-from fsbackup_tui.domain.events import Log, Warned, format_time
+from fsbackup_tui.domain.events import Warned, format_time
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.domain.preserve import Salvaged
 from fsbackup_tui.engines.postgres.archive import list_archive
 from fsbackup_tui.engines.postgres.clients import ClientTools
-from fsbackup_tui.engines.postgres.connection import (
-    Connection,
-    client_environment,
-    connect,
-    plain_errors,
-)
+from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.guards import free_bytes, local_data_directory
-from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import (
     DatabaseProperties,
     list_sequences,
@@ -58,21 +52,17 @@ from fsbackup_tui.engines.postgres.side import find_database, restore_lock
 from fsbackup_tui.engines.postgres.toc import TocEntry
 from fsbackup_tui.engines.postgres.trial_space import SPACE_SHARE, floor_bytes, space_guards
 from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
-from fsbackup_tui.operations.clients import client_for_server
+from fsbackup_tui.operations.clients import client_for_server, job_environment
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.guard import guarded
-from fsbackup_tui.operations.live_server import reading_address
+from fsbackup_tui.operations.live_server import confirm_target, reading_address
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SalvageRequest
 from fsbackup_tui.operations.salvaging import Salvaging, lost_rows, reading_session
 from fsbackup_tui.operations.side_database import SideDatabase
 from fsbackup_tui.operations.status import site_repository_or_none
-from fsbackup_tui.operations.target import (
-    admin_address,
-    check_target,
-    target_text,
-)
+from fsbackup_tui.operations.target import admin_address
 from fsbackup_tui.operations.wording import size_text
 
 
@@ -137,9 +127,7 @@ async def run(request: SalvageRequest, context: JobContext) -> dict[str, object]
     salvage = _Salvage(request, context, live, admin_at, beside, jobs)
     with plain_errors(admin_at):
         async with await connect(admin_at, application_name=context.application_name) as admin:
-            identity = await read_identity(admin, admin_at)
-            check_target(request.target, identity)
-            context.report(Log(f"Target: {target_text(identity)}"))
+            identity = await confirm_target(admin, admin_at, request.target, context)
             async with restore_lock(admin, identity, context.application_name):
                 result = await _salvage(salvage, admin, identity)
     return {"ok": True, **plain(result)}
@@ -153,7 +141,7 @@ async def _salvage(salvage: _Salvage, admin: Connection, identity: ServerIdentit
     properties = await read_properties(admin, salvage.live.database)
     client = await client_for_server(context, salvage.live, identity.server_version_num)
     archive = context.work / "definitions.dump"
-    with _environment(salvage.live, context) as variables:
+    with job_environment(context, salvage.live) as variables:
         await dump_schema(
             client,
             variables,
@@ -200,14 +188,6 @@ async def _session(side: _Side) -> AsyncIterator[Connection]:
     connection = await side.connect()
     async with connection:
         yield connection
-
-
-def _environment(
-    address: DatabaseAddress, context: JobContext
-) -> AbstractContextManager[dict[str, str]]:
-    return client_environment(
-        address, directory=context.work, application_name=context.application_name
-    )
 
 
 def _require_space(data_directory: Path | None, size: int | None) -> None:
@@ -269,7 +249,7 @@ async def _restore(salvage: _Salvage, side: _Side, section: Section) -> None:
             f"The restoring role may not give objects to {', '.join((*missing, *closed))}: it "
             "owns all itself."
         )
-    with _environment(side.address, context) as variables:
+    with job_environment(context, side.address) as variables:
         # One job alone: the errors of several come mixed up.
         ran = await restore_archive(
             side.client,

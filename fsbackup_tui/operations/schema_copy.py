@@ -11,26 +11,15 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from fsbackup_tui.domain.errors import FsbackupError, SafetyRefusal
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting
-from fsbackup_tui.engines.postgres.connection import (
-    Connection,
-    client_environment,
-    connect,
-    plain_errors,
-)
+from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.guards import local_data_directory, watch_free_space
-from fsbackup_tui.engines.postgres.inspect import (
-    read_identity,
-)
-from fsbackup_tui.engines.postgres.schema_dump import (
-    dump_schemas,
-)
+from fsbackup_tui.engines.postgres.schema_dump import dump_schemas
 from fsbackup_tui.engines.postgres.schema_marks import (
     check_tag,
     find_marked,
@@ -50,21 +39,17 @@ from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.engines.postgres.trial_space import floor_bytes
 from fsbackup_tui.engines.postgres.vacuum import vacuum_analyze
 from fsbackup_tui.engines.process_group import undisturbed
-from fsbackup_tui.operations.clients import client_for_server
+from fsbackup_tui.operations.clients import client_for_server, job_environment
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.filling import Dump, Filling, fill_and_account
 from fsbackup_tui.operations.guard import guarded
+from fsbackup_tui.operations.live_server import confirm_target
 from fsbackup_tui.operations.one_job import by_one_job_at_last
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SchemaCopyRequest
 from fsbackup_tui.operations.schema_copying import Copying, expected_facts, look
 from fsbackup_tui.operations.schema_prove import prove
-from fsbackup_tui.operations.target import (
-    admin_address,
-    check_target,
-    source_address,
-    target_text,
-)
+from fsbackup_tui.operations.target import admin_address, source_address
 
 
 async def run(request: SchemaCopyRequest, context: JobContext) -> dict[str, object]:
@@ -85,9 +70,7 @@ async def run(request: SchemaCopyRequest, context: JobContext) -> dict[str, obje
     with plain_errors(address):
         admin = await connect(address, application_name=context.application_name)
         async with admin:
-            identity = await read_identity(admin, address)
-            check_target(request.target, identity)
-            context.report(Log(f"Target: {target_text(identity)}"))
+            identity = await confirm_target(admin, address, request.target, context)
             copying = Copying(
                 request,
                 context,
@@ -176,12 +159,7 @@ def _remove(archive: Path) -> None:
 async def _dump(copying: Copying) -> None:
     """Dump the schemas under their other names; they have their own again at the end."""
     context = copying.context
-    with ExitStack() as stack:
-        environment = stack.enter_context(
-            client_environment(
-                copying.copy, directory=context.work, application_name=context.application_name
-            )
-        )
+    with job_environment(context, copying.copy) as environment:
         async with await copying.open_copy() as copy:
             try:
                 await rename_out(copy, copying.names)

@@ -7,16 +7,11 @@ from fsbackup_tui.domain.errors import RestoreIncomplete
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.accounting import Accounting
 from fsbackup_tui.engines.postgres.catalogue import entry_key
-from fsbackup_tui.engines.postgres.connection import (
-    client_environment,
-)
 from fsbackup_tui.engines.postgres.inspect_tables import list_tables
 from fsbackup_tui.engines.postgres.measure import measure_tables
 from fsbackup_tui.engines.postgres.patterns import Exclusions
-from fsbackup_tui.engines.postgres.schema_dump import (
-    differing_definitions,
-    dump_schemas,
-)
+from fsbackup_tui.engines.postgres.schema_dump import differing_definitions, dump_schemas
+from fsbackup_tui.operations.clients import job_environment
 from fsbackup_tui.operations.schema_copying import Copying
 
 
@@ -57,9 +52,7 @@ async def _differing(copying: Copying, accounting: Accounting) -> list[str]:
     again = context.work / "definitions.dump"
     benign = [entry for entry, _why in accounting.benign]
     try:
-        with client_environment(
-            copying.live, directory=context.work, application_name=context.application_name
-        ) as environment:
+        with job_environment(context, copying.live) as environment:
             await dump_schemas(
                 copying.client,
                 environment,

@@ -8,7 +8,6 @@ from fsbackup_tui.domain.database_url import DatabaseAddress
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import Log, Warned, format_time
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
-from fsbackup_tui.engines.postgres.inspect import read_identity
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
 from fsbackup_tui.engines.postgres.kept import kept_name
 from fsbackup_tui.engines.postgres.schema_exchange import check_constraints, left_to_check
@@ -26,18 +25,11 @@ from fsbackup_tui.engines.postgres.schema_waiting import end_other_sessions
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.live_server import confirm_target
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SchemaSwapRequest
-from fsbackup_tui.operations.swap_counters import (
-    counters_of_schemas,
-    counters_of_swapped_schemas,
-)
-from fsbackup_tui.operations.target import (
-    admin_address,
-    check_target,
-    source_address,
-    target_text,
-)
+from fsbackup_tui.operations.swap_counters import counters_of_schemas, counters_of_swapped_schemas
+from fsbackup_tui.operations.target import admin_address, source_address
 
 # PostgREST keeps the schema in mind until it is told (docs.postgrest.org, "Schema Cache").
 _POSTGREST = ("pgrst", "reload schema")
@@ -99,9 +91,7 @@ async def run(request: SchemaSwapRequest, context: JobContext) -> dict[str, obje
     with plain_errors(address):
         admin = await connect(address, application_name=context.application_name)
         async with admin:
-            identity = await read_identity(admin, address)
-            check_target(request.target, identity)
-            context.report(Log(f"Target: {target_text(identity)}"))
+            identity = await confirm_target(admin, address, request.target, context)
             # The same lock as every restore into this server: neither meets the other half-way.
             async with restore_lock(admin, identity, context.application_name):
                 with plain_errors(live):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,21 +10,14 @@ from datetime import datetime
 from fsbackup_tui.domain.errors import PointDamaged, PointNotFound, RepositoryError
 from fsbackup_tui.domain.point import PartManifest, PointSummary
 from fsbackup_tui.domain.site_damage import SiteCandidate
-from fsbackup_tui.domain.trust import TOP_RUNGS, Trust
+from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.candidate_points import candidate_points, doubts, is_after, trust_of
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.operations.status import (
-    find_point,
-    open_catalogue,
-    open_site_repository,
-    site_zone,
-)
 from fsbackup_tui.repository.layout import Repository
-from fsbackup_tui.repository.points import usable
 from fsbackup_tui.repository.reader import PointReader
 
 _NEWEST = 6
 _CLEAN = 2
-_LOOKED_AT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,89 +60,29 @@ def site_points(
     Raises:
         PointNotFound: the point that was named is not there.
     """
-    try:
-        repository = open_site_repository(context.loaded, os.environ)
-    except RepositoryError as error:
-        if wanted:
-            raise
-        return SitePoints(None, (), (f"There is nothing to compare with: {error.what}",))
-    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
-        listed = [
-            point for point in catalogue.points(limit=_LOOKED_AT, own=True) if _fits(point, source)
-        ]
-        named = None
-        if wanted:
-            zone = site_zone(context.loaded)
-            named = find_point(catalogue, wanted, zone=zone, part=source, any_trust=True)
-    chosen, notes = (named, ()) if named is not None else _choose(listed, source, last_right)
-    candidates = _candidates(listed, source, last_right)
-    if chosen is not None and all(point.id != chosen.id for point in candidates):
-        candidates = (*candidates, chosen)
-    parts = [_site_part(repository, point, source, last_right) for point in candidates]
+    found = candidate_points(
+        context,
+        source,
+        wanted,
+        last_right,
+        fits=lambda point: _fits(point, source),
+        newest=_NEWEST,
+        clean=_CLEAN,
+    )
+    repository, chosen = found.repository, found.chosen
+    if repository is None:
+        return SitePoints(None, (), found.notes)
+    parts = [_site_part(repository, point, source, last_right) for point in found.with_chosen()]
     measured = next((each for each in parts if chosen and each.summary.id == chosen.id), None)
     every: tuple[PartManifest, ...] = ()
     if chosen is not None:
         with suppress(PointDamaged, PointNotFound, RepositoryError):
             every = tuple(PointReader(repository, chosen.id).parts())
-    return SitePoints(measured, tuple(parts), notes, every, repository)
+    return SitePoints(measured, tuple(parts), found.notes, every, repository)
 
 
 def _fits(point: PointSummary, source: str) -> bool:
     return point.whole and not point.running and any(p.source == source for p in point.parts)
-
-
-def _choose(
-    listed: Sequence[PointSummary], source: str, last_right: datetime | None
-) -> tuple[PointSummary | None, tuple[str, ...]]:
-    good = [point for point in listed if usable(point, source)]
-    before = [point for point in good if last_right is None or point.created <= last_right]
-    if before:
-        return before[0], ()
-    if good:
-        return good[0], ("No good point is from before the damage: measured by the newest one.",)
-    return None, ("There is no good point to compare with.",)
-
-
-def _candidates(
-    points: Sequence[PointSummary], source: str, last_right: datetime | None
-) -> tuple[PointSummary, ...]:
-    """Return the newest points, and more until some of them are beyond doubt."""
-    chosen: list[PointSummary] = []
-    clean = 0
-    for number, point in enumerate(points):
-        sound = not doubts(point, source, last_right)
-        if number < _NEWEST or (sound and clean < _CLEAN):
-            chosen.append(point)
-            clean += sound
-    return tuple(chosen)
-
-
-def doubts(
-    point: PointSummary,
-    source: str,
-    last_right: datetime | None,
-    manifest: PartManifest | None = None,
-) -> str:
-    """Return why it takes a written reason to restore a part of a point; empty: none.
-
-    With the part's ``manifest`` only what is suspect of this part counts.
-    """
-    found = []
-    part = next((each for each in point.parts if each.source == source), None)
-    trust = point.trust if part is None else part.trust
-    top = TOP_RUNGS.get(part.kind if part is not None else "", Trust.PROVEN)
-    if trust <= Trust.INCOMPLETE:
-        found.append(trust.word)
-    suspect = point.suspect
-    if manifest is not None:
-        suspect = tuple(reason for reason in suspect if reason in manifest.suspect)
-    if suspect:
-        found.append(f"suspect: {suspect[0]}")
-    if last_right is not None and point.created > last_right:
-        found.append("taken after the damage")
-    if Trust.INCOMPLETE < trust < top:
-        found.append(f"{trust.word}, not {top.word}")
-    return "; ".join(found)
 
 
 def _site_part(
@@ -161,7 +92,11 @@ def _site_part(
     directory = repository.point_directory(point.id)
     with suppress(PointDamaged, PointNotFound, RepositoryError):
         part = PointReader(repository, point.id).part(source)
-    doubt = doubts(point, source, last_right, part)
+    suspect = point.suspect
+    if part is not None:
+        # What is suspect of another part is no reason to doubt this one.
+        suspect = tuple(reason for reason in suspect if reason in part.suspect)
+    doubt = doubts(point, source, last_right, suspect=suspect)
     if part is None:
         doubt = "; ".join(filter(None, (doubt, "its manifest can't be read")))
     return SitePart(point, part, str(directory), doubt)
@@ -180,14 +115,13 @@ def candidate_of(
     ``unsigned`` tells how it lacks the signature that is demanded.
     """
     summary, part = point.summary, point.part
-    trust = next((each.trust for each in summary.parts if each.source == source), summary.trust)
     files = part.files if part is not None else None
     return SiteCandidate(
         point=summary.id,
         at=point.at,
-        trust=Trust.DAMAGED.word if part is None else trust.word,
+        trust=(Trust.DAMAGED if part is None else trust_of(summary, source)).word,
         minutes=round(max(0.0, (now - point.at).total_seconds()) / 60, 1),
-        after_damage=None if last_right is None else summary.created > last_right,
+        after_damage=is_after(summary, last_right),
         doubt="; ".join(filter(None, (point.doubt, unsigned))),
         unsigned=unsigned,
         files=files.files if files is not None else None,
@@ -198,6 +132,7 @@ def candidate_of(
 
 
 _DECRYPTED = {"gpg": "gpg -d {}", "age": "age -d -i KEY {}"}
+_SEAL = "sha256sum -c SHA256SUMS)"
 _READERS = {".zst": "zstd -dc", ".gz": "gzip -dc"}
 
 
@@ -209,7 +144,7 @@ def stock_of(part: PartManifest) -> tuple[str, ...]:
     """
     if part.kind != "files":
         # The seal is compared first whatever the kind (domain/incident_now_site.py).
-        commands = (each for each in part.restore_commands if "sha256sum -c" not in each)
+        commands = (each for each in part.restore_commands if not each.endswith(_SEAL))
         return tuple(line for each in commands for line in each.splitlines())
     archive = next((each for each in part.artifacts if each.role == "archive"), None)
     if archive is None:

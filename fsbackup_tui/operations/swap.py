@@ -43,15 +43,12 @@ from fsbackup_tui.engines.postgres.table_counters import TableCounters
 from fsbackup_tui.engines.secrets import read_secret
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.freezes import say_frozen_again, say_left_behind
+from fsbackup_tui.operations.live_server import confirm_target
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.recovery_requests import SwapRequest
 from fsbackup_tui.operations.status import open_site_repository
-from fsbackup_tui.operations.swap_counters import (
-    counters_after,
-    counters_before,
-    counters_of_spare,
-)
+from fsbackup_tui.operations.swap_counters import counters_after, counters_before, counters_of_spare
 from fsbackup_tui.operations.swap_numbers import MARGIN, move_numbers
 from fsbackup_tui.operations.swap_spare import (
     captured_comment,
@@ -59,13 +56,7 @@ from fsbackup_tui.operations.swap_spare import (
     refuse_used,
     spare_of,
 )
-from fsbackup_tui.operations.target import (
-    admin_address,
-    check_target,
-    postgres_source,
-    source_address,
-    target_text,
-)
+from fsbackup_tui.operations.target import admin_address, postgres_source, source_address
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.spares import Spare
 
@@ -122,9 +113,7 @@ async def run(request: SwapRequest, context: JobContext) -> dict[str, object]:
     with plain_errors(address):
         admin = await swapping.open_admin()
         async with admin:
-            identity = await read_identity(admin, address)
-            check_target(request.target, identity)
-            context.report(Log(f"Target: {target_text(identity)}"))
+            identity = await confirm_target(admin, address, request.target, context)
             # The same lock as every restore into this server: neither meets the other half-way.
             async with restore_lock(admin, identity, context.application_name):
                 return await _swap_or_find_done(swapping, admin, identity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -77,14 +77,9 @@ class Desk:
 
     def captured_from(self, source: str) -> ServerIdentity | None:
         """Return the database that the newest point of a source came from; None where unknown."""
-        if self.repository is None:
-            return None
         with suppress(FsbackupError):
-            status = gather_status(self.loaded, self.environ, self.now(), refresh=False)
-            for point in status.newest:
-                if point.foreign or not usable_for_comparison(point, source):
-                    continue
-                part = PointReader(self.repository, point.id).part(source)
+            for reader in self._fit_for_comparison(source):
+                part = reader.part(source)
                 if part is not None and part.postgres is not None:
                     return part.postgres.identity
         return None
@@ -94,20 +89,23 @@ class Desk:
 
         A configuration comes from many paths: of it no single one is told.
         """
-        if self.repository is None:
-            return None
         with suppress(FsbackupError):
-            status = gather_status(self.loaded, self.environ, self.now(), refresh=False)
-            for point in status.newest:
-                if point.foreign or not usable_for_comparison(point, source):
-                    continue
-                reader = PointReader(self.repository, point.id)
+            for reader in self._fit_for_comparison(source):
                 part, manifest = reader.part(source), reader.manifest
                 if manifest is None or (part.files is None and part.code is None):
                     return None
                 path = part.files.root if part.files is not None else ""
                 return manifest.host, path or (part.code.worktree if part.code else "")
         return None
+
+    def _fit_for_comparison(self, source: str) -> Iterator[PointReader]:
+        """Yield our own points that have the source, the newest first."""
+        if self.repository is None:
+            return
+        status = gather_status(self.loaded, self.environ, self.now(), refresh=False)
+        for point in status.newest:
+            if not point.foreign and usable_for_comparison(point, source):
+                yield PointReader(self.repository, point.id)
 
 
 def open_desk(

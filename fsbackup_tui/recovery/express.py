@@ -5,35 +5,26 @@ What goes wrong leaves the incident open at the step where it went wrong, to be 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fsbackup_tui.domain.errors import (
-    FsbackupError,
-    JobError,
     PointNotFound,
-    Problem,
     SafetyRefusal,
     UsageError,
 )
-from fsbackup_tui.domain.incident import StepStatus
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.signatures import refuse_unsigned
 from fsbackup_tui.recovery.actions import merging
-from fsbackup_tui.recovery.actions.words import put_back_command
 from fsbackup_tui.recovery.card import Card
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk
+from fsbackup_tui.recovery.driving import Wait, do_if_needed, do_step, look, wait_quietly
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
-from fsbackup_tui.repository.incidents import IncidentJournal, find_incident, list_incidents
 from fsbackup_tui.repository.reader import PointReader
-
-Wait = Callable[[RecoverySession], None]
-_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +53,6 @@ class ExpressPlan:
     def last(self) -> Literal["merge", "swap"]:
         """The step that changes live."""
         return "merge" if self.tables else "swap"
-
-
-def wait_quietly(session: RecoverySession) -> None:
-    """Wait until nothing of the session's is under way any more."""
-    while True:
-        session.poll()
-        busy = session.watch, session.look.is_under_way, session.count.is_under_way
-        if not any(busy) and not session.look.is_wanted:
-            return
-        if session.look.problem is not None and not any(busy):
-            return
-        time.sleep(_POLL_SECONDS)
 
 
 def open_express(desk: Desk, plan: ExpressPlan) -> RecoverySession:
@@ -191,13 +170,6 @@ def _way(session: RecoverySession, plan: ExpressPlan) -> str:
     return plan.last
 
 
-def do_if_needed(session: RecoverySession, step: str, wait: Wait) -> None:
-    """Do a step where this recovery has it."""
-    placed = session.read().flow.find(step)
-    if placed is not None and placed.applies:
-        do_step(session, step, Answer(), wait)
-
-
 def _prepare_merge(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
     do_step(session, "diff", Answer(), wait)
     values = session.read().flow.find("fill-values")
@@ -281,166 +253,4 @@ def finish(
         "incident": incident.id,
         "spare": spared,
         name: plain(facts.document(name)),
-    }
-
-
-def look(session: RecoverySession, wait: Wait = wait_quietly) -> None:
-    """Look at the server, whatever was seen before; JobError with why it can't be seen."""
-    session.look_now()
-    wait(session)
-    problem = session.look.problem
-    if problem is not None:
-        raise JobError(problem)
-
-
-def do_step(session: RecoverySession, step: str, answer: Answer, wait: Wait) -> None:
-    """Do a step to its end; JobError with why it did not come about."""
-    if session.card(step).needs_look:
-        look(session, wait)
-    session.begin(step, answer)
-    wait(session)
-    require_status(session, step, "done")
-
-
-def require_status(session: RecoverySession, step: str, status: StepStatus) -> None:
-    """Raise JobError, with why, where a step has another status."""
-    state = session.read().incident.step(step, session.desk.now())
-    if state.status == status:
-        return
-    raise JobError(last_problem(session.journal, step) or Problem("failed", f"NOT DONE: {step}."))
-
-
-def last_problem(journal: IncidentJournal, step: str) -> Problem | None:
-    """Return why a step last went wrong, in full; None where nothing was written of it."""
-    reason = ""
-    for entry in reversed(journal.entries()):
-        if entry.body.get("step") != step:
-            continue
-        told = entry.body.get("problem")
-        if isinstance(told, dict):
-            return Problem.from_mapping(told)
-        # One that failed and is to be done again failed for its first reason.
-        reason = str(entry.body.get("reason") or "") or reason
-        if entry.kind != "not-done":
-            break
-    return Problem("failed", reason) if reason else None
-
-
-def still_open(error: FsbackupError, session: RecoverySession) -> Problem:
-    """Return an error of the express way, with how it is gone on with where it stays open."""
-    problem = error.problem()
-    incident = session.read().incident
-    if incident.closed is not None:
-        return problem
-    go_on = f"Incident {incident.id} stays open: fsbackup recover --resume {incident.id}"
-    frozen = ""
-    if incident.freezes:
-        what = ", ".join(freeze.what for freeze in incident.freezes)
-        frozen = f"WRITES STAY FROZEN ({what}) until it is gone on with."
-    fix = "\n".join(text for text in (problem.fix, frozen, go_on) if text)
-    return Problem(problem.kind, problem.what, problem.why, fix, problem.exit_code)
-
-
-def find_swapped(desk: Desk, wanted: str | None, part: str | None) -> IncidentJournal:
-    """Return the incident whose swap, or files, are undone; one that is over only where named.
-
-    Raises:
-        UsageError: there is none, or it has no swap that could be undone. SafetyRefusal: it is
-        over, and was not named.
-    """
-    if wanted is not None:
-        journal = find_incident(desk.state, wanted)
-        if _is_swapped(journal):
-            return journal
-        raise UsageError(
-            f"NOTHING TO ROLL BACK: incident {journal.id} has no swap that stands.",
-            fix=f"fsbackup incidents show {journal.id}",
-        )
-    over: IncidentJournal | None = None
-    for journal in list_incidents(desk.state):
-        incident = journal.read()
-        if incident is None or incident.is_drill or part not in (None, incident.source):
-            continue
-        if not _is_swapped(journal):
-            continue
-        if incident.closed is None:
-            return journal
-        over = over or journal
-    if over is not None:
-        raise SafetyRefusal(
-            f"IT IS OVER: incident {over.id} was closed.",
-            why="Live may have been written to since, and a rollback sets that aside.",
-            fix=f"fsbackup rollback --incident {over.id}",
-        )
-    raise UsageError("NOTHING TO ROLL BACK: no swap stands that fsbackup made.")
-
-
-def _is_swapped(journal: IncidentJournal) -> bool:
-    incident = journal.read()
-    known = incident.parameters if incident is not None else {}
-    swapped, exchanged, back = (known.get(n) for n in ("swapped", "exchanged", "put_back"))
-    return (
-        (isinstance(swapped, dict) and bool(swapped.get("kept_as") or swapped.get("schemas")))
-        or (isinstance(exchanged, dict) and bool(exchanged.get("kept_as")))
-        or (isinstance(back, dict) and bool(back.get("undo")))
-    )
-
-
-def prepare_rollback(session: RecoverySession, wait: Wait = wait_quietly) -> Card:
-    """Look, and count what was written since; returns the card of the swap.
-
-    Raises:
-        SafetyRefusal: live is not the database that the swap brought.
-        JobError: the server can't be seen, or what was written since can't be counted.
-    """
-    look(session, wait)
-    facts = session.read().facts
-    standing = facts.standing
-    swapped = facts.document("swapped")
-    live = standing.live if standing is not None else None
-    brought = swapped.get("database_oid")
-    if live is None or (brought and live.oid != brought):
-        found = "there is none" if live is None else f"it has OID {live.oid}"
-        raise SafetyRefusal(
-            "NOT ROLLED BACK: live is not the database that this swap brought.",
-            why=f"{facts.live_name}: {found}, the swap brought OID {brought}.",
-            fix="See what stands: fsbackup incidents, fsbackup leftovers",
-        )
-    kept, oid = str(swapped.get("kept_as")), int(swapped.get("kept_oid") or 0)
-    if standing is not None and oid and standing.database(kept, oid) is None:
-        raise SafetyRefusal(
-            f"NOT ROLLED BACK: {kept} is not there any more.",
-            why="The former database was dropped or renamed.",
-            fix="See what stands: fsbackup leftovers",
-        )
-    session.count_written()
-    wait(session)
-    if session.count.problem is not None:
-        raise JobError(session.count.problem)
-    return session.card("swap")
-
-
-def roll_back(session: RecoverySession, typed: str, wait: Wait = wait_quietly) -> dict[str, Any]:
-    """Undo the swap and return the document of it; the incident stays as open as it is.
-
-    Raises:
-        ConfirmationNeeded: the name was not typed. JobError: it failed.
-    """
-    before = session.read()
-    written = before.facts.written
-    swapped_at = before.incident.step("swap", before.now).at
-    session.undo("swap", Answer(typed=typed))
-    wait(session)
-    require_status(session, "swap", "undone")
-    reading = session.read()
-    back = reading.facts.document("rolled_back")
-    return {
-        "ok": True,
-        "incident": reading.incident.id,
-        "database": back.get("database"),
-        "kept_as": back.get("kept_as"),
-        "age_seconds": round((before.now - swapped_at).total_seconds(), 3),
-        "merge": put_back_command(str(back.get("kept_as") or ""), written) or None,
-        "written": None if written is None else plain(written),
-        "rolled_back": plain(back),
     }

@@ -16,15 +16,8 @@ from fsbackup_tui.recovery.actions.files_tree import NEWER, ONLY_LIVE
 from fsbackup_tui.recovery.card import Card
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk
-from fsbackup_tui.recovery.express import (
-    Wait,
-    do_step,
-    leave_out,
-    look,
-    require_signature,
-    require_status,
-    wait_quietly,
-)
+from fsbackup_tui.recovery.driving import Wait, do_step, look, require_status, wait_quietly
+from fsbackup_tui.recovery.express import leave_out, require_signature
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
 

@@ -7,16 +7,11 @@ It may die at any moment: another one reads the same journal, and settles what n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from fsbackup_tui.domain.errors import (
-    ConfirmationNeeded,
-    FsbackupError,
-    IdentityMismatch,
-    RepositoryUnwritable,
     SafetyRefusal,
     UsageError,
 )
@@ -27,12 +22,13 @@ from fsbackup_tui.domain.standing import Standing
 from fsbackup_tui.jobs.feed import JobFeed
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.operations.request import Request
-from fsbackup_tui.operations.requests import request_document
-from fsbackup_tui.recovery.actions.action import Action, Situation
-from fsbackup_tui.recovery.actions.registry import ACTIONS, conditions
+from fsbackup_tui.recovery.actions.action import Situation
+from fsbackup_tui.recovery.actions.registry import conditions
+from fsbackup_tui.recovery.beginning import begin, not_typed, undo
 from fsbackup_tui.recovery.card import Card, card_of
+from fsbackup_tui.recovery.closing import close
 from fsbackup_tui.recovery.desk import Desk
-from fsbackup_tui.recovery.ending import finish, settle, take_look, write_done
+from fsbackup_tui.recovery.ending import finish, settle, take_look
 from fsbackup_tui.recovery.facts import IncidentFacts
 from fsbackup_tui.recovery.flow import Flow, Placed, place_steps
 from fsbackup_tui.recovery.lead import Lead, read_incident
@@ -43,16 +39,14 @@ from fsbackup_tui.recovery.place import (
     place_facts,
     place_mismatch,
     place_word,
-    stopped_words,
     taken_for_first,
 )
 from fsbackup_tui.recovery.presence import present
-from fsbackup_tui.recovery.question import Answer, check_answer
+from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.rehearsing import with_rehearsal
-from fsbackup_tui.recovery.runbook import Runbook, Step
+from fsbackup_tui.recovery.runbook import Runbook
 from fsbackup_tui.recovery.running import JobWatch, find_job_of, last_seconds
 from fsbackup_tui.recovery.written import Count
-from fsbackup_tui.repository.holds import release_repository
 from fsbackup_tui.repository.incidents import IncidentJournal
 
 
@@ -124,21 +118,6 @@ class RecoverySession:
         """
         self._lead.take(why)
 
-    def _thawed_by(self, reading: Reading) -> str:
-        """Return which steps let go of what is frozen, as a person would look for them."""
-        names = [
-            f"undo {placed.number} {placed.step.title.rstrip('?')}"
-            for placed in reading.flow.steps
-            if placed.step.do in ("keep-evidence", "freeze", "stop-deleting")
-            and self.card(placed.step.id).can_undo
-        ]
-        lets = ("thaw", "let-go")
-        thaw = next((each for each in reading.flow.steps if each.step.do in lets), None)
-        if thaw is not None and thaw.can_run:
-            names.insert(0, f"do {thaw.number} {thaw.step.title}")
-        words = " or ".join(names) or "let writing go on"
-        return f"First {words}."
-
     def reopen(self, why: str) -> None:
         """Lead an incident that was over, once more.
 
@@ -209,43 +188,12 @@ class RecoverySession:
             not the one the points came from. FsbackupError: the job did not start.
         """
         self.require_lead()
-        placed = self._runnable(step)
-        action, situation = ACTIONS[placed.step.do], self.situation(step)
-        given = answer or Answer()
-        question = action.question(situation)
-        if question is not None:
-            given = check_answer(question, given)
-        request = None
-        if action.request is not None and not action.by_hand(situation):
-            request = action.request(situation, given)
-        if request is None:
-            facts = {} if action.by_hand(situation) else action.learn(situation, given, {})
-            write_done(self, placed.step, facts, {"answer": _told(given), "reason": given.reason})
-            return
-        situation = self._ready(request, step)
-        if action.changes:
-            self._require_target(situation)
-        self._require_typed(placed.step, action.typed(situation), given)
-        self._start(placed.step, action, request, situation, given)
+        begin(self, step, answer or Answer())
 
     def undo(self, step: str, answer: Answer | None = None) -> None:
         """Take a step back by its job; the errors of ``begin``."""
         self.require_lead()
-        placed = self.find(step)
-        action, situation = ACTIONS[placed.step.do], self.situation(step)
-        request = action.undo(situation) if action.undo is not None else None
-        if request is None or not action.may_undo(placed.state.status):
-            raise UsageError(
-                f"NOTHING TO UNDO: {placed.number} {placed.step.title}.",
-                why=placed.step.undo and f"It can be taken back by hand: {placed.step.undo}.",
-            )
-        situation = self._ready(request, step)
-        if action.changes:
-            self._require_target(situation)
-        typed = action.undo_typed(situation)
-        if typed and (answer is None or answer.typed != typed):
-            raise _not_typed(typed)
-        self._start(placed.step, action, request, situation, Answer(), undoing=True)
+        undo(self, step, answer or Answer())
 
     def skip(self, step: str, reason: str) -> None:
         """Go past a step; a guard wants a written reason."""
@@ -361,7 +309,7 @@ class RecoverySession:
         """Take a server for the target that is not the one the points came from."""
         wanted = self.target_word()
         if typed.strip() != wanted:
-            raise _not_typed(wanted)
+            raise not_typed(wanted)
         facts = self.read().facts
         self.append("set", name="accepted_target", value=wanted)
         self.append("set", name="accepted_mismatch", value=facts.mismatch)
@@ -388,23 +336,7 @@ class RecoverySession:
             SafetyRefusal: something is still frozen, or a step's outcome is not known.
         """
         self.require_lead()
-        reading = self.read()
-        if reading.incident.freezes:
-            frozen = ", ".join(freeze.what for freeze in reading.incident.freezes)
-            raise SafetyRefusal(
-                "NOT CLOSED: it is still frozen.", why=frozen, fix=self._thawed_by(reading)
-            )
-        unknown = [placed for placed in reading.flow.steps if placed.state.status == "unknown"]
-        if unknown:
-            raise SafetyRefusal(
-                f"NOT CLOSED: nobody knows how {unknown[0].number} {unknown[0].step.title} ended.",
-                fix="Settle it first.",
-            )
-        self.append("closed", why=why.strip())
-        if self.desk.repository is not None:
-            # Where it can't be written, the next backup of its owner takes the hold away.
-            with suppress(RepositoryUnwritable):
-                release_repository(self.desk.repository, self.journal)
+        close(self, why)
 
     def begin_job(self, request: Request) -> Job:
         """Begin a job of this incident, under this session's leadership."""
@@ -457,76 +389,6 @@ class RecoverySession:
             raise UsageError(f"NO SUCH STEP: {step}.")
         return placed
 
-    def _runnable(self, step: str) -> Placed:
-        reading = self.read()
-        placed = reading.flow.find(step)
-        if reading.incident.closed is not None:
-            raise UsageError(f"CLOSED: incident {reading.incident.id} is over.")
-        if placed is None:
-            raise UsageError(f"NO SUCH STEP: {step}.")
-        if placed.can_run:
-            return placed
-        waits = [reading.flow.find(each) for each in placed.waits_for]
-        names = ", ".join(f"{each.number} {each.step.title}" for each in waits if each is not None)
-        if names:
-            raise SafetyRefusal(
-                f"NOT YET: {placed.number} {placed.step.title}.", why=f"First: {names}."
-            )
-        why = {"unknown": "Nobody saw its end: settle it first."}.get(
-            placed.state.status, f"It is {placed.state.status} already."
-        )
-        raise UsageError(f"NOT BEGUN: {placed.number} {placed.step.title}.", why=why)
-
-    def _ready(self, request: Request, step: str) -> Situation:
-        """Return how it stands once the request's job can begin; somebody may have been asked."""
-        self.desk.ready(request)
-        self.require_lead()
-        return self.situation(step)
-
-    def _require_target(self, situation: Situation) -> None:
-        facts, what = situation.facts, "server" if situation.kind == "postgres" else "place"
-        seen = facts.standing is not None or facts.place is not None
-        if not seen or not self.look.is_fresh(situation.incident, situation.now):
-            raise SafetyRefusal(f"NOT LOOKED YET: the {what} is looked at right before a change.")
-        if facts.mismatch and not facts.accepts(self.target_word()):
-            raise IdentityMismatch(
-                stopped_words(situation.kind),
-                why=facts.mismatch,
-                fix=f"New {what} on purpose? Type {self.target_word()}.",
-            )
-
-    def _require_typed(self, step: Step, typed: str, answer: Answer) -> None:
-        if step.destructive and typed and answer.typed != typed:
-            raise _not_typed(typed)
-
-    def _start(
-        self,
-        step: Step,
-        action: Action,
-        request: Request,
-        situation: Situation,
-        answer: Answer,
-        *,
-        undoing: bool = False,
-    ) -> None:
-        self.append(
-            "intent",
-            step=step.id,
-            title=step.title,
-            request=request_document(request),
-            commands=list(action.runs(situation)),
-            answer=_told(answer),
-            undoing=undoing,
-        )
-        try:
-            job = self.begin_job(request)
-        except FsbackupError as error:
-            kind = "not-undone" if undoing else "failed"
-            self.append(kind, step=step.id, reason=error.what)
-            raise
-        self.append("started", step=step.id, job=job.id)
-        self.watch = JobWatch(step.id, job)
-
     def _follow(self, incident: Incident) -> None:
         """Take up the job of the step that is under way, after a restart, too."""
         running = next(
@@ -556,15 +418,3 @@ class RecoverySession:
     def feed(self) -> JobFeed | None:
         """The live state of the job that runs; None without one."""
         return self.watch.feed if self.watch is not None else None
-
-
-def _told(answer: Answer) -> dict[str, str]:
-    """Return what the journal keeps of an answer."""
-    return {"value": answer.value, "reason": answer.reason}
-
-
-def _not_typed(wanted: str) -> ConfirmationNeeded:
-    return ConfirmationNeeded(
-        f"NOT CONFIRMED: {wanted} was not typed. Nothing was done.",
-        fix=f"Type {wanted} in full.",
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.point import LevelCheck, PartManifest, PartSummary, TableFacts
@@ -85,22 +85,29 @@ def _part_outcome(record: Record, source: str) -> Mapping[str, object] | None:
     return outcome if isinstance(outcome, Mapping) else None
 
 
+def _outcomes(
+    source: str, verified: Sequence[Record], level: Trust
+) -> Iterator[Mapping[str, object]]:
+    """Yield what the checks of a level came to for a part, the newest first."""
+    for record in reversed(verified):
+        outcome = _part_outcome(record, source)
+        if record.document.get("level") == level.word and outcome is not None:
+            yield outcome
+
+
 def _part_problems(source: str, verified: Sequence[Record]) -> list[str]:
     """Return what the newest failing check of each level found wrong with a part."""
     found: list[str] = []
     for level in _CLIMBED:
-        for record in reversed(verified):
-            outcome = _part_outcome(record, source)
-            if record.document.get("level") != level.word or outcome is None:
-                continue
-            if outcome.get("ok") is None:
-                continue  # blocked: nothing was found out
-            problems = outcome.get("problems")
-            if outcome.get("ok") is not True:
-                listed = problems if isinstance(problems, Sequence) else ()
-                texts = [problem_text(problem) for problem in listed]
-                found += texts or [f"{source}: not {level.word} when it was last checked"]
-            break
+        outcomes = _outcomes(source, verified, level)
+        # One that was blocked found nothing out.
+        newest = next((each for each in outcomes if each.get("ok") is not None), None)
+        if newest is None or newest.get("ok") is True:
+            continue
+        problems = newest.get("problems")
+        listed = problems if isinstance(problems, Sequence) else ()
+        texts = [problem_text(problem) for problem in listed]
+        found += texts or [f"{source}: not {level.word} when it was last checked"]
     return list(dict.fromkeys(found))
 
 
@@ -108,15 +115,11 @@ def _blocked(source: str, verified: Sequence[Record]) -> list[str]:
     """Return what kept the newest check of each level from being tried."""
     found: list[str] = []
     for level in _CLIMBED:
-        for record in reversed(verified):
-            outcome = _part_outcome(record, source)
-            if record.document.get("level") != level.word or outcome is None:
-                continue
-            if outcome.get("ok") is None:
-                listed = outcome.get("blocked")
-                blockers = listed if isinstance(listed, Sequence) else ()
-                found += [problem_text(blocker) for blocker in blockers]
-            break
+        newest = next(_outcomes(source, verified, level), None)
+        if newest is not None and newest.get("ok") is None:
+            listed = newest.get("blocked")
+            blockers = listed if isinstance(listed, Sequence) else ()
+            found += [problem_text(blocker) for blocker in blockers]
     return found
 
 

@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,22 +20,15 @@ from pathlib import Path
 from typing import Protocol
 
 from fsbackup_tui.domain.errors import Interrupted, RepositoryError, RepositoryUnwritable
-from fsbackup_tui.domain.point import (
-    Artifact,
-    ArtifactRole,
-    Manifest,
-    PartManifest,
-    new_tag,
-    point_id,
-)
+from fsbackup_tui.domain.point import Manifest, PartManifest, new_tag, point_id
 from fsbackup_tui.domain.site_parts import LinkFacts
-from fsbackup_tui.repository.checksums import SUMS_NAME, check_name, format_sums, parse_sums
+from fsbackup_tui.repository.artifacts import Advance, complete_artifacts
+from fsbackup_tui.repository.checksums import SUMS_NAME, format_sums, parse_sums
 from fsbackup_tui.repository.files import (
     create_file,
     create_whole,
     free_bytes,
     hash_files,
-    list_files,
     make_directory,
     not_enough_space,
     remove_tree,
@@ -49,7 +42,6 @@ from fsbackup_tui.repository.leftovers import (
     PART_MARKER_NAME,
     PARTIAL_PREFIX,
     make_marker,
-    sweep_leftovers,
     sweep_point,
     whole_parts,
     write_lock,
@@ -64,9 +56,6 @@ from fsbackup_tui.repository.manifest import (
 from fsbackup_tui.repository.records import scan_sequences
 from fsbackup_tui.repository.recover_text import point_recover_text, stock_commands
 from fsbackup_tui.repository.site_text import mask_config
-
-__all__ = ["PointWriter", "hash_artifacts", "sweep_leftovers"]
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +72,14 @@ class Heading:
 
 
 class Sign(Protocol):
-    """Called for a point's SHA256SUMS: the signature, None where none can be made now."""
+    """What signs a point."""
 
     @property
     def name(self) -> str:
         """The signature's file name."""
 
-    def __call__(self, path: Path) -> bytes | None: ...
+    def __call__(self, path: Path) -> bytes | None:
+        """Return the signature of a point's SHA256SUMS; None where none can be made now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +208,7 @@ class PointWriter:
         self._refuse_abandoned()
         with writing(partial):
             (partial / PART_MARKER_NAME).unlink(missing_ok=True)
-            artifacts = _complete(partial, part.artifacts, self._stoppable(advance))
+            artifacts = complete_artifacts(partial, part.artifacts, self._stoppable(advance))
             part = dataclasses.replace(part, source=source, artifacts=artifacts)
             if not part.restore_commands:
                 part = dataclasses.replace(part, restore_commands=stock_commands(part))
@@ -393,71 +383,6 @@ class PointWriter:
         if self._marker is not None:
             os.close(self._marker)
             self._marker = None
-
-
-def hash_artifacts(
-    directory: Path, roles: Mapping[str, ArtifactRole], advance: Advance | None = None
-) -> tuple[Artifact, ...]:
-    """Return every file of a part's directory as an artifact, hashed by reading it back.
-
-    ``roles`` maps a file's path or its first component to its role (``also/…`` has its own).
-
-    Raises:
-        RepositoryError: a file is there that no role names, or a name can't be stored.
-    """
-    names = [name for name in list_files(directory) if name != PART_MARKER_NAME]
-    wanted: list[tuple[str, ArtifactRole]] = []
-    for name in names:
-        check_name(name)
-        first = name.partition("/")[0]
-        role = roles.get(name) or roles.get(first) or ("also" if first == "also" else None)
-        if role is None:
-            raise _stray(directory, name)
-        wanted.append((name, role))
-    hashed = hash_files([directory / name for name, _ in wanted], advance)
-    return tuple(
-        Artifact(name, role, size, digest)
-        for (name, role), (digest, size) in zip(wanted, hashed, strict=True)
-    )
-
-
-def _stray(directory: Path, name: str) -> RepositoryError:
-    return RepositoryError(
-        f"STRAY FILE: {directory / name} belongs to no artifact.",
-        why="A part holds only what its manifest names.",
-        fix="Run the backup again; tell the makers of fsbackup if it comes back.",
-    )
-
-
-def _complete(
-    directory: Path, artifacts: tuple[Artifact, ...], advance: Advance | None
-) -> tuple[Artifact, ...]:
-    present = set(list_files(directory))
-    named = {artifact.path for artifact in artifacts}
-    for name in sorted(present - named):
-        raise _stray(directory, name)
-    for name in sorted(named - present):
-        raise RepositoryError(
-            f"ARTIFACT MISSING: {directory / name} was not written.",
-            why="The tool that should write it left nothing.",
-            fix="Run the backup again.",
-        )
-    unhashed = [artifact for artifact in artifacts if not artifact.sha256]
-    hashed = hash_files([directory / artifact.path for artifact in unhashed], advance)
-    fresh = {
-        artifact.path: dataclasses.replace(artifact, sha256=digest, bytes=size)
-        for artifact, (digest, size) in zip(unhashed, hashed, strict=True)
-    }
-    for artifact in artifacts:
-        check_name(artifact.path)
-        size = (directory / artifact.path).stat().st_size
-        if fresh.get(artifact.path, artifact).bytes != size:
-            raise RepositoryError(
-                f"ARTIFACT CHANGED: {directory / artifact.path} is {size} bytes now.",
-                why="It was written to after it was hashed.",
-                fix="Run the backup again.",
-            )
-    return tuple(fresh.get(artifact.path, artifact) for artifact in artifacts)
 
 
 def _digest(content: bytes) -> str:

@@ -70,6 +70,7 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         self.overview = first_overview(start.seen, start.now())
         self.last_problem: Problem | None = None
         self.told_when_ended: set[str] = set()
+        self.begun = ""
         self._moved = False
         self.site_watch = SiteWatch(self)
 

@@ -131,6 +131,7 @@ def start(screen: FrameScreen, request: Request) -> None:
             ask_passphrase(screen, job, lambda: start(screen, request))
             return
         screen.site_app.told_when_ended.add(job.label)
+        screen.site_app.begun = job.id
         screen.say(f"{job.label} runs. 2 shows it; it goes on when you leave.", "good")
         screen.site_app.refresh_overview()
         screen.tick()

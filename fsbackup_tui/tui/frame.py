@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.keys import Context, Shown, bindings
 from fsbackup_tui.tui.lines import Line, Role, fit, line, plain, spread, width_of, wrap
@@ -70,7 +71,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self._timers_running: list[Timer] = []
-        self._busy: set[str] = set()
+        self._busy: dict[str, Callable[[Problem], None]] = {}
         self._status: Line = ()
         self._said_at: float | None = None
         self._corner: Line = ()
@@ -96,6 +97,10 @@ class FrameScreen(Screen[None], inherit_bindings=False):
     def body(self) -> Iterator[Widget]:
         """Return what lies between tabs and status line."""
         raise NotImplementedError
+
+    def typed_hidden(self) -> Sequence[Secret]:
+        """Return what was typed that is shown nowhere; nothing before the screen is there."""
+        return [secret for panel in self.query(HiddenPanel) for secret in panel.secrets()]
 
     @property
     def hidden(self) -> HiddenPanel:
@@ -293,8 +298,8 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         """
         if group in self._busy:
             return False
-        self._busy.add(group)
         complain = failed or self.say_problem
+        self._busy[group] = complain
 
         def run() -> None:
             try:
@@ -309,7 +314,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         return True
 
     def _finish(self, group: str, take: Callable[[Result], None], value: Result) -> None:
-        self._busy.discard(group)
+        self._busy.pop(group, None)
         take(value)
 
     def on_done(self, message: Done) -> None:
@@ -322,13 +327,13 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         """Turn what a worker did not foresee into a message instead of the end of the screen."""
         if event.state is not WorkerState.ERROR or event.worker.group not in self._busy:
             return
-        self._busy.discard(event.worker.group)
         error = event.worker.error
-        self.say_problem(
+        complain = self._busy.pop(event.worker.group)
+        complain(
             Problem(
                 "internal",
                 f"NOT READ: {event.worker.group} failed in a way not foreseen.",
-                f"{type(error).__name__}: {error}",
+                self.site_app.redact(f"{type(error).__name__}: {error}"),
                 "The rest of the screen works on; fsbackup doctor may tell more.",
             )
         )

@@ -29,6 +29,7 @@ Context = Literal[
     "incident",
     "step",
     "report",
+    "answers",
 ]
 # What stands at the bottom: an action by its id, or a key and a word where a text field has them.
 Shown: TypeAlias = str | tuple[str, str]
@@ -249,6 +250,12 @@ TITLES: Mapping[Context, str] = {
     "incident": "Incident",
     "step": "In a step",
     "report": "Report",
+    "answers": "In the answers",
+}
+# Digits belong to the question that is open; they are no keys that could be given others.
+_DIGITS: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    "answers": [("1 to 9", "Mark an answer; Enter gives it", "")],
+    "step": [("1 to 9, 0", "Mark an answer; 0: those after the ninth", "")],
 }
 
 
@@ -314,4 +321,4 @@ def help_rows(
             for key in KEYS
             if key.context == context
         ]
-        yield TITLES[context], rows
+        yield TITLES[context], [*_DIGITS.get(context, ()), *rows]

@@ -163,6 +163,39 @@ def wrapped(text: str, width: int, role: Role = "text", *, indent: str = "") -> 
     return [line((part, role)) for part in wrap(text, width, indent=indent)]
 
 
+def folded(shown: Line, width: int) -> list[Line]:
+    """Return a line in lines of at most ``width`` cells, each piece in its role; kept if it fits.
+
+    Broken at spaces where there are any; what follows stands below the first word.
+    """
+    if width_of(shown) <= width:
+        return [shown]
+    text = plain(shown)
+    roles = [piece.role for piece in shown for _ in piece.text]
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    result: list[Line] = []
+    at = 0
+    for row in wrap(text, width, indent=indent):
+        # Of the text itself only blanks are left out, where a row was broken.
+        words = row[len(indent) :] if result else row
+        at = text.index(words, at)
+        pieces = (Piece(each, roles[at + place]) for place, each in enumerate(words))
+        result.append(line(indent if result else "", *_joined(pieces)))
+        at += len(words)
+    return result
+
+
+def _joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """Return pieces with neighbours of one role made one."""
+    result: list[Piece] = []
+    for piece in pieces:
+        if result and result[-1].role == piece.role:
+            result[-1] = Piece(result[-1].text + piece.text, piece.role)
+        else:
+            result.append(piece)
+    return result
+
+
 def labelled(label: str, text: str, width: int, role: Role = "text") -> list[Line]:
     """Return ``Why   text`` lines: a muted label of six cells, the text wrapped beside it."""
     lines = wrap(text, max(8, width - 6))

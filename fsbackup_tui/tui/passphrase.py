@@ -38,9 +38,10 @@ class _Asking:
 
     def _lines(self) -> Sequence[Line]:
         if self.first is not None:
+            words = "Without it nobody reads what it encrypts. Esc: nothing is started"
             return [
                 line(" ", ("It begins a new key. Once more, so that it is right:", "heading")),
-                line(" ", ("Without it nobody reads what it encrypts. Esc: back", "muted")),
+                line(" ", (words, "muted")),
             ]
         without = "goes on without it" if self.question.can_go_without else "nothing is started"
         key = f"Key {self.question.key}. " if self.question.key else ""

@@ -297,7 +297,8 @@ def _running(step: str, job: Job, feed: JobFeed) -> Running:
         rate=feed.rate,
         eta_seconds=feed.eta_seconds,
         eta_range=feed.eta_range,
-        log=tuple(each.text for each in list(feed.log)[-_LOG_LINES:]),
+        # Its commands are behind O: what it says is what tells how it goes on.
+        log=tuple(each.text for each in feed.log if each.kind != "command")[-_LOG_LINES:],
         over=not job.running,
     )
 

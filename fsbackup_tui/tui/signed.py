@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.signature import SIGNATURE_NAMES, Signature
@@ -11,6 +12,7 @@ from fsbackup_tui.repository.manifest import MANIFEST_NAME
 from fsbackup_tui.repository.reader import PointReader
 
 _LOOKED_AT = (SUMS_NAME, MANIFEST_NAME, *SIGNATURE_NAMES)
+_COSTS = "a restore asks for a written reason"
 _State = tuple[object, ...]
 
 
@@ -24,14 +26,18 @@ class Signed:
         self, loaded: LoadedConfig, reader: PointReader, environment: Mapping[str, str]
     ) -> Signature | None:
         """Return who signed a point; None: nobody did, and nobody has to."""
-        from fsbackup_tui.operations.signatures import read_signature, worth_telling
+        from fsbackup_tui.operations.signatures import is_demanded, read_signature, worth_telling
 
         state: _State = (loaded.digest, *(_stamp(reader, name) for name in _LOOKED_AT))
         known = self._known.get(reader.id)
         if known is None or known[0] != state:
             known = state, read_signature(loaded, reader, environment)
             self._known[reader.id] = known
-        return known[1] if worth_telling(loaded, known[1]) else None
+        signature = known[1]
+        if signature.state != "good" and is_demanded(loaded):
+            note = "; ".join(filter(None, (signature.note, _COSTS)))
+            signature = replace(signature, note=note)
+        return signature if worth_telling(loaded, signature) else None
 
 
 def _stamp(reader: PointReader, name: str) -> tuple[int, int] | None:

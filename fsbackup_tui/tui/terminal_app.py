@@ -42,14 +42,21 @@ class TerminalApp(App[int], inherit_bindings=False):
 
         Textual's own shows the variables of those that were at work: secrets stand in some.
         """
+        self._traceback = self.redact(traceback.format_exc())
+        self._close_messages_no_wait()
+
+    def redact(self, text: str) -> str:
+        """Return what nobody foresaw without what is secret in the environment, or was typed."""
         from fsbackup_tui.domain.secret import Redactor
         from fsbackup_tui.engines.secrets import remember_named_secrets
 
         redactor = Redactor()
         remember_named_secrets(self.environ, redactor)
-        told = redactor.redact(traceback.format_exc())
-        self._traceback = told
-        self._close_messages_no_wait()
+        for screen in self.screen_stack:
+            if isinstance(screen, FrameScreen):
+                for secret in screen.typed_hidden():
+                    redactor.add(secret)
+        return redactor.redact(text)
 
     def _print_error_renderables(self) -> None:
         """Print why it ended; a line is not cut at the window's width."""

@@ -71,12 +71,16 @@ class HelpScreen(TextScreen):
         """Return the keys, by context."""
         result: list[Line] = []
         wide = width >= 100
-        for title, rows in help_rows(self._contexts, self.site_app.remapped):
+        told = list(help_rows(self._contexts, self.site_app.remapped))
+        # Every key is shown, however many an action has.
+        cells = 2 + max(len(keys) for _, rows in told for keys, _, _ in rows)
+        cells = max(16, min(cells, width - 47))
+        for title, rows in told:
             result.append(line(" ", (title, "heading")))
             for keys, sentence, identifier in rows:
                 shown = f"  {identifier}" if wide else ""
                 result.append(
-                    line("   ", (pad(keys, 16), "key"), pad(sentence, 44), (shown, "muted"))
+                    line("   ", (pad(keys, cells), "key"), pad(sentence, 44), (shown, "muted"))
                 )
             result.append(line())
         result.append(line(" ", ("In words", "heading")))

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from fsbackup_tui.config.values import parse_size
 from tests.benchmarks import contenders as run
 from tests.benchmarks.bars import (
     Bar,
     backup_bars,
-    bars_table,
     process_bars,
     restore_bars,
     runs_table,
 )
+from tests.benchmarks.running import bytes_of, judge, work_directory
 from tests.benchmarks.site import BenchSite, bench_site, default_binaries
 from tests.benchmarks.startup import first_paint_seconds, help_seconds
 
@@ -37,22 +33,15 @@ Contenders = dict[str, Callable[[], run.Timed]]
 def main() -> int:
     """Measure, print the tables, and return whether every bar holds (0) or not (1)."""
     arguments = _arguments()
-    size = parse_size(arguments.size)
-    if not isinstance(size, int):
-        raise SystemExit("--size wants a size such as 1.6GB")
-    # Ended from outside, it still stops its server and removes what it made.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
-    try:
+    size = bytes_of(arguments.size)
+    with work_directory(arguments.dir) as directory:
         _say(f"server {arguments.bin}; generating {arguments.size} in {directory}")
         with bench_site(directory, binaries=arguments.bin, size_bytes=size) as site:
             bars = _measure(site, arguments.repeat)
-    finally:
-        shutil.rmtree(directory)
-    print("\n".join(bars_table(bars)))
+    verdict = judge(bars)
     if size < _BARS_FROM_BYTES:
         print("The ratios' bars stand for 1 GB and more; this database is smaller.")
-    return 0 if all(bar.holds for bar in bars) else 1
+    return verdict
 
 
 def _arguments() -> argparse.Namespace:

@@ -11,20 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.repository.layout import create_repository
 from tests.benchmarks import contenders as run
-from tests.benchmarks.bars import Bar, bars_table, runs_table
+from tests.benchmarks.bars import Bar, runs_table
+from tests.benchmarks.running import bytes_of, judge, work_directory
 from tests.benchmarks.site import BenchSite, bench_site, default_binaries
 
 _KINDS = {"plain": "", "age": "method: age", "gpg": "method: gpg"}
@@ -35,18 +33,14 @@ _CHECKS = 5
 def main() -> int:
     """Measure, print the tables, and return whether the bars hold (0) or not (1)."""
     arguments = _arguments()
-    size = parse_size(arguments.size)
-    if not isinstance(size, int):
-        raise SystemExit("--size wants a size such as 1.6GB")
+    size = bytes_of(arguments.size)
     os.environ["FSBACKUP_PASSPHRASE"] = _PASSPHRASE
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
-    try:
-        with bench_site(directory, binaries=arguments.bin, size_bytes=size) as site:
-            bars = _measure(site, arguments.repeat)
-    finally:
-        shutil.rmtree(directory)
-    print("\n".join(bars_table(bars)))
-    return 0 if all(bar.holds for bar in bars) else 1
+    with (
+        work_directory(arguments.dir) as directory,
+        bench_site(directory, binaries=arguments.bin, size_bytes=size) as site,
+    ):
+        bars = _measure(site, arguments.repeat)
+    return judge(bars)
 
 
 def _arguments() -> argparse.Namespace:

@@ -11,21 +11,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
-import signal
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.demo.sample_site import APPLICATION_ROLE, DATABASE, seed_database
 from tests.benchmarks import contenders as run
-from tests.benchmarks.bars import Bar, bars_table
+from tests.benchmarks.bars import Bar
+from tests.benchmarks.running import bytes_of, judge, work_directory
 from tests.benchmarks.site import BenchSite, bench_site, default_binaries
 
 _SHARES = (0.10, 0.25, 0.50, 0.75)
@@ -50,23 +47,18 @@ class Foretold:
 def main() -> int:
     """Measure, print every run and the errors, and return whether the bars hold (0) or not."""
     arguments = _arguments()
-    sizes = {text: _bytes(text) for text in arguments.sizes.split(",")}
-    # Ended from outside, it still stops its server and removes what it made.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
-    directory.chmod(0o711)  # the scratch server's own user passes through
+    sizes = {text: bytes_of(text) for text in arguments.sizes.split(",")}
     first = next(iter(sizes.values()))
-    try:
-        with bench_site(directory, binaries=arguments.bin, size_bytes=first) as site:
-            foretold = _prove(site, _back_up(site, sizes), arguments.rounds)
-    finally:
-        shutil.rmtree(directory)
+    with (
+        work_directory(arguments.dir) as directory,
+        bench_site(directory, binaries=arguments.bin, size_bytes=first) as site,
+    ):
+        foretold = _prove(site, _back_up(site, sizes), arguments.rounds)
     print("\n".join(_runs(foretold)) + "\n")
     counted = [proof for proof in foretold if proof.again]
     print("\n".join(_errors(counted)) + "\n")
     bars = _bars(counted)
-    print("\n".join(bars_table(bars)))
-    return 0 if all(bar.holds for bar in bars) else 1
+    return judge(bars)
 
 
 def _arguments() -> argparse.Namespace:
@@ -76,13 +68,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bin", type=Path, default=default_binaries(), help="server and clients")
     parser.add_argument("--dir", type=Path, help="where to work: 6 times the sizes are needed")
     return parser.parse_args()
-
-
-def _bytes(text: str) -> int:
-    size = parse_size(text)
-    if not isinstance(size, int):
-        raise SystemExit("--sizes wants sizes such as 20MB,60MB,150MB")
-    return size
 
 
 def _back_up(site: BenchSite, sizes: Mapping[str, int]) -> dict[str, str]:

@@ -11,9 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
-import shutil
-import signal
-import tempfile
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -33,6 +30,7 @@ from fsbackup_tui.engines.postgres.merge.merging import (
 from fsbackup_tui.engines.postgres.merge.planning import plan_merge
 from fsbackup_tui.engines.postgres.merge.staging import create_staging
 from fsbackup_tui.engines.postgres.scratch import start_scratch_server
+from tests.benchmarks.running import work_directory
 from tests.benchmarks.site import default_binaries
 from tests.support.servers import execute, query
 
@@ -73,10 +71,7 @@ def main() -> int:
     parser.add_argument("--bin", type=Path, default=default_binaries(), help="the server's")
     parser.add_argument("--dir", type=Path, help="where to work")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
-    directory.chmod(0o711)  # the scratch server's own user passes through
-    try:
+    with work_directory(arguments.dir) as directory:
         server = start_scratch_server(directory / "server", bin_directory=arguments.bin)
         try:
             for name in ("live", "copy"):
@@ -85,8 +80,6 @@ def main() -> int:
             figures = asyncio.run(measure(*urls, arguments.rows))
         finally:
             server.remove()
-    finally:
-        shutil.rmtree(directory)
     for name, seconds in figures.seconds.items():
         print(f"{name:<15} {seconds:8.2f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

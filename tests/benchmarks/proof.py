@@ -8,24 +8,22 @@ the archive (sealed, readable) are shown apart. Exit code 0 when the bars hold, 
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
 from fsbackup_tui.config.model import Scratch
-from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.domain.point import PostgresFacts
 from fsbackup_tui.engines.postgres.scratch import start_scratch_server
 from fsbackup_tui.engines.postgres.trial_server import trial_settings
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.reader import PointReader
 from tests.benchmarks import contenders as run
-from tests.benchmarks.bars import Bar, bars_table, runs_table
+from tests.benchmarks.bars import Bar, runs_table
+from tests.benchmarks.running import bytes_of, judge, work_directory
 from tests.benchmarks.site import BenchSite, bench_site, default_binaries
 
 _READING = ("sealed", "readable")
@@ -34,18 +32,13 @@ _READING = ("sealed", "readable")
 def main() -> int:
     """Measure, print the tables, and return whether the bars hold (0) or not (1)."""
     arguments = _arguments()
-    size = parse_size(arguments.size)
-    if not isinstance(size, int):
-        raise SystemExit("--size wants a size such as 1.6GB")
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
-    directory.chmod(0o711)  # the scratch server's own user passes through
-    try:
-        with bench_site(directory, binaries=arguments.bin, size_bytes=size) as site:
-            bars = _measure(site, arguments.repeat)
-    finally:
-        shutil.rmtree(directory)
-    print("\n".join(bars_table(bars)))
-    return 0 if all(bar.holds for bar in bars) else 1
+    size = bytes_of(arguments.size)
+    with (
+        work_directory(arguments.dir) as directory,
+        bench_site(directory, binaries=arguments.bin, size_bytes=size) as site,
+    ):
+        bars = _measure(site, arguments.repeat)
+    return judge(bars)
 
 
 def _arguments() -> argparse.Namespace:
@@ -64,7 +57,9 @@ def _measure(site: BenchSite, repeat: int) -> list[Bar]:
     facts = part.postgres
     if facts is None:
         raise SystemExit("the benchmark's point holds no database")
-    archive = reader.path_inside(part.source, "database")
+    # A directory, or one file where the database is small.
+    (name,) = {each.path.split("/")[0] for each in part.artifacts if each.role == "dump"}
+    archive = reader.path_inside(part.source, name)
     seconds: dict[str, list[float]] = defaultdict(list)
     peak = 0
     for _round in range(repeat):

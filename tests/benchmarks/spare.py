@@ -11,17 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import psycopg
 
-from fsbackup_tui.config.values import parse_size
 from fsbackup_tui.demo.sample_site import DATABASE
 from fsbackup_tui.domain.database_url import parse_database_url
 from fsbackup_tui.engines.postgres.connection import connect
@@ -30,7 +27,8 @@ from fsbackup_tui.operations.spare import check_spare
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.spares import Spare, spares_of
 from tests.benchmarks import contenders as run
-from tests.benchmarks.bars import Bar, bars_table, runs_table
+from tests.benchmarks.bars import Bar, runs_table
+from tests.benchmarks.running import bytes_of, judge, work_directory
 from tests.benchmarks.site import BenchSite, bench_site, default_binaries
 
 _BEFORE = f"{DATABASE}__before_bench"
@@ -39,18 +37,13 @@ _BEFORE = f"{DATABASE}__before_bench"
 def main() -> int:
     """Measure, print the tables, and return whether the bars hold (0) or not (1)."""
     arguments = _arguments()
-    size = parse_size(arguments.size)
-    if not isinstance(size, int):
-        raise SystemExit("--size wants a size such as 1.6GB")
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
-    directory.chmod(0o711)  # the server's own user passes through
-    try:
-        with bench_site(directory, binaries=arguments.bin, size_bytes=size) as site:
-            bars = _measure(site, arguments.repeat)
-    finally:
-        shutil.rmtree(directory)
-    print("\n".join(bars_table(bars)))
-    return 0 if all(bar.holds for bar in bars) else 1
+    size = bytes_of(arguments.size)
+    with (
+        work_directory(arguments.dir) as directory,
+        bench_site(directory, binaries=arguments.bin, size_bytes=size) as site,
+    ):
+        bars = _measure(site, arguments.repeat)
+    return judge(bars)
 
 
 def _arguments() -> argparse.Namespace:

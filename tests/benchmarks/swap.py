@@ -15,10 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
-import shutil
-import signal
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +29,7 @@ from typing import Any
 import psycopg
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer, start_scratch_server
+from tests.benchmarks.running import work_directory
 from tests.benchmarks.site import default_binaries
 from tests.support.pooler import running_pooler
 from tests.support.restored_copies import Trouble, trouble_on
@@ -184,18 +182,13 @@ def main() -> int:
     parser.add_argument("--bin", type=Path, default=default_binaries(), help="the server's")
     parser.add_argument("--dir", type=Path, help="where to work: a disk, or memory (/dev/shm)")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    directory = Path(tempfile.mkdtemp(prefix="fsbackup-bench-", dir=arguments.dir))
-    directory.chmod(0o711)  # the scratch server's own user passes through
     rounds: list[Round] = []
-    try:
+    with work_directory(arguments.dir) as directory:
         for number in range(arguments.repeat):
             for way in ("direct", "pooler", "standby"):
                 work = directory / f"{way}-{number}"
                 work.mkdir(mode=0o711)
                 rounds += _round(way, work, arguments.bin, arguments.writers)
-    finally:
-        shutil.rmtree(directory)
     return _print(rounds, arguments.writers, arguments.limit)
 
 

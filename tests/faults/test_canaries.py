@@ -10,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from fsbackup_tui.config.load import load_config
+from fsbackup_tui.domain.key_question import KeyQuestion
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.jobs.layout import JOURNAL
+from fsbackup_tui.tui.widgets.hidden import HiddenPanel
 from tests.support.canaries import (
     Canaries,
     CanarySite,
@@ -29,7 +32,8 @@ from tests.support.keys import at_the_keys
 from tests.support.prompting import Person
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.waiting import wait_until
-from tests.tui.fakes import make_app
+from tests.tui.fakes import FakeSite, make_app
+from tests.tui.screens import press, until, until_text
 
 ROWS = 3000
 KINDS = [
@@ -109,6 +113,42 @@ async def test_screens_that_crash_tell_no_secret(capsys: pytest.CaptureFixture[s
     assert "in breaks" in told
     assert "KeyError: '***, 1 known'" in told
     assert [secret for secret in canaries.secrets if secret in told] == []
+
+
+@pytest.mark.parametrize("way", ["typed", "pasted"])
+async def test_screens_that_crash_tell_nothing_of_what_was_typed_hidden(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Not in the words of an exception that shows the event, or what was made of it."""
+    secret = Canaries().passphrase
+    site = FakeSite(question=KeyQuestion("face-swap", "k3f9x2ab"), passphrase="another")
+    app = make_app(site)
+
+    def refuse(*seen: object, **_named: object) -> None:
+        raise LookupError(f"nothing for {seen}, {app.screen.query_one(HiddenPanel).text}")
+
+    async def crash() -> None:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until_text(pilot, "1/8")
+            await press(pilot, "b")
+            await until_text(pilot, "Back up now?")
+            await press(pilot, "1")
+            await until_text(pilot, "Passphrase of face-swap")
+            await press(pilot, *secret)
+            if way == "pasted":
+                monkeypatch.setattr(HiddenPanel, "_insert", refuse)
+                event = events.Paste(f"{secret}-pasted\nand {secret}")
+                app.screen.query_one(HiddenPanel).post_message(event)
+            else:
+                app.call_later(refuse)
+            await until(pilot, lambda: not app.is_running)
+
+    with pytest.raises(LookupError):
+        await crash()
+    told = capsys.readouterr().err
+    assert "LookupError: nothing for " in told
+    assert secret not in told
+    assert "-pasted" not in told
 
 
 def _tails(seen: Sightings) -> set[str]:

@@ -18,7 +18,7 @@ import pytest
 from fsbackup_tui.domain.merge import TableChoice
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.operations.merge_documents import read_merged
-from fsbackup_tui.operations.recovery_requests import MergeUndoRequest
+from fsbackup_tui.operations.merge_requests import MergeUndoRequest
 from fsbackup_tui.operations.request import Request
 from tests.support.killing_worker import KILL, STATEMENTS
 from tests.support.merge_jobs import Planned, Recovery, changed, make_recovery

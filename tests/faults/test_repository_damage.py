@@ -23,12 +23,12 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.events import Progress
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.repository.artifacts import hash_artifacts
 from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.lock import Holder, Lock
 from fsbackup_tui.repository.reader import PointReader
-from fsbackup_tui.repository.writer import hash_artifacts
 from tests.support.points import (
     START,
     begin_point,

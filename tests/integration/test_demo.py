@@ -76,6 +76,35 @@ def test_the_demo_ends_equal_and_leaves_nothing(temporary: Path) -> None:
     wait_until(lambda: not _processes_about(str(temporary)), timeout=10)
 
 
+def test_the_advised_command_keeps_the_demo_though_it_is_typed_in_a_clone(
+    temporary: Path, tmp_path: Path
+) -> None:
+    """A repository inside a git work tree is refused: the advice may not lead there."""
+    clone, home = tmp_path / "clone", tmp_path / "home"
+    home.mkdir()
+    subprocess.run(["git", "init", "--quiet", str(clone)], check=True)
+    environment = {**os.environ, "HOME": str(home)}
+    demo = _in_place(_command("demo", *SMALL), clone, environment)
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    *_, advised = demo.stdout.splitlines()
+    assert demo.stdout.splitlines()[-2].endswith("To keep all but the server:")
+    kept = _in_place(["sh", "-c", f"{advised} --size 12MB"], clone, environment)
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    config = home / "fsbackup-demo" / "fsbackup.yaml"
+    listed = _fsbackup("--config", str(config), "list", "--json")
+    (point,) = json.loads(listed.stdout)["points"]
+    assert point["trust"] == "proven"
+    wait_until(lambda: not _processes_about(str(temporary)), timeout=10)
+
+
+def _in_place(
+    command: Sequence[str], place: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, timeout=_LIMIT
+    )
+
+
 def test_a_named_directory_stays_and_opens_without_its_server_as_the_document_says(
     temporary: Path, tmp_path: Path
 ) -> None:

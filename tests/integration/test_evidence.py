@@ -14,7 +14,8 @@ import pytest
 from fsbackup_tui.domain.errors import PostgresError, SafetyRefusal, UsageError
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.operations import affected, export
-from fsbackup_tui.operations.recovery_requests import AffectedRequest, ExportRequest
+from fsbackup_tui.operations.merge_requests import ExportRequest
+from fsbackup_tui.operations.recovery_requests import AffectedRequest
 from tests.support.contexts import context_of
 from tests.support.merging import make_pair, merging
 from tests.support.servers import MakeDatabase, execute, query

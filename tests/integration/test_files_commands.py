@@ -108,6 +108,13 @@ def test_files_are_extracted_beside_and_elsewhere(tmp_path: Path) -> None:
     done = files.site.run("restore", "latest", "--part", PART, "--to", str(target), "--json")
     assert done.exit_code == 0, done.stdout + done.stderr
     assert snapshot(target, times=True) == files.before
+    # The only part that fits needs no name.
+    unnamed = files.site.run("restore", "latest", "--to", str(tmp_path / "unnamed"), "--json")
+    assert unnamed.exit_code == 0, unnamed.stdout + unnamed.stderr
+    assert snapshot(tmp_path / "unnamed", times=True) == files.before
+    other_kind = files.site.run("restore", "latest", "--diff")
+    assert other_kind.exit_code == 2
+    assert "WHICH PART?" in other_kind.stderr
     assert snapshot(files.root.parent, times=True) == before
     for again in (target, files.root / "x", files.site.repository / "x"):
         refused = files.site.run("restore", "latest", "--part", PART, "--to", str(again))

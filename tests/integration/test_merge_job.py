@@ -15,7 +15,7 @@ from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.engines.postgres.side import restore_lock
 from fsbackup_tui.jobs.job import load_job
 from fsbackup_tui.operations.merge_documents import choices_text, read_preview
-from fsbackup_tui.operations.recovery_requests import (
+from fsbackup_tui.operations.merge_requests import (
     ExportRequest,
     MergePlanRequest,
     MergePreviewRequest,

@@ -149,7 +149,7 @@ def test_unsigned_settings_and_code_come_back_for_a_written_reason(tmp_path: Pat
     card = env.card("choose-point")
     assert card.question is not None
     (option,) = card.question.options
-    assert (option.doubt, "1 of its entries is otherwise" in option.label) == ("not signed", True)
+    assert (option.doubt, "1 of its entries differs" in option.label) == ("not signed", True)
     do_step(env, "choose-point", Answer(option.key, "from before we signed"))
     do_step(env, "choose-config-files", Answer(f"{top}/.env"))
     do_step(env, "config-back")

@@ -301,3 +301,40 @@ async def test_gpg_signs_and_tells(tmp_path: Path) -> None:
         path = other.repository.point_directory(foreign) / GPG_SIGNATURE_NAME
         path.write_bytes(path.read_bytes()[:100])
         assert (await other.look(foreign)).state == "broken"
+
+
+def revoke(keyring: Path, fingerprint: str) -> None:
+    revocation = keyring / "openpgp-revocs.d" / f"{fingerprint}.rev"
+    # It is made unusable by a colon, so that nobody imports it by mistake.
+    text = revocation.read_text().replace(":-----BEGIN", "-----BEGIN")
+    gpg = ["gpg", "--homedir", str(keyring), "-q", "--batch", "--import"]
+    subprocess.run(gpg, input=text, text=True, check=True)
+
+
+async def test_a_revoked_key_of_gpg_is_called_revoked(tmp_path: Path) -> None:
+    """Not one that nobody allowed: the configuration names it."""
+    with gpg_keyring() as (keyring, fingerprints):
+        fingerprint = fingerprints["mallory"]
+        settings: dict[str, object] = {
+            "method": "gpg",
+            "key": fingerprint,
+            "keyring": str(keyring),
+            "allowed": [fingerprint],
+            "required": True,
+        }
+        signed = bench(tmp_path / "site", **settings)
+        point = await signed.make_point()
+        assert (await signed.look(point)).state == "good"
+        revoke(keyring, fingerprint)
+        found = await signed.look(point)
+        assert found.state == "foreign"
+        assert found.text == (
+            f"signed by mallory@example.org, EdDSA {fingerprint}, which does not count "
+            "(its key was revoked)"
+        )
+        with pytest.raises(SafetyRefusal, match="revoked"):
+            await signed.restore(point)
+        (finding,) = await check_signing(
+            signed.context().loaded, signed.context().environment, signed.context().redactor
+        )
+        assert (finding.severity, "expired or revoked" in finding.fix) == ("error", True)

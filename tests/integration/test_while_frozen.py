@@ -31,15 +31,13 @@ from fsbackup_tui.operations import (
 )
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.merge_documents import choices_text, read_merged, read_proposed
+from fsbackup_tui.operations.merge_requests import ExportRequest, MergePlanRequest, MergeRequest
 from fsbackup_tui.operations.recovery_requests import (
     AffectedRequest,
     DamageRequest,
-    ExportRequest,
     FreezeRequest,
     Grade,
     LeftoversRequest,
-    MergePlanRequest,
-    MergeRequest,
     MigrationRequest,
     PreserveRequest,
     SalvageRequest,

@@ -25,9 +25,9 @@ from fsbackup_tui.operations.stand_in import with_stand_in
 from fsbackup_tui.recovery.declare import declare
 from fsbackup_tui.recovery.desk import Desk, open_desk
 from fsbackup_tui.recovery.session import RecoverySession
-from fsbackup_tui.repository.incidents import INCIDENTS
 from tests.support.recovering import Clock, Reply, ScriptedJobs
 from tests.support.sites import Site
+from tests.support.starting import Asked
 
 
 @dataclass
@@ -39,35 +39,17 @@ class InProcessJobs(ScriptedJobs):
 
     told: list[Event] = field(default_factory=list)
 
-    def __call__(
-        self,
-        request: Request,
-        loaded: LoadedConfig,
-        *,
-        environ: Mapping[str, str],
-        state: Path,
-        operator: str,
-        incident: str | None = None,
-        epoch: int | None = None,
-    ) -> Job:
+    def begin(self, asked: Asked) -> Job:
         """Run it; what is raised is the job's problem."""
-        directory = state / INCIDENTS / incident if incident else None
+        request = asked.request
 
-        def run(asked: Request) -> Mapping[str, Any] | Problem:
-            return self._run(asked, loaded, environ, directory, epoch)
+        def run(_: Request) -> Mapping[str, Any] | Problem:
+            return self._run_asked(asked)
 
         scripted: Reply | None = self.replies.get(request.operation)
         self.replies[request.operation] = run if scripted is None else scripted
         try:
-            return super().__call__(
-                request,
-                loaded,
-                environ=environ,
-                state=state,
-                operator=operator,
-                incident=incident,
-                epoch=epoch,
-            )
+            return super().begin(asked)
         finally:
             if scripted is None:
                 del self.replies[request.operation]
@@ -77,6 +59,11 @@ class InProcessJobs(ScriptedJobs):
         desk = session.desk
         return self._run(
             request, desk.loaded, desk.environ, session.journal.directory, session.epoch
+        )
+
+    def _run_asked(self, asked: Asked) -> Mapping[str, Any] | Problem:
+        return self._run(
+            asked.request, asked.loaded, asked.environ, asked.incident_directory, asked.epoch
         )
 
     def _run(

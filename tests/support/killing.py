@@ -13,14 +13,11 @@ from typing import Any, Literal, TypeVar
 
 import psycopg
 
-from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.incident import Entry, Incident
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.jobs.job import Job, load_job
-from fsbackup_tui.jobs.launch import await_first_line, launch_worker, make_job_directory
+from fsbackup_tui.jobs.launch import await_first_line, launch_worker
 from fsbackup_tui.jobs.leftovers import reap_lost
-from fsbackup_tui.jobs.supervisor import start_job
-from fsbackup_tui.operations.request import Request
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
@@ -28,6 +25,7 @@ from fsbackup_tui.repository.incidents import JOURNAL, NOW, Author, IncidentJour
 from tests.support.dying_worker import GO_ON, MET, MODULE, Moment
 from tests.support.servers import query
 from tests.support.shop import Shop
+from tests.support.starting import Asked, Starts
 from tests.support.waiting import wait_until
 from tests.support.walking import desk_of, do, look, undo, walk
 
@@ -68,35 +66,23 @@ class Point:
         return f"{back}{self.step}, {self.victim}: {where}"
 
 
-class Starter:
+class Starter(Starts):
     """Starts jobs as the desk does; the next one with a moment to die at, once that was said."""
 
     def __init__(self) -> None:
         self.moment: Moment | None = None
         self.job: Path | None = None
 
-    def __call__(
-        self,
-        request: Request,
-        loaded: LoadedConfig,
-        *,
-        environ: Mapping[str, str],
-        state: Path,
-        operator: str,
-        incident: str | None = None,
-        epoch: int | None = None,
-    ) -> Job:
-        """See ``recovery.desk.StartJob``."""
-        more: dict[str, Any] = {"state": state, "operator": operator}
-        more |= {"incident": incident, "epoch": epoch}
+    def begin(self, asked: Asked) -> Job:
+        """Start it as the desk does, or one that dies at its moment."""
         moment, self.moment = self.moment, None
         if moment is None:
-            return start_job(request, loaded, environ=environ, **more)
-        reap_lost(state)
-        directory, whole = make_job_directory(request, loaded, **more)
+            return asked.start()
+        reap_lost(asked.state)
+        directory, whole = asked.make_directory()
         moment.write(directory)
         self.job = directory
-        process = launch_worker(directory, environ, module=MODULE)
+        process = launch_worker(directory, asked.environ, module=MODULE)
         # One that dies before its first word, say, is waited for in vain: it has ended then.
         await_first_line(process, directory, whole)
         return load_job(directory)

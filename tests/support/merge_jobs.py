@@ -29,7 +29,7 @@ from fsbackup_tui.operations.merge_documents import (
     read_preview,
     read_proposed,
 )
-from fsbackup_tui.operations.recovery_requests import (
+from fsbackup_tui.operations.merge_requests import (
     MergePlanRequest,
     MergePreviewRequest,
     MergeRequest,

@@ -127,18 +127,28 @@ def tree_state(root: Path) -> dict[bytes, tuple[object, ...]]:
         for name in (*names, *files):
             path = os.path.join(directory, name)
             status = os.lstat(path)
-            form = stat.S_IFMT(status.st_mode)
             relative = os.path.relpath(path, base)
-            if form in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR):
+            if not is_archived(status.st_mode):
                 continue
-            if form != stat.S_IFDIR:
+            if not stat.S_ISDIR(status.st_mode):
                 inodes.setdefault(status.st_ino, []).append(relative)
-            found[relative] = (*_facts(path, status), _content(path, status))
+            found[relative] = entry_state(path)
     found[b"."] = _facts(base, os.lstat(base))
     for group in inodes.values():
         for path in group:
             found[path] += (tuple(sorted(group)),)
     return found
+
+
+def is_archived(mode: int) -> bool:
+    """Whether an entry of this mode is captured: sockets, pipes and devices are not."""
+    return stat.S_IFMT(mode) not in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR)
+
+
+def entry_state(path: bytes) -> tuple[object, ...]:
+    """Return what one entry, extracted, must have in common with the one that was captured."""
+    status = os.lstat(path)
+    return (*_facts(path, status), _content(path, status))
 
 
 def _facts(path: bytes, status: os.stat_result) -> tuple[object, ...]:

@@ -16,9 +16,10 @@ from fsbackup_tui.domain.point import (
     ServerIdentity,
     TableFacts,
 )
+from fsbackup_tui.repository.artifacts import hash_artifacts
 from fsbackup_tui.repository.layout import Repository, create_repository
 from fsbackup_tui.repository.records import Record, write_record
-from fsbackup_tui.repository.writer import PointWriter, hash_artifacts
+from fsbackup_tui.repository.writer import PointWriter
 
 START = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
 ROLES: Mapping[str, ArtifactRole] = {

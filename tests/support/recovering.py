@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.damage import Candidate, DamageReport, TableDamage
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.events import JobFinished, JobStarted, Outcome, StageStarted, Warned
@@ -20,7 +19,6 @@ from fsbackup_tui.domain.standing import Standing, StandingDatabase
 from fsbackup_tui.jobs.feed import JobFeed, JournalTail
 from fsbackup_tui.jobs.job import Job, load_job, state_document
 from fsbackup_tui.jobs.journal import JournalWriter
-from fsbackup_tui.jobs.launch import make_job_directory
 from fsbackup_tui.jobs.layout import JOURNAL, STATE, replace_json
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
@@ -30,6 +28,7 @@ from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
 from fsbackup_tui.repository.incidents import Author
 from tests.support.jobs import make_site
+from tests.support.starting import Asked, Starts
 
 NOW = datetime(2026, 11, 22, 3, 5, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Berlin")
@@ -39,6 +38,24 @@ LIVE_OID, COPY_OID = 16384, 24576
 DESTRUCTIVE = frozenset({"swap", "merge", "merge-undo", "drop-leftover", "schema-swap", "in-place"})
 
 Reply = Mapping[str, Any] | Problem | Callable[[Request], Mapping[str, Any] | Problem]
+
+
+def to_the_swap(freeze: str = "role") -> tuple[tuple[str, Answer | None], ...]:
+    """Return what a data loss is led by until the swap: each step, and what is answered to it."""
+    return (
+        ("keep-evidence", Answer("videos")),
+        ("pause-jobs", None),
+        ("freeze", Answer(freeze)),
+        ("stop-app", None),
+        ("tell-first", None),
+        ("preserve", Answer("")),
+        ("damage", None),
+        ("choose-point", Answer("")),
+        ("choose-way", Answer("swap")),
+        ("tell-eta", None),
+        ("restore", None),
+        ("check-copy", None),
+    )
 
 
 class Clock:
@@ -54,7 +71,7 @@ class Clock:
 
 
 @dataclass
-class ScriptedJobs:
+class ScriptedJobs(Starts):
     """Starts jobs that have ended when they begin; ``requests`` are all that were asked for.
 
     ``replies`` has for an operation its result, its problem, or what makes them of the request;
@@ -68,23 +85,12 @@ class ScriptedJobs:
     stages: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def __call__(
-        self,
-        request: Request,
-        loaded: LoadedConfig,
-        *,
-        environ: Mapping[str, str],
-        state: Path,
-        operator: str,
-        incident: str | None = None,
-        epoch: int | None = None,
-    ) -> Job:
+    def begin(self, asked: Asked) -> Job:
         """Make the job's directory as a worker would leave it."""
+        request = asked.request
         assert request.operation not in self.refuse, f"{request.operation} was started"
         self.requests.append(request)
-        directory, told = make_job_directory(
-            request, loaded, state=state, operator=operator, incident=incident, epoch=epoch
-        )
+        directory, told = asked.make_directory()
         reply = self.replies.get(request.operation, {"ok": True})
         value = reply(request) if callable(reply) else reply
         failed = isinstance(value, Problem)
@@ -93,7 +99,7 @@ class ScriptedJobs:
         writer.write(
             JobStarted(
                 operation=request.operation,
-                site=loaded.config.site,
+                site=asked.loaded.config.site,
                 pid=1,
                 start_time=0.0,
                 version="test",

@@ -69,3 +69,20 @@ def gpg_keyring() -> Iterator[tuple[Path, dict[str, str]]]:
     finally:
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=False)
         remove_tree(home)
+
+
+@contextmanager
+def private_keyring(name: str, passphrase: str) -> Iterator[Path]:
+    """Give a keyring with one key that decrypts, locked with a passphrase that nobody keeps."""
+    home = Path(tempfile.mkdtemp(prefix="gpg", dir="/tmp"))
+    gpg = ["gpg", "--homedir", str(home), "-q", "--batch", "--pinentry-mode", "loopback"]
+    try:
+        made = ["--passphrase", passphrase, "--quick-gen-key", name, "rsa2048", "encrypt"]
+        subprocess.run([*gpg, *made], check=True)
+        # Nothing is remembered, now or when it was told once.
+        (home / "gpg-agent.conf").write_text("default-cache-ttl 0\nmax-cache-ttl 0\n")
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
+        yield home
+    finally:
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=False)
+        remove_tree(home)

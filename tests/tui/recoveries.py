@@ -9,7 +9,6 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.events import Event, JobFinished, JobStarted, Log, Progress
 from fsbackup_tui.domain.incident import Seen
@@ -17,10 +16,8 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.jobs.feed import JobFeed, JournalTail
 from fsbackup_tui.jobs.job import Job, load_job, state_document
 from fsbackup_tui.jobs.journal import JournalWriter
-from fsbackup_tui.jobs.launch import make_job_directory
 from fsbackup_tui.jobs.layout import JOURNAL, STATE, JobRequest, replace_json
 from fsbackup_tui.jobs.liveness import hold_lock
-from fsbackup_tui.operations.request import Request
 from fsbackup_tui.recovery.desk import Desk
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.session import RecoverySession
@@ -31,23 +28,14 @@ from tests.support.recovering import (
     do_step,
     make_desk,
     open_session,
+    to_the_swap,
 )
+from tests.support.starting import Asked
 from tests.tui.fakes import Clock, FakeSite, make_app
 from tests.tui.screens import press, until, until_text
 
 LED = (
-    ("keep-evidence", Answer("videos")),
-    ("pause-jobs", None),
-    ("freeze", Answer("nothing")),
-    ("stop-app", None),
-    ("tell-first", None),
-    ("preserve", Answer("")),
-    ("damage", None),
-    ("choose-point", Answer("")),
-    ("choose-way", Answer("swap")),
-    ("tell-eta", None),
-    ("restore", None),
-    ("check-copy", None),
+    *to_the_swap(freeze="nothing"),
     ("swap", Answer(typed="shop")),
     ("migrations", None),
     ("start-app", None),
@@ -65,40 +53,21 @@ class HeldJobs(ScriptedJobs):
     hold: set[str] = field(default_factory=set)
     held: list[tuple[Path, JobRequest, int, JournalWriter]] = field(default_factory=list)
 
-    def __call__(
-        self,
-        request: Request,
-        loaded: LoadedConfig,
-        *,
-        environ: Mapping[str, str],
-        state: Path,
-        operator: str,
-        incident: str | None = None,
-        epoch: int | None = None,
-    ) -> Job:
+    def begin(self, asked: Asked) -> Job:
         """Start a job; one that is held has told how far it is."""
+        request = asked.request
         if request.operation not in self.hold:
-            return super().__call__(
-                request,
-                loaded,
-                environ=environ,
-                state=state,
-                operator=operator,
-                incident=incident,
-                epoch=epoch,
-            )
+            return super().begin(asked)
         assert request.operation not in self.refuse, f"{request.operation} was started"
         self.requests.append(request)
-        directory, told = make_job_directory(
-            request, loaded, state=state, operator=operator, incident=incident, epoch=epoch
-        )
+        directory, told = asked.make_directory()
         lock = hold_lock(directory)
         assert lock is not None
         writer = JournalWriter(directory, Redactor(), now=self.clock)
         self.held.append((directory, told, lock, writer))
         started = JobStarted(
             operation=request.operation,
-            site=loaded.config.site,
+            site=asked.loaded.config.site,
             pid=os.getpid(),
             start_time=0.0,
             version="test",

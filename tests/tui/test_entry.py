@@ -146,3 +146,20 @@ async def test_another_window_in_front_does_not_withdraw_it() -> None:
         assert asked.answers == ["shop"]
 
     await with_entry(test)
+
+
+async def test_a_long_question_and_what_is_told_of_the_answer_are_cut_nowhere() -> None:
+    async def test(asked: Asked) -> None:
+        why = "a key that nobody allowed, ED25519 SHA256:V/rUtdTf1CXXzYpbi++JiebVxvLzFMouKlm"
+        question = line(" ", ("Why is it to be this one all the same?", "heading"), f"  {why}")
+        asked.entry.ask([question], asked.answers.append, check=lambda _: f"NOT A TIME: {why}")
+        assert asked.shown().split() == ["Why", *question[1].text.split()[1:], *why.split(), ">"]
+        assert {piece.role for piece in asked.entry.shown[1]} == {"text"}
+        await asked.press("x", "enter")
+        told = asked.shown().split()
+        assert told[told.index(">") + 2 :] == ["NOT", "A", "TIME:", *why.split()]
+        await asked.pilot.resize_terminal(50, 24)
+        await until_text(asked.pilot, "SHA256:V/rUtdTf1CXXzYpbi++JiebVxvLzFMouKlm")
+        assert all(len(row) <= 50 for row in asked.shown().splitlines())
+
+    await with_entry(test)

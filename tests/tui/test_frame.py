@@ -345,3 +345,14 @@ async def test_however_often_the_site_is_looked_at_one_timer_goes_on_with_it() -
             await pilot.pause()
         looks = [timer for timer in app._timers if "SiteWatch.look" in repr(timer._callback)]
         assert len(looks) == 1
+
+
+async def test_the_help_shows_every_key_of_an_action() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/8")
+        await press(pilot, "enter")
+        await until_text(pilot, "Taken")
+        await press(pilot, "question_mark")
+        await until_text(pilot, "PgDn, Space, ctrl-d")
+        assert "\u2026" not in "".join(text_lines(app)[2:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 
@@ -15,6 +15,8 @@ from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyR
 from fsbackup_tui.tui.app import FsbackupApp
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.last_seen import LastSeen
+from fsbackup_tui.tui.lines import fit, plain
+from fsbackup_tui.tui.modes.columns import point_row, points_heading
 from tests.tui.fakes import OVERVIEW, FakeSite, make_app, without_config
 from tests.tui.made import NOW, ZONE, make_point, some_points
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
@@ -382,3 +384,12 @@ async def test_point_that_was_never_finished_is_not_offered_for_verification() -
         await press(pilot, *"jjjjj", "enter")
         await until_text(pilot, "NO MANIFEST")
         assert "never verified" not in screen_text(app)
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 70, 78])
+@pytest.mark.parametrize("with_files", [False, True])
+def test_the_trust_of_a_point_is_there_in_every_window(width: int, *, with_files: bool) -> None:
+    point = replace(make_point(0), trust=Trust.PROVEN, suspect=("fell",), files=41_890)
+    row = point_row(point, width, False, now=NOW, zone=UTC, known=True, with_files=with_files)
+    assert "SUSPECT PROVEN" in plain(fit(row, width))
+    assert "TRUST" in plain(fit(points_heading(width, with_files=with_files), width))

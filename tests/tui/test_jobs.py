@@ -7,11 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from rich.cells import cell_len
 
 from fsbackup_tui.domain.errors import Problem, UsageError
 from fsbackup_tui.tui.clipboard import OSC52_LIMIT, copy_text
 from fsbackup_tui.tui.data import StageView
 from fsbackup_tui.tui.launch import farewell
+from fsbackup_tui.tui.lines import plain
+from fsbackup_tui.tui.modes import live
 from tests.tui.fakes import (
     FAILED,
     OVERVIEW,
@@ -300,3 +303,52 @@ async def test_lock_is_told_of_in_local_time_and_with_what_to_do_here() -> None:
             assert "T01:00:00" not in text
             assert "Wait for it" not in text
             assert "Next  When it has ended, start this one again. 2 shows it" in text
+
+
+async def test_what_was_just_begun_is_under_the_cursor() -> None:
+    site = FakeSite()
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_jobs(pilot)
+        await press(pilot, "j")
+        await press(pilot, "b", "1")
+        await until_text(pilot, " > today 02:59 CET     backup n001")
+        await press(pilot, "enter")
+        await until_text(pilot, " backup n001  daily  RUNNING")
+
+
+async def test_nothing_is_offered_that_cancels_an_ended_job() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_jobs(pilot)
+        assert "c cancel" in text_lines(app)[-1]
+        await press(pilot, "j")
+        await until(pilot, lambda: "c cancel" not in text_lines(app)[-1])
+        await press(pilot, "enter")
+        await until_text(pilot, "Tables  Log  Commands")
+        await until(pilot, lambda: "c cancel" not in text_lines(app)[-1])
+
+
+def test_the_file_at_work_is_told_by_the_end_of_its_path() -> None:
+    path = "videos/" + "very-deep/" * 12 + "写真.jpg"
+    view = replace(view_of(RUNNING), detail="2 486 of 2 506 files", active=(path,))
+    assert "2 486 of 2 506 files" in plain(live.progress_line(view))
+    shown = plain(live.active_line(view, 60))
+    assert shown.startswith("  now \u2026")
+    assert shown.endswith("very-deep/写真.jpg")
+    assert cell_len(shown) <= 60
+    odd = replace(view, active=("a\x1b[31m\u202egpj",))
+    assert plain(live.active_line(odd)) == "  now a\ufffd[31m\ufffdgpj"
+
+
+async def test_an_answer_that_comes_too_soon_is_told_of() -> None:
+    site = FakeSite()
+    app = make_app(site, clock=Clock(step=0.0))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_jobs(pilot)
+        await press(pilot, "b", "1")
+        await until_text(pilot, "That came too soon after the question.")
+        assert site.started == []
+        app.clock.step = 1.0  # type: ignore[attr-defined]
+        await press(pilot, "1")
+        await until(pilot, lambda: len(site.started) == 1)

@@ -6,10 +6,11 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from fsbackup_tui.domain.key_question import KeyQuestion
+from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.widgets.hidden import HiddenPanel
@@ -123,6 +124,26 @@ async def test_what_is_typed_while_it_is_checked_is_nothing_and_esc_withdraws_it
         await press(pilot, "b", "1")
         await until_text(pilot, "Passphrase of face-swap")
         assert (site.started, site.kept) == ([], [])
+
+
+async def test_a_check_that_fails_unforeseen_tells_nothing_of_it_and_leaves_no_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = asking_site()
+
+    def check(_question: KeyQuestion, typed: Secret) -> Verdict:
+        raise LookupError(f"nothing for {typed.reveal()}")
+
+    monkeypatch.setattr(site, "check_passphrase", check)
+    app = make_app(site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        person = await back_up(pilot)
+        await person.type(RIGHT, "enter")
+        await until_text(pilot, "failed in a way not foreseen")
+        assert not person.panel.open
+        await press(pilot, "a")
+        await until_text(pilot, "LookupError: nothing for ***")
+        assert site.started == []
 
 
 async def test_what_begins_a_new_key_is_typed_twice() -> None:

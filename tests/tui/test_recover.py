@@ -31,7 +31,7 @@ from tests.tui.recoveries import (
     step_screen,
     until_step,
 )
-from tests.tui.screens import press, screen_text, until, until_gone, until_text
+from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["80x24", "200x60"])
 
@@ -393,7 +393,7 @@ async def test_what_was_done_is_taken_back_after_a_look(tmp_path: Path) -> None:
         await press(pilot, "enter")
         await until_text(pilot, "done; act")
         await press(pilot, "U")
-        await until_text(pilot, "Swap it in back? Type shop.")
+        await until_text(pilot, "Swap it in? Type shop.")
         await until_text(pilot, "Written since the swap, 0 m ago: 13 rows are set aside")
         await until_text(pilot, "public.users: 12 inserted, 1 deleted")
         await press(pilot, "enter", "enter")
@@ -401,6 +401,55 @@ async def test_what_was_done_is_taken_back_after_a_look(tmp_path: Path) -> None:
         await enter_name(pilot, "shop")
         await until(pilot, lambda: jobs_of(desk).operations().count("swap") == 2)
         await until_text(pilot, "undone")
+
+
+async def test_the_marked_answer_is_always_on_the_screen(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    led_to(desk, "choose-way")
+    app = recover_app(desk)
+    async with app.run_test(size=(80, 15)) as pilot:
+        await open_incident(pilot, "choose-way")
+
+        def marked(number: int) -> bool:
+            return any(f" >  {number} " in row for row in text_lines(app))
+
+        await until(pilot, lambda: marked(1))
+        await press(pilot, "end")
+        await until(pilot, lambda: not marked(1))
+        # Enter takes what is marked: nobody may have to guess what that is.
+        for number in (2, 1):
+            await press(pilot, str(number))
+            await until(pilot, lambda number=number: marked(number))  # type: ignore[misc]
+
+
+async def test_a_step_that_is_open_again_leads_on_to_the_next(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    led_to(desk, "choose-way")
+    app = recover_app(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_incident(pilot, "choose-way")
+        await press(pilot, "tab", "k", "enter")
+        await until_step(pilot, "choose-point")
+        assert text_lines(app)[-1].startswith(" Esc back")
+        await press(pilot, "A", "y")
+        await until_text(pilot, "Which point?")
+        assert not text_lines(app)[-1].startswith(" Esc back")
+        await press(pilot, "enter")
+        await until_step(pilot, "choose-way")
+
+
+async def test_who_comes_out_of_an_incident_finds_the_cursor_on_it(tmp_path: Path) -> None:
+    desk = make_desk(tmp_path)
+    led_to(desk, "choose-way")
+    app = recover_app(desk)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_incident(pilot, "choose-way")
+        await press(pilot, "escape")
+        await until_text(pilot, "   Declare an incident")
+        await until_text(pilot, " > 1122-01")
+        # Enter goes back to it: nobody declares a second one by mistake.
+        await press(pilot, "enter")
+        await until_text(pilot, "Which way?")
 
 
 async def test_the_runbook_and_the_damage_time_can_be_others(tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ def test_it_is_told_who_signed_a_point_and_which_rows_have_no_file(tmp_path: Pat
         told.append((details.signature, proof.signature))
         site.close()
     # Where nobody has to sign, nothing is said of one that nobody did.
-    assert told == [(Signature("absent"), Signature("absent")), (None, None)]
+    demanded = Signature("absent", note="a restore asks for a written reason")
+    assert told == [(demanded, demanded), (None, None)]
 
     gone = Names(7, tuple(f"videos/{number}.mp4" for number in range(7)))
     link = LinkFacts("public.videos", "path", "db", "uploads", 41, gone, sums="x")

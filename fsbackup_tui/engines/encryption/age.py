@@ -25,6 +25,7 @@ from fsbackup_tui.engines.process_channel import ChannelStopped, in_thread
 
 _MOST_IN_MEMORY = 256 << 20
 _NO_MATCH = "No matching keys found"
+_NOT_UNWRAPPED = "Decryption failed"
 _HEADERS = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
 
 
@@ -230,14 +231,22 @@ class _AgeInlet:
                 what=f"KEY NOT HERE: {self._name} was encrypted for somebody else.",
                 fix="Name its identity in the configuration: encryption: identity:",
             )
-        return PointDamaged(
-            f"NOT READABLE: {self._name} can't be decrypted to its end.",
-            why=f"It is damaged or cut off: age says {str(error)!r}.",
-            fix="Take another copy of this point, or another point.",
-        )
+        return _damaged(self._name, error)
 
     def close(self) -> None:
         self._file.close()
+
+
+def _damaged(name: str, error: Exception) -> PointDamaged:
+    return PointDamaged(
+        f"NOT READABLE: {name} can't be decrypted to its end.",
+        why=f"It is damaged or cut off: age says {_said(error)!r}.",
+        fix="Take another copy of this point, or another point.",
+    )
+
+
+def _said(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 class _PassphraseInlet:
@@ -261,10 +270,14 @@ class _PassphraseInlet:
             plain = pyrage.passphrase.decrypt(self._path.read_bytes(), self._passphrase.reveal())
         except pyrage.DecryptError as error:
             self._queue.finish()
+            if _NOT_UNWRAPPED not in str(error):
+                raise _damaged(self._path.name, error) from error
             raise KeyUnavailable(
                 "needs another passphrase, or is damaged",
                 what=f"NOT OPENED: {self._path.name}.",
-                why=f"Its passphrase is another one, or it is damaged: age says {str(error)!r}.",
+                why=f"Its passphrase is another one, or its first bytes are damaged: age says "
+                f"{_said(error)!r}.",
+                fix="Try the passphrase once more; then another copy of the file.",
             ) from error
         self._queue.write(plain)
         self._queue.finish()

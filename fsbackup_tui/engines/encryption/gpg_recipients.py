@@ -96,13 +96,21 @@ async def _find(
 
 
 async def has_private_key(
-    fingerprint: str, *, environ: Mapping[str, str], keyring: Path | None, work: Path
+    fingerprint: str,
+    *,
+    environ: Mapping[str, str],
+    keyring: Path | None,
+    work: Path,
+    cards: bool = True,
 ) -> bool:
-    """Whether the keyring has what decrypts for this key (a smartcard's counts)."""
+    """Whether the keyring has what decrypts for this key; ``cards``: a smartcard's counts."""
     text = await _list("--list-secret-keys", fingerprint, environ, keyring, work)
     rows = [line.split(":") for line in text.splitlines()]
     return any(
-        row[0] in ("sec", "ssb") and len(row) > 14 and row[14] != "#" and "e" in row[11]
+        row[0] in ("sec", "ssb")
+        and len(row) > 14
+        and (row[14] != "#" if cards else row[14] == "+")
+        and "e" in row[11]
         for row in rows
     )
 

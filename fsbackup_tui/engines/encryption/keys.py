@@ -96,13 +96,15 @@ class DecryptionKey(Protocol):
 class ReadingKeys:
     """What decrypts a point here, or why nothing does.
 
-    ``reason`` says so in the middle of a sentence ("needs the private key …").
+    ``reason`` says so in the middle of a sentence ("needs the private key …"). ``locked``: a
+    private key is here, and its passphrase is not.
     """
 
     gpg: DecryptionKey | None = None
     age: DecryptionKey | None = None
     reason: str = "needs a key that is not here"
     fix: str = ""
+    locked: bool = False
 
     def of(self, method: str) -> DecryptionKey:
         """Return what decrypts an artifact of the method; KeyUnavailable where nothing does."""

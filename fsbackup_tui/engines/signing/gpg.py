@@ -88,7 +88,10 @@ def _not_signed(key: str | None, done: Completed) -> NotSigned:
     if {"MISSING_PASSPHRASE", "BAD_PASSPHRASE"} & names or "passphrase" in " ".join(said).lower():
         fix = "Correct signing: passphrase in the configuration, or let gpg's agent know it."
     elif "INV_SGNR" in names or "NO_SECKEY" in names:
-        fix = "gpg --list-secret-keys shows the keys that can sign; name one as signing: key"
+        fix = (
+            "gpg --list-secret-keys shows the keys, and which is expired or revoked: name one that "
+            "can sign as signing: key"
+        )
     return NotSigned(
         f"NOT SIGNED: the key {key or 'of gpg'} can't sign.",
         why=f"gpg says: {' '.join(said) or 'nothing'}",

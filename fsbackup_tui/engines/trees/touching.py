@@ -71,7 +71,8 @@ def find_processes(
             where = f"its command mentions {mention}"
         if where:
             found.append(Touching("process", _command(process), str(pid), where, f"kill {pid}"))
-    note = f"{hidden} processes of other users can't be looked into" if hidden else ""
+    processes = "process" if hidden == 1 else "processes"
+    note = f"{hidden} {processes} of other users can't be looked into" if hidden else ""
     return found, [note] if note else []
 
 

@@ -96,6 +96,14 @@ def _compared(_s: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
     return {"tree_difference": without_ok(result)}
 
 
+_LISTED = {
+    "only_tree": "that only the restored tree has",
+    "only_live": "that only live has",
+    "changed": "that changed",
+    "newer": "that live has newer",
+}
+
+
 def difference_lines(situation: Situation) -> tuple[str, ...]:
     """Return how the restored tree and live's differ, and where the whole lists are."""
     found = situation.facts.tree_difference
@@ -111,7 +119,8 @@ def difference_lines(situation: Situation) -> tuple[str, ...]:
         if what.count:
             lines.append(f"{files_text(what)} {label}")
             lines.append(f"  like {names_text(what)}")
-    lines += [f"{name}: {plain_text(path)}" for name, path in found.lists.items()]
+    for name, path in found.lists.items():
+        lines.append(f"all {_LISTED.get(name, name)}: {plain_text(path)}")
     return bounded(lines)
 
 

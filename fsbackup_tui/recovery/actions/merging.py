@@ -24,13 +24,13 @@ from fsbackup_tui.operations.merge_documents import (
     read_preview,
     read_proposed,
 )
-from fsbackup_tui.operations.plain import plain
-from fsbackup_tui.operations.recovery_requests import (
+from fsbackup_tui.operations.merge_requests import (
     MergePlanRequest,
     MergePreviewRequest,
     MergeRequest,
     MergeUndoRequest,
 )
+from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import parse_request
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation

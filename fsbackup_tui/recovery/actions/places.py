@@ -262,8 +262,8 @@ def brings_words(situation: Situation, candidate: SiteCandidate) -> str:
         return f"brings {count} missing files, {size(candidate.brings_bytes)}"
     if situation.kind == "code":
         return "another state than live's" if candidate.brings else "as live is"
-    verb = "is" if candidate.brings == 1 else "are"
-    return f"{count} of its entries {verb} otherwise in live" if candidate.brings else "as live is"
+    verb = "differs" if candidate.brings == 1 else "differ"
+    return f"{count} of its entries {verb} from live's" if candidate.brings else "as live is"
 
 
 def _about(candidate: SiteCandidate) -> Iterator[str]:

@@ -36,7 +36,9 @@ def without_ok(result: Mapping[str, Any]) -> dict[str, Any]:
 def nowhere_lines(count: int, file: str) -> Iterator[str]:
     """Yield how many files rows name that are nowhere, and where their rows are exported to."""
     if count:
-        yield f"NOWHERE: {count_text(count)} files that rows name are in live and the point not"
+        files, them = ("file", "it") if count == 1 else ("files", "them")
+        told = f"{count_text(count)} {files} that rows name"
+        yield f"NOWHERE: {told}: neither live nor the point has {them}"
         if file:
             yield f"  their rows are exported to {plain_text(file)}"
 

@@ -112,8 +112,10 @@ def _nowhere(rows: Sequence[RowFit]) -> Iterator[str]:
         if row.note:
             yield _row("rows", f"{column}: {plain_text(row.note)}")
         elif row.nowhere.count:
-            count = count_text(row.nowhere.count)
-            yield _row("NOWHERE", f"{count} files that {column} names: neither has them")
+            one = row.nowhere.count == 1
+            files, them = ("file", "it") if one else ("files", "them")
+            told = f"{count_text(row.nowhere.count)} {files} that {column} names"
+            yield _row("NOWHERE", f"{told}: neither has {them}")
             if row.nowhere.names:
                 yield _row("", f"like {names_text(row.nowhere)}")
         else:

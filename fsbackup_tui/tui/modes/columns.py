@@ -39,13 +39,14 @@ class Column:
     from_width: int = 0
 
 
+# In a narrow window columns go, the trust stays: by it a point is chosen.
 POINT_COLUMNS = (
     Column("when", "WHEN", 18),
-    Column("age", "AGE", 5, right=True),
-    Column("database", "DB", 7, right=True),
-    Column("change", "Δ ROWS", 8, right=True),
+    Column("age", "AGE", 5, right=True, from_width=46),
+    Column("database", "DB", 7, right=True, from_width=55),
+    Column("change", "Δ ROWS", 8, right=True, from_width=65),
     Column("trust", "TRUST", 16),
-    Column("plan", "PLAN", 13),
+    Column("plan", "PLAN", 13, from_width=70),
     Column("size", "SIZE", 8, right=True, from_width=100),
     Column("rows", "ROWS", 12, right=True, from_width=120),
     Column("parts", "PARTS", 20, from_width=160),
@@ -54,11 +55,11 @@ POINT_COLUMNS = (
 # A site with files: narrow terminals show their number in the place of the plan's name.
 FILES_COLUMNS = (
     Column("when", "WHEN", 18),
-    Column("age", "AGE", 5, right=True),
-    Column("database", "DB", 7, right=True),
-    Column("change", "Δ ROWS", 8, right=True),
-    Column("files", "FILES", 9, right=True),
-    Column("files-change", "Δ", 7, right=True),
+    Column("age", "AGE", 5, right=True, from_width=46),
+    Column("database", "DB", 7, right=True, from_width=52),
+    Column("change", "Δ ROWS", 8, right=True, from_width=71),
+    Column("files", "FILES", 9, right=True, from_width=62),
+    Column("files-change", "Δ", 7, right=True, from_width=79),
     Column("trust", "TRUST", 16),
     Column("plan", "PLAN", 13, from_width=110),
     Column("size", "SIZE", 8, right=True, from_width=120),

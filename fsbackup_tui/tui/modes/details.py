@@ -142,8 +142,9 @@ def _overview(details: PointDetails, width: int) -> Iterator[Line]:
     if not has_site_parts(details.summary):
         return
     yield from _title("Parts")
-    yield from part_rows(details.summary)
     manifest = details.manifest
+    known = manifest.parts if manifest is not None else ()
+    yield from part_rows(details.summary, known, details.changes)
     if manifest is not None:
         for label, text in together_facts(manifest.parts, manifest.links):
             yield from _facts(label, text, width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,6 +37,11 @@ class JobScreen(FrameScreen):
         self._watch: JobWatch | None = None
         self._views = live.views_of(job)
         self._which: live.View = self._views[0]
+
+    def foot(self) -> Sequence[Shown]:
+        """Return the keys at the bottom: nothing cancels a job that has ended."""
+        running = self._view.row.state == "running"
+        return [shown for shown in self.FOOT if running or shown != "job-cancel"]
 
     def body(self) -> Iterator[Widget]:
         """Compose the lines of numbers and the text below."""
@@ -75,6 +80,7 @@ class JobScreen(FrameScreen):
         ended = self._view.row.state == "running" and view.row.state != "running"
         self._view = view
         self._paint()
+        self.paint_foot()
         if ended:
             self.site_app.refresh_overview()
 
@@ -88,7 +94,7 @@ class JobScreen(FrameScreen):
         ]
         if running:
             numbers += [live.progress_line(view, width), live.numbers_line(view, now, width)]
-            numbers.append(live.active_line(view))
+            numbers.append(live.active_line(view, width))
         self._show("#numbers", numbers)
         self._show("#outcome", live.outcome_lines(view, width, now=now, zone=zone)[:12])
         self._show("#views", [spread(self._tabs(), self._warned(), width)])
@@ -107,9 +113,8 @@ class JobScreen(FrameScreen):
         rows = min(max(5, self.size.height // 3 - 3), max(1, len(self._view.log)))
         logged = self._view.log
         skipped = max(0, len(logged) - rows) + self._view.log_skipped
-        head = line(
-            " ", ("Log", "heading"), (f"  {skipped} lines above" if skipped else "", "muted")
-        )
+        above = f"  {skipped} line{'s' if skipped != 1 else ''} above" if skipped else ""
+        head = line(" ", ("Log", "heading"), (above, "muted"))
         if tail.styles.height is None or tail.styles.height.value != rows + 1:
             tail.styles.height = rows + 1
         shown = [line("   ", text) for text in logged[-rows:]] or [line("   ", ("-", "muted"))]

@@ -45,7 +45,9 @@ class JobsScreen(FrameScreen):
     def foot(self) -> Sequence[Shown]:
         """Return the keys at the bottom: those of a job only where there is one."""
         if self._jobs:
-            return self.FOOT
+            job = self.current()
+            running = job is not None and job.state == "running"
+            return [shown for shown in self.FOOT if running or shown != "jobs-cancel"]
         return ("palette", "help", "quit") if self._jobs is None else _FOOT_WITHOUT_JOBS
 
     def contexts(self) -> tuple[Context, ...]:
@@ -90,7 +92,12 @@ class JobsScreen(FrameScreen):
     def _take(self, jobs: Sequence[JobRow]) -> None:
         current = self.current()
         self._jobs = jobs
-        place = next((i for i, job in enumerate(jobs) if current and job.id == current.id), None)
+        wanted = current.id if current else ""
+        begun = self.site_app.begun
+        if any(job.id == begun for job in jobs):
+            # Who has just begun it wants to see it, not what was looked at before.
+            wanted, self.site_app.begun = begun, ""
+        place = next((i for i, job in enumerate(jobs) if job.id == wanted), None)
         self._paint()
         if place is not None and place != self.job_list.cursor:
             self.job_list.move_to(place)

@@ -14,7 +14,19 @@ from fsbackup_tui.operations.wording import (
     when_text,
 )
 from fsbackup_tui.tui.data import JobRow, JobView, StageView, TableView
-from fsbackup_tui.tui.lines import Line, Part, Role, labelled, line, pad, width_of, wrap, wrapped
+from fsbackup_tui.tui.lines import (
+    Line,
+    Part,
+    Role,
+    clip_left,
+    labelled,
+    line,
+    pad,
+    printable,
+    width_of,
+    wrap,
+    wrapped,
+)
 from fsbackup_tui.tui.modes.columns import percent_text, state_role, took
 from fsbackup_tui.tui.problems import problem_lines
 
@@ -134,11 +146,15 @@ def _amount(value: float | None, unit: str) -> str:
     return f"{count_text(int(value))} {unit}"
 
 
-def active_line(view: JobView) -> Line:
-    """Return which tables are being worked on."""
+def active_line(view: JobView, width: int = 80) -> Line:
+    """Return which tables, or which file, are being worked on; of a long path its end."""
     if view.row.state != "running" or not view.active:
         return line()
-    return line(("  now ", "muted"), ", ".join(view.active))
+    label = "  now "
+    names = printable(", ".join(view.active))
+    if len(view.active) == 1:
+        names = clip_left(names, width - len(label))
+    return line((label, "muted"), names)
 
 
 def outcome_lines(view: JobView, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:

@@ -48,6 +48,7 @@ class RecoverScreen(FrameScreen):
         self._seats: dict[str, Seat] = {}
         self._gone_to: set[str] = set()
         self._point = ""
+        self._left = ""
 
     def body(self) -> Iterator[Widget]:
         """Compose the words and the list."""
@@ -108,6 +109,7 @@ class RecoverScreen(FrameScreen):
         if listed != self._listed:
             self._listed = listed
             self._paint()
+        self._mark_left(listed)
         for each in listed:
             wanted = self._point or not self._gone_to
             if each.open and not each.incident.is_drill and wanted:
@@ -116,6 +118,13 @@ class RecoverScreen(FrameScreen):
                 return
         if self._point and self.is_current:
             self.declare(self._point)
+
+    def _mark_left(self, listed: Sequence[Listed]) -> None:
+        """Put the cursor on the incident one comes from: Enter goes back, and declares no other."""
+        ids = [each.incident.id for each in listed]
+        if self._left in ids and self.is_current:
+            self.listing.move_to(ids.index(self._left) + 1)
+            self._left = ""
 
     def _paint(self) -> None:
         if not self.is_there:
@@ -182,6 +191,7 @@ class RecoverScreen(FrameScreen):
 
     def _enter(self, incident: str) -> None:
         self._gone_to.add(incident)
+        self._left = incident
         point, self._point = self._point, ""
         self.app.push_screen(StepScreen(incident, self._seats, point))
 

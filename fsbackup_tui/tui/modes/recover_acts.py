@@ -203,6 +203,7 @@ def digit(screen: StepScreen, number: int) -> bool:
     if number == 0:
         following = screen.first_digit + DIGITS
         screen.first_digit = following if following < len(options) else 0
+        screen.reveals = screen.first_digit
         screen.paint_card()
         return True
     place = screen.first_digit + number - 1
@@ -221,6 +222,7 @@ def digit(screen: StepScreen, number: int) -> bool:
         screen.chosen = tuple(
             each.key for each in options if each.key in (*screen.chosen, option.key)
         )
+    screen.reveals = place
     screen.paint_card()
     return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fsbackup_tui.tui.recover_data import View
 
 DIGITS = 9
+_HEAD_CELLS = 6
+_SEVERAL = "A digit marks one, or unmarks it; Enter takes all that are marked."
 
 
 def card_lines(
@@ -212,6 +214,8 @@ def _question(
         yield from texts([words], width, "muted")
     for number, option in enumerate(question.options, 1 - first_digit):
         yield from _option(question, option, number, option.key in chosen, width)
+    if question.several and count > 1:
+        yield from texts([_SEVERAL], width, "muted")
     if question.hint:
         yield from texts([question.hint], width, "muted")
 
@@ -228,11 +232,25 @@ def _option(
     role: Role = "muted" if option.impossible else "heading" if marked else "text"
     rows = wrap(option.label + remark, max(8, width - 8))
     for index, row in enumerate(rows):
-        head = f"{mark} {digit} " if index == 0 else " " * 6
+        head = f"{mark} {digit} " if index == 0 else " " * _HEAD_CELLS
         yield line(" ", (head, "key"), (row, role))
     for text in (*option.detail, option.doubt, option.impossible):
         for row in wrap(text, max(8, width - 11)) if text else ():
             yield line("         ", (row, "muted"))
+
+
+def option_rows(shown: Sequence[Line], question: Question, place: int, width: int) -> range:
+    """Return which lines of a card tell the option at a place; none where there is no such."""
+    heads = (
+        index
+        for index, row in enumerate(shown)
+        if len(row) > 1 and row[1].role == "key" and len(row[1].text) == _HEAD_CELLS
+    )
+    start = next(heads, None)
+    if start is None or place >= len(question.options):
+        return range(0)
+    sizes = [len(list(_option(question, each, 1, False, width))) for each in question.options]
+    return range(start + sum(sizes[:place]), start + sum(sizes[: place + 1]))
 
 
 def _evidence(card: Card, width: int) -> Iterator[Line]:

@@ -62,7 +62,7 @@ class DeclareScreen(FrameScreen):
     """Asks the two questions, and opens the incident."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
-    CONTEXTS: ClassVar[tuple[Context, ...]] = ("list", "general")
+    CONTEXTS: ClassVar[tuple[Context, ...]] = ("answers", "list", "general")
     MODE: ClassVar[str] = "recover"
 
     def __init__(self, then: Callable[[Seat], None], point: str = "") -> None:

@@ -81,7 +81,7 @@ def undo(screen: StepScreen, *, looked: bool = False) -> None:
 
         do(screen, "Taking it back…", undone)
 
-    title = f"Take {card.number} {card.title} back?"
+    title = f"Undo {card.number} {card.title}?"
     what = line(" ", (f"{card.undo}" if card.undo else "", "text"))
     if card.undo_typed:
         name = card.undo_typed

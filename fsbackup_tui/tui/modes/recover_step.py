@@ -20,7 +20,7 @@ from fsbackup_tui.tui.lines import Line, line
 from fsbackup_tui.tui.modes import recover_acts as acts
 from fsbackup_tui.tui.modes import recover_lead as lead
 from fsbackup_tui.tui.modes import recover_more as more
-from fsbackup_tui.tui.modes.recover_card import card_lines
+from fsbackup_tui.tui.modes.recover_card import card_lines, option_rows
 from fsbackup_tui.tui.modes.recover_lines import (
     ahead_line,
     closing_lines,
@@ -61,6 +61,14 @@ class StepText(TextView, inherit_bindings=False):
             event.stop()
             event.prevent_default()
 
+    def reveal(self, rows: range) -> None:
+        """Scroll as little as brings some lines into the window, the first of them at least."""
+        top, height = self.scroll_offset.y, self.size.height
+        if rows and rows.stop > top + height:
+            top = rows.stop - height
+        if rows:
+            self.move_to(min(top, rows.start))
+
 
 class StepScreen(FrameScreen):
     """One incident, led or watched; the journal is read again and again while it is visible."""
@@ -78,6 +86,7 @@ class StepScreen(FrameScreen):
         self.view: View | None = None
         self.chosen: tuple[str, ...] = ()
         self.first_digit = 0
+        self.reveals: int | None = None
         self.entry_step = ""
         self.wants_undo = False
         self._point = point
@@ -150,7 +159,8 @@ class StepScreen(FrameScreen):
         if self.steps.has_focus:
             return ("open", "step-list", "help", "quit")
         remapped = self.site_app.remapped
-        return (*acts.keys_now(self, shown_key("step-run", remapped)), "help", "quit")
+        shown = acts.keys_now(self, shown_key("step-run", remapped))
+        return (*(("back",) if self._step is not None else ()), *shown, "help", "quit")
 
     # Reading.
 
@@ -228,6 +238,10 @@ class StepScreen(FrameScreen):
         if view is before:
             return
         self.view = view
+        current = view.reading.flow.current()
+        if current is not None and current.step.id == self._step:
+            # Taken back, say: it is what one is at again, and what follows it is shown next.
+            self._step = None
         if view.reading.incident.closed is not None:
             lead.ended(self, view)
             return
@@ -282,6 +296,8 @@ class StepScreen(FrameScreen):
             default = question.default if question is not None else ""
             parts = [part.strip() for part in default.split(",")]
             self.chosen = tuple(each for each in keys if each in parts)
+            places = [place for place, each in enumerate(keys) if each in self.chosen]
+            self.reveals = places[0] if places else None
 
     def _still_asked(self, view: View) -> bool:
         if not self.entry_step:
@@ -343,6 +359,11 @@ class StepScreen(FrameScreen):
             first_digit=self.first_digit,
         )
         self.card_view.show(shown)
+        if self.reveals is not None and card.question is not None:
+            rows = option_rows(shown, card.question, self.reveals, width)
+            # What is marked has to be on the screen: Enter takes it.
+            self.call_after_refresh(self.card_view.reveal, rows)
+            self.reveals = None
         if height and view.running is not None:
             output.show(*output_lines(view.running, width, height)[:height])
 

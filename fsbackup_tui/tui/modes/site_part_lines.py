@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.code_words import code_words
 from fsbackup_tui.domain.fit import fits_of
 from fsbackup_tui.domain.point import PartManifest, PartSummary, PointSummary
 from fsbackup_tui.domain.signature import Signature
-from fsbackup_tui.domain.site_parts import LinkFacts
+from fsbackup_tui.domain.site_parts import CodeFacts, LinkFacts, TreeChanges
 from fsbackup_tui.domain.trust import TOP_RUNGS, Trust
 from fsbackup_tui.operations.wording import count_text, size_text, when_text
 from fsbackup_tui.tui.lines import Line, Role, line, pad
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SITE_KINDS = ("files", "config", "code")
 _NAME, _KIND, _TRUST = 12, 8, 10
 _KEYS = 40
+_COMMIT = 8
 _SHOWN: Mapping[str, Mapping[Trust, str]] = {
     "files": {
         Trust.READABLE: "every member of the archive was read",
@@ -41,8 +43,13 @@ def has_site_parts(point: PointSummary) -> bool:
     return any(part.kind in SITE_KINDS for part in point.parts)
 
 
-def part_rows(point: PointSummary) -> Iterator[Line]:
-    """Yield a row for each part: source, kind, trust, size, how much it holds."""
+def part_rows(
+    point: PointSummary,
+    manifests: Sequence[PartManifest] = (),
+    changes: Mapping[str, PartChanges] = MappingProxyType({}),
+) -> Iterator[Line]:
+    """Yield a row for each part: source, kind, trust, size, what it holds, what changed in it."""
+    known = {manifest.source: manifest for manifest in manifests}
     for part in point.parts:
         role: Role = "bad" if part.trust <= Trust.INCOMPLETE else "text"
         top = part.trust >= TOP_RUNGS.get(part.kind, Trust.PROVEN)
@@ -54,14 +61,42 @@ def part_rows(point: PointSummary) -> Iterator[Line]:
             " ",
             (pad(part.trust.word.upper(), _TRUST), "good" if top else role),
             pad(size_text(part.bytes), 8, right=True),
-            f"  {_held(part)}",
+            f"  {_held(part, known.get(part.source), changes.get(part.source))}",
         )
 
 
-def _held(part: PartSummary) -> str:
+def _held(part: PartSummary, manifest: PartManifest | None, changes: PartChanges | None) -> str:
+    if manifest is not None and manifest.config is not None:
+        count = len(manifest.config.entries)
+        told = f"{count} {'entry' if count == 1 else 'entries'}"
+        return told if changes is None else f"{told}, {_entries_changed(changes)}"
+    if manifest is not None and manifest.code is not None:
+        return _code_held(manifest.code, changes)
     if part.files is not None:
-        return f"{count_text(part.files)} files"
+        since = manifest.files.changes if manifest is not None and manifest.files else None
+        told = f"{count_text(part.files)} files"
+        return told if since is None else f"{told}, {_tree_changed(since)}"
     return "" if part.rows is None else f"{count_text(part.rows)} rows"
+
+
+def _code_held(code: CodeFacts, changes: PartChanges | None) -> str:
+    former = changes.head if changes is not None else None
+    was = f" (was {former[:_COMMIT]})" if former else ""
+    own = code.staged + code.unstaged + code.untracked
+    dirty = f"{count_text(own)} uncommitted" if own else "clean"
+    return f"{code.branch or 'detached'} {(code.head or '-')[:_COMMIT]}{was}, {dirty}"
+
+
+def _entries_changed(changes: PartChanges) -> str:
+    unknown = sum(entry.change == "unknown" for entry in changes.entries)
+    counts = ((len(changes.entries) - unknown, "changed"), (unknown, "not comparable"))
+    return ", ".join(f"{count} {what}" for count, what in counts if count) or "as before"
+
+
+def _tree_changed(since: TreeChanges) -> str:
+    counts = ((since.added, "added"), (since.changed, "changed"), (since.removed, "removed"))
+    told = ", ".join(f"{count_text(count)} {what}" for count, what in counts if count)
+    return told or "as before"
 
 
 def shown_lines(point: PointSummary) -> Iterator[Line]:

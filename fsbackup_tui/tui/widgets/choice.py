@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.message import Message
 
 from fsbackup_tui.tui.keys import bindings
-from fsbackup_tui.tui.lines import Line, line
+from fsbackup_tui.tui.lines import Line, folded, line
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
 # A key that was meant for the screen behind, or the rest of a paste, must not answer.
@@ -45,6 +45,7 @@ class ChoicePanel(LineWidget, can_focus=True, inherit_bindings=False):
         self._question: tuple[Line, ...] = ()
         self._answers: Sequence[Answer] = ()
         self._marked = 0
+        self._said = ""
         self._opened_at = 0.0
         self._then: Callable[[int], None] | None = None
 
@@ -71,6 +72,7 @@ class ChoicePanel(LineWidget, can_focus=True, inherit_bindings=False):
         self._answers = answers
         self._marked = 0
         self._then = then
+        self._said = ""
         self._opened_at = self._clock()
         self._paint()
         self.add_class("-open")
@@ -86,7 +88,8 @@ class ChoicePanel(LineWidget, can_focus=True, inherit_bindings=False):
         self.post_message(self.Closed())
 
     def _paint(self) -> None:
-        rows: list[Line] = list(self._question)
+        width = self.screen.size.width
+        rows = [row for each in self._question for row in folded(each, width)]
         for index, answer in enumerate(self._answers):
             here = index == self._marked
             key = f"  ({answer.key})" if answer.key else ""
@@ -98,7 +101,16 @@ class ChoicePanel(LineWidget, can_focus=True, inherit_bindings=False):
                     (f"  {answer.remark}" if answer.remark else "", "muted"),
                 )
             )
+        if self._said:
+            rows.append(line("   ", (self._said, "warn")))
+        if len(rows) != len(self.shown):
+            self.refresh(layout=True)
         self.show(*rows)
+
+    def on_resize(self) -> None:
+        """Paint in the new width."""
+        if self.open:
+            self._paint()
 
     def _give(self, index: int) -> None:
         then = self._then
@@ -107,6 +119,9 @@ class ChoicePanel(LineWidget, can_focus=True, inherit_bindings=False):
         elif then is not None and self.ready:
             self.close()
             then(index)
+        elif then is not None:
+            self._said = "That came too soon after the question. A moment, then once more."
+            self._paint()
 
     def on_key(self, event: events.Key) -> None:
         """Take the key of an answer; no other key reaches the screen behind."""
@@ -132,6 +147,7 @@ class ChoicePanel(LineWidget, can_focus=True, inherit_bindings=False):
 
     def action_move(self, rows: int) -> None:
         """Mark another answer."""
+        self._said = ""
         self._marked = max(0, min(self._marked + rows, len(self._answers) - 1))
         self._paint()
 

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
-from fsbackup_tui.tui.lines import Line, Part, Role, clip_left, line, printable
+from fsbackup_tui.tui.lines import Line, Part, Role, clip_left, folded, line, printable
 from fsbackup_tui.tui.widgets.line_widget import LineWidget
 
 QUIET_SECONDS = 0.7
@@ -104,13 +104,21 @@ class EntryPanel(LineWidget, can_focus=True, inherit_bindings=False):
         room = max(0, width - cell_len(before) - 1)
         typed: list[Part] = [(" > ", "key"), before, (behind[:1] or " ", "cursor")]
         typed.append(behind[1:room])
-        rows = [*self._question, line(*typed)]
-        if self._said[0]:
-            rows.append(line("   ", self._said))
-        elif self._echo is not None:
-            rows.append(line("   ", self._echo(self._text)))
+        told = self._said
+        if not told[0] and self._echo is not None:
+            told = self._echo(self._text)
+        self._show_rows(line(*typed), told)
+
+    def _show_rows(self, typed: Line, told: tuple[str, Role]) -> None:
+        """Show the question, what was typed, and what is told of it, nothing of it cut off."""
+        width = self.screen.size.width
+        below = folded(line("   ", told), width) if told[0] or self._echo is not None else []
+        asked = [row for each in self._question for row in folded(each, width)]
         # In a window of a few lines what was typed has to be on it, not all of the question.
-        rows = rows[-max(2, self.screen.size.height - FRAME_ROWS) :]
+        most = max(2, self.screen.size.height - FRAME_ROWS)
+        rows = [*asked, typed, *below][-most:]
+        if typed not in rows:
+            rows = [typed, *below][:most]
         if len(rows) != len(self.shown):
             self.refresh(layout=True)
         self.show(*rows)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from textual import events
+
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.tui.lines import Line, Role, line
-from fsbackup_tui.tui.widgets.entry import FRAME_ROWS, QUIET_SECONDS, EntryPanel
+from fsbackup_tui.tui.widgets.entry import QUIET_SECONDS, EntryPanel
 
 _CHECKING = "checking it…"
 
@@ -26,6 +28,16 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
         self._take_typed: Callable[[Secret], None] | None = None
         self._given_up: Callable[[bool], None] | None = None
         self._is_checked = False
+        self._seen: tuple[Secret, ...] = ()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take the first line of what is pasted; none of it is told, should all this fail."""
+        self._seen = (Secret(event.text), *map(Secret, event.text.splitlines()))
+        super().on_paste(event)
+
+    def secrets(self) -> Sequence[Secret]:
+        """Return what an error that nobody foresaw might tell of what was typed here."""
+        return (Secret(self._text), *self._seen)
 
     def ask_hidden(
         self,
@@ -39,6 +51,7 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
         Returns the turn, which another question, or none, does not have.
         """
         self._take_typed, self._given_up, self._is_checked = typed, given_up, False
+        self._seen = ()
         self.turn += 1
         self.ask(question, lambda _: None, by_itself=True)
         return self.turn
@@ -82,13 +95,7 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
             told = (_CHECKING, "muted")
         elif self._text:
             told = (" something is typed; it is not shown", "muted")
-        rows = [*self._question, line((" > ", "key"), (" ", "cursor"), told)]
-        if self._said[0]:
-            rows.append(line("   ", self._said))
-        rows = rows[-max(2, self.screen.size.height - FRAME_ROWS) :]
-        if len(rows) != len(self.shown):
-            self.refresh(layout=True)
-        self.show(*rows)
+        self._show_rows(line((" > ", "key"), (" ", "cursor"), told), self._said)
 
     def _insert(self, text: str) -> None:
         if not self._is_checked:
@@ -109,6 +116,7 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
                 self.withdraw()
             return
         typed = Secret(self._text)
+        self._seen = (typed, *self._seen)
         self._text, self._place, self._said = "", 0, ("", "warn")
         self._is_checked = True
         self._paint()

@@ -17,9 +17,9 @@ from fsbackup_tui.cli.prompts import Left, Prompts
 from fsbackup_tui.cli.recover_words import answer_value, default_words
 from fsbackup_tui.domain.errors import SafetyRefusal, UsageError
 from fsbackup_tui.domain.incident_now import now_text
-from fsbackup_tui.recovery.express import find_swapped
 from fsbackup_tui.recovery.library import SHIPPED
 from fsbackup_tui.recovery.question import Option, Question
+from fsbackup_tui.recovery.rollback import find_swapped
 from tests.support.jobs import ROOT, make_site
 from tests.support.recovering import make_desk, open_session
 

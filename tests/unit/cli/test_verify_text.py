@@ -79,3 +79,16 @@ def test_a_blocked_drill_does_not_say_that_it_showed_the_trust() -> None:
     )
     (head, *_rest) = drill_summary(outcome)
     assert head == "Drill BLOCKED: 20261122T020000Z-daily-k3f9 stays PROVEN, in 1.5 s"
+
+
+def test_what_is_wrong_with_the_whole_point_is_told_once() -> None:
+    """Each of its parts has it."""
+    broken = {"what": "SIGNATURE BROKEN: it is empty", "fix": "Find out who wrote it."}
+    problems = [{**broken, "part": ""}, {**broken, "part": ""}]
+    lines = summary(result(problems=problems, blocked=[]))
+    assert [line for line in lines if "BROKEN" in line] == ["  SIGNATURE BROKEN: it is empty"]
+    absent = {"state": "absent", "text": "not signed"}
+    demanded = {"part": "", "what": "not signed; config.yaml:8 demands it", "fix": ""}
+    lines = summary(result(problems=[demanded], blocked=[], signature=absent))
+    assert [line for line in lines if "not signed" in line] == [f"  {demanded['what']}"]
+    assert "  not signed" in summary(result(blocked=[], signature=absent))

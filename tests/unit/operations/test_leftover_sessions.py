@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fsbackup_tui.operations.leftover_sessions import postgres_sources
+from fsbackup_tui.operations.merge_requests import MERGE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import (
     RECOVERY_REQUESTS,
     RecoveryRequest,
@@ -18,7 +19,9 @@ from tests.support.contexts import context_of
 from tests.support.sites import make_site
 
 
-@pytest.mark.parametrize("kind", RECOVERY_REQUESTS, ids=lambda kind: kind.operation)
+@pytest.mark.parametrize(
+    "kind", [*RECOVERY_REQUESTS, *MERGE_REQUESTS], ids=lambda kind: kind.operation
+)
 def test_whatever_a_recovery_asks_for_reaches_its_sources_server(
     tmp_path: Path, kind: type[Request]
 ) -> None:

@@ -7,15 +7,19 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from fsbackup_tui.cli.rekey import summary
 from fsbackup_tui.domain.events import Event, Warned
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.engines.chain import Chain, Sink, read_artifact, write_artifact
+from fsbackup_tui.engines.encryption import age_passphrase
 from fsbackup_tui.engines.encryption.age import new_identity
 from fsbackup_tui.operations import rekey as rekeying
 from fsbackup_tui.operations.keys import encryption_key, reading_keys
@@ -26,6 +30,7 @@ from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
 from fsbackup_tui.repository.rekeyed import rekeyed_as
+from fsbackup_tui.repository.spares import KIND, Spare, all_spares, spares_of
 from fsbackup_tui.repository.summary import summarise
 from fsbackup_tui.repository.writer import PointWriter
 from tests.support.contexts import context_of
@@ -192,13 +197,70 @@ async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: S
     assert rekeyed_as(repository, third) is None
 
 
-async def test_a_damaged_check_of_a_key_shuts_no_point(site: Site) -> None:
+async def test_the_spare_of_a_point_is_that_of_the_one_in_its_place(site: Site) -> None:
+    """Nobody would have dropped it else: its record went to the trash with the point's."""
+    former = await take(site)
+    repository = open_repository(site.repository)
+    proven = "2026-11-20T03:00:00.000Z"
+    old = Spare(former, "db", "shop__spare_old", 4, "m4", "db1:5432", None, proven, {})
+    spare = Spare(former, "db", "shop__spare_k3f9", 5, "mark 5", "db1:5432", None, proven, {"a": 1})
+    for document in (old.document(), spare.document(), old.document(gone="replaced")):
+        write_record(repository, former, KIND, document, now=TAKEN, job="j", operator="ana")
+    rekeyed_to_new(site)
+    result = await rekey(site)
+    (successor,) = points_of(site)
+    assert (result["ok"], result["notes"]) == (True, [])
+    carried = replace(spare, point=successor)
+    assert all_spares(repository, "db") == [carried]
+    assert spares_of(repository, successor) == (carried,)
+
+
+def by_passphrase(site: Site, passphrase: str, *former: str) -> None:
+    site.settings = {
+        "encryption": {"method": "age", "former": [{"passphrase": text} for text in former]}
+    }
+    site.environment["FSBACKUP_PASSPHRASE"] = passphrase
+    site.write_config()
+
+
+async def test_no_key_is_made_where_nothing_here_opens_any_point(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be the present key from then on, and the right passphrase that of a former one."""
+    monkeypatch.setattr(age_passphrase, "WORK_FACTOR", 4)
+    by_passphrase(site, "the first")
+    point = await take(site)
+    keys = sorted((site.repository / "keys").iterdir())
+    by_passphrase(site, "the second", "not the first")
+    result = await rekey(site)
+    assert (result["ok"], result["key"], result["rekeyed"]) == (False, None, [])
+    (problem,) = cast("list[dict[str, str]]", result["problems"])
+    assert problem["point"] == point
+    assert "another passphrase than is known here" in problem["what"]
+    assert "former" in problem["fix"]
+    assert result["notes"] == ["No new key was begun: nothing here opens any of the points"]
+    assert "No new key was begun" in "\n".join(summary(result))
+    assert sorted((site.repository / "keys").iterdir()) == keys
+    to_nobody: dict[str, object] = {"method": "age", "recipients": [NEW_RECIPIENT]}
+    site.settings = {"encryption": to_nobody}
+    site.write_config()
+    del site.environment["FSBACKUP_PASSPHRASE"]
+    assert (await rekey(site))["ok"] is False
+    assert sorted((site.repository / "keys").iterdir()) == keys
+    by_passphrase(site, "the second", "the first")
+    assert (await rekey(site))["ok"] is True
+    assert len(list((site.repository / "keys").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("as_is", ["another key's", "no base64"])
+async def test_a_damaged_check_of_a_key_shuts_no_point(site: Site, as_is: str) -> None:
     """It is a convenience: whether a key is the right one, the point itself tells."""
     point = await take(site)
     (check,) = (site.repository / "keys").glob("*.age")
     content = check.read_bytes()
     at = content.index(b"-> X25519 ") + 12
-    check.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    other = b"A" if content[at : at + 1] != b"A" else b"B"
+    check.write_bytes(content[:at] + (other if "key" in as_is else b"{") + content[at + 1 :])
     told: list[Event] = []
     reader = PointReader(open_repository(site.repository), point)
     keys = await reading_keys(context_of(site, told.append), reader)
@@ -215,6 +277,8 @@ async def test_a_damaged_check_of_a_key_shuts_no_point(site: Site) -> None:
     keys = await reading_keys(context_of(site, told.append), reader)
     assert keys.age is None
     assert "needs the private key" in keys.reason
+    if as_is == "no base64":
+        return
     # Neither is it taken for a wrong key where it is the part that is damaged.
     path = site.repository / "points" / point / "env" / "content.zst.age"
     path.write_bytes(path.read_bytes()[:100])

@@ -8,7 +8,8 @@ import pytest
 
 from fsbackup_tui.domain.errors import JobError, Problem, UsageError
 from fsbackup_tui.operations.request import Request
-from fsbackup_tui.recovery.express import ExpressPlan, open_express, prepare, still_open
+from fsbackup_tui.recovery.driving import still_open
+from fsbackup_tui.recovery.express import ExpressPlan, open_express, prepare
 from tests.support.recovering import POINT, jobs_of, make_desk
 
 

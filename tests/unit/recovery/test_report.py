@@ -22,21 +22,10 @@ from fsbackup_tui.recovery.report import handover_text, report_markdown
 from fsbackup_tui.recovery.report_timeline import freezes
 from fsbackup_tui.recovery.session import RecoverySession
 from tests.support.figures import check_figures
-from tests.support.recovering import Clock, do_step, jobs_of, make_desk, open_session
+from tests.support.recovering import Clock, do_step, jobs_of, make_desk, open_session, to_the_swap
 
 STEPS = (
-    ("keep-evidence", Answer("videos")),
-    ("pause-jobs", None),
-    ("freeze", Answer("role")),
-    ("stop-app", None),
-    ("tell-first", None),
-    ("preserve", Answer("")),
-    ("damage", None),
-    ("choose-point", Answer("")),
-    ("choose-way", Answer("swap")),
-    ("tell-eta", None),
-    ("restore", None),
-    ("check-copy", None),
+    *to_the_swap(),
     ("swap", Answer(typed="shop")),
     ("migrations", None),
     ("thaw", None),

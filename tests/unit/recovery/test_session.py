@@ -25,7 +25,7 @@ from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.recovery.actions.assessing import ways_of
 from fsbackup_tui.recovery.declare import attach
 from fsbackup_tui.recovery.desk import Desk
-from fsbackup_tui.recovery.express import last_problem
+from fsbackup_tui.recovery.driving import last_problem
 from fsbackup_tui.recovery.question import Answer
 from fsbackup_tui.recovery.report_follow import risks
 from fsbackup_tui.recovery.session import RecoverySession
@@ -43,21 +43,7 @@ from tests.support.recovering import (
     make_report,
     make_standing,
     open_session,
-)
-
-TO_THE_SWAP = (
-    ("keep-evidence", Answer("videos")),
-    ("pause-jobs", None),
-    ("freeze", Answer("role")),
-    ("stop-app", None),
-    ("tell-first", None),
-    ("preserve", Answer("")),
-    ("damage", None),
-    ("choose-point", Answer("")),
-    ("choose-way", Answer("swap")),
-    ("tell-eta", None),
-    ("restore", None),
-    ("check-copy", None),
+    to_the_swap,
 )
 
 
@@ -67,7 +53,7 @@ def clock_of(desk: Desk) -> Clock:
 
 
 def lead_to(session: RecoverySession, last: str) -> None:
-    for step, answer in TO_THE_SWAP:
+    for step, answer in to_the_swap():
         do_step(session, step, answer)
         if step == last:
             return

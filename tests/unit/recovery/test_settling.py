@@ -13,7 +13,8 @@ from fsbackup_tui.domain.merge import Merged
 from fsbackup_tui.jobs.layout import read_request
 from fsbackup_tui.jobs.leader import check_leader
 from fsbackup_tui.operations.merge_documents import digest_of, note_text
-from fsbackup_tui.operations.recovery_requests import LookRequest, MergeRequest
+from fsbackup_tui.operations.merge_requests import MergeRequest
+from fsbackup_tui.operations.recovery_requests import LookRequest
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.requests import request_document
 from fsbackup_tui.recovery.declare import attach

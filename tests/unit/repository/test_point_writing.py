@@ -15,13 +15,14 @@ import pytest
 
 from fsbackup_tui.domain.errors import DiskFull, Interrupted, PointDamaged, RepositoryError
 from fsbackup_tui.domain.point import Artifact
+from fsbackup_tui.repository.artifacts import hash_artifacts
 from fsbackup_tui.repository.files import SpaceGuard, free_bytes, sync_directory
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.manifest import read_manifest, read_part
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import write_record
-from fsbackup_tui.repository.writer import PointWriter, hash_artifacts
+from fsbackup_tui.repository.writer import PointWriter
 from tests.support.points import (
     ROLES,
     START,
