@@ -63,9 +63,21 @@ def raw_assignments(text: str) -> Mapping[str, str] | None:
 
     Nothing is expanded: this tells whether a text is an env file, and which of its lines differ.
     """
-    parser = _RawParser(text.replace("\r\n", "\n"), {}, "")
-    parsed = parser.parse()
+    parsed = _raw(text, "")
     return None if parsed.notes else parsed.values
+
+
+def not_an_assignment(text: str) -> str:
+    """Return which line of a text is the first that is no assignment, and why; empty for none.
+
+    Nothing of what stands there is in it.
+    """
+    notes = _raw(text, "line").notes
+    return notes[0].replace(":", " ", 1) if notes else ""
+
+
+def _raw(text: str, name: str) -> EnvFile:
+    return _RawParser(text.replace("\r\n", "\n"), {}, name).parse()
 
 
 def env_text(values: Mapping[str, str]) -> str:

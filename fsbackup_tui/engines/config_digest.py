@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fsbackup_tui.config.env_file import raw_assignments
+from fsbackup_tui.config.env_file import not_an_assignment, raw_assignments
 from fsbackup_tui.domain.site_parts import ConfigEntry, ConfigFacts
 from fsbackup_tui.engines.config_files import ConfigItem
 
@@ -74,3 +74,16 @@ def assignments_of(item: ConfigItem) -> dict[str, str]:
     except UnicodeDecodeError:
         return {}
     return dict(found or {})
+
+
+def why_whole(item: ConfigItem) -> str:
+    """Return why an env file is compared as a whole; empty for one of names, and any other file.
+
+    A line that is no assignment may be one of a secret that goes over several, and what stands in
+    it before a ``=`` no name.
+    """
+    name = item.name.rpartition("/")[2]
+    is_env = name.startswith(".env") or name.endswith(".env")
+    if item.origin != "file" or not is_env or assignments_of(item):
+        return ""
+    return not_an_assignment(item.data.decode("utf-8-sig", errors="replace"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from fsbackup_tui.domain.config_change import EntryChange, compare_config
 from fsbackup_tui.domain.errors import KeyUnavailable, SafetyRefusal, ToolError, UsageError
 from fsbackup_tui.domain.events import Log
-from fsbackup_tui.engines.config_digest import DigestKey, config_facts
+from fsbackup_tui.engines.config_digest import DigestKey, config_facts, why_whole
 from fsbackup_tui.engines.config_files import ConfigItem, chosen, matches
 from fsbackup_tui.engines.config_restore import (
     Placed,
@@ -100,11 +100,13 @@ async def _diff(
         raise UsageError(f"NOTHING TO COMPARE: {request.part} tells nothing of its entries.")
     live = await read_config(context, config_source(context.loaded, request.part), strict=False)
     notes = list(live.problems)
+    here = list(live.items)
     try:
         items = await read_items(opened.reader, opened.part, opened.keys)
         # Both are at hand: a key for this once compares them, whoever captured the point.
         key = DigestKey.new()
         facts = config_facts(items, key, facts.absent)
+        here += items
     except KeyUnavailable as error:
         found = known_digest_key(context, opened.repository)
         key = found or DigestKey.new()
@@ -116,9 +118,15 @@ async def _diff(
     )
     if request.files and not changes:
         raise _nothing_chosen(request)
+    differing = {change.name for change in changes if change.change == "changed"}
+    notes += [
+        f"{item.name} is compared as a whole: {why}"
+        for item in here
+        if item.name in differing and (why := why_whole(item))
+    ]
     return {
         "entries": [_entry_document(change, live) for change in changes],
-        "notes": notes,
+        "notes": list(dict.fromkeys(notes)),
     }
 
 

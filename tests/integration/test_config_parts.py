@@ -120,6 +120,16 @@ def test_its_way_from_capture_to_being_put_back(site: Site, tmp_path: Path) -> N
     assert (SECRETS[0] in after.read_text(), after.stat().st_mode & 0o777) == (True, 0o644)
 
 
+def test_why_an_env_file_is_not_compared_by_names_is_told(site: Site, tmp_path: Path) -> None:
+    env = tmp_path / "srv" / ".env"
+    first = take(site)
+    env.write_text(f"MODE=on\nKEY={SECRETS[1]}\n{SECRETS[0]}=\nno-assignment-{SECRETS[2]}\n")
+    said = good(site.run("restore", first, "--part", "env", "--diff", "--json"))
+    (entry,) = (each for each in said["entries"] if each["change"] == "changed")
+    assert entry["keys"] == {"added": [], "removed": [], "changed": []}
+    assert said["notes"] == [f"{env} is compared as a whole: line 4: no NAME=value"]
+
+
 def test_no_value_lies_anywhere(site: Site, tmp_path: Path) -> None:
     point = take(site)
     said = [site.run("show", point), site.run("show", point, "--json")]

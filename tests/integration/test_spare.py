@@ -254,6 +254,36 @@ def test_the_next_proven_point_replaces_it(
     drop(url, str(second["name"]))
 
 
+def test_points_under_another_key_keep_their_spare(
+    tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
+) -> None:
+    """It was nobody's, stood for ever, and no recovery was a swap alone any more."""
+    url = make_database(server)
+    small_shop(url)
+    key = {"method": "age", "passphrase": "the first"}
+    site = backed_up(tmp_path / "site", url, encryption=key, environment="test")
+    first = keep(site)
+    anew = {"method": "age", "passphrase": "the second", "former": [{"passphrase": "the first"}]}
+    site.settings = {**site.settings, "encryption": anew}
+    site.write_config()
+    done = site.run("rekey", "--all", "--json")
+    assert done.exit_code == 0, done.stdout + done.stderr
+    (changed,) = done.document["rekeyed"]
+    shown = site.run("show", "latest", "--json").document
+    assert shown["id"] == changed["became"]
+    assert shown["spares"]["db"]["name"] == first["name"]
+    execute(url, "DELETE FROM users WHERE id > 400 AND id NOT IN (SELECT user_id FROM orders)")
+    words = ("restore", "latest", "--swap", "--confirm", name_in(url), "--reason", "r", "--json")
+    swapped = site.run(*words)
+    assert swapped.exit_code == 0, swapped.stdout + swapped.stderr
+    assert query(url, "SELECT count(*) FROM users") == [(500,)]
+    # The spare itself is live now: nothing was restored.
+    oid = "SELECT oid::bigint FROM pg_database WHERE datname = current_database()"
+    assert query(url, oid) == [(first["oid"],)]
+    assert spares_on(url, site) == []
+    drop(url, *(name for name in databases_of(url) if "__before_" in name))
+
+
 def test_a_spare_that_somebody_opened_is_left_to_them(
     tmp_path: Path, server: ScratchServer, make_database: MakeDatabase
 ) -> None:
