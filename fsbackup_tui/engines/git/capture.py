@@ -164,13 +164,17 @@ class _Capture:
 
     def _without(self, changes: Changes, apart: tuple[Path, ...]) -> Changes:
         kept = list(changes.untracked)
+        found = []
         for place in apart:
             name = os.fsencode(place)
             before = len(kept)
             kept = [each for each in kept if each != name and not each.startswith(name + b"/")]
             if len(kept) < before:
-                told = f"{place} is fsbackup's own and left out of the untracked files"
-                self.warnings.append(told)
+                found.append(str(place))
+        if found:
+            is_own = "is" if len(found) == 1 else "are"
+            told = f"{', '.join(found)} {is_own} fsbackup's own and left out of the untracked files"
+            self.warnings.append(told)
         return replace(changes, untracked=tuple(kept))
 
     async def everything(self, wanted: Wanted) -> CapturedCode:
