@@ -15,6 +15,7 @@ from fsbackup_tui.engines.git.capture import Wanted, capture_work_tree
 from fsbackup_tui.engines.git.program import find_git
 from fsbackup_tui.operations.capture import CaptureRun
 from fsbackup_tui.operations.files_ground import own_places
+from fsbackup_tui.operations.left_below import left_below
 
 _COMPRESSION = "zstd:3"
 
@@ -32,7 +33,10 @@ async def capture_code(run: CaptureRun) -> PartManifest:
     wanted = Wanted(
         tuple(map(Path, source.artifacts)),
         source.deployed,
-        own_places(source.worktree, context.loaded),
+        (
+            *own_places(source.worktree, context.loaded),
+            *left_below(source.worktree, context.loaded),
+        ),
     )
     key = None if source.plaintext else run.chain.key
     chain = replace(run.chain, compression=_COMPRESSION, key=key)

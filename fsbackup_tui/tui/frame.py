@@ -198,7 +198,7 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         app, width = self.site_app, self.size.width
         foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.foot()
         if self.hidden.open:
-            foot = FIELD_FOOT
+            foot = (FIELD_FOOT[0], ("Esc", self.hidden.escape))
         self.query_one("#foot", LineWidget).show(keys_line(foot, app.remapped, width))
 
     def say(self, text: str, role: Role = "accent", *, stays: bool = False) -> None:

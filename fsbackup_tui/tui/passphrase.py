@@ -33,7 +33,9 @@ class _Asking:
         self.question = needed.question
         self.first: Secret | None = None
         self.panel = screen.hidden
-        self.turn = self.panel.ask_hidden(self._lines(), self._typed, self._given_up)
+        # Esc does not lead back where the job is of some use without it: then it begins.
+        escape = "without it" if self.question.can_go_without else "back"
+        self.turn = self.panel.ask_hidden(self._lines(), self._typed, self._given_up, escape=escape)
         screen.paint_foot()
 
     def _lines(self) -> Sequence[Line]:

@@ -196,6 +196,7 @@ async def test_a_step_that_helps_without_goes_on_without(tmp_path: Path) -> None
         await open_incident(pilot, "damage")
         await press(pilot, "enter")
         await until_text(pilot, "Esc: goes on without it")
+        assert text_lines(app)[-1] == " Enter answer  Esc without it"
         await press(pilot, "escape")
         await until_text(pilot, "Choose the point")
         assert site.kept == [None]

@@ -58,7 +58,7 @@ class Wanted:
     """What is captured of a work tree beside its commits and changes.
 
     ``built`` are paths below the work tree, ``deployed`` is a file that names a commit; what is
-    untracked below one of ``apart``, told from the work tree, is left out.
+    untracked and one of ``apart``, told from the work tree, or below it, is left out.
     """
 
     built: tuple[Path, ...] = ()
@@ -164,12 +164,19 @@ class _Capture:
     warnings: list[str] = field(default_factory=list)
 
     def _without(self, changes: Changes, apart: tuple[Path, ...]) -> Changes:
-        below = tuple(os.fsencode(place) + b"/" for place in apart)
-        kept = tuple(name for name in changes.untracked if not name.startswith(below))
-        if len(kept) < len(changes.untracked):
-            shown = ", ".join(map(str, apart))
-            self.warnings.append(f"{shown} is fsbackup's own and left out of the untracked files")
-        return replace(changes, untracked=kept)
+        kept = list(changes.untracked)
+        found = []
+        for place in apart:
+            name = os.fsencode(place)
+            before = len(kept)
+            kept = [each for each in kept if each != name and not each.startswith(name + b"/")]
+            if len(kept) < before:
+                found.append(str(place))
+        if found:
+            is_own = "is" if len(found) == 1 else "are"
+            told = f"{', '.join(found)} {is_own} fsbackup's own and left out of the untracked files"
+            self.warnings.append(told)
+        return replace(changes, untracked=tuple(kept))
 
     async def everything(self, wanted: Wanted) -> CapturedCode:
         """Capture all there is to the work tree."""

@@ -56,7 +56,11 @@ def _took(situation: Situation, _a: Answer, result: Mapping[str, Any]) -> Facts:
 
 
 def _put_back_lines(situation: Situation) -> tuple[str, ...]:
-    return stock_extract(situation, path_of(situation), "--skip-old-files")
+    lines = stock_extract(situation, path_of(situation), "--skip-old-files")
+    if situation.facts.files_way == "everything":
+        return lines
+    # The stock command knows neither rows nor patterns: who pastes it has to know.
+    return (*lines, "# by hand it puts in all that is missing, not only what was chosen")
 
 
 def _back_lines(situation: Situation) -> tuple[str, ...]:

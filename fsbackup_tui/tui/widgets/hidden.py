@@ -25,6 +25,7 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
     def __init__(self, clock: Callable[[], float], *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(clock, id=id)
         self.turn = 0
+        self.escape = "back"
         self._take_typed: Callable[[Secret], None] | None = None
         self._given_up: Callable[[bool], None] | None = None
         self._is_checked = False
@@ -44,15 +45,19 @@ class HiddenPanel(EntryPanel, inherit_bindings=False):
         question: Sequence[Line],
         typed: Callable[[Secret], None],
         given_up: Callable[[bool], None],
+        *,
+        escape: str = "back",
     ) -> int:
         """Ask; ``typed`` gets each attempt, and calls ``refuse`` or ``accept`` in the end.
 
+        ``escape`` is the word for what Esc does, at the bottom of the screen.
         ``given_up`` is called where it is closed without: with whether a person meant it to be.
         Returns the turn, which another question, or none, does not have.
         """
         self._take_typed, self._given_up, self._is_checked = typed, given_up, False
         self._seen = ()
         self.turn += 1
+        self.escape = escape
         self.ask(question, lambda _: None, by_itself=True)
         return self.turn
 

@@ -163,7 +163,9 @@ def test_files_are_put_back_and_taken_out_again(tmp_path: Path) -> None:
     assert [option.key for option in question.options if option.doubt] == ["everything"]
     with pytest.raises(UsageError, match="A REASON IS NEEDED"):
         session.begin("choose-way", Answer("everything"))
-    lead(session, "choose-way", "tell-eta", "files-back")
+    lead(session, "choose-way", "tell-eta")
+    assert session.card("files-back").runs[-1].startswith("# by hand it puts in all")
+    lead(session, "files-back")
     asked = next(each for each in jobs_of(desk).requests if isinstance(each, FilesPutBackRequest))
     assert (asked.point, asked.conflict, asked.all_missing) == (POINT, "keep", False)
     assert session.card("files-back").can_undo
