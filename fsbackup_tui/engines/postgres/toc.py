@@ -150,7 +150,7 @@ class _HeaderReader:
     def _entry(self, kind: str) -> TocEntry:
         dump_id = self._integer()
         self._integer()
-        catalogue_oid, oid = int(self._text() or 0), int(self._text() or 0)
+        catalogue_oid, oid = _number(self._text()), _number(self._text())
         name, description = self._text() or "", self._text() or ""
         self._integer()
         definition, _drop, copy_statement = (self._text() or "" for _ in range(3))
@@ -164,7 +164,7 @@ class _HeaderReader:
         self._text()
         dependencies: list[int] = []
         while (dependency := self._text()) is not None:
-            dependencies.append(int(dependency))
+            dependencies.append(_number(dependency))
         file = None
         if kind == "custom":
             self._piped = self._bytes(1 + self._offset_size)[0] == _PLACE_NOT_TOLD or self._piped
@@ -202,6 +202,15 @@ class _HeaderReader:
         if length > _LONGEST_TEXT:
             raise UnknownArchive("a text in its table of contents has an impossible length")
         return self._bytes(length).decode("utf-8", "surrogateescape")
+
+
+def _number(text: str | None) -> int:
+    """Return an identifier that an archive holds as text; none is 0."""
+    digits = text or "0"
+    # Python takes more for a number than pg_dump writes: signs, blanks, other scripts' digits.
+    if not (digits.isascii() and digits.isdigit()):
+        raise UnknownArchive("an identifier in its table of contents is no number")
+    return int(digits)
 
 
 def _clock(parts: list[int]) -> datetime | None:

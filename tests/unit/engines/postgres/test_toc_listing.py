@@ -101,3 +101,32 @@ def test_a_version_from_the_future_is_not_guessed_at(tmp_path: Path) -> None:
     path.write_bytes(b"PGDMP\x01\x63\x00\x04\x08\x01" + bytes(100))
     with pytest.raises(UnknownArchive, match=r"1\.99"):
         read_archive_header(path)
+
+
+def archive_with(*texts: bytes) -> bytes:
+    """Return the beginning of a custom archive of version 1.14 whose only entry has these texts."""
+
+    def integer(value: int) -> bytes:
+        return b"\0" + value.to_bytes(4, "little")
+
+    def text(value: bytes) -> bytes:
+        return integer(len(value)) + value
+
+    head = b"PGDMP" + bytes((1, 14, 0, 4, 8, 1)) + integer(1)
+    head += b"".join(integer(1) for _ in range(7)) + text(b"shop") + text(b"17") + text(b"17")
+    return head + integer(1) + integer(5) + integer(1) + b"".join(map(text, texts))
+
+
+@pytest.mark.parametrize(
+    "oids", [(b"16\x1401", b"16500"), (b"1259", b"2\xb27"), (b"1259", b" 7"), (b"-1", b"7")]
+)
+def test_an_identifier_that_is_no_number_is_a_damaged_table_of_contents(
+    tmp_path: Path, oids: tuple[bytes, bytes]
+) -> None:
+    archive = tmp_path / "database.dump"
+    archive.write_bytes(archive_with(*oids))
+    with pytest.raises(UnknownArchive, match="no number"):
+        read_archive_header(archive)
+    archive.write_bytes(archive_with(b"1259", b"16500"))
+    with pytest.raises(UnknownArchive, match="ends within"):
+        read_archive_header(archive)
