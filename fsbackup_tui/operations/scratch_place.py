@@ -143,7 +143,12 @@ async def _own_server(
     except (PostgresError, ToolError) as error:
         raise when_full(parent, needed, error) from error
     try:
-        yield await _own_place(context, facts, archive, trial.server, jobs, started)
+        try:
+            place = await _own_place(context, facts, archive, trial.server, jobs, started)
+        except PostgresError as error:
+            # A server whose disk was filled since takes no connection.
+            raise when_full(parent, needed, error) from error
+        yield place
     finally:
         await undisturbed(_remove(context, trial))
 
