@@ -54,10 +54,14 @@ _CONSEQUENCES = (ChannelStopped, BrokenPipeError, CutOff)
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """How artifacts are stored: ``zstd:LEVEL``, ``gzip:LEVEL`` or None, and the key or None."""
+    """How artifacts are stored: ``zstd:LEVEL``, ``gzip:LEVEL`` or None, and the key or None.
+
+    ``threads`` compress beside the one that produces, as many as there are processors if None.
+    """
 
     compression: str | None
     key: EncryptionKey | None
+    threads: int | None = None
 
     @property
     def suffix(self) -> str:
@@ -189,7 +193,7 @@ async def _write(
             source.stop()
 
     def work() -> None:
-        packer = compressor(chain.compression, outlet.write)
+        packer = compressor(chain.compression, outlet.write, threads=chain.threads)
         try:
             produce(_Counting(counted, packer))
             packer.finish()

@@ -48,13 +48,17 @@ class Compressor(Protocol):
         ...
 
 
-def compressor(compression: str | None, give: Write) -> Compressor:
-    """Return the compressor for ``zstd:LEVEL``, ``gzip:LEVEL`` or None (as it is)."""
+def compressor(compression: str | None, give: Write, *, threads: int | None = None) -> Compressor:
+    """Return the compressor for ``zstd:LEVEL``, ``gzip:LEVEL`` or None (as it is).
+
+    ``threads`` of zstd beside the caller's, as many as there are processors if None. They take
+    some 30 MB together.
+    """
     if compression is None:
         return _AsItIs(give)
     method, _colon, level = compression.partition(":")
     if method == "zstd":
-        return _Zstd(give, int(level or 3))
+        return _Zstd(give, int(level or 3), os.cpu_count() or 1 if threads is None else threads)
     if method == "gzip":
         return _Gzip(give, int(level or 6))
     raise ValueError(f"there is no compression {compression!r}")
@@ -75,14 +79,14 @@ class _AsItIs:
 
 
 class _Zstd:
-    """One frame with its checksum, compressed by as many threads as there are processors."""
+    """One frame with its checksum, compressed by so many threads beside the caller's."""
 
-    def __init__(self, give: Write, level: int) -> None:
+    def __init__(self, give: Write, level: int, threads: int) -> None:
         zstd: Any = zstd_module()
         parameter = zstd.CompressionParameter
         options = {parameter.compression_level: level, parameter.checksum_flag: 1}
-        if parameter.nb_workers.bounds()[1] > 0:
-            options[parameter.nb_workers] = max(1, os.cpu_count() or 1)
+        if threads and parameter.nb_workers.bounds()[1] > 0:
+            options[parameter.nb_workers] = threads
             if level >= _LARGE_PIECES:
                 # Its own choice, 8 MiB and more, takes 40 MB more for 1 % less stored.
                 options[parameter.job_size] = _ZSTD_PIECE

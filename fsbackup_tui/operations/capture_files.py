@@ -107,10 +107,10 @@ async def archive_tree(run: CaptureRun, source: FilesSource) -> PartManifest:
             archive = await store(capture, asyncio.ensure_future(writing))
         with run.phase("index"):
             index = await _write(
-                run, INDEX_NAME, lambda sink: write_index(capture.blocks(), sink.write)
+                run, INDEX_NAME, lambda sink: write_index(capture.blocks(), sink.write), threads=0
             )
             sums = await _write(
-                run, SUMS_NAME, lambda sink: write_sums(capture.blocks(), sink.write)
+                run, SUMS_NAME, lambda sink: write_sums(capture.blocks(), sink.write), threads=0
             )
             facts = capture.facts(str(source.root))
             facts = replace(facts, changes=await _changes(run, capture))
@@ -133,11 +133,16 @@ async def archive_tree(run: CaptureRun, source: FilesSource) -> PartManifest:
 
 
 async def _write(
-    run: CaptureRun, name: str, produce: Callable[[Sink], None], *, hashed_inside: bool = False
+    run: CaptureRun,
+    name: str,
+    produce: Callable[[Sink], None],
+    *,
+    hashed_inside: bool = False,
+    threads: int | None = None,
 ) -> Written:
     return await write_artifact(
         run.directory / (name + run.chain.suffix),
-        run.chain,
+        replace(run.chain, threads=threads),
         produce,
         report=run.context.report,
         redactor=run.context.redactor,

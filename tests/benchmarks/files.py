@@ -190,11 +190,12 @@ async def _capture(root: Path, out: Path) -> None:
     path = out / f"files.tar{suffix}"
     writing = write_artifact(path, chain, capture.produce, hashed_inside=True)
     await store(capture, asyncio.ensure_future(writing))
+    lists = Chain("zstd:3", None, threads=0)
     await write_artifact(
-        out / f"files.index{suffix}", chain, lambda sink: write_index(capture.blocks(), sink.write)
+        out / f"files.index{suffix}", lists, lambda sink: write_index(capture.blocks(), sink.write)
     )
     await write_artifact(
-        out / f"files.sha256{suffix}", chain, lambda sink: write_sums(capture.blocks(), sink.write)
+        out / f"files.sha256{suffix}", lists, lambda sink: write_sums(capture.blocks(), sink.write)
     )
     capture.close()
     seconds = time.monotonic() - started

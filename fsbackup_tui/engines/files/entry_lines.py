@@ -5,7 +5,7 @@ from __future__ import annotations
 from fsbackup_tui.engines.files.index import attributes_digest, escaped
 from fsbackup_tui.engines.files.tar_stream import Member
 
-_CACHED = 4096
+_CACHED = 1024
 
 
 class LineMaker:

@@ -29,7 +29,7 @@ from fsbackup_tui.engines.files.walk import Entry
 _HEADERS = Struct("124x12s20xc355x30s482x 100s24s12s20xc100x8s64s16x155s12x")
 _LARGEST = 1 << 16
 _LEAST = 1 << 13
-_CACHED = 8192
+_CACHED = 1024
 _USTAR = b"ustar\x0000"
 _NO_PREFIX = bytes(155)
 # "30 mtime=1700000000.123456789" and a newline; with fewer digits it is shorter.

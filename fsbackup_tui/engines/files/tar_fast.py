@@ -15,7 +15,7 @@ from fsbackup_tui.engines.files.tar_headers import BLOCK, number, text_field
 from fsbackup_tui.engines.files.tar_member import Kind, Member
 
 _HEADER = struct.Struct("100s24s12s12s8sc100s8s64s16s155s")
-_CACHED = 8192
+_CACHED = 1024
 _ADLER = 65521
 _KINDS: dict[bytes, Kind] = {b"0": "file", b"5": "directory"}
 _SCALES: list[int] = [10 ** (9 - digits) for digits in range(10)]
