@@ -168,15 +168,22 @@ class LinkBook:
                 " WHERE leads IS NULL ORDER BY name",
                 (tree,),
             )
-            for _hop in range(MOST_HOPS):
-                self._database.execute(
-                    "INSERT OR IGNORE INTO file SELECT ?, coming.name, file.size, file.sha256,"
-                    " coming.leads, coalesce(file.target, file.name) FROM coming"
-                    " JOIN file ON file.tree = ? AND file.name = coming.leads",
-                    (tree, tree),
-                )
+            self._follow(tree)
         finally:
             self._database.execute("DROP TABLE coming")
+
+    def _follow(self, tree: str) -> None:
+        for _hop in range(MOST_HOPS):
+            # CROSS: from the few symlinks to their files, whatever the planner thinks.
+            followed = self._database.execute(
+                "INSERT OR IGNORE INTO file SELECT ?, coming.name, file.size, file.sha256,"
+                " coming.leads, coalesce(file.target, file.name) FROM coming"
+                " CROSS JOIN file ON file.tree = ? AND file.name = coming.leads"
+                " WHERE coming.leads IS NOT NULL",
+                (tree, tree),
+            )
+            if followed.rowcount <= 0:
+                return
 
     def want_all_named(self) -> None:
         """Make ready for ``take_wanted``: what any row of any link means is wanted from now on."""
