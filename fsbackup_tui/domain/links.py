@@ -4,7 +4,7 @@ A value may be a path with or without a leading ``/`` or ``./``, or a URL of whi
 cut off (``strip``). It is taken literally first; percent signs are decoded only if no file is
 called as it stands there: ``100%25.jpg`` may be a name. What a URL has behind ``?`` or ``#`` is cut
 off where something with ``://`` was stripped. So a row may mean one of several names, and the
-first that exists counts.
+first that exists counts. A symlink that leads to a file of the tree counts as that file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 MOST_NAMES = 4
 """How many names one row can mean at most."""
+
+MOST_HOPS = 4
+"""How many symlinks are followed, one to the next, from a name to its file."""
 
 SUPABASE_TABLE = "storage.objects"
 SUPABASE_PATHS = ("{bucket_id}/{name}/{version}", "{bucket_id}/{name}")
@@ -188,6 +191,28 @@ def below_root(name: bytes) -> bytes | None:
         else:
             return None
     return b"/".join(kept) if kept and b"\0" not in name else None
+
+
+def led_to(path: bytes, target: bytes) -> bytes | None:
+    """Return what below the root a symlink at ``path`` leads to; None where it leaves the tree.
+
+    ``..`` counts at the target's beginning alone: behind a name, that name might be a link, too.
+    """
+    place = path.split(b"/")[:-1]
+    named = False
+    if target.startswith(b"/") or target.endswith(b"/") or b"\0" in target:
+        return None
+    for component in target.split(b"/"):
+        if component in (b"", b"."):
+            continue
+        if component != b"..":
+            place.append(component)
+            named = True
+        elif place and not named:
+            place.pop()
+        else:
+            return None
+    return b"/".join(place) if named else None
 
 
 def size_of(text: str | None) -> int | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fsbackup_tui.domain.links import MOST_NAMES
+from fsbackup_tui.domain.links import MOST_HOPS, MOST_NAMES, led_to
 from fsbackup_tui.engines.files.index import IndexEntry
 
 _CACHE = 16 << 10  # KiB
@@ -38,11 +38,12 @@ class NamedFile:
 
 @dataclass(frozen=True, slots=True)
 class TreeFile:
-    """One file of a tree."""
+    """One file of a tree, or a symlink in it: then ``leads`` is the name that it leads to."""
 
     path: bytes
     size: int | None
     sha256: bytes | None
+    leads: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,15 @@ def digest_of(path: bytes) -> bytes:
 
 
 def tree_files(entries: Iterable[IndexEntry]) -> Iterator[TreeFile]:
-    """Yield the files of an index, each under all of its names."""
+    """Yield the files of an index, each under all of its names, and the symlinks inside the tree.
+
+    Other names (hard links) of a symlink are left out: the index does not tell where they lead.
+    """
     for entry in entries:
+        if entry.kind == "symlink":
+            leads = led_to(entry.path, entry.target)
+            if leads is not None:
+                yield TreeFile(entry.path, None, None, leads)
         if entry.is_file:
             sha256 = None if entry.sha256 is None else bytes.fromhex(entry.sha256)
             yield TreeFile(entry.path, entry.size, sha256)
@@ -89,8 +97,12 @@ class LinkBook:
             "PRAGMA locking_mode = EXCLUSIVE",
             f"CREATE TABLE named (row INTEGER PRIMARY KEY, link, {', '.join(_NAMES)},"
             " mark, size, sha256, there, said)",
-            "CREATE TABLE file (tree, name, size, sha256, PRIMARY KEY (tree, name)) WITHOUT ROWID",
+            # A symlink has the size and hash of its file; ``leads`` is the next name on the way
+            # there, ``target`` the last. A file has neither.
+            "CREATE TABLE file (tree, name, size, sha256, leads, target,"
+            " PRIMARY KEY (tree, name)) WITHOUT ROWID",
             "CREATE TABLE wanted (name PRIMARY KEY) WITHOUT ROWID",
+            "CREATE TABLE through (name PRIMARY KEY) WITHOUT ROWID",
         ):
             self._database.execute(statement)
 
@@ -130,23 +142,48 @@ class LinkBook:
         return b"".join(pieces)
 
     def add_tree(self, tree: str, files: Iterable[TreeFile]) -> None:
-        """Take in the files of a tree; those that were there under its name go."""
+        """Take in the files of a tree; those that were there under its name go.
+
+        Symlinks are taken in that lead to a file among them, over ``MOST_HOPS`` links at most.
+        """
         self._database.execute("DELETE FROM file WHERE tree = ?", (tree,))
-        self._database.execute("CREATE TEMP TABLE coming (name, size, sha256)")
+        self._database.execute("CREATE TEMP TABLE coming (name, size, sha256, leads)")
         try:
             self._in_batches(
-                "INSERT INTO coming VALUES (?, ?, ?)",
-                ((digest_of(file.path), file.size, file.sha256) for file in files),
+                "INSERT INTO coming VALUES (?, ?, ?, ?)",
+                (
+                    (
+                        digest_of(file.path),
+                        file.size,
+                        file.sha256,
+                        None if file.leads is None else digest_of(file.leads),
+                    )
+                    for file in files
+                ),
             )
             # Sorted first: in the order of the names that they have, a tree of a million would be
             # read and written at places all over it.
             self._database.execute(
-                "INSERT OR REPLACE INTO file SELECT ?, name, size, sha256 FROM coming"
-                " ORDER BY name",
+                "INSERT OR REPLACE INTO file SELECT ?, name, size, sha256, NULL, NULL FROM coming"
+                " WHERE leads IS NULL ORDER BY name",
                 (tree,),
             )
+            self._follow(tree)
         finally:
             self._database.execute("DROP TABLE coming")
+
+    def _follow(self, tree: str) -> None:
+        for _hop in range(MOST_HOPS):
+            # CROSS: from the few symlinks to their files, whatever the planner thinks.
+            followed = self._database.execute(
+                "INSERT OR IGNORE INTO file SELECT ?, coming.name, file.size, file.sha256,"
+                " coming.leads, coalesce(file.target, file.name) FROM coming"
+                " CROSS JOIN file ON file.tree = ? AND file.name = coming.leads"
+                " WHERE coming.leads IS NOT NULL",
+                (tree, tree),
+            )
+            if followed.rowcount <= 0:
+                return
 
     def want_all_named(self) -> None:
         """Make ready for ``take_wanted``: what any row of any link means is wanted from now on."""
@@ -160,17 +197,57 @@ class LinkBook:
     def take_wanted(self, tree: str, file: TreeFile) -> bool:
         """Take a file into a tree if any row means it, and say so."""
         name = digest_of(file.path)
-        found = self._database.execute("SELECT 1 FROM wanted WHERE name = ?", (name,)).fetchone()
-        if found is None:
+        if not self._is_wanted(name):
             return False
-        values = (tree, name, file.size, file.sha256)
-        self._database.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", values)
+        self._take(tree, name, file)
         return True
+
+    def _take(self, tree: str, name: bytes, file: TreeFile) -> None:
+        values = (tree, name, file.size, file.sha256)
+        insert = "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, NULL, NULL)"
+        self._database.execute(insert, values)
+
+    def want_through(self, whole: str) -> None:
+        """Want, too, what the wanted symlinks of a tree lead through, to their files."""
+        self._database.execute("DELETE FROM through")
+        for source in ("wanted", *["through"] * (MOST_HOPS - 1)):
+            self._database.execute(
+                "INSERT OR IGNORE INTO through SELECT file.leads FROM file"  # noqa: S608 - ours
+                f" JOIN {source} ON {source}.name = file.name"
+                " WHERE file.tree = ? AND file.leads IS NOT NULL",
+                (whole,),
+            )
+
+    def take_through(self, tree: str, file: TreeFile) -> bool:
+        """Take a file into a tree if a wanted symlink leads to it, and say so."""
+        name = digest_of(file.path)
+        if not self._is_through(name):
+            return False
+        self._take(tree, name, file)
+        return True
+
+    def take_symlink(self, tree: str, whole: str, path: bytes) -> bool:
+        """Take a symlink of the tree ``whole`` into another if it is wanted and has its file."""
+        name = digest_of(path)
+        if not (self._is_wanted(name) or self._is_through(name)):
+            return False
+        taken = self._database.execute(
+            "INSERT OR REPLACE INTO file SELECT ?, name, size, sha256, leads, target FROM file"
+            " WHERE tree = ? AND name = ? AND leads IS NOT NULL",
+            (tree, whole, name),
+        )
+        return taken.rowcount > 0
 
     def wants(self, path: bytes) -> bool:
         """Whether any row means the file."""
-        name = (digest_of(path),)
-        found = self._database.execute("SELECT 1 FROM wanted WHERE name = ?", name)
+        return self._is_wanted(digest_of(path))
+
+    def _is_wanted(self, name: bytes) -> bool:
+        found = self._database.execute("SELECT 1 FROM wanted WHERE name = ?", (name,))
+        return found.fetchone() is not None
+
+    def _is_through(self, name: bytes) -> bool:
+        found = self._database.execute("SELECT 1 FROM through WHERE name = ?", (name,))
         return found.fetchone() is not None
 
     def found(self, link: int, tree: str, *, limit: int = -1) -> Iterator[str]:
@@ -180,7 +257,7 @@ class LinkBook:
     def found_bytes(self, link: int, tree: str) -> int:
         """Return what the files of a tree take that the rows of a link mean, each once."""
         (row,) = self._database.execute(
-            f"SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT {_CHOSEN} AS name,"  # noqa: S608
+            f"SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT {_ITSELF} AS name,"  # noqa: S608
             f" {_first('size')} AS size {_FROM})",
             (*[tree] * MOST_NAMES, link),
         )
@@ -188,7 +265,7 @@ class LinkBook:
 
     def bytes_of(self, tree: str) -> int:
         """Return what the files of a tree take that it was told the size of."""
-        statement = "SELECT coalesce(sum(size), 0) FROM file WHERE tree = ?"
+        statement = "SELECT coalesce(sum(size), 0) FROM file WHERE tree = ? AND target IS NULL"
         return int(self._database.execute(statement, (tree,)).fetchone()[0])
 
     def _in_batches(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
@@ -205,12 +282,13 @@ class LinkBook:
         self._database.executemany(statement, batch)
         self._database.execute("COMMIT")
 
-    def join(self, link: int, tree: str) -> Joined:
-        """Return how the rows of a link fit a tree."""
+    def join(self, link: int, tree: str, *, symlinks: bool = True) -> Joined:
+        """Return how the rows of a link fit a tree; without ``symlinks`` no link is a file."""
+        source = _FROM if symlinks else _FROM_FILES
         (row,) = self._database.execute(
             f"SELECT count(*), {_sum(_MISSING)}, {_sum(_DIFFERING)},"
             f" {_sum(f'{_MISSING} AND there')}, {_sum(f'{_NAMES[0]} IS NULL')},"
-            f" {_marks('1')}, {_marks(_MISSING)}, {_marks(_DIFFERING)} {_FROM}",
+            f" {_marks('1')}, {_marks(_MISSING)}, {_marks(_DIFFERING)} {source}",
             (*[tree] * MOST_NAMES, link),
         )
         rows, missing, differing, vanished, outside, *marks = row
@@ -238,7 +316,7 @@ class LinkBook:
             yield self._cipher(number, said).decode("utf-8", "surrogateescape")
 
     def unnamed(self, links: Iterable[int], tree: str) -> int:
-        """Return how many files of a tree no row of these links means."""
+        """Return how many files of a tree no row of these links means, by symlinks neither."""
         numbers = tuple(links)
         places = ", ".join("?" * len(numbers))
         meant = " UNION ALL ".join(
@@ -247,7 +325,8 @@ class LinkBook:
             for name in _NAMES
         )
         (row,) = self._database.execute(
-            "SELECT (SELECT count(*) FROM file WHERE tree = ?) - (SELECT count(*) FROM"  # noqa: S608
+            "SELECT (SELECT count(*) FROM file WHERE tree = ? AND target IS NULL)"  # noqa: S608
+            " - (SELECT count(DISTINCT coalesce(file.target, file.name)) FROM"
             f" (SELECT name FROM ({meant}) GROUP BY name) AS meant"
             " JOIN file ON file.tree = ? AND file.name = meant.name)",
             (tree, *numbers * MOST_NAMES, tree),
@@ -256,18 +335,20 @@ class LinkBook:
 
 
 _FOUND = ", ".join(f"f{number}.name" for number in range(MOST_NAMES))
-_FROM = (
-    "FROM named "
-    + " ".join(
+
+
+def _from(more: str = "") -> str:
+    joins = " ".join(
         f"LEFT JOIN file f{number} ON f{number}.tree = ? AND f{number}.name = named.{name}"
+        + more.format(f"f{number}")
         for number, name in enumerate(_NAMES)
     )
-    + " WHERE link = ?"
-)
+    return f"FROM named {joins} WHERE link = ?"
+
+
+_FROM = _from()
+_FROM_FILES = _from(" AND {}.target IS NULL")
 _MISSING = f"coalesce({_FOUND}) IS NULL"
-
-
-_CHOSEN = f"coalesce({_FOUND})"
 
 
 def _first(column: str) -> str:
@@ -276,6 +357,9 @@ def _first(column: str) -> str:
         f"WHEN f{number}.name IS NOT NULL THEN f{number}.{column}" for number in range(MOST_NAMES)
     )
     return f"CASE {chosen} END"
+
+
+_ITSELF = f"coalesce({_first('target')}, {_FOUND})"
 
 
 def _other(column: str) -> str:

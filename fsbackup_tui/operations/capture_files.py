@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,6 +20,7 @@ from fsbackup_tui.domain.errors import (
     PointNotFound,
 )
 from fsbackup_tui.domain.events import Log, Progress, Report, Warned
+from fsbackup_tui.domain.links import led_to
 from fsbackup_tui.domain.point import Artifact, ArtifactRole, PartManifest
 from fsbackup_tui.domain.site_parts import FilesFacts, Names, TreeChanges
 from fsbackup_tui.domain.tree_anomaly import tree_reasons
@@ -266,14 +267,23 @@ async def _name_files(run: CaptureRun, source: FilesSource, facts: FilesFacts) -
         keys.of(key.facts.method)
         return
     walk = await asyncio.to_thread(make_walk, source, run.context.loaded)
-    files = (
-        TreeFile(entry.path, entry.status.st_size, None)
-        for entry in walk.entries()
-        if entry.kind == "file"
-    )
+    files = _tree_files(walk, os.fsencode(source.read_from or source.root))
     await asyncio.to_thread(links.add_files, run.source, files)
     if walk.state_sha256 != facts.state_sha256:
         links.forget_tree(run.source, "was not looked at in time: the tree changed meanwhile")
+
+
+def _tree_files(walk: Walk, root: bytes) -> Iterator[TreeFile]:
+    for entry in walk.entries():
+        if entry.kind == "file":
+            yield TreeFile(entry.path, entry.status.st_size, None)
+        elif entry.kind == "symlink":
+            # One that went away meanwhile is told of by the state of the tree.
+            with suppress(OSError):
+                target = os.readlink(root + b"/" + entry.path)  # noqa: PTH115 (a path of bytes)
+                leads = led_to(entry.path, target)
+                if leads is not None:
+                    yield TreeFile(entry.path, None, None, leads)
 
 
 def _state(walk: Walk) -> str:

@@ -36,6 +36,8 @@ async def run(request: FilesLookRequest, context: JobContext) -> dict[str, objec
         survey = Survey.into(context.work / "wanted", directory)
         pace = Pace(context.report, guard=None)
         async with live_rows(ground) as rows:
+            if rows is not None:
+                await rows.learn(point)
             names = rows.names if rows is not None else None
             choice = Choice(named=names, by_rows=rows is not None)
             with opened(ground.root) as live:

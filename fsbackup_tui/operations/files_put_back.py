@@ -107,6 +107,8 @@ class _Putting:
             rows.refuse_unread()
             for text in rows.unread:
                 self.notes.append(f"what only this link names was left out: {text}")
+        if rows is not None:
+            await rows.learn(self.point)
         names = rows.names if rows is not None else None
         choice = Choice(patterns, request.conflict, names, by_rows)
         pace = Pace(ground.context.report, guard=None)

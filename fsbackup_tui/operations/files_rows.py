@@ -10,8 +10,10 @@ from pathlib import Path
 from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.domain.live_fit import LiveFit
 from fsbackup_tui.domain.tree import Found, RowFit
+from fsbackup_tui.engines.files.index import IndexEntry
 from fsbackup_tui.operations.files_ground import Ground
-from fsbackup_tui.operations.live_links import LiveLinks, open_live_links
+from fsbackup_tui.operations.files_point import FilesPoint
+from fsbackup_tui.operations.live_links import LiveLinks, may_have_symlinks, open_live_links
 
 _NOWHERE = "nowhere.csv"
 
@@ -23,9 +25,14 @@ class LiveRows:
     links: LiveLinks
     count: int
 
-    def names(self, path: bytes, size: int) -> bool:
-        """Whether a live row misses this file."""
-        return self.links.named(path, size)
+    async def learn(self, point: FilesPoint) -> None:
+        """Read where the point's symlinks lead, before it is asked about its entries."""
+        if may_have_symlinks(point.part):
+            await point.read_index(self.links.learn)
+
+    def names(self, entry: IndexEntry) -> bool:
+        """Whether a live row misses this file, or what this symlink leads to."""
+        return self.links.names(entry)
 
     @property
     def unread(self) -> tuple[str, ...]:

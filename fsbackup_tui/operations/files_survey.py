@@ -22,7 +22,7 @@ from fsbackup_tui.engines.trees.comparing import (
 from fsbackup_tui.engines.trees.opened import Entry, OpenTree
 from fsbackup_tui.operations.files_compare import matches
 
-Named = Callable[[bytes, int], bool]
+Named = Callable[[IndexEntry], bool]
 Action = Literal["put", "both", "over"]
 _ACTIONS: dict[bytes, Action] = {b"p": "put", b"b": "both", b"o": "over"}
 _MARKS: dict[Action, bytes] = {action: mark for mark, action in _ACTIONS.items()}
@@ -32,7 +32,7 @@ _MARKS: dict[Action, bytes] = {action: mark for mark, action in _ACTIONS.items()
 class Choice:
     """What is asked for; ``named`` tells which files a live row misses, None: no links.
 
-    It is asked about every file. ``by_rows``: only what it names is put back.
+    It is asked about every entry. ``by_rows``: only what it names is put back.
     """
 
     patterns: Selection | None = None
@@ -116,9 +116,8 @@ class Survey:
                     self.twice.add(was.path)
                 if was.path == b".":
                     continue
-                named = False
+                named = choice.named is not None and choice.named(was)
                 if was.is_file:
-                    named = choice.named is not None and choice.named(was.path, was.size)
                     self.files += 1
                     self.total_bytes += was.size if was.kind == "file" else 0
                 if now is None or live is None:

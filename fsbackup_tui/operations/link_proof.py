@@ -19,7 +19,7 @@ from fsbackup_tui.domain.site_parts import LinkFacts
 from fsbackup_tui.domain.text import count_text
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.files.index import IndexEntry
-from fsbackup_tui.engines.link_book import LinkBook, tree_files
+from fsbackup_tui.engines.link_book import Joined, LinkBook, tree_files
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.link_rows import LinkUnreadable
 from fsbackup_tui.engines.postgres.search_path import database_search_path
@@ -98,9 +98,18 @@ async def _check(
         if error.lost:
             raise
         return replace(proof, verdict="different", note=f"its rows can't be read: {error.what}")
-    joined = await asyncio.to_thread(book.join, number, link.files)
+    joined = await asyncio.to_thread(_joined, book, number, link)
     found = await asyncio.to_thread(joined_facts, link, book, number, joined)
     return judge_link(link, found)
+
+
+def _joined(book: LinkBook, number: int, link: LinkFacts) -> Joined:
+    """Return how the rows fit, as it was captured: once no symlink counted as its file."""
+    joined = book.join(number, link.files)
+    if joined.sums != link.sums:
+        alone = book.join(number, link.files, symlinks=False)
+        return alone if alone.sums == link.sums else joined
+    return joined
 
 
 def _not_ours(loaded: LoadedConfig, link: LinkFacts) -> str:

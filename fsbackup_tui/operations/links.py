@@ -19,7 +19,16 @@ from fsbackup_tui.config.protection import Link
 from fsbackup_tui.config.sources import FilesSource, PostgresSource
 from fsbackup_tui.domain.errors import NotDecryptable, PointDamaged
 from fsbackup_tui.domain.events import Log, Warned
-from fsbackup_tui.domain.links import BadLink, LinkRule, names_of, rule_of, sha256_of, size_of
+from fsbackup_tui.domain.links import (
+    MOST_HOPS,
+    BadLink,
+    LinkRule,
+    led_to,
+    names_of,
+    rule_of,
+    sha256_of,
+    size_of,
+)
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.site_parts import LONGEST_LIST, LinkFacts, Names
 from fsbackup_tui.domain.text import count_text
@@ -80,17 +89,34 @@ def named_file(rule: LinkRule, values: Values, root: bytes | None = None) -> Nam
     said, names = names_of(rule, values)
     if not said:
         return None
-    there = root is not None and any(_is_file(root + b"/" + name) for name in names)
+    there = root is not None and any(is_file(root, name) for name in names)
     size, sha256 = size_of(values.get(":size")), sha256_of(values.get(":sha256"))
     return NamedFile(said, names, size, sha256, there)
 
 
-def _is_file(path: bytes) -> bool:
-    """Whether a file is there that a tree is captured with: neither a link nor a directory."""
+def is_file(root: bytes, name: bytes) -> bool:
+    """Whether a file is there that a tree is captured with, or a symlink that leads to one."""
+    led: bytes | None = name
     try:
-        return stat.S_ISREG(os.lstat(path).st_mode)
+        for hop in range(MOST_HOPS + 1):
+            if led is None or (hop and not _is_straight(root, led)):
+                return False
+            path = root + b"/" + led
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISLNK(mode):
+                return stat.S_ISREG(mode)
+            led = led_to(led, os.readlink(path))  # noqa: PTH115 (a path of bytes)
     except (OSError, ValueError):
         return False
+    return False
+
+
+def _is_straight(root: bytes, name: bytes) -> bool:
+    """Whether no directory on the way to a name is a symlink: what lies behind is not captured."""
+    above = root + b"/" + name.rpartition(b"/")[0]
+    return os.path.realpath(above) == os.path.normpath(
+        os.path.realpath(root) + b"/" + name.rpartition(b"/")[0]
+    )
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """Which files live's rows name and live has not, and which of these a point has.
 
     async with open_live_links(context, "uploads") as live:      # None where no link names them
-        for entry in index:                                      # in a thread
-            if live.named(entry.path, entry.size): …             # a row misses it: to be put back
+        live.learn(index)                                        # in a thread; its symlinks
+        for entry in index:                                      # read once more
+            if live.names(entry): …                              # a row misses it: to be put back
         live.fits()                                              # rows, missing, in it, nowhere
 
 Live's tree and its database are only read; nothing is kept but what is missing, so that memory
@@ -24,24 +25,24 @@ from fsbackup_tui.domain.errors import FsbackupError, UsageError
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.links import BadLink, LinkRule
 from fsbackup_tui.domain.live_fit import LiveFit, MissingInLive
-from fsbackup_tui.domain.point import new_tag
+from fsbackup_tui.domain.point import PartManifest, new_tag
 from fsbackup_tui.domain.site_parts import LONGEST_LIST, LinkFacts, Names
 from fsbackup_tui.domain.text import count_text
 from fsbackup_tui.engines.files.index import IndexEntry
-from fsbackup_tui.engines.link_book import LinkBook, NamedFile, TreeFile
+from fsbackup_tui.engines.link_book import LinkBook, NamedFile, TreeFile, tree_files
 from fsbackup_tui.engines.postgres.connection import Connection, connect, plain_errors
 from fsbackup_tui.engines.postgres.inspect_objects import read_settings
 from fsbackup_tui.engines.postgres.link_rows import LinkUnreadable, Values, link_rows
 from fsbackup_tui.engines.postgres.search_path import database_search_path
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import reading_keys
-from fsbackup_tui.operations.links import facts_of, link_rule, named_file, shown
+from fsbackup_tui.operations.links import facts_of, is_file, link_rule, named_file, shown
 from fsbackup_tui.operations.live_server import reading_address
 from fsbackup_tui.operations.part_index import read_part_index
 from fsbackup_tui.repository.files import free_bytes
 from fsbackup_tui.repository.reader import PointReader
 
-_POINT = "point"
+_POINT, _WHOLE = "point", "whole"
 
 
 @dataclass
@@ -58,9 +59,11 @@ class _Looked:
 class LiveLinks:
     """The rows of live whose file is not there; one thread at a time may use it."""
 
-    def __init__(self, book: LinkBook, looked: list[_Looked]) -> None:
+    def __init__(self, book: LinkBook, looked: list[_Looked], root: bytes) -> None:
         self._book = book
         self._looked = looked
+        self._root = root
+        self._learned = False
 
     def close(self) -> None:
         """Remove what was put aside."""
@@ -71,9 +74,32 @@ class LiveLinks:
         """The links whose rows could not be read, and why: what they name is not known."""
         return tuple(f"{one.facts.name}: {one.note}" for one in self._looked if one.rows is None)
 
+    def learn(self, entries: Iterable[IndexEntry]) -> None:
+        """Take in where the point's symlinks lead; without it none of them counts as its file."""
+        self._book.add_tree(_WHOLE, tree_files(entries))
+        self._book.want_through(_WHOLE)
+        self._learned = True
+
+    def names(self, entry: IndexEntry) -> bool:
+        """Whether an entry of the point is needed for what a row of live means and live has not.
+
+        Of a symlink, that is its way to its file, too.
+        """
+        if entry.is_file:
+            return self.named(entry.path, entry.size)
+        is_known = self._learned and entry.kind == "symlink"
+        return is_known and self._book.take_symlink(_POINT, _WHOLE, entry.path)
+
     def named(self, path: bytes, size: int | None = None) -> bool:
         """Whether a row of live means this file of the point, and live has not what it means."""
-        return self._book.take_wanted(_POINT, TreeFile(path, size, None))
+        file = TreeFile(path, size, None)
+        if self._book.take_wanted(_POINT, file):
+            return True
+        return (
+            self._learned
+            and not is_file(self._root, path)
+            and self._book.take_through(_POINT, file)
+        )
 
     def named_bytes(self) -> int:
         """Return what the files take that ``named`` said yes to, as far as sizes were given."""
@@ -158,15 +184,16 @@ async def read_live_links(
         return None
     looked = [_looked(number, facts_of(context.loaded, link)) for number, link in enumerate(links)]
     book = await asyncio.to_thread(LinkBook, context.work / f"live-links-{new_tag()}")
+    tree = os.fsencode(root or source.root)
     try:
         for name in dict.fromkeys(one.facts.source for one in looked):
             of_it = [one for one in looked if one.facts.source == name]
-            await _read(context, book, name, database, of_it, os.fsencode(root or source.root))
+            await _read(context, book, name, database, of_it, tree)
         await asyncio.to_thread(book.want_all_named)
     except BaseException:
         book.close()
         raise
-    return LiveLinks(book, looked)
+    return LiveLinks(book, looked, tree)
 
 
 def _looked(number: int, facts: LinkFacts) -> _Looked:
@@ -229,6 +256,11 @@ async def _read_link(
     context.report(Log(f"Link {one.facts.name}: {count_text(rows)} rows of live name files"))
 
 
+def may_have_symlinks(part: PartManifest) -> bool:
+    """Whether a part has symlinks, as far as its manifest tells: then they are learned first."""
+    return part.files is None or part.files.links > 0
+
+
 def _missing(files: Iterable[NamedFile]) -> Iterator[NamedFile]:
     return (file for file in files if not file.there)
 
@@ -250,11 +282,12 @@ async def missing_in_live(
 
         def ask(entries: Iterable[IndexEntry]) -> None:
             for entry in entries:
-                if entry.is_file:
-                    live.named(entry.path, entry.size)
+                live.names(entry)
 
-        keys = await reading_keys(context, reader)
-        await read_part_index(reader.directory, reader.part(files), keys, ask)
+        keys, part = await reading_keys(context, reader), reader.part(files)
+        if may_have_symlinks(part):
+            await read_part_index(reader.directory, part, keys, live.learn)
+        await read_part_index(reader.directory, part, keys, ask)
         fits = await asyncio.to_thread(live.fits)
         needed = await asyncio.to_thread(live.named_bytes)
         return MissingInLive(files, reader.id, fits, needed, free_bytes(source.root))

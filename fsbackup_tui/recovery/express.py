@@ -1,6 +1,7 @@
 """Swap and merge without the walkthrough: the same steps of the same incident, one after the other.
 
-What goes wrong leaves the incident open at the step where it went wrong, to be gone on with.
+What goes wrong leaves the incident open at the step where it went wrong, to be gone on with; where
+only an answer is lacking and nothing was changed, it is closed: the command is given again with it.
 """
 
 from __future__ import annotations
@@ -95,9 +96,19 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
     A spare of the point is used without restoring.
 
     Raises:
-        SafetyRefusal: the copy is not as its point. UsageError: the point or way can't be taken.
+        SafetyRefusal: the copy is not as its point. UsageError: the point or way can't be taken,
+            or an answer is lacking. Where a reason or an answer helps, the incident is closed,
+            unless somebody is frozen out.
         JobError: a step failed.
     """
+    try:
+        return _prepared(session, plan, wait)
+    except UsageError:
+        _close_undone(session)
+        raise
+
+
+def _prepared(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> Card:
     _leave_out(session, plan)
     if plan.kept:
         _take_kept(session, plan, wait)
@@ -117,6 +128,13 @@ def prepare(session: RecoverySession, plan: ExpressPlan, wait: Wait = wait_quiet
             "STOPPED: this is not the database the point came from.", why=card.stopped
         )
     return card
+
+
+def _close_undone(session: RecoverySession) -> None:
+    """End an incident that lacks an answer: the same command with it is no second incident."""
+    incident = session.read().incident
+    if incident.closed is None and not incident.freezes:
+        session.close("nothing was done")
 
 
 def _leave_out(session: RecoverySession, plan: ExpressPlan) -> None:
@@ -150,7 +168,6 @@ def _take_kept(session: RecoverySession, plan: ExpressPlan, wait: Wait) -> None:
     standing = session.read().facts.standing
     found = standing.database(plan.kept) if standing is not None else None
     if standing is None or found is None or found == standing.live:
-        session.close("nothing was done")
         kept = [each.name for each in standing.databases] if standing is not None else []
         raise UsageError(
             f"NO SUCH DATABASE: {plan.kept} is not among those that recoveries kept.",
@@ -218,10 +235,14 @@ def _require_good_copy(session: RecoverySession, plan: ExpressPlan) -> None:
         )
     if check.verdict != "proven" and not plan.reason:
         blocked = [each for each in check.differences if each.state == "blocked"]
+        _close_undone(session)
         raise SafetyRefusal(
             "NOT PROVEN: a part of the copy could not be compared.",
             why="\n".join(f"{each.sort} {each.name} {each.detail}" for each in blocked[:5]),
-            fix="With a written reason it is taken all the same: --reason TEXT",
+            fix=""
+            if session.read().incident.closed is None
+            else "With a written reason it is taken all the same: --reason TEXT\n"
+            "The copy stays until it is dropped: fsbackup leftovers",
         )
 
 

@@ -127,18 +127,20 @@ def test_without_the_name_nothing_is_begun(shop: Shop, confirm: tuple[str, ...])
     assert list(shop.site.state.rglob("incidents/*")) == []
 
 
-def test_a_point_in_doubt_wants_a_reason_and_leaves_the_incident_open(shop: Shop) -> None:
+def test_a_point_in_doubt_wants_a_reason_and_the_same_command_with_it_goes_through(
+    shop: Shop,
+) -> None:
     done = shop.swap("--confirm", shop.live, "--json")
     assert done.exit_code == 2, done.stdout
     assert "A REASON IS NEEDED" in done.error["what"]
+    assert done.error["fix"].endswith("by command: --reason TEXT")
     (incident,) = shop.incidents()
-    assert incident.closed is None
-    assert f"fsbackup recover --resume {incident.id}" in done.error["fix"]
-    again = shop.site.run("recover", "--plain", "--resume", incident.id)
-    assert "3.2 Choose the point  (choice; to do)" in again.stdout  # where it ended, not at 1.1
-    second = shop.swap("--confirm", shop.live, "--reason", "r", "--json")
-    assert second.exit_code == 3
-    assert "INCIDENT OPEN ALREADY" in second.error["what"]
+    assert incident.closed is not None
+    assert incident.closed_why == "nothing was done"
+    assert shop.databases() == [shop.live]
+    second = shop.swap("--confirm", shop.live, "--reason", "the only one", "--json")
+    assert second.exit_code == 0, second.stdout + second.stderr
+    assert shop.counts() == (500, 100)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from fsbackup_tui.domain.links import (
     SUPABASE_TABLE,
     BadLink,
     below_root,
+    led_to,
     names_of,
     parse_template,
     rule_of,
@@ -94,3 +95,23 @@ def test_sizes_and_hashes_are_taken_only_where_they_are_some() -> None:
 def test_a_name_with_a_nul_is_none() -> None:
     assert below_root(b"a\0b") is None
     assert below_root(b"/a\0b") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "leads"),
+    [
+        (b"v7.mp4", b"v8.mp4", b"v8.mp4"),
+        (b"a/b/v7.mp4", b"../c/./v8.mp4", b"a/c/v8.mp4"),
+        (b"a/v7.mp4", b"..//v8.mp4", b"v8.mp4"),
+        (b"a/v7.mp4", b"../../v8.mp4", None),
+        (b"a/v7.mp4", b"/srv/v8.mp4", None),
+        (b"a/v7.mp4", b"perhaps-a-link/../v8.mp4", None),
+        (b"a/v7.mp4", b"..", None),
+        (b"a/v7.mp4", b"v8.mp4/", None),
+        (b"v7.mp4", b"caf\xe9", b"caf\xe9"),
+    ],
+)
+def test_a_symlink_leads_to_what_is_in_the_tree_alone(
+    path: bytes, target: bytes, leads: bytes | None
+) -> None:
+    assert led_to(path, target) == leads

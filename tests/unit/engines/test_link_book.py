@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,54 @@ def test_only_what_a_row_means_is_taken(book: LinkBook) -> None:
     ]
     assert book.bytes_of("point") == 14
     assert list(book.missing(0, "point")) == ["gone.jpg"]
+
+
+def symlink(name: bytes, leads: bytes) -> TreeFile:
+    return TreeFile(name, None, None, leads)
+
+
+def test_a_symlink_counts_as_the_file_that_it_leads_to(book: LinkBook) -> None:
+    names = ("v7.mp4", "far.mp4", "v8.mp4", "dangling.mp4", "circle.mp4", "too/far.mp4")
+    book.add_rows(0, [row(name, size=7, sha256=b"\1" * 32) for name in names])
+    book.add_rows(1, [row("v7.mp4", size=8)])
+    chain = [b"1", b"2", b"3", b"far.mp4", b"too/far.mp4"]
+    files = [
+        symlink(b"1", b"v8.mp4"),
+        *(symlink(name, before) for before, name in pairwise(chain)),
+        symlink(b"circle.mp4", b"circle.mp4"),
+        symlink(b"dangling.mp4", b"gone.mp4"),
+        symlink(b"v7.mp4", b"v8.mp4"),
+        TreeFile(b"v8.mp4", 7, b"\1" * 32),
+        TreeFile(b"nobody.mp4", 1, None),
+    ]
+    book.add_tree("uploads", files)
+    assert list(book.missing(0, "uploads")) == ["dangling.mp4", "circle.mp4", "too/far.mp4"]
+    assert [book.join(link, "uploads").differing for link in (0, 1)] == [0, 1]
+    assert book.found_bytes(0, "uploads") == 7
+    assert book.bytes_of("uploads") == 8
+    assert book.unnamed([1], "uploads") == book.unnamed([0, 1], "uploads") == 1
+
+
+def test_a_tree_with_symlinks_can_be_taken_as_if_they_were_not_there(book: LinkBook) -> None:
+    """So points were captured before symlinks counted."""
+    book.add_rows(0, [row("v7.mp4"), row("v8.mp4")])
+    file = TreeFile(b"v8.mp4", 7, None)
+    book.add_tree("without", [file])
+    book.add_tree("with", [symlink(b"v7.mp4", b"v8.mp4"), file])
+    assert book.join(0, "with", symlinks=False) == book.join(0, "without")
+    assert book.join(0, "with").sums != book.join(0, "without").sums
+
+
+def test_a_wanted_symlink_wants_its_way_and_its_file(book: LinkBook) -> None:
+    book.add_rows(0, [row("v7.mp4"), row("dangling.mp4")])
+    book.want_all_named()
+    file, other = TreeFile(b"v8.mp4", 7, None), TreeFile(b"other.mp4", 7, None)
+    links = {b"v7.mp4": b"way.mp4", b"way.mp4": b"v8.mp4", b"not.mp4": b"other.mp4"}
+    links[b"dangling.mp4"] = b"gone.mp4"
+    book.add_tree("whole", [*(symlink(*each) for each in links.items()), file, other])
+    book.want_through("whole")
+    taken = [name for name in links if book.take_symlink("point", "whole", name)]
+    assert taken == [b"v7.mp4", b"way.mp4"]
+    assert [book.take_through("point", each) for each in (file, other)] == [True, False]
+    assert list(book.missing(0, "point")) == ["dangling.mp4"]
+    assert book.bytes_of("point") == 7

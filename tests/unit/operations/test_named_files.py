@@ -18,12 +18,26 @@ def was_there(root: Path, name: str) -> bool:
 
 
 def test_only_files_were_there_when_the_rows_were_read(tmp_path: Path) -> None:
-    """A link or a directory has not gone away in between: no tree has it as a file."""
+    """Or symlinks that lead to one: nothing else has gone away in between."""
     (tmp_path / "a.mp4").touch()
-    (tmp_path / "link.mp4").symlink_to("a.mp4")
     (tmp_path / "directory").mkdir()
-    assert was_there(tmp_path, "a.mp4")
-    for name in ("link.mp4", "directory", "none", "a.mp4/x", "x" * 70_000):
+    (tmp_path / "directory" / "b.mp4").touch()
+    (tmp_path / "same").symlink_to("directory")
+    links = {
+        "link.mp4": "a.mp4",
+        "directory/up.mp4": "../link.mp4",
+        "absolute": str(tmp_path / "a.mp4"),
+        "out": f"../{tmp_path.name}/a.mp4",
+        "dangling": "none",
+        "circle": "circle",
+        "to-directory": "directory",
+        "behind": "same/b.mp4",
+    }
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    for name in ("a.mp4", "link.mp4", "directory/up.mp4"):
+        assert was_there(tmp_path, name)
+    for name in (*list(links)[2:], "directory", "none", "a.mp4/x", "x" * 70_000):
         assert not was_there(tmp_path, name), name[:20]
 
 
