@@ -116,7 +116,7 @@ def _tree(unpacked: Path, steps: Sequence[str]) -> Path:
     """Return the directory that these steps lead to; nothing else may lie on the way."""
     tree = unpacked
     for step in steps:
-        beside = [name for name in os.listdir(tree) if name != step]
+        beside = [path.name for path in tree.iterdir() if path.name != step]
         if beside:
             raise _KeptAsItIs(f"{shown_path(os.fsencode(min(beside)))} lies beside {step} in it")
         tree = tree / step

@@ -36,7 +36,7 @@ def make_tar(path: Path, *members: tuple[str, int], uid: int) -> Path:
 def parts_of(site: Site) -> list[str]:
     """The archives of the one adopted point, each below its part."""
     (point,) = (site.repository / "points").iterdir()
-    assert not [path for path in point.rglob("*unpacked*")]
+    assert not list(point.rglob("*unpacked*"))
     return [f"{path.parent.name}/{path.name}" for path in point.rglob("files.tar*")]
 
 
