@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.sources import FilesSource
-from fsbackup_tui.domain.errors import DiskFull, FsbackupError, PointDamaged
+from fsbackup_tui.domain.errors import DiskFull, FilesUnreadable, FsbackupError, PointDamaged
 from fsbackup_tui.domain.point import Artifact, PartManifest
 from fsbackup_tui.engines.chain import Chain
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.engines.files.extract import UnsafeArchive, examine_archive, extract_archive
+from fsbackup_tui.engines.files.index import shown_path
 from fsbackup_tui.engines.files.tar_program import find_tar
 from fsbackup_tui.engines.foreign.model import ForeignFile
 from fsbackup_tui.operations.capture import CaptureRun
 from fsbackup_tui.operations.capture_files import archive_tree
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.repository.files import free_bytes
+from fsbackup_tui.repository.files import free_bytes, remove_tree
 from fsbackup_tui.repository.layout import Repository
 
 _COMPRESSION = "zstd:3"
@@ -90,21 +91,38 @@ async def unpack_tree(
     try:
         await asyncio.to_thread(unpacked.mkdir, mode=0o700)
         await _extract(context, directory / tar.path, tar, unpacked)
-        tree = unpacked.joinpath(*steps[:depth])
-        if not tree.is_dir() or tree.is_symlink():
-            return Unpacked(None, f"{'/'.join(steps[:depth])} is no directory in it")
+        tree = await asyncio.to_thread(_tree, unpacked, steps[:depth])
         settings = FilesSource(kind="files", root=root, read_from=tree)
         run = CaptureRun(
             source, context, repository, directory, None, plan, Chain(_COMPRESSION, None)
         )
         part = await archive_tree(run, settings)
-    except (UnsafeArchive, PointDamaged) as error:
+    except _KeptAsItIs as error:
+        return Unpacked(None, str(error))
+    except (UnsafeArchive, PointDamaged, FilesUnreadable) as error:
         return Unpacked(None, _told(error))
     finally:
-        await asyncio.to_thread(shutil.rmtree, unpacked, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, unpacked)
     (directory / tar.path).unlink()
     notes = _notes(file, part.warnings)
     return Unpacked(replace(part, started=file.taken, finished=file.taken, warnings=notes))
+
+
+class _KeptAsItIs(Exception):
+    """Why a part would have less in it than the tar has."""
+
+
+def _tree(unpacked: Path, steps: Sequence[str]) -> Path:
+    """Return the directory that these steps lead to; nothing else may lie on the way."""
+    tree = unpacked
+    for step in steps:
+        beside = [path.name for path in tree.iterdir() if path.name != step]
+        if beside:
+            raise _KeptAsItIs(f"{shown_path(os.fsencode(min(beside)))} lies beside {step} in it")
+        tree = tree / step
+        if not tree.is_dir() or tree.is_symlink():
+            raise _KeptAsItIs(f"{'/'.join(steps)} is no directory in it")
+    return tree
 
 
 async def _extract(context: JobContext, path: Path, tar: Artifact, target: Path) -> None:
@@ -117,6 +135,8 @@ async def _extract(context: JobContext, path: Path, tar: Artifact, target: Path)
         raise DiskFull(
             "NOT ENOUGH SPACE to adopt it. Nothing was created.", why=error.why, fix=error.fix
         ) from error
+    if plan.not_own and os.geteuid():
+        raise _KeptAsItIs("what is in it belongs to others, which only root can keep so")
     await extract_archive(
         path,
         tar,

@@ -35,6 +35,8 @@ def _read(directory: Path) -> dict[str, str]:
         document = json.loads((directory / _NAME).read_bytes())
     except (OSError, ValueError):
         return {}
+    if not isinstance(document, dict):
+        return {}
     return {str(key): str(told) for key, told in document.items()}
 
 

@@ -368,7 +368,21 @@ def remove_tree(path: Path) -> None:
     """Remove a directory and all below it; what vanishes meanwhile is no error."""
     while path.exists():
         with suppress(FileNotFoundError):
-            shutil.rmtree(path)
+            try:
+                shutil.rmtree(path)
+            except PermissionError:
+                _make_writable(path)
+                shutil.rmtree(path)
+
+
+def _make_writable(path: Path) -> None:
+    """Let the owner of a tree remove what is in it: what was unpacked may be read-only."""
+    path.chmod(0o700)
+    for top, names, _files in os.walk(path):
+        for name in names:
+            directory = Path(top, name)
+            if not directory.is_symlink():
+                directory.chmod(0o700)
 
 
 def is_inside(root: Path, relative: str) -> bool:

@@ -50,7 +50,8 @@ class ExtractionPlan:
     """What an archive would bring into a directory; ``bytes`` is the files' own size.
 
     ``bare`` are, when it is extracted, the first of the programs that came without the rights
-    they had (path and mode, 0 for capabilities); ``bare_count`` counts them all.
+    they had (path and mode, 0 for capabilities); ``bare_count`` counts them all. ``not_own``
+    counts what belongs to another user than this process's.
     """
 
     wanted: Wanted | None = None
@@ -64,6 +65,7 @@ class ExtractionPlan:
     stored: int = 0
     bare: list[Bare] = field(default_factory=list)
     bare_count: int = 0
+    not_own: int = 0
 
 
 @dataclass(slots=True)
@@ -307,6 +309,7 @@ def _plain(stream: ByteStream, path: Path, artifact: Artifact) -> ByteStream:
 
 
 def _count(plan: ExtractionPlan, member: Member) -> None:
+    plan.not_own += member.uid != os.geteuid()
     if member.kind in ("file", "link"):
         plan.files += 1
         plan.bytes += member.size

@@ -73,6 +73,30 @@ def test_a_site_that_only_looks_drops_nothing(
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "refused"
 
 
+def test_what_two_servers_have_is_listed_twice_and_dropped_where_it_is_meant(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Databases of one name are on many servers: `postgres` is."""
+    document = json.loads(config.read_text())
+    document["sources"]["other"]["url"] = "postgresql://ana@/shop?host=/another"
+    config.write_text(json.dumps(document))
+    fence = {**ITEM, "kind": "fence", "name": "shop is closed", "oid": 0}
+    found = {"items": [fence, ITEM], "notes": []}
+    monkeypatch.setattr("fsbackup_tui.cli.follow.result_of", lambda *_: found)
+    assert run_command_line(["--config", str(config), "leftovers", "--json"]) == 0
+    items = json.loads(capsys.readouterr().out)["leftovers"]
+    assert [(item["name"], item["part"]) for item in items] == [
+        ("shop is closed", "db"),
+        ("shop is closed", "other"),
+        ("shop__before_k3f9", "db"),
+    ]
+    words = ["leftovers", "--drop", "shop is closed", "--confirm", "shop is closed"]
+    assert run_command_line(["--config", str(config), *words]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("WHICH ONE? There are 2 of the name shop is closed.")
+    assert "They belong to db, other." in told
+
+
 def test_the_list_tells_size_age_incident_and_who_holds_it() -> None:
     held = {**ITEM, "name": "shop__restore_k3f9", "kind": "restore", "since": None}
     held |= {"size_bytes": None, "held_by": "shop app of ana, pid 7 is in it"}
