@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from fsbackup_tui.operations.places import kind_of, place_paths, place_source
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.rehearsal import newest_good
 from fsbackup_tui.operations.site_requests import FilesBesideRequest, RestoreCodeRequest
+from fsbackup_tui.repository.files import remove_tree
 from fsbackup_tui.repository.tree_marks import (
     Mark,
     is_marked,
@@ -86,7 +86,8 @@ async def run(request: RehearseTreeRequest, context: JobContext) -> dict[str, ob
             damage = await _commit_nonsense(context, tree)
         await asyncio.to_thread(write_mark, around, replace(made, complete=True))
     except BaseException:
-        shutil.rmtree(around, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(around)
         remove_mark(around)
         raise
     return {
@@ -103,7 +104,7 @@ def _remove_killed(around: Path) -> None:
     """Remove what an attempt left that nobody saw the end of."""
     mark = read_mark(around)
     if mark is not None and is_marked(around, mark):
-        shutil.rmtree(around)
+        remove_tree(around)
     if around.exists() or around.is_symlink():
         raise SafetyRefusal(f"NOT MADE: {around} is there, and is not ours. Nothing was done.")
     with suppress(OSError):

@@ -35,7 +35,15 @@ def shop(tmp_path: Path, fresh_server: FreshServer) -> Iterator[Shop]:
 
 
 @pytest.fixture
-def walk(shop: Shop) -> Iterator[Walkthrough]:
+def loss(shop: Shop) -> tuple[object, datetime]:
+    """What the database held, and when it was last right."""
+    before = shop.content()
+    return before, damaged(shop)
+
+
+@pytest.fixture
+def walk(shop: Shop, loss: tuple[object, datetime]) -> Iterator[Walkthrough]:
+    """The application, opened when it has happened."""
     environ = {**shop.site.environ(), "TERM": "xterm", "LANG": "C.UTF-8", "SUDO_USER": "ana"}
     terminal = Terminal(
         environ, command=shop.site.command("recover"), bytes_per_second=BYTES_PER_SECOND
@@ -48,10 +56,17 @@ def damaged(shop: Shop) -> datetime:
     """Lose two tables a while after the backup; returns when it was last right."""
     shop.back_up()
     shop.execute("INSERT INTO visits SELECT FROM generate_series(1, 31)")
-    right = datetime.now(UTC).replace(microsecond=0)
-    wait_until(lambda: datetime.now(UTC).replace(microsecond=0) > right)
+    # The whole second that is typed lies behind the backup, and the loss behind it.
+    right = _next_second()
+    _next_second()
     shop.execute("DROP TABLE likes, videos")
     return right
+
+
+def _next_second() -> datetime:
+    before = datetime.now(UTC)
+    wait_until(lambda: datetime.now(UTC).replace(microsecond=0) > before)
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def declare(walk: Walkthrough, right: datetime) -> None:
@@ -87,9 +102,11 @@ def do_step(walk: Walkthrough) -> None:
     walk.see("Enter", lambda: walk.step != step)
 
 
-def test_a_data_loss_seen_for_the_first_time(shop: Shop, walk: Walkthrough) -> None:
-    before = shop.content()
-    declare(walk, damaged(shop))
+def test_a_data_loss_seen_for_the_first_time(
+    shop: Shop, loss: tuple[object, datetime], walk: Walkthrough
+) -> None:
+    before, right = loss
+    declare(walk, right)
     while walk.step:
         do_step(walk)
     assert "All steps are behind." in walk.terminal.text()

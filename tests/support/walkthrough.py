@@ -38,7 +38,7 @@ _FIXED = tuple(
         (r"(?<=closed, )\d+ m\b", "N m"),
         (r"(?<=changes of )\d+ minutes?", "N minutes"),
         (r"(?<=rows, )\d+ m(?= of changes)", "N m"),
-        (r"(?<=^   )\d{4}(?=-\d\d )", "MMDD"),
+        (r"(?<=^ [ >] )\d{4}(?=-\d\d )", "MMDD"),
         (r"(?<=system )\d{19}", "N" * 19),
         (r"(?<=PostgreSQL )\d\d\.\d+", "NN.N"),
         (r"(?<=127\.0\.0\.1:)\d+", "5432"),
