@@ -399,7 +399,9 @@ async def test_the_command_lists_and_asks_for_the_typed_name(scene: Scene) -> No
     assert listed.exit_code == 0, listed.stderr
     assert listed.document["notes"] == []
     first = next(item for item in listed.document["leftovers"] if item["name"] == name)
-    assert set(first) == {"kind", "name", "oid", "of", "since", "bytes", "what", "held_by"}
+    keys = {"kind", "name", "oid", "of", "since", "bytes", "what", "held_by", "part"}
+    assert set(first) == keys
+    assert first["part"] == "db"
     told = scene.site.run("leftovers")
     assert name in told.stdout
     assert "as it was before a swap" in told.stdout
