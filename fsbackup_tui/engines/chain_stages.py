@@ -16,7 +16,7 @@ from fsbackup_tui.engines.compression import BLOCK, zstd_module
 from fsbackup_tui.engines.process_channel import ChannelStopped
 
 _GZIP_PIECE = 4 << 20
-_ZSTD_PIECE = 4 << 20
+_ZSTD_PIECE = 2 << 20
 _LARGE_PIECES = 3  # the level from which zstd's own pieces are larger
 _QUEUED_BLOCKS = 8
 _LOOK_SECONDS = 0.05
