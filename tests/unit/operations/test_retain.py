@@ -36,11 +36,11 @@ DAY = timedelta(days=1)
 class Nights:
     """A site whose backups ran every night; ``ids`` are its points, the oldest first."""
 
-    def __init__(self, site: Site, count: int) -> None:
+    def __init__(self, site: Site, count: int, now: datetime) -> None:
         self.site = site
         self.repository: Repository = open_repository(site.repository)
-        self.ids = [self.take(NOW - n * DAY - timedelta(hours=1)) for n in reversed(range(count))]
-        self.now = NOW
+        self.ids = [self.take(now - n * DAY - timedelta(hours=1)) for n in reversed(range(count))]
+        self.now = now
         self.events: list[Event] = []
 
     def take(self, created: datetime, *, plan: str = "daily", good: bool = True) -> str:
@@ -67,12 +67,16 @@ class Nights:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Nights]:
-    def made(count: int, keep: dict[str, object] | None = None, **retention: object) -> Nights:
+    def made(
+        count: int,
+        keep: dict[str, object] | None = None,
+        now: datetime = NOW,
+        **retention: object,
+    ) -> Nights:
         plan = {"sources": ["db"], "keep": keep or {"last": 6}}
         settings = {"plans": {"daily": plan}, "retention": retention}
-        return Nights(
-            make_site(tmp_path / "site", "postgresql://nowhere", settings=settings), count
-        )
+        site = make_site(tmp_path / "site", "postgresql://nowhere", settings=settings)
+        return Nights(site, count, now)
 
     return made
 
@@ -123,7 +127,9 @@ async def test_space_is_freed_after_the_grace_alone(make: Callable[..., Nights])
     nights.now = NOW + 7 * DAY + timedelta(seconds=1)
     result = await run_empty(EmptyTrashRequest(), nights.context)
     assert (result["freed"], result["trash"]) == (nights.ids[:2], [])
-    assert result["bytes"] > 0
+    freed = result["bytes"]
+    assert isinstance(freed, int)
+    assert freed > 0
     assert list(nights.repository.trash.iterdir()) == []
 
 
@@ -327,3 +333,32 @@ def test_the_commands(make: Callable[..., Nights]) -> None:
     ):
         assert site.run(*words).exit_code == 3, words
     assert site.run("retain").exit_code == 0
+
+
+def test_the_jobs_of_the_commands(make: Callable[..., Nights]) -> None:
+    nights = make(8, {"last": 2}, datetime.now(UTC).replace(microsecond=0))
+    site = nights.site
+    needed = site.run("retain", "--apply", "--json")
+    assert (needed.exit_code, needed.error["kind"]) == (4, "confirmation-needed")
+    applied = site.run("retain", "--apply", "--confirm", "face-swap", "--json")
+    assert (applied.exit_code, applied.document["applied"]) == (0, True), applied.stderr
+    assert applied.document["removed"] == nights.ids[:6]
+    assert [point["id"] for point in applied.document["trash"]] == nights.ids[:6]
+    jobs = site.run("jobs", "--json").document["jobs"]
+    assert [(job["operation"], job["state"]) for job in jobs] == [("retain", "done")]
+    text = site.run("retain").stdout
+    assert "In the trash: 6; fsbackup retain --take-back POINT" in text
+    assert f"  {nights.ids[0]}" in text
+    back = site.run("retain", "--take-back", nights.ids[3])
+    assert back.exit_code == 0
+    assert f"Back: {nights.ids[3]}" in back.stdout
+    assert "pinned: taken back out of the trash" in back.stdout
+    assert "No point leaves." in site.run("retain", "--apply").stdout
+    assert "Freed: 0 points" in site.run("retain", "--empty").stdout
+    config = site.settings
+    assert isinstance(config, dict)
+    config["retention"] = {"grace": "0s"}
+    site.write_config()
+    freed = site.run("retain", "--empty", "--json")
+    assert (freed.exit_code, len(freed.document["freed"])) == (0, 5), freed.stderr
+    assert nights.standing() == [nights.ids[3], *nights.ids[6:]]
