@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     if arguments.take_back is not None:
         refuse_if_read_only(context.load(), "takes nothing back")
         point = _in_trash(arguments.take_back, context)
-        return run_request(TakeBackRequest(point), context, summary=_taken_back)
+        return run_request(TakeBackRequest(point), context, summary=taken_back)
     if arguments.empty:
         refuse_if_read_only(context.load(), "frees nothing")
         context.repository()
-        return run_request(EmptyTrashRequest(), context, summary=_freed)
+        return run_request(EmptyTrashRequest(), context, summary=freed)
     looked = _look(context)
     context.emit(looked.document(context.repository()), lambda: _print(looked, context))
     return 0
@@ -104,7 +104,7 @@ def _apply(confirm: str | None, context: CliContext) -> int:
             raise ConfirmationNeeded("NOT CONFIRMED: every point stays.")
         confirmed = True
     request = RetainRequest(looked.decision.leaving, confirmed)
-    return run_request(request, context, summary=_applied)
+    return run_request(request, context, summary=applied)
 
 
 def _typed(site: str, context: CliContext) -> str:
@@ -131,7 +131,7 @@ def _print(looked: RetentionLook, context: CliContext) -> None:
         + (f"; {room} come free after {_grace(looked)} in the trash" if leaving else "")
     )
     for line in _point_lines(looked):
-        context.say_text(line, later="      ")
+        _say(line, context)
     for refusal in decision.refusals:
         context.say()
         context.say_text(f"NOT NOW: {refusal.what}")
@@ -141,10 +141,15 @@ def _print(looked: RetentionLook, context: CliContext) -> None:
         context.say()
         context.say_text(f"In the trash: {len(looked.trash)}; fsbackup retain --take-back POINT")
         for line in _trash_lines(looked):
-            context.say_text(line, later="      ")
+            _say(line, context)
     if leaving and not decision.refusals:
         context.say()
         context.say("Nothing was removed. To do it: fsbackup retain --apply")
+
+
+def _say(line: str, context: CliContext) -> None:
+    indent = len(line) - len(line.lstrip())
+    context.say_text(line, first=" " * indent, later=" " * (indent or 6))
 
 
 def _point_lines(looked: RetentionLook) -> Iterator[str]:
@@ -178,7 +183,8 @@ def _grace(looked: RetentionLook) -> str:
     return span_text(looked.grace)
 
 
-def _applied(result: Mapping[str, Any]) -> list[str]:
+def applied(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when points were removed."""
     from fsbackup_tui.operations.wording import size_text
 
     removed = result["removed"]
@@ -194,7 +200,8 @@ def _applied(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _taken_back(result: Mapping[str, Any]) -> list[str]:
+def taken_back(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when a point was taken back."""
     return [
         f"Back: {result['point']}",
         f"  pinned: {result['pinned']}",
@@ -202,7 +209,8 @@ def _taken_back(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _freed(result: Mapping[str, Any]) -> list[str]:
+def freed(result: Mapping[str, Any]) -> list[str]:
+    """Return what is printed when the trash was freed."""
     from fsbackup_tui.operations.wording import size_text
 
     left = f"; {len(result['trash'])} still lie in the trash" if result["trash"] else ""

@@ -345,7 +345,7 @@ def test_the_jobs_of_the_commands(make: Callable[..., Nights]) -> None:
     assert applied.document["removed"] == nights.ids[:6]
     assert [point["id"] for point in applied.document["trash"]] == nights.ids[:6]
     jobs = site.run("jobs", "--json").document["jobs"]
-    assert [(job["operation"], job["state"]) for job in jobs] == [("retain", "done")]
+    assert [(job["operation"], job["state"]) for job in jobs] == [("retain", "ok")]
     text = site.run("retain").stdout
     assert "In the trash: 6; fsbackup retain --take-back POINT" in text
     assert f"  {nights.ids[0]}" in text
