@@ -189,6 +189,7 @@ def _plan_keeps(
     yield from _safety_keeps(good, guard)
     yield from _bad_keeps(points, policy, frozenset(each for each, _ in by_rule), now)
     yield from _verification_keeps(points)
+    yield from _trouble_keeps(points)
 
 
 def _rule_keeps(
@@ -274,6 +275,18 @@ def _verification_keeps(points: Sequence[Candidate]) -> Iterator[tuple[str, str]
             open_one = point.id
         elif point.good:
             return
+
+
+def _trouble_keeps(points: Sequence[Candidate]) -> Iterator[tuple[str, str]]:
+    """Yield the good points that stay as long as the newest one is bad.
+
+    It may be the first sign of a damage that nobody has looked at yet.
+    """
+    newest = next((point for point in points if point.good or not point.sound), None)
+    if newest is not None and not newest.good:
+        for point in points:
+            if point.good:
+                yield point.id, f"{newest.id} is not good"
 
 
 def _own_reasons(candidate: Candidate, guard: Guard) -> Iterator[str]:

@@ -110,6 +110,20 @@ def clock_doubt(created: Sequence[datetime], guard: Guard, now: datetime) -> Ref
     return next(_clock(created, guard, now), None)
 
 
+def clock_known(
+    created: Sequence[datetime], guard: Guard, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """Return ``clock_right`` and ``accepted`` as they are to be remembered behind a run.
+
+    A clock in doubt changes nothing, unless a person typed the site's name.
+    """
+    if clock_doubt(created, guard, now) is not None and not guard.confirmed:
+        return guard.clock_right, guard.accepted
+    known = [each for each in (*created[:1], guard.last_seen) if each is not None]
+    seen = max(known, default=now)
+    return now, seen if seen > now else guard.accepted
+
+
 def _clock(created: Sequence[datetime], guard: Guard, now: datetime) -> Iterator[Refusal]:
     known = [each for each in (*created[:1], guard.last_seen) if each is not None]
     seen = max(known, default=None)

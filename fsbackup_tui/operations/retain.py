@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.errors import (
     ConfirmationNeeded,
@@ -20,7 +20,7 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.events import Log, Progress, Warned
 from fsbackup_tui.domain.retention import Candidate
-from fsbackup_tui.domain.retention_guard import Refusal
+from fsbackup_tui.domain.retention_guard import Refusal, clock_known
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.retain_look import (
@@ -34,7 +34,11 @@ from fsbackup_tui.operations.retain_requests import (
     RetainRequest,
     TakeBackRequest,
 )
-from fsbackup_tui.operations.retain_state import read_retain_state, write_retain_state
+from fsbackup_tui.operations.retain_state import (
+    RetainState,
+    read_retain_state,
+    write_retain_state,
+)
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.holds import release_closed
 from fsbackup_tui.repository.layout import Repository, site_state
@@ -236,11 +240,9 @@ def _remember(
     refusals = {} if not plan else dict(known.refusals)
     refusals[plan] = [refusal.document() for refusal in looked.decision.refusals]
     told = {name: each for name, each in refusals.items() if each}
-    if not looked.clock or looked.guard.confirmed:
-        seen = looked.guard.last_seen
-        future = seen if seen is not None and seen > looked.now else None
-        known = replace(known, clock_right=looked.now, accepted=future or known.accepted)
-    write_retain_state(state, replace(known, ran=looked.now, refusals=told))
+    right, accepted = clock_known(looked.times, looked.guard, looked.now)
+    found = RetainState(right, accepted, looked.now, told)
+    write_retain_state(state, found)
 
 
 async def _remove(

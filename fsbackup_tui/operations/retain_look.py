@@ -13,7 +13,7 @@ from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import PointSummary, point_time
-from fsbackup_tui.domain.retention import Candidate, Decision, Keep, decide
+from fsbackup_tui.domain.retention import Candidate, Decision, Keep, decide, in_capture_order
 from fsbackup_tui.domain.retention_guard import DEFAULT_PROOF_AGE, Guard, clock_doubt
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.retain_state import RetainState, read_retain_state
@@ -36,7 +36,8 @@ class RetentionLook:
     """Retention at a moment: the points as it sees them, its decision, what lies in the trash.
 
     With ``candidates``, ``policies`` and ``guard`` another policy can be tried by ``decide``.
-    ``clock`` is why the clock is doubted, empty where it is not.
+    ``times`` are when the numbered points were taken, the newest in capture order first; ``clock``
+    is why the clock is doubted, empty where it is not.
     """
 
     candidates: tuple[Candidate, ...]
@@ -47,6 +48,7 @@ class RetentionLook:
     decision: Decision
     trash: tuple[Trashed, ...]
     grace: timedelta
+    times: tuple[datetime, ...] = ()
     clock: str = ""
 
     def document(self, repository: Repository) -> dict[str, object]:
@@ -119,7 +121,7 @@ def look(
     if held:
         candidates = [replace(each, held=each.held or held.get(each.id)) for each in candidates]
         decision = decide(candidates, policies, guard, now, zone)
-    times = [point.created for point in points if point.sequence]
+    times = tuple(each.created for each in in_capture_order(candidates) if each.sequence)
     doubt = clock_doubt(times, guard, now)
     return RetentionLook(
         tuple(candidates),
@@ -130,6 +132,7 @@ def look(
         decision,
         tuple(list_trash(repository)),
         loaded.config.retention.grace,
+        times,
         "" if doubt is None else doubt.what,
     )
 

@@ -126,13 +126,24 @@ def test_thirty_one_bad_nights_keep_the_good_ones_of_before() -> None:
     points = nights(62, bad=range(31))
     decision = decided(points, Keep(within=30 * DAY))
     good = {point.id for point in points if point.good}
-    # The age alone takes the good ones but for the last two, and the proof is stale by then.
+    assert good <= {v.id for v in decision.verdicts if v.keeps}
+    assert keeps(decision, 1) == (f"{points[0].id} is not good",)
+    # The first good one afterwards: the age takes those of before, but for the last two.
+    again = [candidate(63, timedelta(minutes=5)), *points]
+    slots = decided(again, Keep(last=20))
+    assert len(good & {v.id for v in slots.verdicts if v.keeps}) == 19
+
+
+def test_nothing_leaves_when_the_newest_proof_is_stale() -> None:
+    late = [replace(point, created=point.created - 9 * DAY) for point in nights(9)]
+    late = [replace(point, proved=point.created) for point in late]
+    decision = decided(late, Keep(last=2))
     assert [each.kind for each in decision.refusals] == ["stale-proof"]
     assert decision.removable == ()
     assert "fsbackup verify latest:daily" in decision.refusals[0].fix
-    slots = decided(points, Keep(last=30), Guard(proof_ages={"daily": 60 * DAY}))
-    assert not good - {v.id for v in slots.verdicts if v.keeps} - {points[-1].id}
-    assert left(slots) == [1]
+    assert decided(
+        late, Keep(last=2), Guard(most_share=1.0, proof_ages={"daily": 10 * DAY})
+    ).removable
 
 
 def test_a_bad_point_leaves_by_age_once_a_newer_one_is_good() -> None:
