@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
 from fsbackup_tui.domain.events import format_time
@@ -66,7 +66,7 @@ class Check:
     """What a look at a site found.
 
     ``findings`` are the worst first; ``notes`` is what is worth telling and needs nobody;
-    ``probes`` says of each probe whether it could look, by its name.
+    ``probes`` says of each probe whether it could look, by its name; ``zone`` is the site's.
     """
 
     site: str
@@ -75,6 +75,7 @@ class Check:
     numbers: tuple[Number, ...] = ()
     notes: tuple[str, ...] = ()
     probes: Mapping[str, bool] = field(default_factory=dict)
+    zone: tzinfo = UTC
 
     @property
     def state(self) -> CheckState:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.finding import Check
+from fsbackup_tui.jobs.journal import parse_line
+from fsbackup_tui.jobs.layout import JOURNAL
 from fsbackup_tui.jobs.supervisor import list_jobs
+from fsbackup_tui.jobs.watchdog import Watchdog
 from fsbackup_tui.operations.check import look, unknown
 from fsbackup_tui.operations.owed import told_owed
 from fsbackup_tui.operations.probes.ground import JobFacts
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 100
 _SECONDS = 30.0
+_TAIL_BYTES = 256 << 10
 
 
 def check_site(
@@ -70,8 +75,26 @@ def job_facts(job: Job) -> JobFacts:
         subject=str(subject or ""),
         started=job.started,
         finished=job.finished,
-        quiet_since=job.updated or job.started,
+        quiet_since=moved_at(job) if job.running else job.updated or job.started,
         stage=job.stage or "",
         problem=job.problem,
         owed=tuple(told_owed(job.directory)) if not job.running else (),
     )
+
+
+def moved_at(job: Job) -> datetime:
+    """Return when a running job last got on, by the end of its journal; heartbeats don't count."""
+    moment = [job.started.timestamp()]
+    watchdog = Watchdog(0, clock=lambda: moment[0])
+    try:
+        with (job.directory / JOURNAL).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            data = file.read()
+    except OSError:
+        return job.updated or job.started
+    for line in map(parse_line, data.splitlines()):
+        if line is not None:
+            moment[0] = line.at.timestamp()
+            watchdog.saw(line.event)
+    return datetime.fromtimestamp(watchdog.moved_at, UTC)

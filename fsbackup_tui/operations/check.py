@@ -19,6 +19,17 @@ from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import format_time, parse_time
 from fsbackup_tui.domain.finding import Check, Finding, worst_first
 from fsbackup_tui.domain.text import duration_text
+from fsbackup_tui.operations.probes import (
+    anomalies,
+    backups,
+    keys,
+    permissions,
+    place,
+    servers,
+    space,
+    trust,
+    work,
+)
 from fsbackup_tui.operations.probes.ground import Ground, JobFacts
 from fsbackup_tui.operations.probes.probe import Probe
 from fsbackup_tui.operations.status import job_liveness, site_catalogue, site_zone
@@ -28,7 +39,31 @@ from fsbackup_tui.repository.layout import site_state
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
 
-PROBES: tuple[Probe, ...] = ()
+PROBES: tuple[Probe, ...] = (
+    Probe("repository", "whether the repository can be read and written", place.repository),
+    Probe("incidents", "open incidents", work.incidents),
+    Probe("backup-age", "whether each plan's backups come in time", backups.plan_ages),
+    Probe("rpo", "how old the newest good backups are", backups.promised_ages),
+    Probe("backup-failed", "how the last runs went", backups.last_runs),
+    Probe("backup-count", "how many runs of the last week are good", backups.runs_done),
+    Probe("damaged", "damaged points", trust.damaged),
+    Probe("newest", "what the newest points are worth", trust.newest_points),
+    Probe("never-proven", "whether anything was ever proven", trust.never_proven),
+    Probe("proof-age", "how old the proofs are", trust.proof_ages),
+    Probe("drills", "drills, and how long getting back takes", trust.drills),
+    Probe("anomalies", "sizes and rows against their history", anomalies.anomalies),
+    Probe("disk", "how long the disk will do", space.disk),
+    Probe("jobs-stuck", "jobs that do not get on", work.stuck_jobs),
+    Probe("jobs-lost", "jobs that vanished", work.lost_jobs),
+    Probe("catalogue", "the catalogue and the state", place.catalogue),
+    Probe("clock", "the clock", place.clock),
+    Probe("permissions", "who may read and write what is kept", permissions.permissions),
+    Probe("restore-rights", "the rights to restore", servers.restore_rights),
+    Probe("key", "the key of the points", keys.encryption, live=True),
+    Probe("signing", "the key that signs", keys.signing, live=True),
+    Probe("clients", "the database clients", servers.clients, live=True),
+    Probe("servers", "the database servers", servers.servers, seconds=8.0, live=True),
+)
 _SEEN_NAME = "findings.json"
 _FORMAT = 1
 
@@ -68,22 +103,26 @@ async def look(
             findings=worst_first(_with_since(state, found, now)),
             numbers=tuple(ground.numbers),
             notes=tuple(ground.notes),
+            zone=ground.zone,
             probes={probe.name: looked for probe, (_, looked) in zip(listed, results, strict=True)},
         )
 
 
 async def _probed(probe: Probe, ground: Ground) -> tuple[list[Finding], bool]:
     """Return a probe's findings, and whether it could look."""
+    found: list[Finding] = []
     try:
-        return await asyncio.wait_for(probe.run(ground), probe.seconds), True
+        await asyncio.wait_for(probe.run(ground, found), probe.seconds)
     except TimeoutError:
         took = duration_text(probe.seconds)
-        return [unknown(probe.name, probe.about, f"It did not end within {took}.")], False
+        found.append(unknown(probe.name, probe.about, f"It did not end within {took}."))
     except FsbackupError as error:
-        return [unknown(probe.name, probe.about, error.what, error.fix)], False
+        found.append(unknown(probe.name, probe.about, error.what, error.fix))
     except Exception as error:  # noqa: BLE001 - one look that breaks must not silence the others
-        why = f"{type(error).__name__}: {error}"
-        return [unknown(probe.name, probe.about, why)], False
+        found.append(unknown(probe.name, probe.about, f"{type(error).__name__}: {error}"))
+    else:
+        return found, True
+    return found, False
 
 
 def unknown(name: str, about: str, why: str, fix: str = "") -> Finding:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsbackup_tui.domain.errors import Problem
-from fsbackup_tui.domain.finding import Finding, Number
+from fsbackup_tui.domain.finding import Number
 from fsbackup_tui.domain.health import RepositoryState
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.repository.catalog import Catalogue
@@ -86,6 +86,12 @@ class Ground:
             points = self.catalogue.points(plan, limit=_NEWEST, offset=offset, own=True)
         return None
 
+    @property
+    def trims(self) -> bool:
+        """Whether retention takes points away as new ones come."""
+        plans = self.loaded.config.plans.values()
+        return any(getattr(plan, "keep", None) is not None for plan in plans)
+
     def age(self, moment: datetime) -> timedelta:
         """Return how long ago a moment was."""
         return self.now - moment
@@ -93,5 +99,3 @@ class Ground:
     def number(self, name: str, value: float, **labels: str) -> None:
         """Keep a measured value for ``metrics``; its name is one of ``operations/metrics.py``."""
         self.numbers.append(Number(name, float(value), tuple(sorted(labels.items()))))
-
-
