@@ -67,12 +67,13 @@ def site_jobs(state: Path) -> Sequence[JobFacts]:
 
 def job_facts(job: Job) -> JobFacts:
     """Return a job as probes see it."""
-    subject = getattr(job.request, "plan", "") or getattr(job.request, "point", "")
+    named = (getattr(job.request, name, "") for name in ("plan", "point", "part"))
+    subject = next(filter(None, named), "")
     return JobFacts(
         id=job.id,
         operation=job.operation,
         state=job.state,
-        subject=str(subject or ""),
+        subject=str(subject),
         started=job.started,
         finished=job.finished,
         quiet_since=moved_at(job) if job.running else job.updated or job.started,

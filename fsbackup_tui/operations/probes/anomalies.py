@@ -74,7 +74,7 @@ def _judged(
             if found is None or found.direction != "drop":
                 return
     expected = measure.text(round(found.expected))
-    change = f"{found.change:+.0%}".replace("-", "−")
+    change = f"{100 * found.change:+.0f} %".replace("-", "−")
     what = (
         f"{part.source} of {point.id}: {measure.text(value)} {measure.words}, {expected} expected"
     )

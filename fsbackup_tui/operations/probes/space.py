@@ -18,7 +18,7 @@ from fsbackup_tui.repository.files import replace_file, state_file_mode
 
 _NAME = "space.json"
 _BETWEEN = timedelta(hours=6)
-_KEPT = 120
+_KEPT_FOR = timedelta(days=30)
 _WARN_DAYS, _CRITICAL_DAYS = 14.0, 3.0
 _WARN_INODES, _CRITICAL_INODES = 0.05, 0.01
 _DAY = 86400.0
@@ -117,7 +117,7 @@ def _samples(ground: Ground) -> list[tuple[datetime, int]]:
         if document["root"] != root:
             return []
         listed = [(parse_time(str(at)), int(free)) for at, free in document["free"]]
-        return [(at, free) for at, free in listed if at < ground.now]
+        return [(at, free) for at, free in listed if at < ground.now < at + _KEPT_FOR]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -128,7 +128,7 @@ def _keep(ground: Ground, samples: list[tuple[datetime, int]]) -> None:
     document = {
         "format": 1,
         "root": str(ground.loaded.config.repository),
-        "free": [(format_time(at), left) for at, left in samples[-_KEPT:]],
+        "free": [(format_time(at), left) for at, left in samples],
     }
     path = ground.state / _NAME
     with suppress(OSError):
