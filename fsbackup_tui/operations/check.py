@@ -58,6 +58,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("catalogue", "the catalogue and the state", place.catalogue),
     Probe("clock", "the clock", place.clock),
     Probe("permissions", "who may read and write what is kept", permissions.permissions),
+    Probe("plain", "whether points are encrypted as promised", keys.in_plain),
     Probe("restore-rights", "the rights to restore", servers.restore_rights),
     Probe("key", "the key of the points", keys.encryption, live=True),
     Probe("signing", "the key that signs", keys.signing, live=True),
