@@ -20,6 +20,10 @@ _LOCAL = tuple(probe for probe in PROBES if not probe.live)
 _LIVE = tuple(probe for probe in PROBES if probe.live)
 
 
+def _in_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="alerts", daemon=True).start()
+
+
 class Findings:
     """What ``check`` finds, as fresh as a screen needs it.
 
@@ -27,8 +31,13 @@ class Findings:
     minutes, beside: nothing on the screen waits for them.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        beside: Callable[[Callable[[], None]], None] = _in_thread,
+    ) -> None:
         self._clock = clock
+        self._beside = beside
         self._live: tuple[Finding, ...] = ()
         self._asked = -_LIVE_SECONDS
         self._asking = threading.Lock()
@@ -43,7 +52,7 @@ class Findings:
             self._asked = -_LIVE_SECONDS
         if self._clock() - self._asked >= _LIVE_SECONDS and self._asking.acquire(blocking=False):
             self._asked = self._clock()
-            threading.Thread(target=self._ask, args=(loaded, environ, now), daemon=True).start()
+            self._beside(lambda: self._ask(loaded, environ, now))
         try:
             local = check_site(loaded, environ, now, probes=_LOCAL).findings
         except FsbackupError as error:
