@@ -11,7 +11,8 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── SafetyRefusal                  3   refused
     │   ├── LockHeld                   3   locked
     │   ├── IdentityMismatch           3   wrong-target
-    │   └── StaleLeader                3   stale-leader
+    │   ├── StaleLeader                3   stale-leader
+    │   └── WriterRetired              3   writer-retired
     ├── ConfirmationNeeded             4   confirmation-needed
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
@@ -192,6 +193,12 @@ class StaleLeader(SafetyRefusal):
     """The request comes from somebody who no longer leads the incident."""
 
     kind = "stale-leader"
+
+
+class WriterRetired(SafetyRefusal):
+    """Another machine took this one's place: what it writes now would mix with the new one's."""
+
+    kind = "writer-retired"
 
 
 class ConfirmationNeeded(FsbackupError):

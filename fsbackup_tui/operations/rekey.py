@@ -46,6 +46,7 @@ from fsbackup_tui.operations.status import (
     open_site_repository,
     site_zone,
 )
+from fsbackup_tui.operations.writing import require_writer
 from fsbackup_tui.repository.files import make_directory, sync_directory, writing
 from fsbackup_tui.repository.keys import stored_key
 from fsbackup_tui.repository.layout import SITE_NAME, Repository
@@ -88,6 +89,7 @@ async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
     """
     refuse_if_read_only(context.loaded, "rekeys nothing")
     repository = open_site_repository(context.loaded, os.environ)
+    require_writer(context, repository)
     if holds := repository.holds_open():
         raise SafetyRefusal(
             f"NOT REKEYED: the hold {holds[0].stem} is open.",
