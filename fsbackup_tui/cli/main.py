@@ -20,6 +20,7 @@ from fsbackup_tui.cli import (
     init,
     inventory,
     jobs,
+    kit,
     leftovers,
     recover,
     rekey,
@@ -50,6 +51,7 @@ FAMILIES = (
     decrypt,
     rekey,
     adopt,
+    kit,
     jobs,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
