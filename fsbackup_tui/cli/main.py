@@ -12,6 +12,7 @@ from fsbackup_tui import __version__
 from fsbackup_tui.cli import (
     adopt,
     backup,
+    bootstrap,
     decrypt,
     demo,
     doctor,
@@ -52,6 +53,7 @@ FAMILIES = (
     rekey,
     adopt,
     kit,
+    bootstrap,
     jobs,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
