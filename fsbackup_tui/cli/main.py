@@ -12,6 +12,7 @@ from fsbackup_tui import __version__
 from fsbackup_tui.cli import (
     adopt,
     backup,
+    bootstrap,
     check,
     decrypt,
     demo,
@@ -21,6 +22,7 @@ from fsbackup_tui.cli import (
     init,
     inventory,
     jobs,
+    kit,
     leftovers,
     recover,
     rekey,
@@ -52,6 +54,8 @@ FAMILIES = (
     decrypt,
     rekey,
     adopt,
+    kit,
+    bootstrap,
     jobs,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
