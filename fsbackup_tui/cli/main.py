@@ -23,6 +23,7 @@ from fsbackup_tui.cli import (
     leftovers,
     recover,
     rekey,
+    replicate,
     restore,
     rollback,
     tui,
@@ -49,6 +50,7 @@ FAMILIES = (
     leftovers,
     decrypt,
     rekey,
+    replicate,
     adopt,
     jobs,
 )
