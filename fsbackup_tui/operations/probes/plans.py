@@ -24,6 +24,14 @@ def schedule_of(plan: Plan) -> Schedule | None:
     return parse_schedule(at) if isinstance(at, str) else at if isinstance(at, Schedule) else None
 
 
+def drill_schedules(ground: Ground) -> dict[str, Schedule]:
+    """Return when the drills of the configuration are due, by their names."""
+    drills: object = getattr(ground.loaded.config, "drills", None)
+    if not isinstance(drills, dict):
+        return {}
+    return {name: at for name, one in drills.items() if isinstance(at := one.at, Schedule)}
+
+
 def wanted_of(ground: Ground, plan: str) -> Trust:
     """Return how far a plan wants its points shown good; sealed where there is no such plan."""
     found = ground.loaded.config.plans.get(plan)

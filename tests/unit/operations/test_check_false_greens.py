@@ -18,7 +18,7 @@ from fsbackup_tui.domain.schedule import Schedule, parse_schedule
 from fsbackup_tui.jobs import check as jobs_check
 from fsbackup_tui.jobs.check import check_site
 from fsbackup_tui.operations.check import PROBES
-from fsbackup_tui.operations.probes import backups
+from fsbackup_tui.operations.probes import backups, trust
 from fsbackup_tui.operations.probes.ground import Ground
 from fsbackup_tui.operations.probes.probe import Probe
 from tests.support.checking import Watched, healthy
@@ -208,3 +208,18 @@ def test_a_site_that_can_not_be_opened_is_unknown_and_not_silent(
     missing = tmp_path / "none.yaml"
     assert run_command_line(["--config", str(missing), "check"]) == 3
     assert capsys.readouterr().out.startswith("FSBACKUP UNKNOWN - -: ")
+
+
+def test_a_drill_that_its_schedule_wants_and_nobody_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weekly = parse_schedule("Sun 04:00")
+    monkeypatch.setattr(trust, "drill_schedules", lambda ground: {"weekly": weekly})
+    site = healthy(tmp_path)
+    name = min(path.name for path in site.repository.points.iterdir())
+    site.drill(name)
+    assert "drill-age:weekly" not in site.found()
+    site.now += 4 * DAY
+    assert site.found()["drill-age:weekly"].what.startswith("DRILL OVERDUE: weekly was due ")
+    site.drill(name)
+    assert "drill-age:weekly" not in site.found()
