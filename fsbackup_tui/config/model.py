@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
+from fsbackup_tui.config.objectives import Objectives
 from fsbackup_tui.config.protection import Encryption, Link, Signing
+from fsbackup_tui.config.replicas import Replica
 from fsbackup_tui.config.retention import KeepSettings, Retention
 from fsbackup_tui.config.sources import PostgresSource, Source
 from fsbackup_tui.config.values import (
@@ -35,6 +37,7 @@ class Plan(Settings):
     old the newest proof of a point may become before ``verify --due`` takes it up again.
     ``link_unchanged`` lets a part whose tree has not changed share its stored file with the last
     point's, by a hard link. ``keep`` is which points stay; without it all of them do.
+    ``replicas`` are the copies elsewhere that its points go to.
     """
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -43,6 +46,7 @@ class Plan(Settings):
     keep_spare: bool = False
     link_unchanged: bool = False
     keep: KeepSettings | None = None
+    replicas: tuple[str, ...] = ()
 
 
 class Scratch(Settings):
@@ -191,10 +195,12 @@ class SiteConfig(Settings):
     scratch: Scratch = Scratch()
     links: tuple[Link, ...] = ()
     integrity: tuple[IntegrityQuery, ...] = ()
+    objectives: Objectives = Objectives()
     encryption: Encryption | None = None
     signing: Signing | None = None
     commands: Commands = Commands()
     recovery: Recovery = Recovery()
+    replicas: dict[str, Replica] = Field(default_factory=dict)
     adopt: tuple[Path, ...] = ()
     adopt_passphrase: SecretDescription | None = None
     clients: tuple[Path, ...] = ()
@@ -223,7 +229,7 @@ class SiteConfig(Settings):
                     raise ValueError(f"two are called '{query.name}'; give each its own name")
         return value
 
-    @field_validator("sources", "plans")
+    @field_validator("sources", "plans", "replicas")
     @classmethod
     def _names_are_plain(cls, value: dict[str, object]) -> dict[str, object]:
         for name in value:
