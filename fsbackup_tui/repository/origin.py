@@ -33,7 +33,7 @@ def acting_operator() -> str:
     """Return who acts: the user behind sudo where there is one, else the process's user."""
     if _told:
         return _told[0][0]
-    user = _user_name()
+    user = user_name()
     behind_sudo = os.environ.get("SUDO_USER", "")
     return behind_sudo if behind_sudo and user == "root" else user
 
@@ -51,7 +51,7 @@ def acting_origin() -> dict[str, str]:
 
 @cache
 def _origin_of(_pid: int, _uid: int) -> Mapping[str, str]:
-    found = {"host": socket.gethostname(), "user": _user_name()}
+    found = {"host": socket.gethostname(), "user": user_name()}
     ancestors = list(_ancestors())
     sudo = os.environ.get("SUDO_USER", "")
     tty = _tty()
@@ -65,7 +65,8 @@ def _origin_of(_pid: int, _uid: int) -> Mapping[str, str]:
     return {**found, **{name: text for name, text in more.items() if text}}
 
 
-def _user_name() -> str:
+def user_name() -> str:
+    """Return the name of the user that this process runs as, or the number."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -164,7 +164,8 @@ class LiveSite:
         status = gather_status(loaded, self._environ, self._now(), hints=_HINTS)
         self._follow(status.repository)
         state = self._state()
-        reap_lost(state)
+        if not config.read_only:
+            reap_lost(state)
         jobs = list_jobs(state, limit=_JOBS_LISTED)
         secrets = self._missing_secrets()
         glance = self.glance()
@@ -250,9 +251,9 @@ class LiveSite:
     def _blocked(self, status: Status, secrets: Sequence[Problem]) -> dict[str, Problem]:
         blocked: dict[str, Problem] = {}
         if self._loaded.config.read_only:
-            place = self._loaded.place("read_only")
+            why = f"{self._loaded.read_only_words()}."
             blocked["backup"] = Problem(
-                "refused", "READ ONLY: this configuration takes no backups.", f"{place} says so."
+                "refused", "READ ONLY: this configuration takes no backups.", why
             )
         if takes_no_backups(self._loaded):
             blocked.setdefault("backup", no_plan(self._loaded).problem())
