@@ -13,6 +13,7 @@ from fsbackup_tui.cli import (
     adopt,
     audit,
     backup,
+    check,
     decrypt,
     demo,
     doctor,
@@ -44,6 +45,7 @@ FAMILIES = (
     inventory,
     verify,
     drill,
+    check,
     recover,
     incidents,
     restore,
@@ -62,7 +64,8 @@ The configuration is --config, else $FSBACKUP_CONFIG, ./fsbackup.yaml,
 $XDG_CONFIG_HOME/fsbackup/config.yaml, /etc/fsbackup/config.yaml;
 --site NAME means /etc/fsbackup/sites/NAME.yaml.
 Exit codes: 0 done, 1 failed, 2 usage or config error, 3 refused for safety,
-4 needs a confirmation that was not given, 130 interrupted."""
+4 needs a confirmation that was not given, 130 interrupted. check alone exits as
+monitoring plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

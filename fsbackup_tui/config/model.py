@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
+from fsbackup_tui.config.objectives import Objectives
 from fsbackup_tui.config.protection import Encryption, Link, Signing
 from fsbackup_tui.config.sources import PostgresSource, Source
 from fsbackup_tui.config.values import (
@@ -189,6 +190,7 @@ class SiteConfig(Settings):
     scratch: Scratch = Scratch()
     links: tuple[Link, ...] = ()
     integrity: tuple[IntegrityQuery, ...] = ()
+    objectives: Objectives = Objectives()
     encryption: Encryption | None = None
     signing: Signing | None = None
     commands: Commands = Commands()
