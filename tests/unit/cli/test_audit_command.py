@@ -1,4 +1,4 @@
-"""Every changing command stands in the audit log, however it ended; ``audit`` tells and verifies."""
+"""Every changing command stands in the audit log; ``audit`` tells and verifies it."""
 
 from __future__ import annotations
 
@@ -243,10 +243,12 @@ def test_read_only_shows_everything_and_changes_not_a_byte(
 
 def test_what_is_only_looked_at_runs_and_records_nothing(call: Called, tmp_path: Path) -> None:
     assert call("backup", "daily") == 0
-    repository = picture(tmp_path / "repository", tmp_path / "files")
+    # A lock keeps others from removing what is read.
+    roots = [tmp_path / "repository" / name for name in ("points", "records", "holds", "trash")]
+    repository = picture(*roots, tmp_path / "files")
     assert call("--read-only", "verify", "latest", "--level", "readable") == 0
     assert "Not recorded: --read-only was given." in " ".join(call.out.split())
-    assert picture(tmp_path / "repository", tmp_path / "files") == repository
+    assert picture(*roots, tmp_path / "files") == repository
 
 
 def test_a_state_that_was_never_made_is_not_made(call: Called, tmp_path: Path) -> None:

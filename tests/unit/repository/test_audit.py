@@ -1,4 +1,4 @@
-"""The audit log: every line hangs on the one before, and nothing that was done to it stays unseen."""
+"""The audit log: every line hangs on the one before; what was done to it is seen."""
 
 from __future__ import annotations
 
