@@ -207,7 +207,7 @@ def test_what_was_done_to_it_is_told_with_its_first_line(
     assert act(state) == ""
     later = verify_log(state).misfit
     assert later is not None
-    assert later.line == {forge_end: 10}.get(harm, misfit.line)
+    assert later.line == (10 if harm is forge_end else misfit.line)
 
 
 def test_a_lost_log_is_seen_and_goes_on_under_its_number(state: Path) -> None:
