@@ -15,9 +15,10 @@ from fsbackup_tui.jobs.journal import parse_line
 from fsbackup_tui.jobs.layout import JOURNAL
 from fsbackup_tui.jobs.supervisor import list_jobs
 from fsbackup_tui.jobs.watchdog import Watchdog
-from fsbackup_tui.operations.check import look, unknown
+from fsbackup_tui.operations.check import PROBES, look, unknown
 from fsbackup_tui.operations.owed import told_owed
 from fsbackup_tui.operations.probes.ground import JobFacts
+from fsbackup_tui.operations.probes.probe import Probe
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
@@ -34,6 +35,7 @@ def check_site(
     now: datetime,
     *,
     seconds: float = _SECONDS,
+    probes: Sequence[Probe] = PROBES,
 ) -> Check:
     """Look at a site and return what was found, within ``seconds`` whatever happens.
 
@@ -44,7 +46,7 @@ def check_site(
 
     def work() -> None:
         try:
-            results.append(asyncio.run(look(loaded, environ, now, site_jobs)))
+            results.append(asyncio.run(look(loaded, environ, now, site_jobs, probes)))
         except Exception as error:  # noqa: BLE001 - told below, in the thread that waits
             errors.append(error)
 

@@ -60,6 +60,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("catalogue", "the catalogue and the state", place.catalogue),
     Probe("clock", "the clock", place.clock),
     Probe("permissions", "who may read and write what is kept", permissions.permissions),
+    Probe("plain", "whether points are encrypted as promised", keys.in_plain),
     Probe("restore-rights", "the rights to restore", servers.restore_rights),
     Probe("key", "the key of the points", keys.encryption, live=True),
     Probe("signing", "the key that signs", keys.signing, live=True),
@@ -98,7 +99,7 @@ async def look(
         )
         listed = list(probes)
         results = await asyncio.gather(*(_probed(probe, ground) for probe in listed))
-        found = [finding for findings, _ in results for finding in findings]
+        found = {probe.name: findings for probe, (findings, _) in zip(listed, results, strict=True)}
         return Check(
             site=loaded.config.site,
             at=now,
@@ -140,29 +141,45 @@ def unknown(name: str, about: str, why: str, fix: str = "") -> Finding:
     )
 
 
-def _with_since(state: Path, findings: Sequence[Finding], now: datetime) -> list[Finding]:
-    """Have every finding say since when it is there: its own time, else its first sight."""
+def _with_since(
+    state: Path, found: Mapping[str, Sequence[Finding]], now: datetime
+) -> list[Finding]:
+    """Have every finding say since when it is there: its own time, else its first sight.
+
+    ``found`` has them by their probe; what other probes saw, that were not asked now, is kept.
+    """
     known = _read_seen(state)
-    dated = [
-        replace(finding, since=finding.since or known.get(finding.id, now)) for finding in findings
-    ]
-    seen = {finding.id: finding.since or now for finding in dated}
+    dated: list[Finding] = []
+    seen = {probe: times for probe, times in known.items() if probe not in found}
+    for probe, findings in found.items():
+        before = known.get(probe, {})
+        told = [replace(one, since=one.since or before.get(one.id, now)) for one in findings]
+        dated += told
+        if told:
+            seen[probe] = {finding.id: finding.since or now for finding in told}
     if seen != known:
         _write_seen(state, seen)
     return dated
 
 
-def _read_seen(state: Path) -> dict[str, datetime]:
+def _read_seen(state: Path) -> dict[str, dict[str, datetime]]:
     try:
         document = json.loads((state / _SEEN_NAME).read_bytes())
-        return {str(name): parse_time(str(at)) for name, at in document["seen"].items()}
+        return {
+            str(probe): {str(name): parse_time(str(at)) for name, at in times.items()}
+            for probe, times in document["seen"].items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _write_seen(state: Path, seen: Mapping[str, datetime]) -> None:
-    document = {"format": _FORMAT, "seen": {name: format_time(at) for name, at in seen.items()}}
+def _write_seen(state: Path, seen: Mapping[str, Mapping[str, datetime]]) -> None:
+    times = {
+        probe: {name: format_time(at) for name, at in found.items()}
+        for probe, found in seen.items()
+    }
     path = state / _SEEN_NAME
     # A state that can't be written is a finding itself; what is told now is told anyway.
     with suppress(OSError):
-        replace_file(path, json.dumps(document, indent=1).encode(), mode=state_file_mode(path))
+        content = json.dumps({"format": _FORMAT, "seen": times}, indent=1).encode()
+        replace_file(path, content, mode=state_file_mode(path))

@@ -123,7 +123,8 @@ class Watched:
         at = self.now - ago
         name = f"{at:%Y%m%dT%H%M%SZ}-job-{outcome[:4].ljust(4, 'x')}"
         directory = self.state / "jobs" / name
-        directory.mkdir(parents=True, mode=0o700)
+        directory.parent.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700)
         whole = JobRequest(
             job=name,
             request=request or BackupRequest(plan="daily"),

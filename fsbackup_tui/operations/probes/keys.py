@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fsbackup_tui.config.load import site_environment
-from fsbackup_tui.domain.errors import FsbackupError, KeyRefused
+from fsbackup_tui.domain.errors import FsbackupError, KeyRefused, PointDamaged, PointNotFound
 from fsbackup_tui.domain.events import format_time, parse_time
 from fsbackup_tui.domain.finding import Finding, Severity
 from fsbackup_tui.domain.secret import Redactor
@@ -20,6 +20,7 @@ from fsbackup_tui.operations.keys import fits, passphrase_missing
 from fsbackup_tui.operations.private_work import private_work
 from fsbackup_tui.operations.probes.ground import Ground
 from fsbackup_tui.repository.files import replace_file, state_file_mode
+from fsbackup_tui.repository.reader import PointReader
 
 _SOON = timedelta(days=30)
 _NAME = "key-tried.json"
@@ -131,6 +132,34 @@ def _note_tried(ground: Ground) -> None:
     path = ground.state / _NAME
     with suppress(OSError):
         replace_file(path, json.dumps(document).encode(), mode=state_file_mode(path))
+
+
+def in_plain(ground: Ground) -> Iterator[Finding]:
+    """Yield each plan whose newest point lies in plain although the configuration encrypts."""
+    config = ground.loaded.config
+    if config.encryption is None or ground.repository is None:
+        return
+    for plan in config.plans:
+        newest = next((point for point in ground.points(plan) if point.whole), None)
+        if newest is None:
+            continue
+        try:
+            parts = PointReader(ground.repository, newest.id).manifest.parts
+        except (PointDamaged, PointNotFound):
+            continue  # told as damaged
+        meant = {name for name, source in config.sources.items() if source.plaintext}
+        plain = [part.source for part in parts if part.key is None and part.source not in meant]
+        if plain:
+            yield Finding(
+                f"plain:{plan}",
+                "critical",
+                newest.created,
+                f"NOT ENCRYPTED: {', '.join(plain)} of {newest.id}.",
+                "encryption: in the configuration promises that it is; whoever has a copy reads "
+                "all of it.",
+                f"fsbackup backup {plan}   makes an encrypted one",
+                subject=plan,
+            )
 
 
 async def signing(ground: Ground) -> list[Finding]:

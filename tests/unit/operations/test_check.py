@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,23 @@ from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.domain.finding import Finding, Severity
 from fsbackup_tui.operations.check import PROBES
 from fsbackup_tui.operations.owed import _write as write_owed
+from fsbackup_tui.operations.permissions import (
+    mend,
+    open_repository_paths,
+    open_secret_files,
+    open_state_paths,
+)
 from fsbackup_tui.operations.probes.ground import Ground
 from fsbackup_tui.operations.probes.probe import Probe
 from fsbackup_tui.operations.recovery_requests import FreezeRequest
 from fsbackup_tui.operations.requests import VerifyRequest
-from fsbackup_tui.repository.incidents import Author, open_incident
-from tests.support.checking import NOW, Watched, healthy
+from fsbackup_tui.repository.incidents import (
+    Author,
+    IncidentJournal,
+    list_incidents,
+    open_incident,
+)
+from tests.support.checking import Watched, healthy
 from tests.support.points import verify_record
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -109,13 +121,6 @@ def open_state(site: Watched) -> None:
 
 
 def doctor_fix(site: Watched) -> None:
-    from fsbackup_tui.operations.permissions import (
-        mend,
-        open_repository_paths,
-        open_secret_files,
-        open_state_paths,
-    )
-
     found = [*open_repository_paths(site.repository, None), *open_state_paths(site.state),
              *open_secret_files(site.loaded)]  # fmt: skip
     assert mend(found)[1] == []
@@ -129,8 +134,9 @@ def open_env_file(site: Watched) -> None:
 
 def declare(site: Watched) -> None:
     author = Author("ana", "db1", lambda: site.now)
-    open_incident(site.state, author, site="shop", source="db", seen="rows", last_right=None,
-                  zone=NOW.tzinfo or NOW.astimezone().tzinfo)  # type: ignore[arg-type]  # fmt: skip
+    open_incident(
+        site.state, author, site="shop", source="db", seen="rows", last_right=None, zone=UTC
+    )
 
 
 def forget_incident(site: Watched) -> None:
@@ -151,9 +157,7 @@ def close(site: Watched) -> None:
     site.point(timedelta(minutes=1))
 
 
-def _journal(site: Watched):  # type: ignore[no-untyped-def]
-    from fsbackup_tui.repository.incidents import list_incidents
-
+def _journal(site: Watched) -> IncidentJournal:
     return list_incidents(site.state)[0]
 
 
@@ -339,6 +343,18 @@ def test_what_a_lost_job_owes_is_told_until_the_next_one_has_done_it(tmp_path: P
     assert not any(name.startswith("owed:") for name in site.found())
 
 
+def test_nothing_is_said_of_a_backup_that_was_cancelled_or_found_its_plan_busy(
+    tmp_path: Path,
+) -> None:
+    site = healthy(tmp_path)
+    site.job("cancelled", problem=FAILED)
+    busy = Problem("locked", "LOCKED: plan daily.", "", "", 3)
+    site.job("failed", ago=timedelta(minutes=30), problem=busy)
+    assert site.found() == {}
+    site.job("failed", ago=timedelta(hours=2), problem=FAILED)
+    assert list(site.found()) == ["backup-failed:daily"]
+
+
 def test_no_point_at_all_is_critical_and_a_first_one_that_is_good_is_enough(tmp_path: Path) -> None:
     site = Watched(tmp_path)
     assert site.found()["rpo:db"].what.startswith("NO GOOD BACKUP of db")
@@ -356,20 +372,26 @@ def test_what_was_never_restored_is_told(tmp_path: Path) -> None:
     assert "never-proven" not in site.found()
 
 
+def disk_with(monkeypatch: pytest.MonkeyPatch, **left: int) -> dict[str, int]:
+    """Have every disk have so much left; what is changed in the returned values counts at once."""
+    real = os.statvfs
+    places = {"block_size": 1, "blocks": 4, "inodes_in_all": 5, "inodes": 7}
+
+    def statvfs(path: str | os.PathLike[str] | int) -> os.statvfs_result:
+        facts: list[int] = list(real(path))
+        for name, value in left.items():
+            facts[places[name]] = value
+        return os.statvfs_result(facts)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    return left
+
+
 def test_a_disk_without_room_for_the_next_backup_is_critical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = healthy(tmp_path)
-    real = os.statvfs
-    left = {"blocks": 0, "inodes": 0.5}
-
-    def full(path: object) -> os.statvfs_result:
-        facts = list(real(path))  # type: ignore[call-overload]
-        facts[4] = left["blocks"]
-        facts[5], facts[7] = 1000, 0
-        return os.statvfs_result((*facts[:7], int(left["inodes"] * 1000), *facts[8:]))
-
-    monkeypatch.setattr(os, "statvfs", full)
+    left = disk_with(monkeypatch, blocks=0)
     assert site.found()["disk-space"].severity == "critical"
     left["blocks"] = 1 << 30
     assert "disk-space" not in site.found()
@@ -379,41 +401,28 @@ def test_a_disk_that_fills_is_foretold_by_what_was_left_at_each_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = healthy(tmp_path)
-    free = {"blocks": 18_500_000}
-    real = os.statvfs
+    left = disk_with(monkeypatch, block_size=4096, blocks=18_500_000)
 
-    def statvfs(path: object) -> os.statvfs_result:
-        facts = list(real(path))  # type: ignore[call-overload]
-        facts[1], facts[4] = 4096, free["blocks"]
-        return os.statvfs_result(facts)
+    def a_day_on() -> None:
+        site.now += DAY
+        left["blocks"] -= 1_000_000
 
-    monkeypatch.setattr(os, "statvfs", statvfs)
     for _ in range(5):
         assert "disk-forecast" not in site.found()
-        site.now += DAY
-        free["blocks"] -= 1_000_000
+        a_day_on()
     assert site.found()["disk-forecast"].severity == "warning"
     assert site.found()["disk-forecast"].what.startswith("DISK FULL IN 13 d")
     for _ in range(11):
-        site.now += DAY
-        free["blocks"] -= 1_000_000
+        a_day_on()
         site.found()
     assert site.found()["disk-forecast"].severity == "critical"
-    free["blocks"] = 100_000_000
+    left["blocks"] = 100_000_000
     assert "disk-forecast" not in site.found()
 
 
 def test_few_inodes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = healthy(tmp_path)
-    real = os.statvfs
-    left = {"inodes": 8}
-
-    def statvfs(path: object) -> os.statvfs_result:
-        facts = list(real(path))  # type: ignore[call-overload]
-        facts[5], facts[7] = 1000, left["inodes"]
-        return os.statvfs_result(facts)
-
-    monkeypatch.setattr(os, "statvfs", statvfs)
+    left = disk_with(monkeypatch, inodes_in_all=1000, inodes=8)
     assert site.found()["disk-inodes"].severity == "critical"
     left["inodes"] = 30
     assert site.found()["disk-inodes"].severity == "warning"
@@ -463,20 +472,18 @@ def _refusing(ground: Ground) -> list[Finding]:
 
 
 async def _endless(ground: Ground) -> list[Finding]:
-    import asyncio
-
     await asyncio.Event().wait()
     return []
 
 
-def _half_way(ground: Ground):  # type: ignore[no-untyped-def]
+def _half_way(ground: Ground) -> Iterator[Finding]:
     yield Finding("found", "warning", None, "W", "y", "f")
     raise RuntimeError("later")
 
 
 @pytest.mark.parametrize("look", [_breaking, _refusing, _endless])
 def test_a_look_that_breaks_is_unknown_and_the_others_go_on(
-    tmp_path: Path, look: Callable[[Ground], list[Finding]]
+    tmp_path: Path, look: Callable[[Ground], Iterable[Finding]]
 ) -> None:
     site = healthy(tmp_path)
     check = site.check([Probe("odd", "something odd", look, seconds=0.05), PROBES[0]])
