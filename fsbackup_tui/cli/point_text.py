@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
+from types import MappingProxyType
 
 from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.cli.output import WIDTH, wrap_text
@@ -48,6 +49,7 @@ from fsbackup_tui.operations.wording import (
 from fsbackup_tui.repository.spares import Spare, spare_document, spare_summary
 
 MINUS = "\N{MINUS SIGN}"
+EVERYTHING_HERE: Mapping[str, str] = MappingProxyType({})
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
 _NOTES_SHOWN = 3
@@ -80,8 +82,16 @@ def change_text(change: float | None) -> str:
     return percent.replace("-", MINUS) + " %"
 
 
-def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> Iterator[str]:
-    """Yield the table of points with a remark below those that need one."""
+def list_lines(
+    points: Sequence[PointSummary],
+    now: datetime,
+    zone: tzinfo,
+    elsewhere: Mapping[str, str] = EVERYTHING_HERE,
+) -> Iterator[str]:
+    """Yield the table of points with a remark below those that need one.
+
+    ``elsewhere`` says of points that are not wholly here where the rest of them lies.
+    """
     if not points:
         return
     rows = [
@@ -93,9 +103,10 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
             change_text(point.rows_change),
             count_text(point.files),
             change_text(point.files_change),
-            trust_word(point),
+            trust_word(point) + (f" at {plain_text(place)}" if place else ""),
         )
         for point in points
+        for place in [elsewhere.get(point.id, "")]
     ]
     headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "FILES", "Δ", "TRUST")
     right = {2, 3, 4, 5, 6}

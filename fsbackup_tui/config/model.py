@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
 from fsbackup_tui.config.objectives import Objectives
 from fsbackup_tui.config.protection import Encryption, Link, Signing
+from fsbackup_tui.config.replicas import Replica
 from fsbackup_tui.config.sources import PostgresSource, Source
 from fsbackup_tui.config.values import (
     NAME_PATTERN,
@@ -34,7 +35,7 @@ class Plan(Settings):
     ``verify`` is the level every new point is taken to, in the same job; ``verify_every`` is how
     old the newest proof of a point may become before ``verify --due`` takes it up again.
     ``link_unchanged`` lets a part whose tree has not changed share its stored file with the last
-    point's, by a hard link.
+    point's, by a hard link. ``replicas`` are the copies elsewhere that its points go to.
     """
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -42,6 +43,7 @@ class Plan(Settings):
     verify_every: Duration | None = None
     keep_spare: bool = False
     link_unchanged: bool = False
+    replicas: tuple[str, ...] = ()
 
 
 class Scratch(Settings):
@@ -195,6 +197,7 @@ class SiteConfig(Settings):
     signing: Signing | None = None
     commands: Commands = Commands()
     recovery: Recovery = Recovery()
+    replicas: dict[str, Replica] = Field(default_factory=dict)
     adopt: tuple[Path, ...] = ()
     adopt_passphrase: SecretDescription | None = None
     clients: tuple[Path, ...] = ()
@@ -222,7 +225,7 @@ class SiteConfig(Settings):
                     raise ValueError(f"two are called '{query.name}'; give each its own name")
         return value
 
-    @field_validator("sources", "plans")
+    @field_validator("sources", "plans", "replicas")
     @classmethod
     def _names_are_plain(cls, value: dict[str, object]) -> dict[str, object]:
         for name in value:

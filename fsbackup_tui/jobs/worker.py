@@ -155,6 +155,7 @@ async def _run(
     session: JobSession, redactor: Redactor, work: Path, resolve: ResolveRunner
 ) -> dict[str, object]:
     from fsbackup_tui.config.load import SiteEnvironment, load_config
+    from fsbackup_tui.operations.bring_here import bring_what_is_read
     from fsbackup_tui.operations.context import JobContext
     from fsbackup_tui.operations.read_only import refuse_if_read_only
     from fsbackup_tui.operations.stand_in import with_stand_in
@@ -192,6 +193,7 @@ async def _run(
     elif not told.request.is_allowed_read_only():
         refuse_if_read_only(loaded, "changes nothing")
     try:
+        await bring_what_is_read(told.request, context)
         return await resolve(told.request.runner)(told.request, context)
     except FsbackupError:
         raise

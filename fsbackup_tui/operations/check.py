@@ -23,6 +23,7 @@ from fsbackup_tui.operations.audit_state import audit_log
 from fsbackup_tui.operations.probes import (
     anomalies,
     backups,
+    beyond,
     keys,
     permissions,
     place,
@@ -60,6 +61,8 @@ PROBES: tuple[Probe, ...] = (
     Probe("catalogue", "the catalogue and the state", place.catalogue),
     Probe("clock", "the clock", place.clock),
     Probe("permissions", "who may read and write what is kept", permissions.permissions),
+    Probe("kit", "the recovery kit", beyond.kit),
+    Probe("writer", "whether this host may write", beyond.writer),
     Probe("plain", "whether points are encrypted as promised", keys.in_plain),
     Probe("restore-rights", "the rights to restore", servers.restore_rights),
     Probe("key", "the key of the points", keys.encryption, live=True),

@@ -35,6 +35,7 @@ HELP: Mapping[str, str] = {
     "fsbackup_repository_free_inodes": "Inodes free on the repository's disk.",
     "fsbackup_repository_growth_bytes_per_day": "Bytes that are taken of that disk each day.",
     "fsbackup_repository_full_days": "Days until that disk is full.",
+    "fsbackup_kit_age_seconds": "Age of the recovery kit.",
     "fsbackup_jobs_running": "Jobs that run.",
     "fsbackup_incidents_open": "Incidents that are open, drills aside.",
     "fsbackup_clock_synchronised": "Whether the kernel knows its clock to be kept right.",

@@ -21,6 +21,7 @@ from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.operations.verify import verify_point
+from fsbackup_tui.operations.writing import require_writer
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 
@@ -99,6 +100,7 @@ async def run(request: BackupRequest, context: JobContext) -> dict[str, object]:
     """Run the plan under its lock; returns the document of ``fsbackup backup`` (design §9)."""
     refuse_if_read_only(context.loaded, "takes no backups")
     repository = open_site_repository(context.loaded, os.environ)
+    require_writer(context, repository)
     lock = Lock(repository.plan_lock(request.plan), what=f"plan {request.plan}")
     started = time.monotonic()
     async with lock.acquire_async(

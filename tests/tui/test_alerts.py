@@ -14,7 +14,8 @@ from fsbackup_tui.domain.finding import Finding
 from fsbackup_tui.tui.alerts import Findings, alerts_of
 from fsbackup_tui.tui.data import Alert
 from tests.support.checking import healthy
-from tests.tui.fakes import NOW, OVERVIEW, FakeSite, make_app
+from tests.tui.fakes import OVERVIEW, FakeSite, make_app
+from tests.tui.made import NOW
 from tests.tui.screens import press, screen_text, text_lines, until_text
 
 LONG = "What was written since would be lost, and nobody was told of it for more than three days."

@@ -144,9 +144,10 @@ def in_plain(ground: Ground) -> Iterator[Finding]:
         if newest is None:
             continue
         try:
-            parts = PointReader(ground.repository, newest.id).manifest.parts
+            manifest = PointReader(ground.repository, newest.id).manifest
         except (PointDamaged, PointNotFound):
             continue  # told as damaged
+        parts = () if manifest is None else manifest.parts
         meant = {name for name, source in config.sources.items() if source.plaintext}
         plain = [part.source for part in parts if part.key is None and part.source not in meant]
         if plain:
