@@ -34,6 +34,7 @@ from fsbackup_tui.jobs.launch import (
 from fsbackup_tui.jobs.layout import CANCEL, CONTROL, JOURNAL, open_private
 from fsbackup_tui.jobs.leftovers import prune_jobs, reap_lost
 from fsbackup_tui.jobs.liveness import is_same_process, lock_is_held
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.repository.audit import append_audit
 from fsbackup_tui.repository.origin import acting_operator, acting_origin, user_name
 
@@ -74,10 +75,13 @@ def start_job(
 
     Blocks for as long as the worker imports (about a second, at most 20): faces call it in a
     thread. ``state`` is the site's state directory. Ends what lost jobs left behind first, and
-    removes the directories of old ones. Raises JobError when the worker doesn't come up, and
-    RepositoryUnwritable or DiskFull when the job can't be written down.
+    removes the directories of old ones. Raises JobError when the worker doesn't come up,
+    RepositoryUnwritable or DiskFull when the job can't be written down, and SafetyRefusal when it
+    would change what is only to be looked at.
     """
     reap_ended_workers()
+    if not request.is_allowed_read_only():
+        refuse_if_read_only(loaded, "changes nothing")
     if not loaded.config.read_only:
         reap_lost(state)
         prune_jobs(state)

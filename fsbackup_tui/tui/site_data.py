@@ -43,6 +43,7 @@ from fsbackup_tui.jobs.supervisor import (
 from fsbackup_tui.operations.against import against_last_good
 from fsbackup_tui.operations.asked_passphrase import AskedPassphrase
 from fsbackup_tui.operations.part_changes import changes_of
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
     Status,
@@ -194,6 +195,7 @@ class LiveSite:
             revision=status.revision + self._reloads,
             blocked=self._blocked(status, secrets),
             incident=glance,
+            read_only=config.read_only,
             has_files=any(source.kind == "files" for source in config.sources.values()),
         )
 
@@ -401,6 +403,7 @@ class LiveSite:
 
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
+        refuse_if_read_only(self._loaded, "cancels nothing")
         cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
 
     def desk(self) -> Desk:
