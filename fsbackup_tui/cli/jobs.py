@@ -46,7 +46,8 @@ def run_jobs(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.operations.status import site_zone
 
     state = context.state()
-    reap_lost(state)
+    if not context.load().config.read_only:
+        reap_lost(state)
     jobs = list_jobs(state, limit=arguments.limit)
     jobs.sort(key=lambda job: not job.running)
 

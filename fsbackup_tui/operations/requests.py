@@ -62,6 +62,10 @@ class VerifyRequest(Request):
         """Return the rungs up to the one asked for."""
         return self.stages[: self.stages.index(self.level) + 1]
 
+    def is_allowed_read_only(self) -> bool:
+        """Looking is; what was found is not recorded then, and no spare kept."""
+        return not self.keep_spare
+
 
 @dataclass(frozen=True, slots=True)
 class VerifyDueRequest(Request):
@@ -111,6 +115,10 @@ class LiveHealthRequest(Request):
     )
     source: str
     database: str = ""
+
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
