@@ -78,7 +78,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
     # A float that is no number equals nothing, itself included.
-    return bool(one == other) or (one != one and other != other)  # noqa: PLR0124
+    return bool(one == other) or (one != one and other != other)
 
 
 def _value(text: str) -> Any:

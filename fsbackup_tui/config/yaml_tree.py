@@ -56,40 +56,21 @@ def tree_of(text: str) -> Place | None:
 
 
 def _place(event: events.Event, stream: Iterator[events.Event], text: str) -> Place:
-    start, end = event.start_mark.index, event.end_mark.index
+    start, end = _ends(event)
     if isinstance(event, events.AliasEvent):
         return Place("alias", start, end)
     if isinstance(event, events.ScalarEvent):
         lines = event.style in ("|", ">")
-        stop = _trimmed(text, start, end) if lines else end
+        stop = start + len(text[start:end].rstrip()) if lines else end
         return Place("scalar", start, stop, lines=lines, word=event.value)
     if isinstance(event, events.SequenceStartEvent):
-        return _sequence(event, stream, text)
-    assert isinstance(event, events.MappingStartEvent)
-    return _mapping(event, stream, text)
-
-
-def _sequence(
-    event: events.SequenceStartEvent, stream: Iterator[events.Event], text: str
-) -> Place:
-    place = Place("seq", event.start_mark.index, event.end_mark.index, flow=bool(event.flow_style))
-    for inner in stream:
-        if isinstance(inner, events.SequenceEndEvent):
-            if place.flow:
-                place.end = inner.end_mark.index
-            break
-        place.items.append(_place(inner, stream, text))
-        place.end = max(place.end, place.items[-1].end)
-    return place
-
-
-def _mapping(event: events.MappingStartEvent, stream: Iterator[events.Event], text: str) -> Place:
-    place = Place("map", event.start_mark.index, event.end_mark.index, flow=bool(event.flow_style))
-    for inner in stream:
-        if isinstance(inner, events.MappingEndEvent):
-            if place.flow:
-                place.end = inner.end_mark.index
-            break
+        place = Place("seq", start, end, flow=bool(event.flow_style))
+        for inner in _inside(place, stream):
+            place.items.append(_place(inner, stream, text))
+            place.end = max(place.end, place.items[-1].end)
+        return place
+    place = Place("map", start, end, flow=bool(getattr(event, "flow_style", False)))
+    for inner in _inside(place, stream):
         key = _place(inner, stream, text)
         value = _place(next(stream), stream, text)
         place.entries.append((key, value))
@@ -97,5 +78,16 @@ def _mapping(event: events.MappingStartEvent, stream: Iterator[events.Event], te
     return place
 
 
-def _trimmed(text: str, start: int, end: int) -> int:
-    return start + len(text[start:end].rstrip())
+def _inside(place: Place, stream: Iterator[events.Event]) -> Iterator[events.Event]:
+    """Yield what begins in a collection up to its end, which brackets and braces tell."""
+    for event in stream:
+        if isinstance(event, events.CollectionEndEvent):
+            if place.flow:
+                place.end = _ends(event)[1]
+            return
+        yield event
+
+
+def _ends(event: events.Event) -> tuple[int, int]:
+    start, end = event.start_mark, event.end_mark
+    return (start.index if start is not None else 0, end.index if end is not None else 0)
