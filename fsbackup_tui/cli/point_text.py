@@ -120,7 +120,8 @@ def _notes(point: PointSummary) -> list[str]:
     foreign = [f"foreign: {point.reason}"] if point.foreign else []
     incident = [in_incident_words(point.in_incident)] if point.in_incident else []
     damage = [damage_words(point)] if point.after_damage else []
-    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems]
+    pinned = [f"pinned: {point.pinned}"] if point.pinned else []
+    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems, *pinned]
     more = len(notes) - _NOTES_SHOWN
     return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
 
@@ -169,6 +170,8 @@ def show_lines(
         yield from _wrapped("damage", damage_words(point))
     for problem in point.problems:
         yield from _wrapped("PROBLEM", problem)
+    if point.pinned:
+        yield from _wrapped("pinned", point.pinned)
     yield ""
     yield from _trust_lines(point, now, zone)
     for one in against:
@@ -344,6 +347,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "blocked": list(point.blocked),
         "accepted": [dataclasses.asdict(one) for one in point.accepted],
         "foreign": point.foreign or None,
+        "pinned": point.pinned or None,
         "spares": {
             spare.part: {
                 "name": spare.name,

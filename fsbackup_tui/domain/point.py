@@ -344,6 +344,7 @@ class PointSummary:
     records know. ``in_incident`` is the incident that was open when it was taken, until a person
     clears the point. ``after_damage`` says, while an incident is open, whether it was taken after
     the database was last right; None: no incident, or nobody knows.
+    ``pinned`` is why retention may not remove it, as a person said; empty for most.
     """
 
     id: str
@@ -372,6 +373,7 @@ class PointSummary:
     after_damage: bool | None = None
     files: int | None = None
     files_change: float | None = None
+    pinned: str = ""
 
     @property
     def data_trust(self) -> Trust:
