@@ -65,9 +65,10 @@ def growth_of(
 
 def _pace(plan: str, candidates: Sequence[Candidate]) -> _Pace | None:
     points = [each for each in candidates if each.plan == plan and each.bytes > 0]
-    points = sorted(points, key=lambda each: each.created, reverse=True)[:_LOOKED_AT]
+    points.sort(key=lambda each: each.created, reverse=True)
     if len(points) < _LEAST or points[0].created - points[-1].created < _LEAST_TIME:
         return None
+    points = points[:_LOOKED_AT]
     gaps = [(later.created - earlier.created) for later, earlier in pairwise(points)]
     spacing = median(gaps)
     if spacing <= timedelta(0):
