@@ -38,6 +38,16 @@ class Keep:
         """Whether there is no rule, so that nothing ever leaves."""
         return all(getattr(self, each.name) is None for each in fields(self))
 
+    def words(self) -> str:
+        """Return the rules as they are written: ``last 7, within 30 d, weekly 8``."""
+        given = [(each.name, getattr(self, each.name)) for each in fields(self)]
+        texts = [
+            f"{name} {span_text(value) if isinstance(value, timedelta) else value}"
+            for name, value in given
+            if value is not None
+        ]
+        return ", ".join(texts) or "everything"
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

@@ -18,6 +18,7 @@ from fsbackup_tui.operations.merge_requests import MERGE_REQUESTS
 from fsbackup_tui.operations.place_requests import PLACE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.retain_requests import RETAIN_REQUESTS
 from fsbackup_tui.operations.site_requests import SITE_REQUESTS
 
 VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
@@ -174,6 +175,7 @@ _EVERY: tuple[type[Request], ...] = (
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,
     *SITE_REQUESTS,
+    *RETAIN_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type for request_type in _EVERY

@@ -31,6 +31,7 @@ from fsbackup_tui.repository.files import (
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import write_lock
 from fsbackup_tui.repository.manifest import MANIFEST_NAME, parse_manifest, read_bytes
+from fsbackup_tui.repository.points import SHORTEST_PREFIX
 from fsbackup_tui.repository.records import trash_parts
 
 WHY_FORMAT = 1
@@ -230,6 +231,26 @@ def list_trash(repository: Repository) -> list[Trashed]:
     found = [_read(repository, name) for name in _entries(repository.trash)]
     whole = [each for each in found if each is not None]
     return sorted(whole, key=lambda each: (each.at or datetime.fromtimestamp(0, UTC), each.id))
+
+
+def find_in_trash(repository: Repository, text: str) -> Trashed:
+    """Return the point in the trash that an id, or the beginning of one, means.
+
+    Raises:
+        PointNotFound: none, or more than one.
+    """
+    wanted, there = text.strip(), list_trash(repository)
+    found = [each for each in there if each.id == wanted]
+    if not found and len(wanted) >= SHORTEST_PREFIX:
+        found = [each for each in there if each.id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    near = ", ".join(each.id for each in (found or there)[:3]) or "nothing"
+    raise PointNotFound(
+        f"{'AMBIGUOUS' if found else 'NOT IN THE TRASH'}: {wanted}.",
+        why=f"In it lie {near}.",
+        fix="fsbackup retain shows what lies there.",
+    )
 
 
 def _entries(trash: Path) -> list[str]:
