@@ -25,6 +25,7 @@ from fsbackup_tui.cli import (
     rekey,
     restore,
     rollback,
+    schedule,
     tui,
     verify,
 )
@@ -50,6 +51,7 @@ FAMILIES = (
     decrypt,
     rekey,
     adopt,
+    schedule,
     jobs,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
