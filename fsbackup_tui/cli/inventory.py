@@ -64,18 +64,22 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
     if error is not None and (context.json or not points) and not watched:
         raise error
 
-    answer = _incident_answer(context) or status.answer
+    answer = _incident_answer(context) or _judged(status.answer, context)
+    elsewhere = _elsewhere(context)
 
     def human() -> None:
         context.say(answer.line())
         if points:
             context.say()
-        for line in list_lines(points, now, zone):
+        for line in list_lines(points, now, zone, elsewhere):
             context.say(line)
         if not points and status.count:
             context.say("No point answers to that: fsbackup list shows all.")
 
-    context.emit({"ok": True, "points": [point_document(point) for point in points]}, human)
+    documents = [
+        {**point_document(point), "elsewhere": elsewhere.get(point.id)} for point in points
+    ]
+    context.emit({"ok": True, "points": documents}, human)
     for problem in status.foreign_problems:
         context.tell(problem, first="warning: ")
     if watched and error is not None:
@@ -88,6 +92,31 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
         context.tell(f"That is what was there {when_text(as_of, now, zone)}.")
         raise error
     return 0
+
+
+def _judged(answer: Answer, context: CliContext) -> Answer:
+    """Return the answer, not green where ``check`` would say that backups are in danger."""
+    if answer.tone != "good":
+        return answer
+    from fsbackup_tui.domain.judged import judged
+    from fsbackup_tui.jobs.check import check_site
+    from fsbackup_tui.operations.check import PROBES
+
+    local = [probe for probe in PROBES if not probe.live]
+    check = check_site(context.load(), context.environ, context.now(), probes=local)
+    return judged(answer, check.findings)
+
+
+def _elsewhere(context: CliContext) -> dict[str, str]:
+    """Return where the points lie that are not wholly here, by their ids."""
+    from fsbackup_tui.operations.status import site_repository_or_none
+    from fsbackup_tui.repository.not_here import FILE_SCHEME, points_not_here
+
+    repository = site_repository_or_none(context.load(), context.environ)
+    if repository is None:
+        return {}
+    found = points_not_here(repository).items()
+    return {point: lacking.origin.removeprefix(FILE_SCHEME) for point, lacking in found}
 
 
 def _incident_answer(context: CliContext) -> Answer | None:

@@ -12,6 +12,8 @@ from fsbackup_tui import __version__
 from fsbackup_tui.cli import (
     adopt,
     backup,
+    bootstrap,
+    check,
     decrypt,
     demo,
     doctor,
@@ -20,9 +22,11 @@ from fsbackup_tui.cli import (
     init,
     inventory,
     jobs,
+    kit,
     leftovers,
     recover,
     rekey,
+    replicate,
     restore,
     rollback,
     schedule,
@@ -43,6 +47,7 @@ FAMILIES = (
     inventory,
     verify,
     drill,
+    check,
     recover,
     incidents,
     restore,
@@ -50,8 +55,11 @@ FAMILIES = (
     leftovers,
     decrypt,
     rekey,
+    replicate,
     adopt,
     schedule,
+    kit,
+    bootstrap,
     jobs,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
@@ -61,7 +69,8 @@ The configuration is --config, else $FSBACKUP_CONFIG, ./fsbackup.yaml,
 $XDG_CONFIG_HOME/fsbackup/config.yaml, /etc/fsbackup/config.yaml;
 --site NAME means /etc/fsbackup/sites/NAME.yaml.
 Exit codes: 0 done, 1 failed, 2 usage or config error, 3 refused for safety,
-4 needs a confirmation that was not given, 130 interrupted."""
+4 needs a confirmation that was not given, 130 interrupted. check alone exits as
+monitoring plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:

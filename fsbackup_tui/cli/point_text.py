@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
+from types import MappingProxyType
 
+from fsbackup_tui.cli.copy_text import copies_cell, copies_documents, copy_lines, wrong_notes
 from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.cli.output import WIDTH, wrap_text
 from fsbackup_tui.cli.site_text import fit_lines, site_documents, site_part_lines
@@ -48,6 +50,7 @@ from fsbackup_tui.operations.wording import (
 from fsbackup_tui.repository.spares import Spare, spare_document, spare_summary
 
 MINUS = "\N{MINUS SIGN}"
+EVERYTHING_HERE: Mapping[str, str] = MappingProxyType({})
 _LABEL = 12
 _SCHEMA_KIND = "postgres-schema"
 _NOTES_SHOWN = 3
@@ -80,8 +83,16 @@ def change_text(change: float | None) -> str:
     return percent.replace("-", MINUS) + " %"
 
 
-def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> Iterator[str]:
-    """Yield the table of points with a remark below those that need one."""
+def list_lines(
+    points: Sequence[PointSummary],
+    now: datetime,
+    zone: tzinfo,
+    elsewhere: Mapping[str, str] = EVERYTHING_HERE,
+) -> Iterator[str]:
+    """Yield the table of points with a remark below those that need one.
+
+    ``elsewhere`` says of points that are not wholly here where the rest of them lies.
+    """
     if not points:
         return
     rows = [
@@ -93,20 +104,24 @@ def list_lines(points: Sequence[PointSummary], now: datetime, zone: tzinfo) -> I
             change_text(point.rows_change),
             count_text(point.files),
             change_text(point.files_change),
-            trust_word(point),
+            trust_word(point) + (f" at {plain_text(place)}" if place else ""),
+            copies_cell(point.copies),
         )
         for point in points
+        for place in [elsewhere.get(point.id, "")]
     ]
-    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "FILES", "Δ", "TRUST")
+    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "FILES", "Δ", "TRUST", "COPIES")
     right = {2, 3, 4, 5, 6}
     widths = [max(map(cell_width, column)) for column in zip(headings, *rows, strict=True)]
     # The trust must be seen at 80 columns; a long plan name costs the least telling columns.
-    shown = [0, 1, 2, 3, 4, 5, 6, 7]
+    shown = [0, 1, 2, 3, 4, 5, 6, 7, 8]
     if all(point.files is None for point in points):
-        shown = [0, 1, 2, 3, 4, 7]
+        shown = [0, 1, 2, 3, 4, 7, 8]
     elif all(point.rows is None for point in points):
         shown.remove(4)
-    for spare in (column for column in (3, 6, 4, 2, 5) if column in shown):
+    if not any(point.copies for point in points):
+        shown.remove(8)
+    for spare in (column for column in (3, 6, 4, 2, 5, 8) if column in shown):
         if sum(widths[column] for column in shown) + 2 * (len(shown) - 1) > WIDTH:
             shown.remove(spare)
     yield _cells(headings, widths, shown, right)
@@ -120,7 +135,8 @@ def _notes(point: PointSummary) -> list[str]:
     foreign = [f"foreign: {point.reason}"] if point.foreign else []
     incident = [in_incident_words(point.in_incident)] if point.in_incident else []
     damage = [damage_words(point)] if point.after_damage else []
-    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems]
+    copies = wrong_notes(point.copies)
+    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems, *copies]
     more = len(notes) - _NOTES_SHOWN
     return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
 
@@ -169,6 +185,7 @@ def show_lines(
         yield from _wrapped("damage", damage_words(point))
     for problem in point.problems:
         yield from _wrapped("PROBLEM", problem)
+    yield from copy_lines(point.copies, now, zone)
     yield ""
     yield from _trust_lines(point, now, zone)
     for one in against:
@@ -340,6 +357,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "seconds": point.seconds,
         "reason": point.reason,
         "parts": [_part_document(part) for part in point.parts],
+        "copies": copies_documents(point.copies),
         "problems": list(point.problems),
         "blocked": list(point.blocked),
         "accepted": [dataclasses.asdict(one) for one in point.accepted],

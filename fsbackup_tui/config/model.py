@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
+from fsbackup_tui.config.objectives import Objectives
 from fsbackup_tui.config.protection import Encryption, Link, Signing
+from fsbackup_tui.config.replicas import Replica
 from fsbackup_tui.config.schedules import At, CheckTimes, DrillTimes, VerifyDueTimes
 from fsbackup_tui.config.sources import PostgresSource, Source
 from fsbackup_tui.config.values import (
@@ -34,7 +36,8 @@ class Plan(Settings):
     ``verify`` is the level every new point is taken to, in the same job; ``verify_every`` is how
     old the newest proof of a point may become before ``verify --due`` takes it up again.
     ``link_unchanged`` lets a part whose tree has not changed share its stored file with the last
-    point's, by a hard link. ``at`` is when it runs by itself, once ``schedule install`` was run.
+    point's, by a hard link. ``replicas`` are the copies elsewhere that its points go to. ``at``
+    is when it runs by itself, once ``schedule install`` was run.
     """
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -43,6 +46,7 @@ class Plan(Settings):
     verify_every: Duration | None = None
     keep_spare: bool = False
     link_unchanged: bool = False
+    replicas: tuple[str, ...] = ()
 
 
 class Scratch(Settings):
@@ -194,10 +198,12 @@ class SiteConfig(Settings):
     scratch: Scratch = Scratch()
     links: tuple[Link, ...] = ()
     integrity: tuple[IntegrityQuery, ...] = ()
+    objectives: Objectives = Objectives()
     encryption: Encryption | None = None
     signing: Signing | None = None
     commands: Commands = Commands()
     recovery: Recovery = Recovery()
+    replicas: dict[str, Replica] = Field(default_factory=dict)
     adopt: tuple[Path, ...] = ()
     adopt_passphrase: SecretDescription | None = None
     clients: tuple[Path, ...] = ()
@@ -225,7 +231,7 @@ class SiteConfig(Settings):
                     raise ValueError(f"two are called '{query.name}'; give each its own name")
         return value
 
-    @field_validator("sources", "plans", "drills")
+    @field_validator("sources", "plans", "drills", "replicas")
     @classmethod
     def _names_are_plain(cls, value: dict[str, object]) -> dict[str, object]:
         for name in value:

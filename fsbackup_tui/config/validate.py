@@ -20,6 +20,7 @@ from fsbackup_tui.config.problems import (
     shown,
     validation_problems,
 )
+from fsbackup_tui.config.replicas import replica_problems
 from fsbackup_tui.config.shape import Leaf, leaves
 from fsbackup_tui.config.template import BadTemplate, MissingVariable, expand, variables
 from fsbackup_tui.config.yaml_reader import Document, NodePath
@@ -110,6 +111,7 @@ class _Checker:
             *self._section_problems(),
             *self._plan_problems(),
             *self._link_problems(),
+            *replica_problems(self.data, self.places),
             *self._repository_problems(),
             *self._unprotected(),
         ]

@@ -11,7 +11,8 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── SafetyRefusal                  3   refused
     │   ├── LockHeld                   3   locked
     │   ├── IdentityMismatch           3   wrong-target
-    │   └── StaleLeader                3   stale-leader
+    │   ├── StaleLeader                3   stale-leader
+    │   └── WriterRetired              3   writer-retired
     ├── ConfirmationNeeded             4   confirmation-needed
     ├── Interrupted                  130   interrupted
     ├── SecretUnavailable              1   secret-unavailable
@@ -40,6 +41,11 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     │   ├── RepositoryUnwritable       1   repository-unwritable
     │   ├── PointDamaged               1   point-damaged
     │   └── DiskFull                   1   disk-full
+    ├── ReplicaError                   1   replica
+    │   ├── ReplicaUnreachable         1   replica-unreachable
+    │   ├── ReplicaRefused             1   replica-refused
+    │   ├── ReplicaFull                1   replica-full
+    │   └── ReplicaLacks               1   replica-lacks
     └── JobError                       1   job-failed
         └── JobLost                    1   job-lost
 """
@@ -192,6 +198,12 @@ class StaleLeader(SafetyRefusal):
     """The request comes from somebody who no longer leads the incident."""
 
     kind = "stale-leader"
+
+
+class WriterRetired(SafetyRefusal):
+    """Another machine took this one's place: what it writes now would mix with the new one's."""
+
+    kind = "writer-retired"
 
 
 class ConfirmationNeeded(FsbackupError):
@@ -404,6 +416,36 @@ class DiskFull(RepositoryError):
     """There is not enough free space for the work."""
 
     kind = "disk-full"
+
+
+class ReplicaError(FsbackupError):
+    """A copy elsewhere can't be made, read or trusted as it is."""
+
+    kind = "replica"
+
+
+class ReplicaUnreachable(ReplicaError):
+    """Nothing answers where the replica should be, or not in time."""
+
+    kind = "replica-unreachable"
+
+
+class ReplicaRefused(ReplicaError):
+    """The far side answers and does not let us do it."""
+
+    kind = "replica-refused"
+
+
+class ReplicaFull(ReplicaError):
+    """The far side has no space left."""
+
+    kind = "replica-full"
+
+
+class ReplicaLacks(ReplicaError):
+    """The replica has no such file."""
+
+    kind = "replica-lacks"
 
 
 class JobError(FsbackupError):

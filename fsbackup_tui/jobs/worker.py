@@ -142,6 +142,7 @@ async def _run(
     session: JobSession, redactor: Redactor, work: Path, resolve: ResolveRunner
 ) -> dict[str, object]:
     from fsbackup_tui.config.load import SiteEnvironment, load_config
+    from fsbackup_tui.operations.bring_here import bring_what_is_read
     from fsbackup_tui.operations.context import JobContext
     from fsbackup_tui.operations.stand_in import with_stand_in
 
@@ -176,6 +177,7 @@ async def _run(
     if not loaded.config.read_only:
         await _end_lost_sessions(session, context)
     try:
+        await bring_what_is_read(told.request, context)
         return await resolve(told.request.runner)(told.request, context)
     except FsbackupError:
         raise

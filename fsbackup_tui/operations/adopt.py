@@ -39,6 +39,7 @@ from fsbackup_tui.operations.foreign_refusals import refuse_unusable
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.requests import AdoptRequest
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
+from fsbackup_tui.operations.writing import require_writer
 from fsbackup_tui.repository.artifacts import hash_artifacts
 from fsbackup_tui.repository.files import writing
 from fsbackup_tui.repository.foreign import Found, adopted_identifier, adopted_reason, found_at
@@ -94,6 +95,7 @@ async def run(request: AdoptRequest, context: JobContext) -> dict[str, object]:
     refuse_if_read_only(context.loaded, "adopts nothing")
     path = backup_path(request.path)
     repository = open_site_repository(context.loaded, os.environ)
+    require_writer(context, repository)
     adoption = _Adoption(request, context, repository, found_at(path), threading.Event())
     _refuse_twice(adoption)
     context.stage("read")

@@ -46,6 +46,7 @@ from fsbackup_tui.operations.hooks import hooks
 from fsbackup_tui.operations.keys import reading_keys
 from fsbackup_tui.operations.signatures import signature_in
 from fsbackup_tui.repository.files import hash_file
+from fsbackup_tui.repository.not_here import not_here
 from fsbackup_tui.repository.reader import PointReader
 
 ARCHIVE_NAME = "files.tar"
@@ -318,6 +319,8 @@ def _share(run: CaptureRun, point: str, earlier: PartManifest) -> str:
 
     Returns what is wrong with them, empty for nothing.
     """
+    if not_here(run.repository, point) is not None:
+        return "it lies elsewhere"
     reader = PointReader(run.repository, point)
     for artifact in earlier.artifacts:
         stored, own = reader.artifact_path(run.source, artifact), run.directory / artifact.path

@@ -34,6 +34,7 @@ from fsbackup_tui.engines.chain import Chain, Sink, read_artifact, write_artifac
 from fsbackup_tui.engines.chain_stages import BlockQueue
 from fsbackup_tui.engines.compression import BLOCK, ByteStream
 from fsbackup_tui.engines.encryption.keys import SUFFIXES, EncryptionKey, ReadingKeys
+from fsbackup_tui.operations.bring_here import bring_here
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import begins_key, encryption_key, reading_keys
 from fsbackup_tui.operations.read_only import refuse_if_read_only
@@ -46,6 +47,7 @@ from fsbackup_tui.operations.status import (
     open_site_repository,
     site_zone,
 )
+from fsbackup_tui.operations.writing import require_writer
 from fsbackup_tui.repository.files import make_directory, sync_directory, writing
 from fsbackup_tui.repository.keys import stored_key
 from fsbackup_tui.repository.layout import SITE_NAME, Repository
@@ -88,6 +90,7 @@ async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
     """
     refuse_if_read_only(context.loaded, "rekeys nothing")
     repository = open_site_repository(context.loaded, os.environ)
+    require_writer(context, repository)
     if holds := repository.holds_open():
         raise SafetyRefusal(
             f"NOT REKEYED: the hold {holds[0].stem} is open.",
@@ -119,6 +122,7 @@ async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
     context.stage("points")
     for point in chosen:
         try:
+            await bring_here(context, repository, point)
             await rekey_point(rekeying, point)
         except (FsbackupError, OSError) as error:
             what = error.what if isinstance(error, FsbackupError) else str(error)

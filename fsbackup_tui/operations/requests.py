@@ -163,6 +163,21 @@ class RekeyRequest(Request):
     points: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicateRequest(Request):
+    """Send what the replicas lack, a stage for each; all of them where none is named.
+
+    ``point`` narrows it to one; ``check`` sends nothing and reads back all that should be there.
+    """
+
+    operation: ClassVar[str] = "replicate"
+    runner: ClassVar[str] = "fsbackup_tui.operations.replicate:run"
+    stages: ClassVar[tuple[str, ...]] = ()
+    replicas: tuple[str, ...] = ()
+    point: str = ""
+    check: bool = False
+
+
 _EVERY: tuple[type[Request], ...] = (
     BackupRequest,
     VerifyRequest,
@@ -172,6 +187,7 @@ _EVERY: tuple[type[Request], ...] = (
     RestoreBesideRequest,
     AdoptRequest,
     RekeyRequest,
+    ReplicateRequest,
     *RECOVERY_REQUESTS,
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,

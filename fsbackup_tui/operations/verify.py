@@ -13,6 +13,7 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.estimate import READING, phases_to
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.trust import Trust, counted, least
+from fsbackup_tui.operations.bring_here import bring_here
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import (
     RESTORE_ANOTHER,
@@ -84,6 +85,8 @@ async def verify_point(
     if keep_spare:
         refuse_if_read_only(context.loaded, "keeps no spare")
         level = Trust.PROVEN
+    if home is None:
+        await bring_here(context, repository, point)
     reader = PointReader(repository, point)
     lock = Lock(repository.use_lock(point), what=f"point {point}")
     async with lock.acquire_async(0, context.holder(), shared=True) as held:

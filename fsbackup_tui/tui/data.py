@@ -40,12 +40,13 @@ CHECKING = Answer("checking", "checking", "", ("checking…",))
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that needs a person: what it is and what to do about it."""
+    """Something that needs a person: what, since when, why it matters, and what mends it."""
 
     what: str
     fix: str = ""
     severe: bool = True
     why: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

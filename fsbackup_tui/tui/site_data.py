@@ -26,6 +26,7 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Hints
 from fsbackup_tui.domain.incident import DamageSpan
+from fsbackup_tui.domain.judged import judged
 from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.secret import Redactor, Secret
@@ -57,7 +58,7 @@ from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.incidents import INCIDENTS
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
-from fsbackup_tui.tui.alerts import failed_backups, has_failed, status_alerts
+from fsbackup_tui.tui.alerts import Findings, alerts_of, has_failed
 from fsbackup_tui.tui.buckets import Picture
 from fsbackup_tui.tui.data import (
     JobRow,
@@ -145,6 +146,7 @@ class LiveSite:
         self._asked = AskedPassphrase(environ, now)
         self._now = now
         self._signed = Signed()
+        self._findings = Findings()
         self._guard = threading.Lock()
         self._reading: _Reading | None = None
         self._closed = False
@@ -168,7 +170,8 @@ class LiveSite:
         jobs = list_jobs(state, limit=_JOBS_LISTED)
         secrets = self._missing_secrets()
         glance = self.glance()
-        answer = status.answer
+        findings = self._findings.look(loaded, self._environ, self._now())
+        answer = judged(status.answer, findings)
         if glance is not None and not glance.is_drill:
             answer = incident_answer(glance, config.site, config.environment, self._now())
             self._mark_damage(glance.damage)
@@ -184,10 +187,7 @@ class LiveSite:
             plans=tuple(config.plans),
             wanted=wanted_of(config.plans),
             trial=trial_words(config.scratch),
-            alerts=(
-                *status_alerts(status, (self._config_problem, status.problem, *secrets)),
-                *failed_backups(jobs, self._now(), status.zone),
-            ),
+            alerts=tuple(alerts_of((self._config_problem, *secrets), findings)),
             running=tuple(job_row(job).label for job in jobs if job.running),
             failed={job_row(job).label: job.problem for job in jobs if has_failed(job)},
             revision=status.revision + self._reloads,

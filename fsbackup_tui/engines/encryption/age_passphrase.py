@@ -12,7 +12,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import io
+import os
 import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 import pyrage
 
@@ -22,7 +27,7 @@ from fsbackup_tui.domain.secret import Secret
 WORK_FACTOR = 16
 """log2 of scrypt's N: 64 MiB, about 0.3 s."""
 
-_LONGEST = 1 << 16
+_CHUNK = 1 << 16
 
 
 def seal_with_passphrase(plain: bytes, passphrase: Secret) -> bytes:
@@ -31,9 +36,26 @@ def seal_with_passphrase(plain: bytes, passphrase: Secret) -> bytes:
     Raises:
         ValueError: more than 64 KiB are not for this.
     """
-    if len(plain) >= _LONGEST:
+    if len(plain) >= _CHUNK:
         raise ValueError("only what is shorter than 64 KiB is sealed here")
     file_key = secrets.token_bytes(16)
+    sealed = _header(file_key, passphrase) + b"".join(_payload(file_key, io.BytesIO(plain)))
+    if open_with_passphrase(sealed, passphrase) != plain:
+        raise _not_made()
+    return sealed
+
+
+def seal_file_with_passphrase(source: Path, target: Path, passphrase: Secret) -> None:
+    """Write a file's content into a new age file (0600) under a passphrase; any length."""
+    file_key = secrets.token_bytes(16)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with source.open("rb") as plain, os.fdopen(descriptor, "wb") as sealed:
+        sealed.write(_header(file_key, passphrase))
+        for chunk in _payload(file_key, plain):
+            sealed.write(chunk)
+
+
+def _header(file_key: bytes, passphrase: Secret) -> bytes:
     salt = secrets.token_bytes(16)
     wrap_key = hashlib.scrypt(
         passphrase.reveal().encode(),
@@ -48,17 +70,30 @@ def seal_with_passphrase(plain: bytes, passphrase: Secret) -> bytes:
     stanza = f"-> scrypt {_base64(salt)} {WORK_FACTOR}\n{body}\n"
     header = f"age-encryption.org/v1\n{stanza}---".encode()
     mac = hmac.new(_derive(file_key, b"", b"header"), header, hashlib.sha256).digest()
+    return header + f" {_base64(mac)}\n".encode()
+
+
+def _payload(file_key: bytes, plain: BinaryIO) -> Iterator[bytes]:
+    """Return the encrypted content in its chunks; the last one says that it is the last."""
     nonce = secrets.token_bytes(16)
-    last = bytes(11) + b"\x01"
-    content = _encrypt(_derive(file_key, nonce, b"payload"), last, plain)
-    sealed = header + f" {_base64(mac)}\n".encode() + nonce + content
-    if open_with_passphrase(sealed, passphrase) != plain:
-        raise KeyRefused(
-            "KEY NOT MADE: what was sealed with the passphrase does not open with it.",
-            why="That is a fault of this program or of a library it uses.",
-            fix="Use method: gpg, and tell the makers of fsbackup.",
-        )
-    return sealed
+    yield nonce
+    key = _derive(file_key, nonce, b"payload")
+    number, chunk = 0, plain.read(_CHUNK)
+    while True:
+        following = plain.read(_CHUNK)
+        flag = b"\x00" if following else b"\x01"
+        yield _encrypt(key, number.to_bytes(11, "big") + flag, chunk)
+        if not following:
+            return
+        number, chunk = number + 1, following
+
+
+def _not_made() -> KeyRefused:
+    return KeyRefused(
+        "KEY NOT MADE: what was sealed with the passphrase does not open with it.",
+        why="That is a fault of this program or of a library it uses.",
+        fix="Use method: gpg, and tell the makers of fsbackup.",
+    )
 
 
 def open_with_passphrase(data: bytes, passphrase: Secret) -> bytes | None:

@@ -146,4 +146,4 @@ def test_every_command_of_a_site_is_known() -> None:
     (commands,) = (a for a in build_parser()._actions if a.choices and a.metavar == "COMMAND")
     told = Pasteable(Path("x.yaml"))
     changed = {name for name in commands.choices or () if "x.yaml" in told.text(f"fsbackup {name}")}
-    assert set(commands.choices or ()) - changed == {"init", "demo", "decrypt"}
+    assert set(commands.choices or ()) - changed == {"init", "demo", "decrypt", "bootstrap"}

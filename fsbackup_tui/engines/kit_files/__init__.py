@@ -1,0 +1,1 @@
+"""What a recovery kit installs fsbackup with: a shell script and what it runs."""
