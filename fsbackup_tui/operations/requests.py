@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.operations.host_requests import HOST_REQUESTS
 from fsbackup_tui.operations.merge_requests import MERGE_REQUESTS
 from fsbackup_tui.operations.place_requests import PLACE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
@@ -174,6 +175,7 @@ _EVERY: tuple[type[Request], ...] = (
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,
     *SITE_REQUESTS,
+    *HOST_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type for request_type in _EVERY

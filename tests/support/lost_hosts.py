@@ -19,7 +19,6 @@ from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import PROJECT, CommandResult, Site, make_site
 
 PASSPHRASE = "canary-passphrase: Straße & 'quotes'"
-DATABASE_PASSWORD = "canary-pass-of-the-database"
 _NOT_REPLICATED = ("locks", "trash", "holds", "elsewhere", ".fetched")
 
 
@@ -88,6 +87,8 @@ def make_whole_site(directory: Path, url: str, s3: S3Server) -> WholeSite:
         url,
         settings={
             "env_file": str(app / ".env"),
+            # Where every machine has it by itself: the new one must not find the old one's.
+            "state": None,
             "sources": {
                 "db": {"kind": "postgres", "url": "${DATABASE_URL}"},
                 "uploads": {"kind": "files", "root": str(storage)},
@@ -110,6 +111,7 @@ def make_whole_site(directory: Path, url: str, s3: S3Server) -> WholeSite:
     )
     site.environment = {
         "FSBACKUP_PASSPHRASE": PASSPHRASE,
+        "XDG_STATE_HOME": str(site.directory / "var"),
         "S3_ID": ACCESS_KEY,
         "S3_SECRET": SECRET_KEY,
     }
@@ -201,7 +203,7 @@ def site_in_a_bucket(
     directory: Path, server: ScratchServer, make_database: MakeDatabase, s3: S3Server
 ) -> WholeSite:
     """Return a site with one point, which lies in the bucket as well."""
-    whole = make_whole_site(directory, make_database(server), s3)
+    whole = make_whole_site(directory, make_database(server, "shop"), s3)
     whole.back_up()
     copy_to_bucket(whole.site, s3)
     return whole

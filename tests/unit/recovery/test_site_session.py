@@ -56,7 +56,9 @@ def lead(session: RecoverySession, *steps: str, **answers: str) -> None:
 def test_what_is_seen_decides_which_sources_and_runbooks_there_are(tmp_path: Path) -> None:
     desk = site_desk(tmp_path)
     loaded = desk.loaded
-    assert seen_here(loaded) == ("rows", "structure", "errors", "files", "config", "unknown")
+    assert seen_here(loaded) == (
+        *("rows", "structure", "errors", "files", "server", "config", "unknown"),
+    )
     assert sources_for(loaded, "files") == ("uploads", "public")
     assert sources_for(loaded, "config") == ("env", "code")
     assert sources_for(loaded, "rows") == sources_for(loaded, "unknown") == ("db",)
