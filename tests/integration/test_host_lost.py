@@ -181,7 +181,7 @@ def test_a_server_that_has_the_database_is_no_new_one(
     )
     assert done.exit_code == 0, done.stderr + done.stdout
     before = content(whole.site.url)
-    walk = led(machine, "yes", ENTER, ENTER, "q")
+    walk = led(machine, "yes", ENTER, "nothing", ENTER, "q")
     told = " ".join((walk.stdout + walk.stderr).split())
     assert re.search(r"A DATABASE \S+ IS THERE ALREADY", told), told
     assert content(whole.site.url) == before
@@ -199,7 +199,17 @@ def test_a_drill_of_it_leaves_nothing_and_touches_nothing(
     before = (content(whole.site.url), snapshot(whole.srv, times=True))
     databases = query(whole.site.url, "SELECT datname FROM pg_database ORDER BY 1")
     walk = led(
-        machine, ENTER, "yes", *[ENTER] * 17, "nobody, a drill", ENTER, "h", "q", more=("--drill",)
+        machine,
+        ENTER,
+        "yes",
+        ENTER,
+        "nothing",
+        *[ENTER] * 14,
+        "ben would",
+        ENTER,
+        "h",
+        "q",
+        more=("--drill",),
     )
     told = walk.stdout + walk.stderr
     steps = [str(entry["step"]) for entry in journal(machine) if entry["entry"] == "done"]

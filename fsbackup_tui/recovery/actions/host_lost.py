@@ -267,6 +267,14 @@ def _old_off(_: Situation) -> Question:
     return Question("Is it off? yes, or what you know", default="")
 
 
+def _remains(_: Situation) -> Question:
+    return Question("Write what is left, and who keeps it; or: nothing", default="")
+
+
+def _told_remains(_s: Situation, answer: Answer, _r: Mapping[str, Any]) -> Facts:
+    return {"host_remains": answer.value}
+
+
 def _make_stage(situation: Situation, _: Answer) -> Request:
     return HostStageRequest(part=situation.part, tag=tag_of(situation))
 
@@ -303,6 +311,7 @@ ACTIONS = (
             " write to the same copy. bootstrap has retired it as a writer there.",
         ),
     ),
+    Action("host-remains", "ask", question=_remains, learn=_told_remains),
     Action(
         "host-server",
         "check",

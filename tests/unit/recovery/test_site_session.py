@@ -64,7 +64,7 @@ def test_what_is_seen_decides_which_sources_and_runbooks_there_are(tmp_path: Pat
     assert sources_for(loaded, "rows") == sources_for(loaded, "unknown") == ("db",)
     (tmp_path / "alone").mkdir()
     alone = make_desk(tmp_path / "alone")
-    assert seen_here(alone.loaded) == ("rows", "structure", "errors", "unknown")
+    assert seen_here(alone.loaded) == ("rows", "structure", "errors", "server", "unknown")
     session = open_files(desk)
     assert session.read().incident.runbook == "files-loss"
     assert runbooks_about("code", loaded) == ("config-or-code-loss",)
