@@ -47,6 +47,7 @@ class VerifyRequest(Request):
 
     ``keep_spare`` leaves the proven copy on the live server, ready to be swapped in; with
     ``reason_unsigned`` that of a point which lacks the signature that is demanded, too.
+    ``replica`` takes the bytes from there; what they show is not recorded as the point's own.
     """
 
     operation: ClassVar[str] = "verify"
@@ -56,6 +57,7 @@ class VerifyRequest(Request):
     level: VerifyLevel = "readable"
     keep_spare: bool = False
     reason_unsigned: str = ""
+    replica: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""
@@ -79,7 +81,8 @@ class VerifyDueRequest(Request):
 class DrillRequest(Request):
     """Prove a point from its bytes up, timed; the worker picks one where none is named.
 
-    ``copy`` is the directory of a copy of the repository, whose bytes are taken instead.
+    ``copy`` is the directory of a copy of the repository, whose bytes are taken instead;
+    ``replica`` is one of the configuration, of which the point is named.
     """
 
     operation: ClassVar[str] = "drill"
@@ -89,6 +92,7 @@ class DrillRequest(Request):
     choice: DrillChoice = "newest"
     copy: str = ""
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class RestoreBesideRequest(Request):
     ``copy_of`` is the live database in whose recovery it is made: the copy is marked as
     fsbackup's, so that ``leftovers`` lists it. What a person restores beside is that person's.
     ``reason_unsigned`` says why a point is trusted that lacks the signature which is demanded.
+    ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore"
@@ -134,6 +139,7 @@ class RestoreBesideRequest(Request):
     schema_point: str | None = None
     copy_of: str = ""
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
