@@ -48,6 +48,7 @@ class VerifyRequest(Request):
 
     ``keep_spare`` leaves the proven copy on the live server, ready to be swapped in; with
     ``reason_unsigned`` that of a point which lacks the signature that is demanded, too.
+    ``replica`` takes the bytes from there; what they show is not recorded as the point's own.
     """
 
     operation: ClassVar[str] = "verify"
@@ -57,6 +58,7 @@ class VerifyRequest(Request):
     level: VerifyLevel = "readable"
     keep_spare: bool = False
     reason_unsigned: str = ""
+    replica: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""
@@ -80,7 +82,8 @@ class VerifyDueRequest(Request):
 class DrillRequest(Request):
     """Prove a point from its bytes up, timed; the worker picks one where none is named.
 
-    ``copy`` is the directory of a copy of the repository, whose bytes are taken instead.
+    ``copy`` is the directory of a copy of the repository, whose bytes are taken instead;
+    ``replica`` is one of the configuration, of which the point is named.
     """
 
     operation: ClassVar[str] = "drill"
@@ -90,6 +93,7 @@ class DrillRequest(Request):
     choice: DrillChoice = "newest"
     copy: str = ""
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ class RestoreBesideRequest(Request):
     ``copy_of`` is the live database in whose recovery it is made: the copy is marked as
     fsbackup's, so that ``leftovers`` lists it. What a person restores beside is that person's.
     ``reason_unsigned`` says why a point is trusted that lacks the signature which is demanded.
+    ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore"
@@ -135,6 +140,7 @@ class RestoreBesideRequest(Request):
     schema_point: str | None = None
     copy_of: str = ""
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,21 @@ class RekeyRequest(Request):
     points: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicateRequest(Request):
+    """Send what the replicas lack, a stage for each; all of them where none is named.
+
+    ``point`` narrows it to one; ``check`` sends nothing and reads back all that should be there.
+    """
+
+    operation: ClassVar[str] = "replicate"
+    runner: ClassVar[str] = "fsbackup_tui.operations.replicate:run"
+    stages: ClassVar[tuple[str, ...]] = ()
+    replicas: tuple[str, ...] = ()
+    point: str = ""
+    check: bool = False
+
+
 _EVERY: tuple[type[Request], ...] = (
     BackupRequest,
     VerifyRequest,
@@ -171,6 +192,7 @@ _EVERY: tuple[type[Request], ...] = (
     RestoreBesideRequest,
     AdoptRequest,
     RekeyRequest,
+    ReplicateRequest,
     *RECOVERY_REQUESTS,
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,

@@ -1,6 +1,6 @@
 """A plan's run: one job whose stages are registered here; a later stage never undoes an earlier.
 
-Further stages (replicate, retain) register behind these by an entry in ``STAGES``.
+Further stages (retain) register behind these by an entry in ``STAGES``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import spare_texts, verification_texts
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.replicate import failure_of, replicate_document, replicate_plan
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.operations.verify import verify_point
@@ -37,6 +38,7 @@ class PlanRun:
     trust: Trust = Trust.INCOMPLETE
     stages: dict[str, dict[str, object]] = field(default_factory=dict)
     verified: dict[str, object] | None = None
+    replicated: dict[str, object] | None = None
 
 
 async def _backup_stage(run: PlanRun) -> None:
@@ -60,6 +62,18 @@ async def _verify_stage(run: PlanRun) -> None:
     run.trust = Trust.from_word(str(document["trust"]))
     if not document["ok"]:
         raise _not_shown(document)
+
+
+async def _replicate_stage(run: PlanRun) -> None:
+    """Send the plan's points that its replicas lack, the new one first."""
+    if run.manifest is None:
+        return
+    within = replace(run.context, stage=lambda name: run.context.report(Log(f"Sending to {name}")))
+    plan = run.context.loaded.config.plans[run.request.plan]
+    outcomes = await replicate_plan(within, run.repository, run.request.plan, plan.replicas)
+    run.replicated = replicate_document(outcomes, check=False)
+    if (error := failure_of(outcomes)) is not None:
+        raise error
 
 
 def _verify_level(run: PlanRun) -> Trust:
@@ -93,6 +107,10 @@ class Stage:
 STAGES: Mapping[str, Stage] = {
     "backup": Stage(_backup_stage),
     "verify": Stage(_verify_stage, lambda run: _verify_level(run) > Trust.SEALED),
+    "replicate": Stage(
+        _replicate_stage,
+        lambda run: bool(run.context.loaded.config.plans[run.request.plan].replicas),
+    ),
 }
 
 
@@ -153,4 +171,5 @@ def _document(plan_run: PlanRun, seconds: float) -> dict[str, object]:
         "blocked": plan_run.verified["blocked"] if plan_run.verified else [],
         "accepted": plan_run.verified["accepted"] if plan_run.verified else [],
         "spares": plan_run.verified["spares"] if plan_run.verified else {},
+        "replicas": plan_run.replicated["replicas"] if plan_run.replicated else {},
     }

@@ -25,6 +25,7 @@ from fsbackup_tui.repository.manifest import MANIFEST_NAME
 RECORD_FORMAT = 1
 KINDS = frozenset(
     {"verified", "drill", "cleared", "pinned", "unpinned", "adopted", "spare", "rekeyed"}
+    | {"copied", "uncopied"}
 )
 _LARGEST_BYTES = 16 << 20
 _SEQUENCE = re.compile(rb'"sequence": ?(\d{1,18})\b')

@@ -16,6 +16,7 @@ from fsbackup_tui.domain.point import (
     point_time,
 )
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.repository.copies import copies_of
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import is_being_written, whole_parts
 from fsbackup_tui.repository.manifest import (
@@ -94,6 +95,7 @@ def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) ->
         runs=measured_runs(records),
         spares=tuple(map(spare_summary, spares_in(records))),
         in_incident="" if standing.cleared else manifest.in_incident or "",
+        copies=copies_of(records),
     )
 
 

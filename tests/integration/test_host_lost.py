@@ -104,8 +104,8 @@ def test_a_bare_machine_becomes_the_site(
     started = time.monotonic()
     walk = led(
         machine,
-        # It is off; people are told; the server is there; the point.
-        *("yes", ENTER, ENTER, ENTER),
+        # It is off; people are told; what is left; the server is there; the point.
+        *("yes", ENTER, "one snapshot, which ben keeps", ENTER, ENTER),
         # The roles: a new server, on purpose. The database, code, configuration, files.
         *(ENTER, f"{new.socket_directory}/{name}", ENTER, ENTER, ENTER, ENTER),
         # The proof, the links; start, try, jobs, backup, tell, and the last question.
@@ -127,6 +127,7 @@ def test_a_bare_machine_becomes_the_site(
     assert (whole.srv / "started").exists()
     points = machine.run("list", "--json").document["points"]
     assert len(points) == 2
+    assert len(list((s3.files / "shop" / "points").glob("*/manifest.json"))) == 2
     # It was taken of what is right again, and moved on purpose.
     assert (points[0]["suspect"], points[0]["in_incident"]) == ([], None)
     assert "What was written after" in told
@@ -161,19 +162,23 @@ def test_the_old_host_that_wakes_is_refused_at_the_copy(
     )
     assert done.exit_code == 0, done.stderr + done.stdout
     site = whole.wake()
-    # What the copy says of it comes to it with its next look there.
-    retired = list((s3.files / "shop" / "writers").glob("*.retired.json"))
-    assert len(retired) == 1
-    (site.repository / "writers" / retired[0].name).write_bytes(retired[0].read_bytes())
-    refused = site.run("backup", "daily", "--json")
-    assert refused.exit_code == 3
-    assert refused.error["kind"] == "writer-retired"
+    there = sorted(path.name for path in (s3.files / "shop" / "points").iterdir())
+    # Its cron takes a point on its own disk; the copy refuses it, and from then on it knows.
+    first = site.run("backup", "daily", "--json")
+    assert first.exit_code == 1, first.stdout
+    problem = first.document["stages"]["replicate"]["problem"]
+    assert problem["kind"] == "writer-retired", problem
+    for command in (("backup", "daily"), ("replicate",)):
+        refused = site.run(*command, "--json")
+        assert refused.exit_code == 3, refused.stdout
+        assert refused.error["kind"] == "writer-retired"
+    assert sorted(path.name for path in (s3.files / "shop" / "points").iterdir()) == there
 
 
 def test_a_server_that_has_the_database_is_no_new_one(
     whole: WholeSite, s3: S3Server, tmp_path: Path
 ) -> None:
-    copy_to_bucket(whole.site, s3)
+    copy_to_bucket(whole.site)
     machine = bare_machine(tmp_path / "new", DATABASE_URL=whole.site.url)
     done = machine.run(
         *("bootstrap", "s3://bucket/shop", "--endpoint", s3.endpoint, "--no-retire"),

@@ -13,13 +13,12 @@ from pathlib import Path
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.code_sites import git
-from tests.support.file_sites import copy_tree, snapshot
+from tests.support.file_sites import snapshot
 from tests.support.replicas import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import PROJECT, CommandResult, Site, make_site
 
 PASSPHRASE = "canary-passphrase: Straße & 'quotes'"
-_NOT_REPLICATED = ("locks", "trash", "holds", "elsewhere", ".fetched")
 
 
 @dataclass
@@ -96,7 +95,7 @@ def make_whole_site(directory: Path, url: str, s3: S3Server) -> WholeSite:
                 "code": {"kind": "code", "worktree": str(app)},
             },
             "links": [{"table": "videos", "column": "path", "files": "uploads"}],
-            "plans": {"daily": {"sources": ["db", "uploads", "env", "code"]}},
+            "plans": {"daily": {"sources": ["db", "uploads", "env", "code"], "replicas": ["s3"]}},
             "encryption": {"method": "age", "hint": "the safe in the office"},
             "commands": {"start_app": ["touch", str(srv / "started")]},
             "replicas": {
@@ -118,17 +117,10 @@ def make_whole_site(directory: Path, url: str, s3: S3Server) -> WholeSite:
     return WholeSite(site, srv)
 
 
-def copy_to_bucket(site: Site, s3: S3Server, prefix: str = "shop") -> Path:
-    """Put the repository into the bucket as a replica has it; returns the place in it."""
-    place = s3.files / prefix
-    place.mkdir(parents=True, exist_ok=True)
-    for entry in site.repository.iterdir():
-        if entry.name not in _NOT_REPLICATED:
-            target = place / entry.name
-            if target.exists():
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
-            copy_tree(entry, target)
-    return place
+def copy_to_bucket(site: Site) -> None:
+    """Send what the replica lacks: points, and what was found out about them since."""
+    done = site.run("replicate", "--json")
+    assert done.exit_code == 0, done.stderr + done.stdout
 
 
 @dataclass
@@ -205,5 +197,4 @@ def site_in_a_bucket(
     """Return a site with one point, which lies in the bucket as well."""
     whole = make_whole_site(directory, make_database(server, "shop"), s3)
     whole.back_up()
-    copy_to_bucket(whole.site, s3)
     return whole

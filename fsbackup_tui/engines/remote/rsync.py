@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fsbackup_tui.config.replicas import Replica
-from fsbackup_tui.domain.errors import DiskFull, ReplicaError
+from fsbackup_tui.domain.errors import DiskFull, ReplicaError, ReplicaLacks
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.engines.process import Command, run
 from fsbackup_tui.engines.remote.programs import Program, probe_rsync, probe_ssh
@@ -126,6 +126,10 @@ class RsyncRemote:
         finally:
             taken.unlink(missing_ok=True)
 
+    async def lock_of(self, path: str) -> str | None:
+        """Return None: rsync tells of no locks."""
+        return None
+
     async def fetch(self, path: str, to: Path, report: Report = quietly) -> None:
         """Bring one file to ``to``."""
         ended = await self._run(
@@ -184,8 +188,8 @@ class RsyncRemote:
             raise self._lacks(path)
         return found[0]
 
-    def _lacks(self, path: str) -> ReplicaError:
-        return ReplicaError(
+    def _lacks(self, path: str) -> ReplicaLacks:
+        return ReplicaLacks(
             f"REPLICA {self._name} LACKS {path}.",
             why=f"{self.describe} has no such file.",
             fix=f"Check the replica: fsbackup replicate {self._name} --check",
