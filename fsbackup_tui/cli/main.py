@@ -29,6 +29,7 @@ from fsbackup_tui.cli import (
     replicate,
     restore,
     rollback,
+    schedule,
     tui,
     verify,
 )
@@ -56,6 +57,7 @@ FAMILIES = (
     rekey,
     replicate,
     adopt,
+    schedule,
     kit,
     bootstrap,
     jobs,
