@@ -57,7 +57,7 @@ def due_points(
         if plan is None or plan.verify_every is None or point.foreign or not point.whole:
             continue
         level = Trust.from_word(plan.verify)
-        tried = _last_try(point, level)
+        tried = last_try(point, level)
         if tried is None or now - tried >= plan.verify_every:
             due.append(DuePoint(point, level, tried, _last_success(point, level)))
     due.sort(key=lambda item: item.point.created, reverse=True)
@@ -65,7 +65,7 @@ def due_points(
     return due
 
 
-def _last_try(point: PointSummary, level: Trust) -> datetime | None:
+def last_try(point: PointSummary, level: Trust) -> datetime | None:
     """Return when a climb to the level last ended, there or at a lower rung that did not hold."""
     ends = [
         check.at

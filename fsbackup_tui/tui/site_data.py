@@ -43,6 +43,7 @@ from fsbackup_tui.jobs.supervisor import (
 from fsbackup_tui.operations.against import against_last_good
 from fsbackup_tui.operations.asked_passphrase import AskedPassphrase
 from fsbackup_tui.operations.part_changes import changes_of
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
     Status,
@@ -166,7 +167,8 @@ class LiveSite:
         status = gather_status(loaded, self._environ, self._now(), hints=_HINTS)
         self._follow(status.repository)
         state = self._state()
-        reap_lost(state)
+        if not config.read_only:
+            reap_lost(state)
         jobs = list_jobs(state, limit=_JOBS_LISTED)
         secrets = self._missing_secrets()
         glance = self.glance()
@@ -193,6 +195,7 @@ class LiveSite:
             revision=status.revision + self._reloads,
             blocked=self._blocked(status, secrets),
             incident=glance,
+            read_only=config.read_only,
             has_files=any(source.kind == "files" for source in config.sources.values()),
         )
 
@@ -250,9 +253,9 @@ class LiveSite:
     def _blocked(self, status: Status, secrets: Sequence[Problem]) -> dict[str, Problem]:
         blocked: dict[str, Problem] = {}
         if self._loaded.config.read_only:
-            place = self._loaded.place("read_only")
+            why = f"{self._loaded.read_only_words()}."
             blocked["backup"] = Problem(
-                "refused", "READ ONLY: this configuration takes no backups.", f"{place} says so."
+                "refused", "READ ONLY: this configuration takes no backups.", why
             )
         if takes_no_backups(self._loaded):
             blocked.setdefault("backup", no_plan(self._loaded).problem())
@@ -400,6 +403,7 @@ class LiveSite:
 
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
+        refuse_if_read_only(self._loaded, "cancels nothing")
         cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
 
     def desk(self) -> Desk:
