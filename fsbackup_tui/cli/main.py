@@ -26,6 +26,7 @@ from fsbackup_tui.cli import (
     restore,
     retain,
     rollback,
+    schedule,
     tui,
     verify,
 )
@@ -52,6 +53,7 @@ FAMILIES = (
     decrypt,
     rekey,
     adopt,
+    schedule,
     jobs,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"

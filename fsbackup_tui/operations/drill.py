@@ -214,6 +214,7 @@ def _head(request: DrillRequest, context: JobContext, point: str) -> dict[str, o
         "site": context.loaded.config.site,
         "point": point,
         "choice": request.choice,
+        "drill": request.drill or None,
         "copy": request.copy or None,
         "host": context.host,
         "by": context.operator,

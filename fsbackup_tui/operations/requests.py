@@ -81,6 +81,7 @@ class DrillRequest(Request):
     """Prove a point from its bytes up, timed; the worker picks one where none is named.
 
     ``copy`` is the directory of a copy of the repository, whose bytes are taken instead.
+    ``drill`` is the name in the configuration, where that asks for it.
     """
 
     operation: ClassVar[str] = "drill"
@@ -90,6 +91,7 @@ class DrillRequest(Request):
     choice: DrillChoice = "newest"
     copy: str = ""
     reason_unsigned: str = ""
+    drill: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pytest
 from fsbackup_tui.domain.errors import ConfirmationNeeded, LockHeld, SafetyRefusal
 from fsbackup_tui.domain.events import Event, Warned
 from fsbackup_tui.operations.retain import retain_plan, run, run_empty, run_take_back
-from fsbackup_tui.operations.retain_look import look
+from fsbackup_tui.operations.retain_look import look, proof_ages
 from fsbackup_tui.operations.retain_requests import (
     EmptyTrashRequest,
     RetainRequest,
@@ -271,6 +271,21 @@ async def test_a_partial_backup_pushes_out_no_whole_one(make: Callable[..., Nigh
     nights.now = NOW + timedelta(hours=1)
     await nights.retain(confirmed=True)
     assert set(whole) <= set(nights.standing())
+
+
+async def test_a_proof_is_stale_by_what_the_plan_says(make: Callable[..., Nights]) -> None:
+    nights = make(3)
+    settings = nights.site.settings
+    assert isinstance(settings, dict)
+    plans = settings["plans"]
+    plans["weekly"] = {"sources": ["db"], "at": "Sun 03:00"}
+    plans["monthly"] = {"sources": ["db"], "at": "monthly 31 03:00"}
+    plans["told"] = {"sources": ["db"], "at": "02:00", "verify_every": "3d"}
+    nights.site.write_config()
+    ages = proof_ages(nights.context.loaded.config, NOW, UTC)
+    assert ages["daily"] == ages["weekly"] == 8 * DAY
+    assert ages["monthly"] == 32 * DAY
+    assert ages["told"] == 3 * DAY
 
 
 async def test_one_run_at_a_time(
