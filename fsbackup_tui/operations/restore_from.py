@@ -15,6 +15,7 @@ from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.foreign_trial import ForeignPoint, foreign_file, point_to_restore
 from fsbackup_tui.operations.opened import opened
+from fsbackup_tui.operations.replica_offer import another_way
 from fsbackup_tui.operations.replica_view import point_repository
 from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_site_repository
@@ -170,5 +171,5 @@ async def check_seals(
             raise PointDamaged(
                 f"POINT DAMAGED: {reader.id} is not as it was sealed. Nothing was created.",
                 why="\n".join(problems[:5]),
-                fix="Restore another point: fsbackup list",
+                fix=another_way(context, reader, "Restore another point: fsbackup list"),
             )

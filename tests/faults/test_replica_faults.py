@@ -144,11 +144,11 @@ async def test_a_thief_with_the_key_of_the_append_only_account_removes_nothing(
     far = tmp_path / "far"
     forced = f"rrsync -no-del -no-overwrite {far}/far"
     with ssh_server(far, forced=forced) as host:
-        site = site_with(tmp_path, far=described(host.rsync("/site")))
+        site = site_with(tmp_path, far=described(host.rsync("/")))
         (point,) = made(site)
         result = await replicate(site)
         assert result["ok"], result["replicas"]["far"]["problem"]
-        there = host.files / "site"
+        there = host.files
         before = tree(there)
         assert before[f"points/{point}/manifest.json"]
         empty = tmp_path / "empty"
@@ -156,7 +156,7 @@ async def test_a_thief_with_the_key_of_the_append_only_account_removes_nothing(
         empty.mkdir()
         forged.mkdir(parents=True)
         (forged / "manifest.json").write_text("forged")
-        target = f"{host.user}@127.0.0.1:/site/"
+        target = f"{host.user}@127.0.0.1:/"
         deleted = _thief(host, "rsync", "-a", "--delete", "-e", "SHELL", f"{empty}/", target)
         _thief(host, "rsync", "-a", "-I", "-e", "SHELL", f"{tmp_path}/forged/", target)
         _thief(host, "rsync", "-r", "--remove-source-files", "-e", "SHELL", target, str(empty))
