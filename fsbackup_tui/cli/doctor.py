@@ -30,7 +30,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     what.add_argument(
         "--fix",
         action="store_true",
-        help="also close the repository to others (chmod), and put back its lost fsbackup.json",
+        help="also close repository, state and secrets to others (chmod 700, 600), give back what "
+        "is somebody else's, and put back a lost fsbackup.json",
     )
     parser.set_defaults(run=run)
 

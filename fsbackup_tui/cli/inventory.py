@@ -70,7 +70,7 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
     if error is not None and (context.json or not points) and not watched:
         raise error
 
-    answer = _incident_answer(context) or status.answer
+    answer = _incident_answer(context) or _judged(status.answer, context)
     elsewhere = _elsewhere(context)
 
     def human() -> None:
@@ -98,6 +98,19 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
         context.tell(f"That is what was there {when_text(as_of, now, zone)}.")
         raise error
     return 0
+
+
+def _judged(answer: Answer, context: CliContext) -> Answer:
+    """Return the answer, not green where ``check`` would say that backups are in danger."""
+    if answer.tone != "good":
+        return answer
+    from fsbackup_tui.domain.judged import judged
+    from fsbackup_tui.jobs.check import check_site
+    from fsbackup_tui.operations.check import PROBES
+
+    local = [probe for probe in PROBES if not probe.live]
+    check = check_site(context.load(), context.environ, context.now(), probes=local)
+    return judged(answer, check.findings)
 
 
 def _elsewhere(context: CliContext) -> dict[str, str]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from fsbackup_tui import __version__
 from fsbackup_tui.cli import (
     adopt,
+    audit,
     backup,
     bootstrap,
+    check,
     decrypt,
     demo,
     doctor,
@@ -27,10 +29,12 @@ from fsbackup_tui.cli import (
     rekey,
     replicate,
     restore,
+    retain,
     rollback,
     tui,
     verify,
 )
+from fsbackup_tui.cli.audited import run_command
 from fsbackup_tui.cli.context import CliContext
 from fsbackup_tui.cli.output import Pasteable, print_problem
 from fsbackup_tui.cli.parser import Parser
@@ -45,11 +49,13 @@ FAMILIES = (
     inventory,
     verify,
     drill,
+    check,
     recover,
     incidents,
     restore,
     rollback,
     leftovers,
+    retain,
     decrypt,
     rekey,
     replicate,
@@ -57,6 +63,7 @@ FAMILIES = (
     kit,
     bootstrap,
     jobs,
+    audit,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
 _EPILOG = """\
@@ -65,7 +72,8 @@ The configuration is --config, else $FSBACKUP_CONFIG, ./fsbackup.yaml,
 $XDG_CONFIG_HOME/fsbackup/config.yaml, /etc/fsbackup/config.yaml;
 --site NAME means /etc/fsbackup/sites/NAME.yaml.
 Exit codes: 0 done, 1 failed, 2 usage or config error, 3 refused for safety,
-4 needs a confirmation that was not given, 130 interrupted."""
+4 needs a confirmation that was not given, 130 interrupted. check alone exits as
+monitoring plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -104,6 +112,7 @@ def _common_options() -> argparse.ArgumentParser:
     which = common.add_mutually_exclusive_group()
     which.add_argument("--config", type=Path, metavar="FILE", help="the site's configuration")
     which.add_argument("--site", metavar="NAME", help="/etc/fsbackup/sites/NAME.yaml")
+    common.add_argument("--read-only", action="store_true", help="hide nothing, change nothing")
     common.add_argument("--json", action="store_true", help="print one JSON document")
     return common
 
@@ -134,7 +143,7 @@ def _run(argv: Sequence[str]) -> int:
             context.emit(document, lambda: context.say(f"fsbackup {__version__}"))
             return 0
         run: Callable[[argparse.Namespace, CliContext], int] = arguments.run
-        return run(arguments, context)
+        return run_command(run, arguments, context)
     except (BrokenPipeError, OutputLost):
         raise
     except FsbackupError as error:

@@ -33,6 +33,7 @@ AnswerState = Literal[
     "not-readable",
     "unusable",
     "incident",
+    "alarm",
 ]
 _ENVIRONMENTS = {"production": "PROD", "staging": "STAGING", "development": "DEV"}
 _SHORTEST_PIECE = 8

@@ -35,6 +35,11 @@ class Watchdog:
         self._said = ""
         self._position: tuple[object, ...] = ()
 
+    @property
+    def moved_at(self) -> float:
+        """When it last moved, by the clock."""
+        return self._moved_at
+
     def saw(self, event: Event) -> None:
         """Take an event of the job."""
         if isinstance(event, Warned | Remaining):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,18 +15,28 @@ from typing import TYPE_CHECKING, Literal
 from fsbackup_tui.config.load import LoadedConfig, site_environment, state_directory
 from fsbackup_tui.domain.errors import FsbackupError, RepositoryError, RepositoryMissing
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.operations.permissions import (
+    Open,
+    mend,
+    open_repository_paths,
+    open_secret_files,
+    open_state_paths,
+    shown,
+)
 from fsbackup_tui.operations.watch_only import takes_no_backups
 from fsbackup_tui.operations.wording import size_text
 from fsbackup_tui.repository.files import owner_name
 from fsbackup_tui.repository.foreign import walk
+from fsbackup_tui.repository.layout import site_state
 
 if TYPE_CHECKING:
     from fsbackup_tui.engines.postgres.least_rights import RightsScript
+    from fsbackup_tui.repository.layout import Repository
 
 Severity = Literal["ok", "warning", "error"]
 
 _LEAST_FREE_BYTES = 100_000_000
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +65,8 @@ async def diagnose(
 ) -> list[Finding]:
     """Return what was found, in the order of looking; what is down or missing is a finding.
 
-    ``fix`` also closes the repository's directories to other users, and puts back the file that
-    names the repository where it is lost.
+    ``fix`` also closes repository, state and files with secrets to other users, gives back what
+    is somebody else's, and puts back the file that names the repository where it is lost.
     """
     from fsbackup_tui.operations.doctor_database import check_clients, check_source
     from fsbackup_tui.operations.doctor_keys import check_encryption
@@ -202,7 +211,7 @@ def _check_repository(
     written = _write_problem(repository.root)
     if written is not None:
         findings.append(written)
-    findings += _check_modes(repository.root, fix=fix)
+    findings += _check_modes(loaded, environ, repository, fix=fix)
     findings += _check_space(repository.root, needed)
     if all(finding.severity == "ok" for finding in findings):
         free = size_text(shutil.disk_usage(root).free)
@@ -227,38 +236,50 @@ def _write_problem(root: Path) -> Finding | None:
     return None
 
 
-def _check_modes(root: Path, *, fix: bool) -> list[Finding]:
-    open_ones = [
-        directory
-        for directory in (root, *sorted(root.iterdir()))
-        if directory.is_dir() and stat.S_IMODE(directory.stat().st_mode) & _OTHERS
-    ]
-    if not open_ones:
-        return []
-    if fix:
-        try:
-            for directory in open_ones:
-                directory.chmod(0o700)
-        except OSError as error:
-            return [
-                Finding(
-                    "repository-modes",
-                    "error",
-                    f"REPOSITORY OPEN TO OTHERS: {error.filename} could not be closed.",
-                    f"{error.strerror or error}.",
-                    "Run fsbackup doctor --fix as its owner.",
-                )
-            ]
-        return [Finding("repository-modes", "ok", f"closed to other users: {root}")]
-    return [
-        Finding(
-            "repository-modes",
-            "warning",
-            "REPOSITORY OPEN TO OTHERS: other users of this machine can look into it.",
-            "\n".join(str(directory) for directory in open_ones),
-            "Close it (chmod 700): fsbackup doctor --fix",
+def _check_modes(
+    loaded: LoadedConfig, environ: Mapping[str, str], repository: Repository, *, fix: bool
+) -> list[Finding]:
+    """Look who may read and write what is kept, all of it, and close it under ``fix``."""
+    state = site_state(loaded, environ, repository)
+    kinds = (
+        ("repository-modes", "REPOSITORY", open_repository_paths(repository, None)),
+        ("state-modes", "STATE DIRECTORY", open_state_paths(state)),
+        ("secret-modes", "FILE WITH SECRETS", open_secret_files(loaded)),
+    )
+    findings = []
+    for identifier, what, listed in kinds:
+        found = list(listed)
+        if found:
+            findings.append(_mended(identifier, what, found) if fix else _open(identifier, found))
+    return findings
+
+
+_OPEN_WORDS = {
+    "repository-modes": "REPOSITORY OPEN TO OTHERS: other users of this machine can look into it.",
+    "state-modes": "STATE DIRECTORY OPEN TO OTHERS: jobs, incidents and the audit lie there.",
+    "secret-modes": "SECRETS OPEN TO OTHERS: every user of this machine can read or change them.",
+}
+
+
+def _open(identifier: str, found: Sequence[Open]) -> Finding:
+    more = "" if len(found) <= _SHOWN else f"\nand {len(found) - _SHOWN} more"
+    fix = "Close it (chmod 700, files 600): fsbackup doctor --fix"
+    return Finding(identifier, "warning", _OPEN_WORDS[identifier], shown(found, _SHOWN) + more, fix)
+
+
+def _mended(identifier: str, what: str, found: Sequence[Open]) -> Finding:
+    mended, failed = mend(found)
+    if failed:
+        first, error = failed[0]
+        return Finding(
+            identifier,
+            "error",
+            f"{what} OPEN TO OTHERS: {first.path} could not be closed.",
+            f"{first.words}; {error.strerror or error}.",
+            f"Run fsbackup doctor --fix as its owner, or as root: {first.command()}",
         )
-    ]
+    where = mended[0] if len(mended) == 1 else f"{len(mended)} paths, {mended[0]} first"
+    return Finding(identifier, "ok", f"closed to other users: {where}")
 
 
 def _check_space(root: Path, needed: int) -> list[Finding]:

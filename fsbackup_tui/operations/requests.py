@@ -19,6 +19,7 @@ from fsbackup_tui.operations.merge_requests import MERGE_REQUESTS
 from fsbackup_tui.operations.place_requests import PLACE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.retain_requests import RETAIN_REQUESTS
 from fsbackup_tui.operations.site_requests import SITE_REQUESTS
 
 VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
@@ -63,6 +64,10 @@ class VerifyRequest(Request):
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""
         return self.stages[: self.stages.index(self.level) + 1]
+
+    def is_allowed_read_only(self) -> bool:
+        """Looking is; what was found is not recorded then, and no spare kept."""
+        return not self.keep_spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,10 @@ class LiveHealthRequest(Request):
     )
     source: str
     database: str = ""
+
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +207,7 @@ _EVERY: tuple[type[Request], ...] = (
     *PLACE_REQUESTS,
     *SITE_REQUESTS,
     *HOST_REQUESTS,
+    *RETAIN_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type for request_type in _EVERY

@@ -41,6 +41,10 @@ class FilesLookRequest(SiteRequest):
     contents: bool = False
     touching: bool = True
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class FilesPutBackRequest(SiteRequest):
@@ -109,6 +113,10 @@ class FilesCompareRequest(SiteRequest):
     inode: int = 0
     contents: bool = False
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class FilesCarryRequest(SiteRequest):
@@ -176,6 +184,10 @@ class TreesRequest(SiteRequest):
     runner: ClassVar[str] = "fsbackup_tui.operations.trees:run"
     stages: ClassVar[tuple[str, ...]] = ("look",)
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class DropTreeRequest(SiteRequest):
@@ -217,6 +229,10 @@ class RestoreConfigRequest(Request):
         if self.mode == "diff":
             return self.stages[:2]
         return ("check", "write") if self.mode == "beside" else self.stages
+
+    def changes(self) -> bool:
+        """Nothing where it only compares."""
+        return self.mode != "diff"
 
 
 @dataclass(frozen=True, slots=True)

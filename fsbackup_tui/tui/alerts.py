@@ -1,77 +1,90 @@
-"""What needs a person, from the state of the inventory and from the jobs."""
+"""What needs a person: what ``check`` finds, and what only an open session can see."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, tzinfo
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 
-from fsbackup_tui.domain.errors import LockHeld, NotProven, Problem
-from fsbackup_tui.domain.point import PointSummary
-from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.config.load import LoadedConfig
+from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.finding import Finding
+from fsbackup_tui.jobs.check import check_site
 from fsbackup_tui.jobs.job import Job
-from fsbackup_tui.operations.status import Status
-from fsbackup_tui.operations.wording import blocked_words, when_text
+from fsbackup_tui.operations.check import PROBES, unknown
 from fsbackup_tui.tui.data import Alert
 
-_LOOK = "3, then Enter on it, tells table by table"
+_LIVE_SECONDS = 300.0
+_LOCAL = tuple(probe for probe in PROBES if not probe.live)
+_LIVE = tuple(probe for probe in PROBES if probe.live)
 
 
-def status_alerts(status: Status, problems: Sequence[Problem | None]) -> Iterator[Alert]:
-    """Yield what is wrong with the site and its points; ``problems`` come first."""
+def _in_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="alerts", daemon=True).start()
+
+
+class Findings:
+    """What ``check`` finds, as fresh as a screen needs it.
+
+    What lies on this machine is looked at each time; servers and programs are asked every five
+    minutes, beside: nothing on the screen waits for them.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        beside: Callable[[Callable[[], None]], None] = _in_thread,
+    ) -> None:
+        self._clock = clock
+        self._beside = beside
+        self._live: tuple[Finding, ...] = ()
+        self._asked = -_LIVE_SECONDS
+        self._asking = threading.Lock()
+        self._digest = ""
+
+    def look(
+        self, loaded: LoadedConfig, environ: Mapping[str, str], now: datetime
+    ) -> tuple[Finding, ...]:
+        """Return what is found now; never raises."""
+        if loaded.digest != self._digest:
+            self._digest, self._live = loaded.digest, ()
+            self._asked = -_LIVE_SECONDS
+        if self._clock() - self._asked >= _LIVE_SECONDS and self._asking.acquire(blocking=False):
+            self._asked = self._clock()
+            self._beside(lambda: self._ask(loaded, environ, now))
+        try:
+            local = check_site(loaded, environ, now, probes=_LOCAL).findings
+        except FsbackupError as error:
+            local = (unknown("check", "the site could not be looked at", error.what, error.fix),)
+        return (*local, *self._live)
+
+    def _ask(self, loaded: LoadedConfig, environ: Mapping[str, str], now: datetime) -> None:
+        try:
+            found = check_site(loaded, environ, now, probes=_LIVE).findings
+            if loaded.digest == self._digest:
+                self._live = found
+        except FsbackupError:
+            return  # the look at what is here tells the same
+        finally:
+            self._asking.release()
+
+
+def alerts_of(problems: Sequence[Problem | None], findings: Sequence[Finding]) -> Iterator[Alert]:
+    """Yield the problems that this session alone knows of, then the findings, the worst first."""
+    told: set[str] = set()
     for problem in problems:
-        if problem is not None:
+        if problem is not None and problem.what not in told:
+            told.add(problem.what)
             yield Alert(problem.what, problem.fix, why=problem.why)
-    for text in status.foreign_problems:
-        yield Alert(f"NOT ALL SEEN: {text}.", "adopt: in the configuration names it", severe=False)
-    newest = next((point for point in status.newest if not point.running), None)
-    for point in status.newest:
-        yield from _point_alerts(point, newest=point is newest)
-    if status.catalogue_in_memory:
-        what = "CATALOGUE IN MEMORY: the state directory can't be written."
-        yield Alert(what, "The start is slower; fsbackup doctor", severe=False)
-
-
-def _point_alerts(point: PointSummary, *, newest: bool) -> Iterator[Alert]:
-    if point.trust is Trust.DAMAGED:
-        yield Alert(f"DAMAGED: {point.id}.", f"fsbackup show {point.id}")
-        return
-    if not newest:
-        return
-    if point.suspect:
-        fix = f'Right after all? fsbackup clear {point.id} --reason "…"'
-        yield Alert(f"SUSPECT: {point.id}: {point.suspect[0]}.", fix)
-    if any(check.ok is False for check in point.levels.values()):
-        why = point.problems[0] if point.problems else ""
-        yield Alert(f"PROOF FAILED: {point.id}.", _LOOK, why=why)
-    elif point.blocked:
-        what = f"NOT TRIED: {point.id} {blocked_words(point.levels)}."
-        yield Alert(what, _LOOK, severe=False, why=point.blocked[0])
+    ranked = sorted(findings, key=lambda finding: finding.severity != "critical")
+    for finding in ranked:
+        if finding.what not in told:
+            told.add(finding.what)
+            severe = finding.severity == "critical"
+            yield Alert(finding.what, finding.fix, severe, finding.why, finding.since)
 
 
 def has_failed(job: Job) -> bool:
     """Whether a job ended badly, and it is known why."""
     return job.state in ("failed", "lost") and job.problem is not None
-
-
-def failed_backups(jobs: Sequence[Job], now: datetime, zone: tzinfo) -> Iterator[Alert]:
-    """Yield an alert for every plan whose last backup failed or was lost; newest job first.
-
-    A run that found its plan busy is none: the run that held the lock tells of that plan.
-    """
-    told: set[str] = set()
-    for job in jobs:
-        plan, problem = getattr(job.request, "plan", None), job.problem
-        if job.operation != "backup" or job.state in ("running", "cancelled") or plan is None:
-            continue
-        if plan in told or (problem is not None and problem.kind == LockHeld.kind):
-            continue
-        told.add(plan)
-        if problem is None or not has_failed(job):
-            continue
-        when = when_text(job.started, now, zone)
-        if problem.kind == NotProven.kind:
-            # The backup itself is there.
-            yield Alert(problem.what, problem.fix, why=problem.why)
-            continue
-        why = "\n".join(filter(None, (problem.what, problem.why)))
-        yield Alert(f"BACKUP {job.state.upper()}: plan {plan}, {when}.", problem.fix, why=why)

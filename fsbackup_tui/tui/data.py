@@ -40,12 +40,13 @@ CHECKING = Answer("checking", "checking", "", ("checking…",))
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that needs a person: what it is and what to do about it."""
+    """Something that needs a person: what, since when, why it matters, and what mends it."""
 
     what: str
     fix: str = ""
     severe: bool = True
     why: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Overview:
     whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
     ``failed`` has those that were lost, too. ``wanted`` is, by plan, how far points are to be
     verified; ``trial`` says in words where trial restores run. ``incident`` is the one that is
-    open. ``has_files``: files are among what the site protects.
+    open. ``has_files``: files are among what the site protects. ``read_only``: it is only looked
+    at.
     """
 
     site: str = ""
@@ -84,6 +86,7 @@ class Overview:
     blocked: Mapping[str, Problem] = field(default_factory=dict)
     incident: Glance | None = None
     has_files: bool = False
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Hints
 from fsbackup_tui.domain.incident import DamageSpan
+from fsbackup_tui.domain.judged import judged
 from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.secret import Redactor, Secret
@@ -42,6 +43,7 @@ from fsbackup_tui.jobs.supervisor import (
 from fsbackup_tui.operations.against import against_last_good
 from fsbackup_tui.operations.asked_passphrase import AskedPassphrase
 from fsbackup_tui.operations.part_changes import changes_of
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
     Status,
@@ -57,7 +59,7 @@ from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.incidents import INCIDENTS
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
-from fsbackup_tui.tui.alerts import failed_backups, has_failed, status_alerts
+from fsbackup_tui.tui.alerts import Findings, alerts_of, has_failed
 from fsbackup_tui.tui.buckets import Picture
 from fsbackup_tui.tui.data import (
     JobRow,
@@ -145,6 +147,7 @@ class LiveSite:
         self._asked = AskedPassphrase(environ, now)
         self._now = now
         self._signed = Signed()
+        self._findings = Findings()
         self._guard = threading.Lock()
         self._reading: _Reading | None = None
         self._closed = False
@@ -164,11 +167,13 @@ class LiveSite:
         status = gather_status(loaded, self._environ, self._now(), hints=_HINTS)
         self._follow(status.repository)
         state = self._state()
-        reap_lost(state)
+        if not config.read_only:
+            reap_lost(state)
         jobs = list_jobs(state, limit=_JOBS_LISTED)
         secrets = self._missing_secrets()
         glance = self.glance()
-        answer = status.answer
+        findings = self._findings.look(loaded, self._environ, self._now())
+        answer = judged(status.answer, findings)
         if glance is not None and not glance.is_drill:
             answer = incident_answer(glance, config.site, config.environment, self._now())
             self._mark_damage(glance.damage)
@@ -184,15 +189,13 @@ class LiveSite:
             plans=tuple(config.plans),
             wanted=wanted_of(config.plans),
             trial=trial_words(config.scratch),
-            alerts=(
-                *status_alerts(status, (self._config_problem, status.problem, *secrets)),
-                *failed_backups(jobs, self._now(), status.zone),
-            ),
+            alerts=tuple(alerts_of((self._config_problem, *secrets), findings)),
             running=tuple(job_row(job).label for job in jobs if job.running),
             failed={job_row(job).label: job.problem for job in jobs if has_failed(job)},
             revision=status.revision + self._reloads,
             blocked=self._blocked(status, secrets),
             incident=glance,
+            read_only=config.read_only,
             has_files=any(source.kind == "files" for source in config.sources.values()),
         )
 
@@ -250,9 +253,9 @@ class LiveSite:
     def _blocked(self, status: Status, secrets: Sequence[Problem]) -> dict[str, Problem]:
         blocked: dict[str, Problem] = {}
         if self._loaded.config.read_only:
-            place = self._loaded.place("read_only")
+            why = f"{self._loaded.read_only_words()}."
             blocked["backup"] = Problem(
-                "refused", "READ ONLY: this configuration takes no backups.", f"{place} says so."
+                "refused", "READ ONLY: this configuration takes no backups.", why
             )
         if takes_no_backups(self._loaded):
             blocked.setdefault("backup", no_plan(self._loaded).problem())
@@ -400,6 +403,7 @@ class LiveSite:
 
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
+        refuse_if_read_only(self._loaded, "cancels nothing")
         cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
 
     def desk(self) -> Desk:

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from fsbackup_tui.domain.errors import Problem
+from fsbackup_tui.domain.text import age_text, when_text
 from fsbackup_tui.tui.data import Overview
 from fsbackup_tui.tui.frame import FrameScreen
 from fsbackup_tui.tui.keys import Context, Shown, bindings, help_rows
@@ -70,8 +71,9 @@ class HelpScreen(TextScreen):
     def lines(self, width: int) -> list[Line]:
         """Return the keys, by context."""
         result: list[Line] = []
+        app = self.site_app
         wide = width >= 100
-        told = list(help_rows(self._contexts, self.site_app.remapped))
+        told = list(help_rows(self._contexts, app.remapped, read_only=app.read_only))
         # Every key is shown, however many an action has.
         cells = 2 + max(len(keys) for _, rows in told for keys, _, _ in rows)
         cells = max(16, min(cells, width - 47))
@@ -104,7 +106,29 @@ class HelpScreen(TextScreen):
 
 
 class AlertsScreen(TextScreen):
-    """What needs a person, and the remedies."""
+    """What needs a person: what, since when, why it matters, and the remedies."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("alerts")
+    CONTEXTS: ClassVar[tuple[Context, ...]] = ("alerts", "text", "general")
+    FOOT: ClassVar[tuple[Shown, ...]] = ("back", "alerts-copy", "alerts-show", "help", "quit")
+
+    def minute(self) -> None:
+        """Repaint ages."""
+        self.query_one("#text", TextView).show(self.lines(self.size.width))
+
+    def action_copy(self) -> None:
+        """Copy the alerts with their remedies."""
+        self.site_app.copy(self, "\n\n".join(self._texts()) or "Nothing needs you.")
+
+    def action_show(self) -> None:
+        """Show the alerts alone on the screen."""
+        self.site_app.show_by_hand(self._texts() or ["Nothing needs you."])
+
+    def _texts(self) -> list[str]:
+        return [
+            "\n".join(filter(None, (alert.what, alert.why, alert.fix)))
+            for alert in self.site_app.overview.alerts
+        ]
 
     def overview_changed(self, before: Overview) -> None:
         """Show the alerts of now."""
@@ -116,6 +140,8 @@ class AlertsScreen(TextScreen):
         for alert in self.site_app.overview.alerts:
             role: Role = "bad" if alert.severe else "warn"
             result.extend(line(" ", *row) for row in wrapped(alert.what, width - 2, role))
+            if alert.since is not None:
+                result.append(line(" ", ("Since ", "muted"), (self._since(alert.since), "text")))
             for label, text in (("Why", alert.why), ("Next", alert.fix)):
                 if text:
                     result.extend(line(" ", *row) for row in labelled(label, text, width - 2))
@@ -128,6 +154,11 @@ class AlertsScreen(TextScreen):
         if not result:
             result.append(line(" ", ("Nothing needs you.", "text")))
         return result
+
+    def _since(self, since: datetime) -> str:
+        now = self.site_app.now()
+        ago = age_text((now - since).total_seconds())
+        return f"{when_text(since, now, self.site_app.overview.zone)}, {ago}"
 
 
 def problem_page(problem: Problem, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:

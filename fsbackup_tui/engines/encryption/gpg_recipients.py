@@ -27,6 +27,7 @@ class PublicKey:
     validity: str = ""
     ends: datetime | None = None
     encrypts: list[tuple[str, datetime | None]] = field(default_factory=list)
+    signs: list[tuple[str, datetime | None]] = field(default_factory=list)
 
     def objection(self, now: datetime) -> str:
         """Return why nothing can be encrypted to it, empty where it can."""
@@ -45,7 +46,14 @@ class PublicKey:
 
     def last_day(self) -> datetime | None:
         """Return when it can't be encrypted to any more; None: never."""
-        ends = [ends for validity, ends in self.encrypts if validity not in _UNUSABLE]
+        return self._last_of(self.encrypts)
+
+    def last_signing_day(self) -> datetime | None:
+        """Return when it can't sign any more; None: never."""
+        return self._last_of(self.signs)
+
+    def _last_of(self, able: list[tuple[str, datetime | None]]) -> datetime | None:
+        ends = [ends for validity, ends in able if validity not in _UNUSABLE]
         last = None if None in ends or not ends else max(end for end in ends if end)
         known = [end for end in (self.ends, last) if end is not None]
         return min(known) if known else None
@@ -93,6 +101,17 @@ async def _find(
             fix="Write the fingerprint of the right one in encryption: recipients:",
         )
     return usable[0]
+
+
+async def list_public_keys(
+    name: str, *, environ: Mapping[str, str], keyring: Path | None, work: Path
+) -> list[PublicKey]:
+    """Return the keys that a name means, usable or not; none where it is not in the keyring.
+
+    Raises:
+        KeyRefused: no gpg, or its keyring can't be read.
+    """
+    return parse_keys(await _list("--list-keys", name, environ, keyring, work))
 
 
 async def has_private_key(
@@ -144,7 +163,9 @@ def parse_keys(text: str) -> list[PublicKey]:
         key = keys[-1]
         if row[0] in ("pub", "sub") and "e" in row[11]:
             key.encrypts.append((row[1], _moment(row[6])))
-        elif row[0] == "fpr" and not key.fingerprint:
+        if row[0] in ("pub", "sub") and "s" in row[11]:
+            key.signs.append((row[1], _moment(row[6])))
+        if row[0] == "fpr" and not key.fingerprint:
             key.fingerprint = row[9]
         elif row[0] == "uid" and not key.user:
             key.user = row[9]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from fsbackup_tui.domain.kept_name import is_kept_name
 from fsbackup_tui.domain.rearming import subscription_lines
 from fsbackup_tui.engines.postgres.connection import Connection
 from fsbackup_tui.engines.postgres.inspect_objects import fetch_all
@@ -40,6 +41,28 @@ async def find_slots(admin: Connection, database: str) -> tuple[LogicalSlot, ...
         [database],
     )
     return tuple(LogicalSlot(*row) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSlot:
+    """A slot of a database that a recovery put aside, and the WAL that is kept for it."""
+
+    name: str
+    database: str
+    retained_bytes: int | None
+
+
+async def kept_slots(connection: Connection) -> tuple[KeptSlot, ...]:
+    """Return the lasting slots of all databases that recoveries put aside, by any session."""
+    rows = await fetch_all(
+        connection,
+        "SELECT slot_name::text, database::text, pg_catalog.pg_wal_lsn_diff("
+        " CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"
+        " ELSE pg_catalog.pg_current_wal_lsn() END, restart_lsn)::int8"
+        " FROM pg_catalog.pg_replication_slots"
+        " WHERE slot_type = 'logical' AND NOT temporary ORDER BY 1",
+    )
+    return tuple(KeptSlot(*row) for row in rows if is_kept_name(row[1]))
 
 
 def follow_up(slot: LogicalSlot, live: str, kept: str) -> tuple[str, ...]:

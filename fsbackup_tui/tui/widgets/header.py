@@ -25,7 +25,7 @@ def environment_tag(environment: str) -> str:
     return site_head(environment, "")
 
 
-def answer_line(overview: Overview, width: int) -> Line:
+def answer_line(overview: Overview, width: int, *, read_only: bool = False) -> Line:
     """Return the line that answers: what can be restored, to when, how long it takes."""
     tag = environment_tag(overview.environment)
     production = overview.environment.lower() == "production"
@@ -35,6 +35,9 @@ def answer_line(overview: Overview, width: int) -> Line:
         head.append(" ")
     if overview.site:
         head.append((overview.site, "text"))
+        head.append("  ")
+    if read_only:
+        head.append(("READ ONLY", "warn"))
         head.append("  ")
     room = max(8, width - width_of(line(*head)))
     return fit(line(*head, (overview.answer.body(room), _TONES[overview.answer.tone])), width)
