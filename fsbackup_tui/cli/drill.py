@@ -29,9 +29,10 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "point",
-        metavar="POINT",
+        metavar="NAME|POINT",
         nargs="?",
-        help="an id, a prefix of it, latest:PLAN, or a time (default: the newest usable one)",
+        help="a drill's name in the configuration, or a point: an id, a prefix of it, latest:PLAN, "
+        "or a time (default: the newest usable one)",
     )
     parser.add_argument(
         "--copy", metavar="DIR", help="take the bytes from a copy of the repository in DIR"
@@ -75,6 +76,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     if arguments.replica:
         request = _on_replica(arguments, context)
         return run_request(request, context, summary=summary)
+    if arguments.point in context.load().config.drills:
+        return run_request(_named_drill(arguments, context), context, summary=summary)
     copy = str(Path(arguments.copy).expanduser().absolute()) if arguments.copy else ""
     reason = arguments.reason_unsigned or ""
     if arguments.point is not None:
@@ -83,6 +86,18 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     else:
         request = DrillRequest("", "random" if arguments.random else "newest", copy, reason)
     return run_request(request, context, summary=summary)
+
+
+def _named_drill(arguments: argparse.Namespace, context: CliContext) -> DrillRequest:
+    """Return what the configuration calls by that name; --copy goes before its own copy."""
+    from pathlib import Path
+
+    from fsbackup_tui.operations.requests import DrillRequest
+
+    named = context.load().config.drills[arguments.point]
+    copy = Path(arguments.copy).expanduser().absolute() if arguments.copy else named.copy_in
+    reason = arguments.reason_unsigned or ""
+    return DrillRequest("", named.point, str(copy or ""), reason, drill=arguments.point)
 
 
 def _on_replica(arguments: argparse.Namespace, context: CliContext) -> DrillRequest:

@@ -31,6 +31,7 @@ from fsbackup_tui.cli import (
     restore,
     retain,
     rollback,
+    schedule,
     tui,
     verify,
 )
@@ -60,6 +61,7 @@ FAMILIES = (
     rekey,
     replicate,
     adopt,
+    schedule,
     kit,
     bootstrap,
     jobs,

@@ -222,6 +222,7 @@ def _head(request: DrillRequest, context: JobContext, point: str) -> dict[str, o
         "site": context.loaded.config.site,
         "point": point,
         "choice": request.choice,
+        "drill": request.drill or None,
         "copy": request.copy or None,
         "replica": request.replica or None,
         "host": context.host,

@@ -87,8 +87,9 @@ class VerifyDueRequest(Request):
 class DrillRequest(Request):
     """Prove a point from its bytes up, timed; the worker picks one where none is named.
 
-    ``copy`` is the directory of a copy of the repository, whose bytes are taken instead;
-    ``replica`` is one of the configuration, of which the point is named.
+    ``copy`` is the directory of a copy of the repository, whose bytes are taken instead.
+    ``drill`` is the name in the configuration, where that asks for it. ``replica`` is one of the
+    configuration, of which the point is named.
     """
 
     operation: ClassVar[str] = "drill"
@@ -98,6 +99,7 @@ class DrillRequest(Request):
     choice: DrillChoice = "newest"
     copy: str = ""
     reason_unsigned: str = ""
+    drill: str = ""
     replica: str = ""
 
 
@@ -206,8 +208,8 @@ _EVERY: tuple[type[Request], ...] = (
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,
     *SITE_REQUESTS,
-    *HOST_REQUESTS,
     *RETAIN_REQUESTS,
+    *HOST_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type for request_type in _EVERY

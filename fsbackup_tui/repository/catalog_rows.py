@@ -189,7 +189,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 def from_row(row: Sequence[Any]) -> PointSummary:
     """Return the point of a row of ``COLUMNS`` and of ``PREVIOUS``, the counts before it."""
-    rows_change, files_change = _change(row[9], row[23]), _change(row[11], row[24])
+    rows_change, files_change = _change(row[9], row[24]), _change(row[11], row[25])
     return PointSummary(
         id=row[0],
         sequence=row[1],

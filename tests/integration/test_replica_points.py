@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
-from tests.integration.test_replicate import described, far_away, tree
 from tests.support.points import flip_byte
 from tests.support.replicas import s3_server
+from tests.support.replicating import described, far_away, tree
 from tests.support.servers import MakeDatabase, execute, query
 from tests.support.sites import Site, make_site
 
@@ -46,7 +46,7 @@ def test_points_are_used_from_the_replica_alone(
         site = shop_site(tmp_path, url, place)
         taken = site.run("backup", "daily", "--json")
         assert taken.exit_code == 0, taken.stdout + taken.stderr
-        assert taken.document["stages"]["replicate"]["ok"]  # type: ignore[index]
+        assert taken.document["stages"]["replicate"]["ok"]
         point = str(taken.document["point"])
         (listed,) = site.points()
         assert [copy["replica"] for copy in listed["copies"]] == ["far"]
@@ -56,7 +56,7 @@ def test_points_are_used_from_the_replica_alone(
         flip_byte(site.repository / "points" / point / "db" / "database.dump")
         before = tree(there)
         far = site.run("list", "--replica", "far", "--json")
-        assert [one["id"] for one in far.document["points"]] == [point]  # type: ignore[attr-defined]
+        assert [one["id"] for one in far.document["points"]] == [point]
         shown = site.run("show", "latest", "--replica", "far", "--json")
         assert shown.document["id"] == point, shown.stdout
         assert site.run("verify", point, "--level", "sealed").exit_code == 1
