@@ -24,6 +24,7 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.bring_here import bring_here
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import not_recorded
 from fsbackup_tui.operations.opened import key_document
@@ -63,6 +64,8 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
     point = await asyncio.to_thread(_choose, request, context, home, copy)
     context.report(Log(_announcement(request, point)))
     started = time.monotonic()
+    if copy is None:
+        await bring_here(context, home, point)
     reason = request.reason_unsigned
     await demand_signature(context, PointReader(copy or home, point), reason=reason)
     key = await key_document(context, PointReader(copy or home, point))

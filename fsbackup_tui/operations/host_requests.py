@@ -40,6 +40,10 @@ class HostServerRequest(HostRequest):
     stages: ClassVar[tuple[str, ...]] = ("server", "points")
     last_right: str = ""
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class HostRolesRequest(HostRequest):
@@ -86,6 +90,10 @@ class HostLinksRequest(HostRequest):
     operation: ClassVar[str] = "host-links"
     runner: ClassVar[str] = "fsbackup_tui.operations.host_place:run_links"
     stages: ClassVar[tuple[str, ...]] = ("files",)
+
+    def changes(self) -> bool:
+        """Nothing of the site: it only reads."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from fsbackup_tui.operations.retain_state import (
     write_retain_state,
 )
 from fsbackup_tui.operations.status import open_site_repository
+from fsbackup_tui.operations.writing import require_writer
 from fsbackup_tui.repository.holds import release_closed
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.lock import Lock
@@ -84,6 +85,7 @@ async def run(request: RetainRequest, context: JobContext) -> dict[str, object]:
     """
     refuse_if_read_only(context.loaded, "removes no points")
     repository = open_site_repository(context.loaded, os.environ)
+    require_writer(context, repository)
     async with _alone(context, repository):
         await _settle(context, repository)
         context.stage("decide")
@@ -149,6 +151,7 @@ async def run_take_back(request: TakeBackRequest, context: JobContext) -> dict[s
     """
     refuse_if_read_only(context.loaded, "takes nothing back")
     repository = open_site_repository(context.loaded, os.environ)
+    require_writer(context, repository)
     async with _alone(context, repository):
         await _settle(context, repository)
         context.stage("take back")
@@ -173,6 +176,7 @@ async def run_empty(_: EmptyTrashRequest, context: JobContext) -> dict[str, obje
     """
     refuse_if_read_only(context.loaded, "frees nothing")
     repository = open_site_repository(context.loaded, os.environ)
+    require_writer(context, repository)
     async with _alone(context, repository):
         await _settle(context, repository)
         looked = await _look(context, repository, None, confirmed=False)

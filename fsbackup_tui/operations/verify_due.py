@@ -23,6 +23,7 @@ from fsbackup_tui.operations.verify import verify_point
 from fsbackup_tui.operations.verify_rungs import can_be_tried
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.not_here import points_not_here
 from fsbackup_tui.repository.reader import PointReader
 
 _FORETOLD = 50
@@ -104,6 +105,9 @@ async def _work_off(
 ) -> dict[str, object]:
     with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         points, runs = catalogue.points(own=True), catalogue.runs()
+    # What lies elsewhere is read back there; all of it would be fetched for a proof.
+    elsewhere = points_not_here(repository)
+    points = [point for point in points if point.id not in elsewhere]
     due = due_points(points, context.loaded.config.plans, context.now())
     started = time.monotonic()
     verified: list[dict[str, object]] = []
