@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class CliContext:
-    """One invocation; the configuration and the repository are opened when first asked for."""
+    """One invocation; the configuration and the repository are opened when first asked for.
+
+    ``audited_job``: a job was begun that writes into the audit log how it ended.
+    """
 
     config_path: Path | None = None
     site: str | None = None
@@ -31,17 +34,26 @@ class CliContext:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
+    audited_job: bool = False
     _loaded: LoadedConfig | None = None
     _asked: AskedPassphrase | None = None
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> CliContext:
         """Return the context that the options common to all commands describe."""
-        return cls(
+        context = cls(
             config_path=getattr(arguments, "config", None),
             site=getattr(arguments, "site", None),
             json=bool(getattr(arguments, "json", False)),
         )
+        if getattr(arguments, "read_only", False):
+            context.environ = {**context.environ, "FSBACKUP_READ_ONLY": "1"}
+        return context
+
+    @property
+    def asked_read_only(self) -> bool:
+        """Whether the caller asked that nothing be changed."""
+        return bool(self.environ.get("FSBACKUP_READ_ONLY"))
 
     @property
     def pasteable(self) -> Pasteable:
@@ -67,6 +79,16 @@ class CliContext:
 
             self._loaded = load_config(self.config_file(), self.environ)
         return self._loaded
+
+    @property
+    def loaded(self) -> LoadedConfig | None:
+        """The site's configuration where it was read already."""
+        return self._loaded
+
+    def follow_config(self, path: Path | None) -> None:
+        """Take the configuration that was just written for the one in use, where none was named."""
+        if self._loaded is None and path is not None:
+            self.config_path, self.site = path, None
 
     def asked(self) -> AskedPassphrase:
         """Return what was asked of the site's passphrase in this run."""

@@ -103,6 +103,7 @@ def _run(request: Request, context: CliContext) -> JobFinished:
             state=context.state(),
             operator=operator_name(context.environ),
         )
+        context.audited_job = context.audited_job or request.changes()
         finished = _follow(job, context, interrupts, attached=False)
     if finished is None:
         raise Interrupted(
@@ -159,7 +160,8 @@ def _follow(
     except _Left:
         return None
     except JobLost:
-        reap_lost(job.directory.parent.parent)
+        if not context.load().config.read_only:
+            reap_lost(job.directory.parent.parent)
         raise
     finally:
         with contextlib.suppress(OSError):

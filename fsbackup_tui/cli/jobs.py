@@ -46,7 +46,8 @@ def run_jobs(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.operations.status import site_zone
 
     state = context.state()
-    reap_lost(state)
+    if not context.load().config.read_only:
+        reap_lost(state)
     jobs = list_jobs(state, limit=arguments.limit)
     jobs.sort(key=lambda job: not job.running)
 
@@ -99,7 +100,16 @@ def _wait_for_end(follower: Any) -> str:
 
 def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
     """Return how a job ended, in the words in which its own command says it."""
-    from fsbackup_tui.cli import adopt, backup, drill, health_text, leftovers, restore, verify
+    from fsbackup_tui.cli import (
+        adopt,
+        backup,
+        drill,
+        health_text,
+        leftovers,
+        restore,
+        retain,
+        verify,
+    )
 
     summaries = {
         "adopt": adopt.summary,
@@ -110,6 +120,9 @@ def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
         "verify-live": health_text.health_lines,
         "restore": restore.summary,
         "drop-leftover": leftovers.summary,
+        "retain": retain.applied,
+        "take-back": retain.taken_back,
+        "empty-trash": retain.freed,
     }
     head = f"{job.id}: {'ok' if result.get('ok') else 'failed'}"
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from fsbackup_tui import __version__
 from fsbackup_tui.cli import (
     adopt,
+    audit,
     backup,
     bootstrap,
     check,
@@ -29,11 +30,13 @@ from fsbackup_tui.cli import (
     rekey,
     replicate,
     restore,
+    retain,
     rollback,
     schedule,
     tui,
     verify,
 )
+from fsbackup_tui.cli.audited import run_command
 from fsbackup_tui.cli.context import CliContext
 from fsbackup_tui.cli.output import Pasteable, print_problem
 from fsbackup_tui.cli.parser import Parser
@@ -54,6 +57,7 @@ FAMILIES = (
     restore,
     rollback,
     leftovers,
+    retain,
     decrypt,
     rekey,
     replicate,
@@ -63,6 +67,7 @@ FAMILIES = (
     kit,
     bootstrap,
     jobs,
+    audit,
 )
 TRACEBACK_VARIABLE = "FSBACKUP_TRACEBACK"
 _EPILOG = """\
@@ -111,6 +116,7 @@ def _common_options() -> argparse.ArgumentParser:
     which = common.add_mutually_exclusive_group()
     which.add_argument("--config", type=Path, metavar="FILE", help="the site's configuration")
     which.add_argument("--site", metavar="NAME", help="/etc/fsbackup/sites/NAME.yaml")
+    common.add_argument("--read-only", action="store_true", help="hide nothing, change nothing")
     common.add_argument("--json", action="store_true", help="print one JSON document")
     return common
 
@@ -141,7 +147,7 @@ def _run(argv: Sequence[str]) -> int:
             context.emit(document, lambda: context.say(f"fsbackup {__version__}"))
             return 0
         run: Callable[[argparse.Namespace, CliContext], int] = arguments.run
-        return run(arguments, context)
+        return run_command(run, arguments, context)
     except (BrokenPipeError, OutputLost):
         raise
     except FsbackupError as error:

@@ -135,8 +135,9 @@ def _notes(point: PointSummary) -> list[str]:
     foreign = [f"foreign: {point.reason}"] if point.foreign else []
     incident = [in_incident_words(point.in_incident)] if point.in_incident else []
     damage = [damage_words(point)] if point.after_damage else []
+    pinned = [f"pinned: {point.pinned}"] if point.pinned else []
     copies = wrong_notes(point.copies)
-    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems, *copies]
+    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems, *copies, *pinned]
     more = len(notes) - _NOTES_SHOWN
     return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
 
@@ -185,6 +186,8 @@ def show_lines(
         yield from _wrapped("damage", damage_words(point))
     for problem in point.problems:
         yield from _wrapped("PROBLEM", problem)
+    if point.pinned:
+        yield from _wrapped("pinned", point.pinned)
     yield from copy_lines(point.copies, now, zone)
     yield ""
     yield from _trust_lines(point, now, zone)
@@ -362,6 +365,7 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "blocked": list(point.blocked),
         "accepted": [dataclasses.asdict(one) for one in point.accepted],
         "foreign": point.foreign or None,
+        "pinned": point.pinned or None,
         "spares": {
             spare.part: {
                 "name": spare.name,

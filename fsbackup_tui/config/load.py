@@ -18,6 +18,7 @@ from fsbackup_tui.config.yaml_reader import NodePath, Span, YamlSyntaxError, rea
 from fsbackup_tui.domain.errors import ConfigError, ConfigProblem, SecretUnavailable, UsageError
 
 CONFIG_VARIABLE = "FSBACKUP_CONFIG"
+READ_ONLY_VARIABLE = "FSBACKUP_READ_ONLY"
 LOCAL_NAME = "fsbackup.yaml"
 SYSTEM_DIRECTORY = Path("/etc/fsbackup")
 SYSTEM_STATE = Path("/var/lib/fsbackup")
@@ -31,6 +32,7 @@ class LoadedConfig:
     ``lines`` and ``spans`` say where each node stands (``("sources", "db", "url")``), so that a
     setting can be named, and later edited, in place. ``digest`` is the SHA-256 of the file.
     ``notes`` are things that do not stop the loading. ``text`` may hold secrets.
+    ``asked_read_only``: whoever called asked for it, the file does not.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class LoadedConfig:
     lines: Mapping[NodePath, int] = field(repr=False)
     notes: tuple[str, ...] = ()
     spans: Mapping[NodePath, Span] = field(default_factory=dict, repr=False)
+    asked_read_only: bool = False
 
     def place(self, *path: str | int) -> str:
         """Return ``file:line`` of a setting, of the nearest section above it if it is not there."""
@@ -47,6 +50,12 @@ class LoadedConfig:
             if path[:length] in self.lines:
                 return f"{self.path}:{self.lines[path[:length]]}"
         return str(self.path)
+
+    def read_only_words(self) -> str:
+        """Return what says that nothing is to be changed, as a part of a sentence."""
+        if self.asked_read_only:
+            return "--read-only was given"
+        return f"{self.place('read_only')} says read_only: true"
 
 
 def find_config(
@@ -92,7 +101,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     """Return the checked configuration; ConfigError with every mistake, UsageError if unreadable.
 
     Texts are expanded with the site's env_file over ``environ``; secrets keep their ``${…}``
-    until they are used, so that nothing but their use depends on them.
+    until they are used, so that nothing but their use depends on them. With FSBACKUP_READ_ONLY
+    in ``environ`` (``--read-only``) it is a configuration that says ``read_only: true``.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - links in the path are to be kept
     data = _read_trusted(path)
@@ -102,14 +112,16 @@ def load_config(path: Path, environ: Mapping[str, str]) -> LoadedConfig:
     except YamlSyntaxError as error:
         raise ConfigError([error.problem], what="CONFIG NOT READABLE: it is not YAML.") from None
     valid = validate(document, path, environ)
+    asked = bool(environ.get(READ_ONLY_VARIABLE)) and not valid.config.read_only
     return LoadedConfig(
         path,
-        valid.config,
+        valid.config.model_copy(update={"read_only": True}) if asked else valid.config,
         hashlib.sha256(data).hexdigest(),
         text,
         document.lines,
         valid.notes,
         document.spans,
+        asked,
     )
 
 

@@ -14,6 +14,7 @@ from fsbackup_tui.config.notify import Notify
 from fsbackup_tui.config.objectives import Objectives
 from fsbackup_tui.config.protection import Encryption, Link, Signing
 from fsbackup_tui.config.replicas import Replica
+from fsbackup_tui.config.retention import KeepSettings, Retention
 from fsbackup_tui.config.schedules import At, CheckTimes, DrillTimes, VerifyDueTimes
 from fsbackup_tui.config.sources import PostgresSource, Source
 from fsbackup_tui.config.values import (
@@ -37,8 +38,9 @@ class Plan(Settings):
     ``verify`` is the level every new point is taken to, in the same job; ``verify_every`` is how
     old the newest proof of a point may become before ``verify --due`` takes it up again.
     ``link_unchanged`` lets a part whose tree has not changed share its stored file with the last
-    point's, by a hard link. ``replicas`` are the copies elsewhere that its points go to. ``at``
-    is when it runs by itself, once ``schedule install`` was run.
+    point's, by a hard link. ``keep`` is which points stay; without it all of them do.
+    ``replicas`` are the copies elsewhere that its points go to. ``at`` is when it runs by itself,
+    once ``schedule install`` was run.
     """
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -47,6 +49,7 @@ class Plan(Settings):
     verify_every: Duration | None = None
     keep_spare: bool = False
     link_unchanged: bool = False
+    keep: KeepSettings | None = None
     replicas: tuple[str, ...] = ()
 
 
@@ -210,6 +213,7 @@ class SiteConfig(Settings):
     adopt_passphrase: SecretDescription | None = None
     clients: tuple[Path, ...] = ()
     limits: Limits = Limits()
+    retention: Retention = Retention()
     stall_after: Duration = timedelta(minutes=2)
     read_only: bool = False
 

@@ -360,7 +360,8 @@ class PointSummary:
     records know. ``in_incident`` is the incident that was open when it was taken, until a person
     clears the point. ``after_damage`` says, while an incident is open, whether it was taken after
     the database was last right; None: no incident, or nobody knows. ``copies`` are those on
-    replicas, by the replica's name.
+    replicas, by the replica's name. ``pinned`` is why retention may not remove it, as a person
+    said; empty for most.
     """
 
     id: str
@@ -389,6 +390,7 @@ class PointSummary:
     after_damage: bool | None = None
     files: int | None = None
     files_change: float | None = None
+    pinned: str = ""
     copies: tuple[Copy, ...] = ()
 
     @property

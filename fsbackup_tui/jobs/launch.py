@@ -40,6 +40,7 @@ from fsbackup_tui.jobs.layout import (
     replace_json,
 )
 from fsbackup_tui.repository.files import free_bytes, make_state_directory
+from fsbackup_tui.repository.origin import acting_origin
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
@@ -132,6 +133,8 @@ def make_job_directory(
         requested=now,
         incident=incident,
         epoch=epoch,
+        origin=acting_origin(),
+        read_only=loaded.config.read_only,
     )
     try:
         make_private_directory(directory.parent)

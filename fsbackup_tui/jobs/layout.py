@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -35,7 +35,8 @@ class JobRequest:
     """What ``request.json`` holds: everything a worker is told; secrets are inherited instead.
 
     ``incident`` and ``epoch`` name the incident that the job acts for and the leadership it was
-    asked under; the confirmed target's identity lies in the operation's own request.
+    asked under; the confirmed target's identity lies in the operation's own request. ``origin``
+    is from where it was asked for, ``read_only`` whether nothing is to be changed.
     """
 
     job: str
@@ -48,6 +49,8 @@ class JobRequest:
     requested: datetime
     incident: str | None = None
     epoch: int | None = None
+    origin: Mapping[str, str] = field(default_factory=dict)
+    read_only: bool = False
 
     def document(self) -> dict[str, object]:
         """Return the plain values for the file."""
@@ -64,6 +67,8 @@ class JobRequest:
             "requested": format_time(self.requested),
             "incident": self.incident,
             "epoch": self.epoch,
+            "origin": dict(self.origin),
+            "read_only": self.read_only,
             "target": dataclasses.asdict(target) if dataclasses.is_dataclass(target) else None,  # type: ignore[arg-type]
         }
 
@@ -85,6 +90,8 @@ def read_request(directory: Path) -> JobRequest:
             requested=parse_time(document["requested"]),
             incident=document.get("incident"),
             epoch=None if epoch is None else int(epoch),
+            origin=dict(document.get("origin") or {}),
+            read_only=bool(document.get("read_only")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(

@@ -16,10 +16,19 @@ from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.events import CommandStarted, format_time
 from fsbackup_tui.domain.point import point_time, session_name
 from fsbackup_tui.engines.postgres.scratch_room import sweep_linked_rooms
+from fsbackup_tui.jobs.auditing import audit_job
 from fsbackup_tui.jobs.job import Job, load_job
 from fsbackup_tui.jobs.journal import JournalTail, utc_now
 from fsbackup_tui.jobs.launch import job_names, jobs_directory
-from fsbackup_tui.jobs.layout import JOURNAL, RESERVE, STATE, WORK, read_json, replace_json
+from fsbackup_tui.jobs.layout import (
+    JOURNAL,
+    RESERVE,
+    STATE,
+    WORK,
+    read_json,
+    read_request,
+    replace_json,
+)
 from fsbackup_tui.jobs.liveness import (
     ProcessFacts,
     all_processes,
@@ -55,6 +64,7 @@ def reap_lost(state: Path, *, now: datetime | None = None) -> list[Job]:
         end_children(job)
         if _settle(job):
             settled.append(job)
+            _audit_lost(state, job)
     return settled
 
 
@@ -131,13 +141,18 @@ def prune_jobs(state: Path, *, now: datetime | None = None) -> list[str]:
     return removed
 
 
+def _audit_lost(state: Path, job: Job) -> None:
+    with contextlib.suppress(UsageError):
+        audit_job(state, read_request(job.directory), "lost", job.problem)
+
+
 def _settle(job: Job) -> bool:
     sweep_linked_rooms(job.directory / WORK)
     shutil.rmtree(job.directory / WORK, ignore_errors=True)
     with contextlib.suppress(OSError):
         (job.directory / RESERVE).unlink(missing_ok=True)
     document = read_json(job.directory / STATE)
-    if document is None or job.problem is None:
+    if document is None or document.get("state") == job.state or job.problem is None:
         return False
     document["state"] = job.state
     document["sessions_ended"] = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pwd
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -21,6 +20,7 @@ from fsbackup_tui.domain.errors import (
     UsageError,
 )
 from fsbackup_tui.domain.events import JobFinished, JournalLine, format_time
+from fsbackup_tui.jobs.auditing import audit_job, problem_words
 from fsbackup_tui.jobs.job import Job, JobState, load_job, lost_problem
 from fsbackup_tui.jobs.journal import JournalTail, utc_now
 from fsbackup_tui.jobs.launch import (
@@ -34,6 +34,9 @@ from fsbackup_tui.jobs.launch import (
 from fsbackup_tui.jobs.layout import CANCEL, CONTROL, JOURNAL, open_private
 from fsbackup_tui.jobs.leftovers import prune_jobs, reap_lost
 from fsbackup_tui.jobs.liveness import is_same_process, lock_is_held
+from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.repository.audit import append_audit
+from fsbackup_tui.repository.origin import acting_operator, acting_origin, user_name
 
 if TYPE_CHECKING:
     from fsbackup_tui.config.load import LoadedConfig
@@ -72,27 +75,32 @@ def start_job(
 
     Blocks for as long as the worker imports (about a second, at most 20): faces call it in a
     thread. ``state`` is the site's state directory. Ends what lost jobs left behind first, and
-    removes the directories of old ones. Raises JobError when the worker doesn't come up, and
-    RepositoryUnwritable or DiskFull when the job can't be written down.
+    removes the directories of old ones. Raises JobError when the worker doesn't come up,
+    RepositoryUnwritable or DiskFull when the job can't be written down, and SafetyRefusal when it
+    would change what is only to be looked at.
     """
     reap_ended_workers()
-    reap_lost(state)
-    prune_jobs(state)
+    if not request.is_allowed_read_only():
+        refuse_if_read_only(loaded, "changes nothing")
+    if not loaded.config.read_only:
+        reap_lost(state)
+        prune_jobs(state)
     directory, job_request = make_job_directory(
         request, loaded, state=state, operator=operator, incident=incident, epoch=epoch
     )
     process = launch_worker(directory, environ)
-    await_first_line(process, directory, job_request)
+    try:
+        await_first_line(process, directory, job_request)
+    except JobError as error:
+        audit_job(state, job_request, "failed", error.problem())
+        raise
     return load_job(directory)
 
 
 def operator_name(environ: Mapping[str, str]) -> str:
     """Return who is asking: the user behind sudo where there is one, else the process's user."""
     behind_sudo = environ.get("SUDO_USER", "")
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = str(os.getuid())
+    user = user_name()
     return behind_sudo if behind_sudo and user == "root" else user
 
 
@@ -150,6 +158,28 @@ def cancel_job(job: Job, *, operator: str = "") -> None:
     job = load_job(job.directory)
     if not job.running:
         raise UsageError(f"NOTHING TO CANCEL: {job.id} has ended ({job.state}).")
+    try:
+        _ask_to_end(job, operator)
+    except JobError as error:
+        _audit_cancel(job, operator, error.problem())
+        raise
+    _audit_cancel(job, operator, None)
+
+
+def _audit_cancel(job: Job, operator: str, problem: Problem | None) -> None:
+    append_audit(
+        job.directory.parent.parent,
+        "cancel",
+        operator=operator or acting_operator(),
+        origin=acting_origin(),
+        result="ok" if problem is None else "failed",
+        now=utc_now(),
+        subject=job.id,
+        detail=problem_words(problem),
+    )
+
+
+def _ask_to_end(job: Job, operator: str) -> None:
     words = {"operator": operator, "pid": os.getpid(), "at": format_time(utc_now())}
     try:
         descriptor = open_private(job.directory / CONTROL / CANCEL, os.O_WRONLY | os.O_TRUNC)

@@ -26,6 +26,7 @@ from fsbackup_tui.domain.errors import (
 )
 from fsbackup_tui.domain.events import Log, Outcome, Warned
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.jobs.auditing import audit_job
 from fsbackup_tui.jobs.journal import utc_now
 from fsbackup_tui.jobs.layout import OUTPUT, WORK, read_request
 from fsbackup_tui.jobs.leader import INCIDENTS, check_leader
@@ -33,6 +34,7 @@ from fsbackup_tui.jobs.leftovers import lost_with_sessions, sessions_seen_to
 from fsbackup_tui.jobs.liveness import hold_lock
 from fsbackup_tui.jobs.preload import preload
 from fsbackup_tui.jobs.session import JobSession, complain
+from fsbackup_tui.repository.origin import act_from
 from fsbackup_tui.repository.standing import problem_text
 
 if TYPE_CHECKING:
@@ -99,12 +101,23 @@ def run_job(
     try:
         with _Signals(session):
             session.begin()
+            act_from(request.operator, request.origin)
+            _say_unaudited(session, audit_job(state, request, "started", redactor=redactor))
             ending = asyncio.run(_work(session, redactor, work, resolve_runner))
             shutil.rmtree(work, ignore_errors=True)
+            _say_unaudited(
+                session,
+                audit_job(state, request, ending.outcome, ending.problem, redactor=redactor),
+            )
             session.finish(ending.outcome, ending.result, ending.problem)
     finally:
         os.close(lock)
     return ending.exit_status
+
+
+def _say_unaudited(session: JobSession, why: str) -> None:
+    if why:
+        session.report(Warned(f"NOT AUDITED: {why}"))
 
 
 async def _work(
@@ -144,6 +157,7 @@ async def _run(
     from fsbackup_tui.config.load import SiteEnvironment, load_config
     from fsbackup_tui.operations.bring_here import bring_what_is_read
     from fsbackup_tui.operations.context import JobContext
+    from fsbackup_tui.operations.read_only import refuse_if_read_only
     from fsbackup_tui.operations.stand_in import with_stand_in
 
     told = session.request
@@ -176,6 +190,8 @@ async def _run(
     )
     if not loaded.config.read_only:
         await _end_lost_sessions(session, context)
+    elif not told.request.is_allowed_read_only():
+        refuse_if_read_only(loaded, "changes nothing")
     try:
         await bring_what_is_read(told.request, context)
         return await resolve(told.request.runner)(told.request, context)

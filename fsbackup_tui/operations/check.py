@@ -19,6 +19,7 @@ from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import format_time, parse_time
 from fsbackup_tui.domain.finding import Check, Finding, worst_first
 from fsbackup_tui.domain.text import duration_text
+from fsbackup_tui.operations.audit_state import audit_log
 from fsbackup_tui.operations.probes import (
     anomalies,
     backups,
@@ -56,6 +57,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("drills", "drills, and how long getting back takes", trust.drills),
     Probe("anomalies", "sizes and rows against their history", anomalies.anomalies),
     Probe("disk", "how long the disk will do", space.disk),
+    Probe("audit", "whether the audit log is whole", audit_log),
     Probe("jobs-stuck", "jobs that do not get on", work.stuck_jobs),
     Probe("jobs-lost", "jobs that vanished", work.lost_jobs),
     Probe("catalogue", "the catalogue and the state", place.catalogue),

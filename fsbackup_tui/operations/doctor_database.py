@@ -179,8 +179,8 @@ async def _restore(
     found: SourceExamination,
 ) -> list[Finding]:
     if loaded.config.read_only:
-        place = loaded.place("read_only")
-        what = f"{name}: restore rights are not tried, since {place} says read_only: true"
+        words = loaded.read_only_words()
+        what = f"{name}: restore rights are not tried, since {words}"
         return [Finding(f"{name}.restore-rights", "ok", what)]
     try:
         admin = await admin_address(loaded, environment, redactor, name)

@@ -24,6 +24,10 @@ class LookPlaceRequest(Request):
     stages: ClassVar[tuple[str, ...]] = ("look",)
     part: str
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class SiteDamageRequest(Request):
@@ -39,6 +43,10 @@ class SiteDamageRequest(Request):
     part: str
     point: str = ""
     last_right: str = ""
+
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,10 @@ class LookRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("look",)
     staging: str = ""
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class DamageRequest(RecoveryRequest):
@@ -65,6 +69,10 @@ class DamageRequest(RecoveryRequest):
     last_right: str = ""
     spare_tables: tuple[str, ...] = ()
     copy: str = ""
+
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +234,10 @@ class WrittenSinceRequest(RecoveryRequest):
     counters: str = ""
     schemas: tuple[str, ...] = ()
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class AffectedRequest(RecoveryRequest):
@@ -236,6 +248,10 @@ class AffectedRequest(RecoveryRequest):
     stages: ClassVar[tuple[str, ...]] = ("ask",)
     copy: str = ""
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class LeftoversRequest(RecoveryRequest):
@@ -244,6 +260,10 @@ class LeftoversRequest(RecoveryRequest):
     operation: ClassVar[str] = "leftovers"
     runner: ClassVar[str] = "fsbackup_tui.operations.leftovers:run"
     stages: ClassVar[tuple[str, ...]] = ("look",)
+
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,3 +17,11 @@ class Request:
     def planned(self) -> tuple[str, ...]:
         """Return the stages that this request will go through."""
         return self.stages
+
+    def changes(self) -> bool:
+        """Return whether it changes anything but its own journal: the audit log has it then."""
+        return True
+
+    def is_allowed_read_only(self) -> bool:
+        """Return whether it may run where nothing is to be changed: its facts stay unwritten."""
+        return not self.changes()

@@ -14,10 +14,12 @@ from typing import ClassVar, Literal
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.operations.host_requests import HOST_REQUESTS
 from fsbackup_tui.operations.merge_requests import MERGE_REQUESTS
 from fsbackup_tui.operations.place_requests import PLACE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.retain_requests import RETAIN_REQUESTS
 from fsbackup_tui.operations.site_requests import SITE_REQUESTS
 
 VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
@@ -47,6 +49,7 @@ class VerifyRequest(Request):
 
     ``keep_spare`` leaves the proven copy on the live server, ready to be swapped in; with
     ``reason_unsigned`` that of a point which lacks the signature that is demanded, too.
+    ``replica`` takes the bytes from there; what they show is not recorded as the point's own.
     """
 
     operation: ClassVar[str] = "verify"
@@ -56,10 +59,15 @@ class VerifyRequest(Request):
     level: VerifyLevel = "readable"
     keep_spare: bool = False
     reason_unsigned: str = ""
+    replica: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""
         return self.stages[: self.stages.index(self.level) + 1]
+
+    def is_allowed_read_only(self) -> bool:
+        """Looking is; what was found is not recorded then, and no spare kept."""
+        return not self.keep_spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,8 @@ class DrillRequest(Request):
     """Prove a point from its bytes up, timed; the worker picks one where none is named.
 
     ``copy`` is the directory of a copy of the repository, whose bytes are taken instead.
-    ``drill`` is the name in the configuration, where that asks for it.
+    ``drill`` is the name in the configuration, where that asks for it. ``replica`` is one of the
+    configuration, of which the point is named.
     """
 
     operation: ClassVar[str] = "drill"
@@ -91,6 +100,7 @@ class DrillRequest(Request):
     copy: str = ""
     reason_unsigned: str = ""
     drill: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,10 @@ class LiveHealthRequest(Request):
     source: str
     database: str = ""
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreBesideRequest(Request):
@@ -123,6 +137,7 @@ class RestoreBesideRequest(Request):
     ``copy_of`` is the live database in whose recovery it is made: the copy is marked as
     fsbackup's, so that ``leftovers`` lists it. What a person restores beside is that person's.
     ``reason_unsigned`` says why a point is trusted that lacks the signature which is demanded.
+    ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore"
@@ -136,6 +151,7 @@ class RestoreBesideRequest(Request):
     schema_point: str | None = None
     copy_of: str = ""
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +208,8 @@ _EVERY: tuple[type[Request], ...] = (
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,
     *SITE_REQUESTS,
+    *RETAIN_REQUESTS,
+    *HOST_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type for request_type in _EVERY

@@ -1,6 +1,6 @@
 """A plan's run: one job whose stages are registered here; a later stage never undoes an earlier.
 
-Further stages (retain) register behind these by an entry in ``STAGES``.
+Further stages register by an entry in ``STAGES``; ``retain`` stays the last.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fsbackup_tui.domain.errors import FsbackupError, NotProven, Problem, SpareNotKept
+from fsbackup_tui.domain.errors import (
+    FsbackupError,
+    NotProven,
+    Problem,
+    RepositoryError,
+    SpareNotKept,
+)
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest
 from fsbackup_tui.domain.trust import Trust
@@ -21,6 +27,8 @@ from fsbackup_tui.operations.notify import any_site_state, ping_plan
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.replicate import failure_of, replicate_document, replicate_plan
 from fsbackup_tui.operations.requests import BackupRequest
+from fsbackup_tui.operations.retain import retain_plan
+from fsbackup_tui.operations.retain_look import wanted_level
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.operations.verify import verify_point
 from fsbackup_tui.operations.writing import require_writer
@@ -39,6 +47,7 @@ class PlanRun:
     trust: Trust = Trust.INCOMPLETE
     stages: dict[str, dict[str, object]] = field(default_factory=dict)
     verified: dict[str, object] | None = None
+    told: dict[str, dict[str, object]] = field(default_factory=dict)
     replicated: dict[str, object] | None = None
 
 
@@ -65,6 +74,19 @@ async def _verify_stage(run: PlanRun) -> None:
         raise _not_shown(document)
 
 
+async def _retain_stage(run: PlanRun) -> None:
+    """Let go of what the plan keeps no longer; why nothing may leave is told, and no failure."""
+    try:
+        told = await retain_plan(run.context, run.repository, run.request.plan)
+    except OSError as error:
+        raise RepositoryError("RETENTION FAILED: every point is whole.", why=str(error)) from error
+    run.told["retain"] = told
+
+
+def _keeps_by_rules(run: PlanRun) -> bool:
+    return run.context.loaded.config.plans[run.request.plan].keep is not None
+
+
 async def _replicate_stage(run: PlanRun) -> None:
     """Send the plan's points that its replicas lack, the new one first."""
     if run.manifest is None:
@@ -78,8 +100,7 @@ async def _replicate_stage(run: PlanRun) -> None:
 
 
 def _verify_level(run: PlanRun) -> Trust:
-    plan = run.context.loaded.config.plans[run.request.plan]
-    return Trust.PROVEN if plan.keep_spare else Trust.from_word(plan.verify)
+    return wanted_level(run.context.loaded.config.plans[run.request.plan])
 
 
 def _not_shown(document: Mapping[str, object]) -> FsbackupError:
@@ -112,6 +133,7 @@ STAGES: Mapping[str, Stage] = {
         _replicate_stage,
         lambda run: bool(run.context.loaded.config.plans[run.request.plan].replicas),
     ),
+    "retain": Stage(_retain_stage, _keeps_by_rules),
 }
 
 
@@ -173,6 +195,7 @@ async def _run_stage(
         "ok": problem is None,
         "seconds": round(time.monotonic() - started, 3),
         "problem": problem.document() if problem else None,
+        **plan_run.told.get(name, {}),
     }
 
 

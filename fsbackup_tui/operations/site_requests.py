@@ -41,6 +41,10 @@ class FilesLookRequest(SiteRequest):
     contents: bool = False
     touching: bool = True
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class FilesPutBackRequest(SiteRequest):
@@ -83,7 +87,7 @@ class FilesBesideRequest(SiteRequest):
     """Extract the whole tree beside live's, marked as ours; ``domain/tree.py:TreeBeside``.
 
     ``directory`` takes it instead, wherever it is: one that is empty, or not there yet; that one
-    is the person's own and bears no mark.
+    is the person's own and bears no mark. ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "files-beside"
@@ -91,6 +95,7 @@ class FilesBesideRequest(SiteRequest):
     stages: ClassVar[tuple[str, ...]] = ("check", "extract", "finish")
     tag: str = ""
     directory: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,10 @@ class FilesCompareRequest(SiteRequest):
     tree: str = ""
     inode: int = 0
     contents: bool = False
+
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +184,10 @@ class TreesRequest(SiteRequest):
     runner: ClassVar[str] = "fsbackup_tui.operations.trees:run"
     stages: ClassVar[tuple[str, ...]] = ("look",)
 
+    def changes(self) -> bool:
+        """Nothing: it only reads."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class DropTreeRequest(SiteRequest):
@@ -195,6 +208,7 @@ class RestoreConfigRequest(Request):
     of what is written beside. In place, ``seen`` is what the person saw of each live file: it
     is looked at again, and what was written to meanwhile is refused. With a ``tag`` the former
     files are kept under names that end in it, and an attempt that was killed goes on.
+    ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore-config"
@@ -208,12 +222,17 @@ class RestoreConfigRequest(Request):
     seen: tuple[str, ...] = ()
     reason_unsigned: str = ""
     tag: str = ""
+    replica: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the stages of the mode."""
         if self.mode == "diff":
             return self.stages[:2]
         return ("check", "write") if self.mode == "beside" else self.stages
+
+    def changes(self) -> bool:
+        """Nothing where it only compares."""
+        return self.mode != "diff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +241,7 @@ class RestoreCodeRequest(Request):
 
     ``apply_work`` applies what no commit had, too; else it lies in ``to.patches``. ``beside``: it
     lies beside live's, as ``ROOT.restore-TAG``, and is marked as ours; so are its patches then, as
-    ``to-patches``.
+    ``to-patches``. ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore-code"
@@ -234,6 +253,7 @@ class RestoreCodeRequest(Request):
     apply_work: bool = False
     beside: bool = False
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 SITE_REQUESTS: tuple[type[Request], ...] = (

@@ -382,7 +382,9 @@ def open_site_repository(loaded: LoadedConfig, environ: Mapping[str, str]) -> Re
 
     config = loaded.config
     state = state_directory(loaded, environ)
-    return open_repository(config.repository, site=config.site, state=state)
+    return open_repository(
+        config.repository, site=config.site, state=state, remembers=not config.read_only
+    )
 
 
 def site_repository_or_none(loaded: LoadedConfig, environ: Mapping[str, str]) -> Repository | None:

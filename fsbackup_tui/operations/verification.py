@@ -85,8 +85,7 @@ def record(verification: Verification, document: Mapping[str, object]) -> None:
     if verification.is_copy:
         return
     if context.loaded.config.read_only:
-        place = context.loaded.place("read_only")
-        verification.notes.append(f"Not recorded: {place} says read_only: true.")
+        verification.notes.append(f"Not recorded: {context.loaded.read_only_words()}.")
         return
     try:
         write_record(

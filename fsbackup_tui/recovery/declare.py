@@ -62,9 +62,10 @@ def declare(
 
     Raises:
         UsageError: the runbook is about another kind of source, or there is no drill of it.
-        SafetyRefusal: one of this source is open already.
+        SafetyRefusal: one of this source is open already, or the site is only looked at.
         DiskFull, RepositoryUnwritable: its journal can't be written.
     """
+    desk.require_writing()
     kind = source_kinds(desk.loaded).get(source, "postgres")
     name = runbook or runbook_for(seen, kind)
     require_about(name, kind, desk.loaded)
@@ -130,6 +131,7 @@ def attach(desk: Desk, journal: IncidentJournal) -> RecoverySession:
     incident = journal.read()
     leader = incident.leader if incident is not None else None
     mine = leader is not None and leader.operator == desk.author.operator
-    if incident is not None and incident.closed is None and mine and session.may_take_over():
+    goes_on = incident is not None and incident.closed is None and not desk.read_only
+    if goes_on and mine and session.may_take_over():
         session.take_over("went on")
     return session

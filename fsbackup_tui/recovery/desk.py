@@ -15,6 +15,7 @@ from fsbackup_tui.domain.errors import FsbackupError, RepositoryError
 from fsbackup_tui.domain.point import ServerIdentity
 from fsbackup_tui.jobs.job import Job
 from fsbackup_tui.jobs.supervisor import operator_name, start_job
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
     gather_status,
@@ -69,6 +70,15 @@ class Desk:
     repository: Repository | None = None
     start: StartJob = field(default=start_job)
     ready: Callable[[Request], None] = field(default=_always)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether incidents are only looked at here."""
+        return self.loaded.config.read_only
+
+    def require_writing(self) -> None:
+        """Raise SafetyRefusal where incidents are only looked at."""
+        refuse_if_read_only(self.loaded, "changes no incident")
 
     @property
     def now(self) -> Callable[[], datetime]:

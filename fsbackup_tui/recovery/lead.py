@@ -24,7 +24,7 @@ class Lead:
         self.epoch = incident.epoch if lead and incident.leader is not None else 0
         self._seen_leading = bool(self.epoch)
         role = _leader_of(self.epoch) if self.epoch else _WATCHER
-        self._presence = Presence(journal.directory, desk.author, role)
+        self._presence = Presence(journal.directory, desk.author, role, shown=not desk.read_only)
         if self.epoch and incident.closed is None and not incident.is_drill:
             self._hold()
 
@@ -51,6 +51,7 @@ class Lead:
 
     def ask(self) -> None:
         """Ask the leader for the lead."""
+        self._desk.require_writing()
         self._journal.append("take-over-asked", {}, self._desk.author, epoch=None)
 
     def is_free(self) -> bool:
@@ -59,7 +60,8 @@ class Lead:
         Who led before and sits there still is no leader.
         """
         incident = read_incident(self._journal)
-        if not present(self._journal.directory, _leader_of(incident.epoch)):
+        sweeps = not self._desk.read_only
+        if not present(self._journal.directory, _leader_of(incident.epoch), sweeps=sweeps):
             return True
         asked = incident.take_over
         if asked is None or asked.refused or asked.operator != self._desk.author.operator:
@@ -72,6 +74,7 @@ class Lead:
         Raises:
             SafetyRefusal: the leader is there and was not asked, or refused. StaleLeader.
         """
+        self._desk.require_writing()
         incident = read_incident(self._journal)
         if not self.is_free():
             raise _not_free(incident)

@@ -14,12 +14,17 @@ _DIRECTORY = "present"
 
 
 class Presence:
-    """This process's mark, as a leader or a watcher; gone when the process is."""
+    """This process's mark, as a leader or a watcher; gone when the process is.
 
-    def __init__(self, directory: Path, author: Author, role: str) -> None:
+    Without ``shown`` there is none: whoever only looks leaves nothing behind.
+    """
+
+    def __init__(self, directory: Path, author: Author, role: str, *, shown: bool = True) -> None:
         name = author.operator.replace("/", "_")
         self.path = directory / _DIRECTORY / f"{role}-{name}@{author.host}-{os.getpid()}"
         self._descriptor: int | None = None
+        if not shown:
+            return
         # Where it can't be written nobody is seen, and nobody is hindered.
         with suppress(OSError):
             make_state_directory(self.path.parent)
@@ -35,14 +40,17 @@ class Presence:
             self._descriptor = None
 
 
-def present(directory: Path, role: str) -> tuple[str, ...]:
-    """Return the names of those who are there in that role (``leader.EPOCH``, ``watcher``)."""
+def present(directory: Path, role: str, *, sweeps: bool = True) -> tuple[str, ...]:
+    """Return the names of those who are there in that role (``leader.EPOCH``, ``watcher``).
+
+    ``sweeps``: the marks of those who are gone are taken away.
+    """
     found: list[str] = []
     root = directory / _DIRECTORY
     for path in sorted(root.glob(f"{role}-*")) if root.is_dir() else ():
         if _is_held(path):
             found.append(path.name.removeprefix(f"{role}-").split("@")[0])
-        else:
+        elif sweeps:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
     return tuple(found)

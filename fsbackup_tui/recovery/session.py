@@ -96,7 +96,7 @@ class RecoverySession:
     @property
     def watchers(self) -> tuple[str, ...]:
         """Who else looks on."""
-        return present(self.journal.directory, "watcher")
+        return present(self.journal.directory, "watcher", sweeps=not self.desk.read_only)
 
     def ask_take_over(self) -> None:
         """Ask the leader for the lead; a leader that is gone need not be asked."""
@@ -257,6 +257,7 @@ class RecoverySession:
 
     def note(self, text: str) -> None:
         """Write down what somebody wants to be remembered; watchers may, too."""
+        self.desk.require_writing()
         epoch = self.epoch if self.leads else None
         self.journal.append("note", {"text": text.strip()}, self.desk.author, epoch=epoch)
 
@@ -327,6 +328,7 @@ class RecoverySession:
 
     def say_go(self, step: str) -> None:
         """Agree, as somebody who watches, to a step that can hurt."""
+        self.desk.require_writing()
         self.journal.append("go", {"step": step}, self.desk.author, epoch=None)
 
     def close(self, why: str) -> None:

@@ -19,6 +19,7 @@ from fsbackup_tui.domain.errors import SafetyRefusal, StaleLeader, UsageError
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.incident import DamageSpan, Entry, Incident, Seen, parse_entry, replay
 from fsbackup_tui.domain.incident_now import now_text
+from fsbackup_tui.repository.audit import append_audit
 from fsbackup_tui.repository.elsewhere import find_elsewhere, home_of
 from fsbackup_tui.repository.files import (
     make_state_directory,
@@ -30,6 +31,7 @@ from fsbackup_tui.repository.files import (
     writing,
 )
 from fsbackup_tui.repository.lock import Holder, Lock
+from fsbackup_tui.repository.origin import acting_origin
 from fsbackup_tui.repository.whereabouts import state_closed
 
 INCIDENTS = "incidents"
@@ -39,6 +41,14 @@ NOW = "NOW.txt"
 _LOCK = "lock"
 _LOCK_SECONDS = 5.0
 _MOST_A_DAY = 99
+# What people decide; that a step began and ended is told by its job.
+_AUDITED = frozenset(
+    {
+        *("opened", "reopened", "closed", "led", "take-over-asked", "take-over-refused"),
+        *("skipped", "not-done", "undone", "go", "runbook", "damage-time", "set", "note"),
+        *("frozen", "thawed"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +165,25 @@ class IncidentJournal:
         finally:
             os.close(descriptor)
         self._write_now(author.now())
+        self._audit(entry)
         return entry
+
+    def _audit(self, entry: Entry) -> None:
+        """Have the site's log tell of it; jobs tell of themselves, and looks change nothing."""
+        if entry.kind not in _AUDITED:
+            return
+        arguments = {name: value for name, value in entry.body.items() if name != "step"}
+        append_audit(
+            self.directory.parent.parent,
+            f"incident {entry.kind}",
+            operator=entry.operator,
+            origin={**acting_origin(), "host": entry.host},
+            result="ok",
+            now=entry.at,
+            subject=str(entry.body.get("step", "")),
+            arguments=arguments,
+            incident=self.id,
+        )
 
     def _write_now(self, at: datetime) -> None:
         """Rewrite how to go on by hand. A disk that takes no more must not stop the recovery."""

@@ -103,6 +103,10 @@ class Repository:
         """Return the lock of ``verify --due``: one run at a time."""
         return self.locks / "verify-due.lock"
 
+    def retain_lock(self) -> Path:
+        """Return the lock of retention: one run at a time."""
+        return self.locks / "retain.lock"
+
     def write_lock(self) -> Path:
         """Return the short lock around changes of what the inventory holds."""
         return self.locks / "write.lock"
@@ -192,12 +196,13 @@ def _refuse_foreign(root: Path) -> None:
 
 
 def open_repository(
-    path: Path, *, site: str | None = None, state: Path | None = None
+    path: Path, *, site: str | None = None, state: Path | None = None, remembers: bool = True
 ) -> Repository:
     """Open the repository at ``path``; nothing is written there.
 
     ``site`` refuses the repository of another site; ``state`` (the root of the state directory)
-    is where its id is remembered, and asked when it is gone.
+    is where its id is remembered, and asked when it is gone; without ``remembers`` it is asked
+    alone.
 
     Raises:
         RepositoryMissing: never created, or its disk is not mounted; the message tells which.
@@ -218,7 +223,8 @@ def open_repository(
             why=f"The config in use is that of {site}; their points must not mix.",
             fix="Correct repository: or site: in the config.",
         )
-    if state is not None and (remembered is None or remembered.id != repository.id):
+    known = remembered is not None and remembered.id == repository.id
+    if state is not None and remembers and not known:
         _remember(repository, state)
     return repository
 
@@ -312,16 +318,18 @@ def site_state(
         repository = recall(loaded.config.repository, state)
     else:
         remembered = recall(repository.root, state)
-        if remembered is None or remembered.id != repository.id:
+        known = remembered is not None and remembered.id == repository.id
+        if not known and not loaded.config.read_only:
             _remember(repository, state)
     if repository is not None:
         directory = state / repository.id
     else:
         root = os.fsencode(loaded.config.repository.absolute())
         directory = state / f"path-{hashlib.sha256(root).hexdigest()[:16]}"
-    with suppress(OSError):
-        _make_state(directory)
-        _share_state(directory, loaded.config.group)
+    if not loaded.config.read_only:
+        with suppress(OSError):
+            _make_state(directory)
+            _share_state(directory, loaded.config.group)
     return _in_use_elsewhere(directory, environ) or directory
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from textual.binding import BindingType
 
+from fsbackup_tui.config.load import READ_ONLY_VARIABLE
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.tui.commands import CommandsScreen, commands_for
 from fsbackup_tui.tui.data import Overview, SiteData
@@ -19,6 +20,7 @@ from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.modes.inventory import InventoryScreen
 from fsbackup_tui.tui.modes.jobs import JobsScreen
 from fsbackup_tui.tui.modes.recover import RecoverScreen
+from fsbackup_tui.tui.modes.retention import RetentionScreen
 from fsbackup_tui.tui.modes.verify import VerifyScreen
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.site_watch import SiteWatch, first_overview
@@ -55,6 +57,7 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         "jobs": JobsScreen,
         "verify": VerifyScreen,
         "recover": RecoverScreen,
+        "retention": RetentionScreen,
     }
     DEFAULT_MODE: ClassVar[str] = "inventory"
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")
@@ -78,6 +81,11 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
     def checked(self) -> bool:
         """Whether the site was looked at; before, nothing that is shown may be trusted."""
         return self.overview.answer.tone != "checking"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the site is only looked at: no key changes anything."""
+        return self.overview.read_only or bool(self.start.environ.get(READ_ONLY_VARIABLE))
 
     @property
     def data(self) -> SiteData | None:
@@ -182,7 +190,9 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         """Show all commands."""
         if not isinstance(self.screen, CommandsScreen):
             themes = sorted(theme_files(self.start.environ))
-            found = commands_for(self.screen, self._contexts(), self.remapped, themes)
+            found = commands_for(
+                self.screen, self._contexts(), self.remapped, themes, read_only=self.read_only
+            )
             self.push_screen(CommandsScreen(found))
 
     def action_leave(self) -> None:

@@ -112,7 +112,12 @@ class CommandsScreen(FrameScreen):
 
 
 def commands_for(
-    screen: Widget, contexts: Sequence[Context], remapped: dict[str, str], themes: Sequence[str]
+    screen: Widget,
+    contexts: Sequence[Context],
+    remapped: dict[str, str],
+    themes: Sequence[str],
+    *,
+    read_only: bool = False,
 ) -> list[Command]:
     """Return what can be done on a screen, by key or by theme."""
     app = screen.app
@@ -132,6 +137,7 @@ def commands_for(
         for key in KEYS
         if key.context == context
         and key.id not in _UNLISTED
+        and not (read_only and key.changes)
         and key.action.startswith(("app.", "screen."))
     ]
     found += [Command(f"Theme {name}", "", act(f"app.look('{name}')")) for name in themes]

@@ -16,7 +16,7 @@ from textual.worker import Worker, WorkerState
 from fsbackup_tui.domain.errors import FsbackupError, Problem
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.tui.data import Overview
-from fsbackup_tui.tui.keys import Context, Shown, bindings
+from fsbackup_tui.tui.keys import Context, Shown, bindings, changing_actions, is_changing
 from fsbackup_tui.tui.lines import Line, Role, fit, line, plain, spread, width_of, wrap
 from fsbackup_tui.tui.problems import told_here
 from fsbackup_tui.tui.widgets.choice import Answer, ChoicePanel
@@ -107,6 +107,10 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         """Where a passphrase is asked for."""
         return self.query_one(HiddenPanel)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let no key change anything where the site is only looked at."""
+        return not (self.site_app.read_only and (action, tuple(parameters)) in changing_actions())
+
     def foot(self) -> Sequence[Shown]:
         """Return the keys at the bottom: no key that would do nothing now."""
         return self.FOOT
@@ -185,7 +189,9 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         if not self.is_there:
             return
         app, width = self.site_app, self.size.width
-        self.query_one("#answer", LineWidget).show(answer_line(app.overview, width))
+        self.query_one("#answer", LineWidget).show(
+            answer_line(app.overview, width, read_only=app.read_only)
+        )
         tabs = tabs_line(app.overview, self.MODE, app.remapped, width)
         self.query_one("#tabs", LineWidget).show(tabs)
         self._paint_status()
@@ -199,6 +205,8 @@ class FrameScreen(Screen[None], inherit_bindings=False):
         foot = _CHOICE_FOOT if self.query_one(ChoicePanel).open else self.foot()
         if self.hidden.open:
             foot = (FIELD_FOOT[0], ("Esc", self.hidden.escape))
+        if app.read_only:
+            foot = [shown for shown in foot if isinstance(shown, tuple) or not is_changing(shown)]
         self.query_one("#foot", LineWidget).show(keys_line(foot, app.remapped, width))
 
     def say(self, text: str, role: Role = "accent", *, stays: bool = False) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ Context = Literal[
     "step",
     "report",
     "answers",
+    "retention",
+    "rules",
+    "trash",
 ]
 # What stands at the bottom: an action by its id, or a key and a word where a text field has them.
 Shown: TypeAlias = str | tuple[str, str]
@@ -38,7 +42,10 @@ Shown: TypeAlias = str | tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One action: its id, its usual keys, its word at the bottom, its sentence in the help."""
+    """One action: its id, its usual keys, its word at the bottom, its sentence in the help.
+
+    ``changes``: it leads to something being changed, and is not there in a read-only site.
+    """
 
     id: str
     context: Context
@@ -47,6 +54,7 @@ class Key:
     word: str
     help: str
     priority: bool = False
+    changes: bool = False
 
 
 KEYS: tuple[Key, ...] = (
@@ -54,6 +62,7 @@ KEYS: tuple[Key, ...] = (
     Key("jobs", "general", "2", "app.mode('jobs')", "jobs", "Jobs"),
     Key("verification", "general", "3", "app.mode('verify')", "verify", "Verify"),
     Key("recover", "general", "4", "app.mode('recover')", "recover", "Recover"),
+    Key("retention", "general", "5", "app.mode('retention')", "retention", "Retention"),
     Key("alerts", "general", "a", "app.alerts", "alerts", "What needs a person, and the remedy"),
     Key("back", "general", "escape", "screen.back", "back", "One level back; never quits"),
     Key("help", "general", "question_mark,f1", "app.help", "keys", "This help"),
@@ -72,7 +81,15 @@ KEYS: tuple[Key, ...] = (
     Key("half-down", "list", "ctrl+d", "page(0.5)", "", "Half a page down"),
     Key("first", "list", "g,home", "first", "", "To the first line"),
     Key("last", "list", "G,end", "last", "", "To the last line"),
-    Key("back-up", "inventory", "b", "screen.back_up", "back up", "Back up now; asks which plan"),
+    Key(
+        "back-up",
+        "inventory",
+        "b",
+        "screen.back_up",
+        "back up",
+        "Back up now; asks which plan",
+        changes=True,
+    ),
     Key("verify", "inventory", "v", "screen.verify", "verify", "Verify the point; asks how far"),
     Key("filter", "inventory", "slash", "screen.filter", "filter", "Show points with this text"),
     Key(
@@ -83,19 +100,59 @@ KEYS: tuple[Key, ...] = (
         "sort",
         "Order: oldest, largest, least trusted",
     ),
-    Key("recover-point", "inventory", "r", "screen.recover", "RECOVER", "Recover with this point"),
+    Key(
+        "recover-point",
+        "inventory",
+        "r",
+        "screen.recover",
+        "RECOVER",
+        "Recover with this point",
+        changes=True,
+    ),
     Key("copy", "inventory", "y", "screen.copy", "copy", "Copy the point's restore command"),
     Key("show", "inventory", "Y", "screen.show", "by hand", "Show it, to select by hand"),
     Key("point-verify", "point", "v", "screen.verify", "verify", "Verify; asks how far"),
-    Key("point-recover", "point", "r", "screen.recover", "RECOVER", "Recover with this point"),
+    Key(
+        "point-recover",
+        "point",
+        "r",
+        "screen.recover",
+        "RECOVER",
+        "Recover with this point",
+        changes=True,
+    ),
     Key("point-copy", "point", "y", "screen.copy", "copy", "Copy the restore commands"),
     Key("point-show", "point", "Y", "screen.show", "by hand", "Show them, to select by hand"),
-    Key("jobs-cancel", "jobs", "c", "screen.cancel", "cancel", "Cancel the running job; asks"),
-    Key("jobs-back-up", "jobs", "b", "screen.back_up", "back up", "Back up now; asks which plan"),
+    Key(
+        "jobs-cancel",
+        "jobs",
+        "c",
+        "screen.cancel",
+        "cancel",
+        "Cancel the running job; asks",
+        changes=True,
+    ),
+    Key(
+        "jobs-back-up",
+        "jobs",
+        "b",
+        "screen.back_up",
+        "back up",
+        "Back up now; asks which plan",
+        changes=True,
+    ),
     Key("jobs-copy", "jobs", "y", "screen.copy", "copy", "Copy the command that attaches to it"),
     Key("jobs-show", "jobs", "Y", "screen.show", "by hand", "Show it, to select by hand"),
     Key("job-view", "job", "tab", "screen.next_view", "view", "Tables, log, commands"),
-    Key("job-cancel", "job", "c", "screen.cancel", "cancel", "Cancel the running job; asks"),
+    Key(
+        "job-cancel",
+        "job",
+        "c",
+        "screen.cancel",
+        "cancel",
+        "Cancel the running job; asks",
+        changes=True,
+    ),
     Key("job-copy", "job", "y", "screen.copy", "copy", "Copy the commands it ran"),
     Key("job-show", "job", "Y", "screen.show", "by hand", "Show them, to select by hand"),
     Key("verify-point", "verify", "v", "screen.verify", "verify", "Verify the point; asks how far"),
@@ -134,7 +191,15 @@ KEYS: tuple[Key, ...] = (
     Key("choice-up", "choice", "up,k,left", "move(-1)", "", "The answer above"),
     Key("choice-down", "choice", "down,j,right,tab", "move(1)", "other answer", "The answer below"),
     Key("choice-take", "choice", "enter", "take", "answer", "Give the marked answer"),
-    Key("drill", "recover", "D", "screen.drill", "drill…", "Practise a scenario on a copy"),
+    Key(
+        "drill",
+        "recover",
+        "D",
+        "screen.drill",
+        "drill…",
+        "Practise a scenario on a copy",
+        changes=True,
+    ),
     Key(
         "step-run",
         "incident",
@@ -142,12 +207,35 @@ KEYS: tuple[Key, ...] = (
         "screen.act('run')",
         "run",
         "Run the step; 0.7 s after any key",
+        changes=True,
     ),
     Key("step-list", "incident", "tab", "screen.steps", "steps", "The list of steps, and back"),
-    Key("step-skip", "incident", "S", "screen.act('skip')", "skip…", "Go past the step; asks why"),
-    Key("step-undo", "incident", "U", "screen.act('undo')", "undo…", "Take the step back; asks"),
     Key(
-        "step-note", "incident", "N", "screen.act('note')", "note", "Write a note into the incident"
+        "step-skip",
+        "incident",
+        "S",
+        "screen.act('skip')",
+        "skip…",
+        "Go past the step; asks why",
+        changes=True,
+    ),
+    Key(
+        "step-undo",
+        "incident",
+        "U",
+        "screen.act('undo')",
+        "undo…",
+        "Take the step back; asks",
+        changes=True,
+    ),
+    Key(
+        "step-note",
+        "incident",
+        "N",
+        "screen.act('note')",
+        "note",
+        "Write a note into the incident",
+        changes=True,
     ),
     Key(
         "step-output",
@@ -166,7 +254,13 @@ KEYS: tuple[Key, ...] = (
         "The text to hand it over",
     ),
     Key(
-        "step-again", "incident", "A", "screen.act('again')", "again…", "Open the step again; asks"
+        "step-again",
+        "incident",
+        "A",
+        "screen.act('again')",
+        "again…",
+        "Open the step again; asks",
+        changes=True,
     ),
     Key(
         "runbook",
@@ -175,6 +269,7 @@ KEYS: tuple[Key, ...] = (
         "screen.act('runbook')",
         "runbook…",
         "Go on with another runbook",
+        changes=True,
     ),
     Key(
         "damage-time",
@@ -183,6 +278,7 @@ KEYS: tuple[Key, ...] = (
         "screen.act('damage-time')",
         "time…",
         "Correct the damage time",
+        changes=True,
     ),
     Key(
         "take-over",
@@ -191,6 +287,7 @@ KEYS: tuple[Key, ...] = (
         "screen.act('take-over')",
         "take over",
         "Ask for the lead, take it",
+        changes=True,
     ),
     Key(
         "refuse",
@@ -199,11 +296,26 @@ KEYS: tuple[Key, ...] = (
         "screen.act('refuse')",
         "refuse",
         "Keep the lead when asked for it",
+        changes=True,
     ),
     Key(
-        "go", "incident", "G", "screen.act('go')", "go", "Agree, watching, to a step that can hurt"
+        "go",
+        "incident",
+        "G",
+        "screen.act('go')",
+        "go",
+        "Agree, watching, to a step that can hurt",
+        changes=True,
     ),
-    Key("close", "incident", "C", "screen.act('close')", "close…", "Close the incident; asks why"),
+    Key(
+        "close",
+        "incident",
+        "C",
+        "screen.act('close')",
+        "close…",
+        "Close the incident; asks why",
+        changes=True,
+    ),
     Key("step-copy", "incident", "y", "screen.copy", "copy", "Copy the commands, or the message"),
     Key("step-show", "incident", "Y", "screen.show", "by hand", "Show them, to select by hand"),
     Key("step-up", "step", "up,k", "move(-1)", "", "One line up"),
@@ -216,6 +328,19 @@ KEYS: tuple[Key, ...] = (
     Key("alerts-show", "alerts", "Y", "screen.show", "by hand", "Show them, to select by hand"),
     Key("report-copy", "report", "y", "screen.copy", "copy", "Copy the text"),
     Key("report-show", "report", "Y", "screen.show", "by hand", "Show it, to select by hand"),
+    Key("retain-rules", "retention", "e", "screen.rules", "rules…", "Try other rules; asks first"),
+    Key("retain-apply", "retention", "A", "screen.apply", "remove…", "Move to the trash; asks"),
+    Key("retain-pin", "retention", "p", "screen.pin", "pin…", "Pin the point or unpin it; asks"),
+    Key("retain-trash", "retention", "t", "screen.trash", "trash", "What lies in the trash"),
+    Key("retain-plan", "retention", "tab", "screen.next_plan", "plan", "The next plan's points"),
+    Key("retain-copy", "retention", "y", "screen.copy", "copy", "Copy the command that shows it"),
+    Key("rule-more", "rules", "right,l,plus", "screen.step(1)", "more", "Keep more by this rule"),
+    Key("rule-less", "rules", "left,h,minus", "screen.step(-1)", "less", "Keep less by this rule"),
+    Key("rule-without", "rules", "x,delete", "screen.without", "without", "Do without this rule"),
+    Key("rule-again", "rules", "u", "screen.again", "as it is", "All rules as the config has them"),
+    Key("rule-write", "rules", "w", "screen.write", "WRITE…", "Write to the config; shows, asks"),
+    Key("trash-back", "trash", "b", "screen.take_back", "take back…", "Take the point back; asks"),
+    Key("trash-free", "trash", "F", "screen.free", "free…", "Free what is past its grace; asks"),
 )
 _BY_ID = {key.id: key for key in KEYS}
 _NAMES = {
@@ -255,6 +380,9 @@ TITLES: Mapping[Context, str] = {
     "step": "In a step",
     "report": "Report",
     "answers": "In the answers",
+    "retention": "Retention",
+    "rules": "Rules",
+    "trash": "Trash",
 }
 # Digits belong to the question that is open; they are no keys that could be given others.
 _DIGITS: Mapping[str, Sequence[tuple[str, str, str]]] = {
@@ -272,6 +400,22 @@ def bindings(*contexts: Context) -> list[BindingType]:
         for key in KEYS
         if key.context in contexts
     ]
+
+
+def is_changing(identifier: str) -> bool:
+    """Return whether the action of an id leads to something being changed."""
+    return _BY_ID[identifier].changes
+
+
+@cache
+def changing_actions() -> frozenset[tuple[str, tuple[object, ...]]]:
+    """Return what the changing keys do, as Textual names it: the action and its parameters."""
+    from textual.actions import parse
+
+    return frozenset(
+        (name, tuple(parameters))
+        for _, name, parameters in (parse(key.action) for key in KEYS if key.changes)
+    )
 
 
 def is_key_id(identifier: str) -> bool:
@@ -316,13 +460,13 @@ def clashes(remapped: Mapping[str, str]) -> str:
 
 
 def help_rows(
-    contexts: Sequence[Context], remapped: Mapping[str, str]
+    contexts: Sequence[Context], remapped: Mapping[str, str], *, read_only: bool = False
 ) -> Iterable[tuple[str, list[tuple[str, str, str]]]]:
     """Return, by title, the (keys, sentence, id) rows of the contexts, in the order given."""
     for context in contexts:
         rows = [
             (shown_key(key.id, remapped, every=True), key.help, key.id)
             for key in KEYS
-            if key.context == context
+            if key.context == context and not (read_only and key.changes)
         ]
         yield TITLES[context], [*_DIGITS.get(context, ()), *rows]

@@ -43,6 +43,7 @@ from fsbackup_tui.jobs.supervisor import (
 from fsbackup_tui.operations.against import against_last_good
 from fsbackup_tui.operations.asked_passphrase import AskedPassphrase
 from fsbackup_tui.operations.part_changes import changes_of
+from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.status import (
     Status,
@@ -73,8 +74,12 @@ from fsbackup_tui.tui.proof_data import plan_picture, point_proof, trial_words, 
 from fsbackup_tui.tui.signed import Signed
 
 if TYPE_CHECKING:
+    from fsbackup_tui.config.edit import ConfigEdit
+    from fsbackup_tui.config.retention import Retention
+    from fsbackup_tui.domain.retention import Keep
     from fsbackup_tui.recovery.desk import Desk
     from fsbackup_tui.recovery.reading import OpenIncidents
+    from fsbackup_tui.tui.retention_data import RetentionView
 
 _HINTS = Hints(back_up="b takes one", prove="3 proves it", create="Make one: fsbackup init")
 _SECRETS_SECONDS = 30.0
@@ -166,7 +171,8 @@ class LiveSite:
         status = gather_status(loaded, self._environ, self._now(), hints=_HINTS)
         self._follow(status.repository)
         state = self._state()
-        reap_lost(state)
+        if not config.read_only:
+            reap_lost(state)
         jobs = list_jobs(state, limit=_JOBS_LISTED)
         secrets = self._missing_secrets()
         glance = self.glance()
@@ -193,6 +199,7 @@ class LiveSite:
             revision=status.revision + self._reloads,
             blocked=self._blocked(status, secrets),
             incident=glance,
+            read_only=config.read_only,
             has_files=any(source.kind == "files" for source in config.sources.values()),
         )
 
@@ -250,9 +257,9 @@ class LiveSite:
     def _blocked(self, status: Status, secrets: Sequence[Problem]) -> dict[str, Problem]:
         blocked: dict[str, Problem] = {}
         if self._loaded.config.read_only:
-            place = self._loaded.place("read_only")
+            why = f"{self._loaded.read_only_words()}."
             blocked["backup"] = Problem(
-                "refused", "READ ONLY: this configuration takes no backups.", f"{place} says so."
+                "refused", "READ ONLY: this configuration takes no backups.", why
             )
         if takes_no_backups(self._loaded):
             blocked.setdefault("backup", no_plan(self._loaded).problem())
@@ -400,7 +407,37 @@ class LiveSite:
 
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
+        refuse_if_read_only(self._loaded, "cancels nothing")
         cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
+
+    def retention(self) -> RetentionView:
+        """Return what stays and what leaves, as retention sees it now."""
+        from fsbackup_tui.tui.site_retention import read_retention
+
+        return read_retention(self._loaded, self._environ, self._own_repository(), self._now())
+
+    def draft(self, plan: str, keep: Keep, settings: Retention) -> ConfigEdit:
+        """Return what writing these rules would make of the configuration."""
+        from fsbackup_tui.tui.site_retention import draft_of
+
+        return draft_of(self._loaded, self._environ, plan, keep, settings)
+
+    def write(self, edit: ConfigEdit) -> str:
+        """Write it into the configuration, and read that again at once."""
+        from fsbackup_tui.config.edit import write_edit
+
+        kept = write_edit(edit, self._state())
+        self._reload()
+        return f"{edit.path} is written." + (f" As it was: {kept}" if kept else "")
+
+    def pin(self, point: str, reason: str | None) -> None:
+        """Write down that a point is pinned, or is no more."""
+        from fsbackup_tui.tui.site_retention import write_pin
+
+        write_pin(self._loaded, self._environ, self._own_repository(), point, reason, self._now())
+
+    def _own_repository(self) -> Repository:
+        return self._repository() or open_site_repository(self._loaded, self._environ)
 
     def desk(self) -> Desk:
         """Return where recoveries are led from."""

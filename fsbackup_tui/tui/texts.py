@@ -71,8 +71,9 @@ class HelpScreen(TextScreen):
     def lines(self, width: int) -> list[Line]:
         """Return the keys, by context."""
         result: list[Line] = []
+        app = self.site_app
         wide = width >= 100
-        told = list(help_rows(self._contexts, self.site_app.remapped))
+        told = list(help_rows(self._contexts, app.remapped, read_only=app.read_only))
         # Every key is shown, however many an action has.
         cells = 2 + max(len(keys) for _, rows in told for keys, _, _ in rows)
         cells = max(16, min(cells, width - 47))

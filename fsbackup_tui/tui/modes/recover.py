@@ -173,6 +173,9 @@ class RecoverScreen(FrameScreen):
     def declare(self, point: str = "") -> None:
         """Ask the two questions; ``point`` was chosen before."""
         self._point = ""
+        if self.site_app.read_only:
+            self.say("READ ONLY: no incident is opened here", "warn")
+            return
         self.app.push_screen(DeclareScreen(self._sit_down, point))
 
     def with_point(self, point: str) -> None:
