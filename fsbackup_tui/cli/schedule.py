@@ -188,11 +188,14 @@ def last_runs(context: CliContext, state: Path) -> dict[str, LastRun]:
     """Return how each entry ran last, by its id: from the jobs, and from the points there are."""
     from fsbackup_tui.domain.errors import RepositoryError
     from fsbackup_tui.jobs.supervisor import list_jobs
+    from fsbackup_tui.operations.notify_state import read_notify_state
     from fsbackup_tui.operations.requests import BackupRequest, DrillRequest, VerifyDueRequest
     from fsbackup_tui.operations.schedule import LastRun
     from fsbackup_tui.operations.status import open_catalogue
 
     found: dict[str, LastRun] = {}
+    if (looked := read_notify_state(state).looked) is not None:
+        found["check"] = LastRun(looked, "ok")
     for job in list_jobs(state):
         match job.request:
             case BackupRequest(plan=plan):

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
+from fsbackup_tui.config.notify import Notify
 from fsbackup_tui.config.objectives import Objectives
 from fsbackup_tui.config.protection import Encryption, Link, Signing
 from fsbackup_tui.config.replicas import Replica
@@ -198,6 +199,7 @@ class SiteConfig(Settings):
     drills: dict[str, DrillTimes] = Field(default_factory=dict)
     check: CheckTimes | None = None
     verify_due: VerifyDueTimes | None = None
+    notify: Notify = Notify()
     scratch: Scratch = Scratch()
     links: tuple[Link, ...] = ()
     integrity: tuple[IntegrityQuery, ...] = ()

@@ -125,21 +125,23 @@ def _session(places: TimerPlaces) -> dict[str, str]:
     return {"XDG_RUNTIME_DIR": str(places.runtime.parent.parent)} if places.of_user else {}
 
 
-async def read_crontab() -> str | None:
-    """Return the calling user's crontab, empty where there is none; None without the program."""
-    try:
-        completed = await run(Command(("crontab", "-l")), check=False, timeout=_SYSTEMCTL_SECONDS)
-    except ToolError:
-        return None
-    if completed.exit_status != 0:
-        if _NO_CRONTAB in completed.stderr:
-            return ""
-        raise FsbackupError(
-            "CRONTAB NOT READ: crontab -l failed.",
-            why=completed.last_lines(),
-            fix="See that this user may have a crontab (/etc/cron.allow, /etc/cron.deny).",
-        )
-    return completed.stdout.decode("utf-8", errors="surrogateescape")
+async def read_crontab() -> str:
+    """Return the calling user's crontab, empty where there is none.
+
+    Raises:
+        ToolError: there is no crontab program, or this user may not have one.
+    """
+    completed = await run(Command(("crontab", "-l")), check=False, timeout=_SYSTEMCTL_SECONDS)
+    if completed.exit_status == 0:
+        return completed.stdout.decode("utf-8", errors="surrogateescape")
+    if _NO_CRONTAB in completed.stderr:
+        return ""
+    raise ToolError(
+        "CRONTAB NOT READ: crontab -l failed.",
+        why=completed.last_lines(),
+        fix="See that this user may have one (/etc/cron.allow, /etc/cron.deny), or use systemd: "
+        "fsbackup schedule install --systemd",
+    )
 
 
 async def write_crontab(text: str) -> None:

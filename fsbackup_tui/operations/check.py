@@ -25,6 +25,7 @@ from fsbackup_tui.operations.probes import (
     backups,
     beyond,
     keys,
+    notify,
     permissions,
     place,
     replicas,
@@ -69,6 +70,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("restore-rights", "the rights to restore", servers.restore_rights),
     Probe("key", "the key of the points", keys.encryption, live=True),
     Probe("signing", "the key that signs", keys.signing, live=True),
+    Probe("notify-undelivered", "whether messages are delivered", notify.messages),
     Probe("clients", "the database clients", servers.clients, live=True),
     Probe("servers", "the database servers", servers.servers, seconds=8.0, live=True),
 )

@@ -17,12 +17,13 @@ from fsbackup_tui.domain.errors import (
     RepositoryError,
     SpareNotKept,
 )
-from fsbackup_tui.domain.events import Log
+from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import Manifest
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.backup import back_up
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import spare_texts, verification_texts
+from fsbackup_tui.operations.notify import any_site_state, ping_plan
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.replicate import failure_of, replicate_document, replicate_plan
 from fsbackup_tui.operations.requests import BackupRequest
@@ -137,6 +138,29 @@ STAGES: Mapping[str, Stage] = {
 
 
 async def run(request: BackupRequest, context: JobContext) -> dict[str, object]:
+    """Run the plan, pinging what watches over it; returns the document of its run."""
+    await _ping(request, context, "/start")
+    ended = "/fail"
+    try:
+        document = await _run(request, context)
+        ended = "" if document["ok"] else "/fail"
+        return document
+    finally:
+        await _ping(request, context, ended)
+
+
+async def _ping(request: BackupRequest, context: JobContext, suffix: str) -> None:
+    """Tell the watchman; that he can't be reached is warned of, and no reason to fail."""
+    loaded = context.loaded
+    if request.plan not in loaded.config.notify.ping:
+        return
+    state = any_site_state(loaded, os.environ)
+    why = await ping_plan(request.plan, suffix, loaded, os.environ, state, context.now())
+    if why:
+        context.report(Warned(f"notify.ping.{request.plan}: {why}"))
+
+
+async def _run(request: BackupRequest, context: JobContext) -> dict[str, object]:
     """Run the plan under its lock; returns the document of ``fsbackup backup`` (design §9)."""
     refuse_if_read_only(context.loaded, "takes no backups")
     repository = open_site_repository(context.loaded, os.environ)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from fsbackup_tui.domain.errors import FsbackupError, ToolMissing
+from fsbackup_tui.domain.errors import FsbackupError, ToolError
 from fsbackup_tui.domain.scheduled import Caller, Scheduled
 from fsbackup_tui.engines.cron_lines import (
     block,
@@ -41,7 +41,7 @@ async def wanted_block(
     entries: Sequence[Scheduled], caller: Caller, times: Times, places: TimerPlaces, now: datetime
 ) -> str:
     """Return the lines that there should be."""
-    there = _block_in(await _read(places, caller.site) or "", caller.config)
+    there = _block_in(await _seen(places, caller.site), caller.config)
     return _wanted(entries, caller, times, places, block_year(there) or now.year)
 
 
@@ -50,7 +50,7 @@ async def look_at_lines(
 ) -> dict[str, Found]:
     """Return how each entry is installed with cron, by its id; empty where nothing is."""
     where = where_text(places, caller.site)
-    there = _block_in(await _read(places, caller.site) or "", caller.config)
+    there = _block_in(await _seen(places, caller.site), caller.config)
     if not there:
         return {}
     wanted = _wanted(entries, caller, times, places, block_year(there) or now.year)
@@ -73,24 +73,17 @@ async def look_at_lines(
 
 async def lines_of_ours(site: str, config: str, places: TimerPlaces) -> set[str]:
     """Return the ids of the entries that have lines of ours."""
-    return entries_of(_block_in(await _read(places, site) or "", config))
+    return entries_of(_block_in(await _seen(places, site), config))
 
 
 async def install_lines(block_text: str, caller: Caller, places: TimerPlaces) -> bool:
     """Put the lines there (none: take them out); whether anything was changed.
 
     Raises:
-        ToolMissing: this machine has no crontab program.
+        ToolError: there is no crontab program, or this user may not have a crontab.
         FsbackupError: the lines that are there have lost their end.
     """
-    before = await _read(places, caller.site)
-    if before is None:
-        if not block_text:
-            return False
-        raise ToolMissing(
-            "NO CRON: there is no crontab program on this machine.",
-            fix="Install cron, or see what would be written: fsbackup schedule install --print",
-        )
+    before = await (_read if block_text else _seen)(places, caller.site)
     try:
         after = with_block(before, caller.config, block_text)
     except ValueError as error:
@@ -108,9 +101,17 @@ async def install_lines(block_text: str, caller: Caller, places: TimerPlaces) ->
     return True
 
 
-async def _read(places: TimerPlaces, site: str) -> str | None:
+async def _read(places: TimerPlaces, site: str) -> str:
     path = cron_file(places, site)
     return await read_crontab() if path is None else read_text(path) or ""
+
+
+async def _seen(places: TimerPlaces, site: str) -> str:
+    """Return what there is; who can't have a crontab has nothing of ours in it."""
+    try:
+        return await _read(places, site)
+    except ToolError:
+        return ""
 
 
 def _block_in(text: str, config: str) -> str:

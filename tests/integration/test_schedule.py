@@ -188,6 +188,19 @@ def test_units_of_a_user_are_written_shown_and_taken_away(site: Site, tmp_path: 
     assert not asked_since(next(site.state.iterdir()))
 
 
+def test_who_may_have_no_crontab_can_have_timers_all_the_same(site: Site) -> None:
+    program = crontab(site).parent / "crontab"
+    program.write_text(
+        "#!/bin/sh\necho 'you (ana) are not allowed to use this program' >&2; exit 1\n"
+    )
+    run_as_user(site, "install", "--systemd", "--user")
+    assert {entry["installed"] for entry in shown(site, exit_code=0).values()} == {"ok"}
+    done = site.run("schedule", "install", "--cron", "--user")
+    assert done.exit_code == 1
+    assert "not allowed to use this program" in done.stderr
+    run_as_user(site, "remove")
+
+
 def test_an_old_line_says_that_it_is_one(site: Site) -> None:
     done = site.run("schedule", "run-due", "backup.weekly")
     assert done.exit_code == 2

@@ -210,3 +210,12 @@ def test_times_that_are_none_are_named_with_their_lines(tmp_path: Path) -> None:
     assert "9: 'at' is missing in drills.bare; add at: …" in found[2]
     assert "10: check.at: 5 can't be used; a time is needed here: write '02:00'" in found[3]
     assert "12: verify_due.at: 'every night' can't be used; 'every night' is no time" in found[4]
+
+
+def test_what_is_pinged_is_a_plan(tmp_path: Path) -> None:
+    text = MINIMAL.format(repository=tmp_path / "repo")
+    text += "notify:\n  ping:\n    dayly: https://hc.example.org/x\n    check: https://x.org/y\n"
+    [found] = mistakes(tmp_path, text)
+    assert (
+        found == "fsbackup.yaml:9: notify.ping.dayly: there is no plan 'dayly'; did you mean daily?"
+    )
