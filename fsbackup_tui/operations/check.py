@@ -110,7 +110,7 @@ async def look(
         return Check(
             site=loaded.config.site,
             at=now,
-            findings=worst_first(_with_since(state, found, now)),
+            findings=worst_first(_with_since(state, found, now, keeps=not loaded.config.read_only)),
             numbers=tuple(ground.numbers),
             notes=tuple(ground.notes),
             zone=ground.zone,
@@ -149,7 +149,7 @@ def unknown(name: str, about: str, why: str, fix: str = "") -> Finding:
 
 
 def _with_since(
-    state: Path, found: Mapping[str, Sequence[Finding]], now: datetime
+    state: Path, found: Mapping[str, Sequence[Finding]], now: datetime, *, keeps: bool
 ) -> list[Finding]:
     """Have every finding say since when it is there: its own time, else its first sight.
 
@@ -164,7 +164,7 @@ def _with_since(
         dated += told
         if told:
             seen[probe] = {finding.id: finding.since or now for finding in told}
-    if seen != known:
+    if keeps and seen != known:
         _write_seen(state, seen)
     return dated
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fsbackup_tui.domain.events import format_time, parse_time
-from fsbackup_tui.repository.files import replace_file
+from fsbackup_tui.repository.files import replace_file, state_file_mode
 
 _NAME = "restore-rights.json"
 _FORMAT = 1
@@ -55,7 +55,8 @@ def note_restore_rights(state: Path, digest: str, rights: bool | None, now: date
     """Keep what was found for the configuration of that digest; where it fails nothing is lost."""
     document = {"format": _FORMAT, "at": format_time(now), "config": digest, "rights": rights}
     with suppress(OSError):
-        replace_file(state / _NAME, json.dumps(document).encode())
+        path = state / _NAME
+        replace_file(path, json.dumps(document).encode(), mode=state_file_mode(path))
 
 
 def known_restore_rights(state: Path, digest: str, now: datetime) -> bool | None:

@@ -18,7 +18,7 @@ from fsbackup_tui.engines.postgres.table_counters import (
     read_table_counters,
 )
 from fsbackup_tui.operations.context import JobContext
-from fsbackup_tui.repository.files import replace_file
+from fsbackup_tui.repository.files import replace_file, state_file_mode
 from fsbackup_tui.repository.spares import Spare
 
 TABLES = "tables"
@@ -135,7 +135,7 @@ def _keep(context: JobContext, database: Database, counters: TableCounters) -> N
     if path is None:
         return
     try:
-        replace_file(path, counters.text().encode())
+        replace_file(path, counters.text().encode(), mode=state_file_mode(path))
     except (FsbackupError, OSError) as error:
         context.report(Warned(f"What is written since is lost if this job dies: {error}"))
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fsbackup_tui.repository.catalog_rows import SCHEMA, SCHEMA_VERSION
-from fsbackup_tui.repository.files import open_kept
+from fsbackup_tui.repository.files import open_kept, state_file_mode
 
 _BUSY_SECONDS = 10.0
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """Open the catalogue's file, made 0600 where it is missing.
+    """Open the catalogue's file, made 0600, or its group's, where it is missing.
 
     Raises:
         OSError, sqlite3.Error: it can't be used; ``is_broken`` tells whether it is no
@@ -24,7 +24,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     if not path.exists():
         # Only then: closing a file takes away all locks that this process has on it (POSIX), those
         # of its other connections, too, and the next process to close it throws away their log.
-        os.close(open_kept(path))
+        os.close(open_kept(path, mode=state_file_mode(path)))
     connection = _connect(path)
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -18,6 +18,7 @@ from tests.support.faults import (
     databases_of,
     fill,
     finish,
+    make_slow_to_analyze,
     make_slow_to_restore,
     newest_job,
     processes_of,
@@ -175,8 +176,11 @@ def test_a_hang_up_does_not_end_a_backup(
     assert_clean(site, url, points=1)
 
 
-def restore_site(directory: Path, url: str) -> Site:
+def restore_site(directory: Path, url: str, moment: str) -> Site:
     make_slow_to_restore(url, rows=400)
+    if moment == "finish":
+        # Else it is over before whoever ends it has seen it begin.
+        make_slow_to_analyze(url)
     site = make_site(directory, url)
     done = site.run("backup", "daily", "--json")
     assert done.exit_code == 0, done.stdout
@@ -192,7 +196,7 @@ def test_a_restore_killed(
     tmp_path: Path, server: ScratchServer, make_database: MakeDatabase, moment: str
 ) -> None:
     url = make_database(server)
-    site = restore_site(tmp_path / "site", url)
+    site = restore_site(tmp_path / "site", url, moment)
     name = f"killed_{os.getpid()}_{moment}"
     process = site.start("restore", "latest", "--beside", name, "--json")
     job = wait_for_event(site, RESTORE[moment])
@@ -228,7 +232,7 @@ def test_a_restore_cancelled(
     number: signal.Signals,
 ) -> None:
     url = make_database(server)
-    site = restore_site(tmp_path / "site", url)
+    site = restore_site(tmp_path / "site", url, moment)
     name = f"cancelled_{os.getpid()}_{moment}"
     process = site.start("restore", "latest", "--beside", name, "--json")
     job = wait_for_event(site, RESTORE[moment])

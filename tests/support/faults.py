@@ -231,6 +231,18 @@ def make_slow_to_restore(url: str, *, rows: int = 4000) -> None:
     )
 
 
+def make_slow_to_analyze(url: str) -> None:
+    """Let the ANALYZE of an unfinished copy take three seconds, and its last index as long."""
+    execute(
+        url,
+        "CREATE FUNCTION public.dawdle(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$"
+        " BEGIN IF $1 <= 300 AND"
+        " pg_catalog.current_database() LIKE '%\\_\\_unfinished' THEN"
+        " PERFORM pg_catalog.pg_sleep(0.01); END IF; RETURN $1; END $$",
+        "CREATE INDEX dawdling ON public.crawling (public.dawdle(id))",
+    )
+
+
 def databases_of(url: str) -> list[str]:
     """Return the names of the server's databases."""
     return [str(row[0]) for row in query(url, "SELECT datname FROM pg_database ORDER BY 1")]

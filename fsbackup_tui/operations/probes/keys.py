@@ -128,6 +128,8 @@ def _tried_lately(ground: Ground) -> bool:
 
 
 def _note_tried(ground: Ground) -> None:
+    if ground.loaded.config.read_only:
+        return
     document = {"format": 1, "at": format_time(ground.now), "of": _stamp(ground)}
     path = ground.state / _NAME
     with suppress(OSError):

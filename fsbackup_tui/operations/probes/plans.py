@@ -87,6 +87,8 @@ def _read(ground: Ground) -> dict[str, tuple[str, datetime]]:
 
 
 def _write(ground: Ground, known: dict[str, tuple[str, datetime]]) -> None:
+    if ground.loaded.config.read_only:
+        return
     plans = {name: {"at": at, "since": format_time(since)} for name, (at, since) in known.items()}
     path = ground.state / _NAME
     with suppress(OSError):

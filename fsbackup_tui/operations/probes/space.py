@@ -123,7 +123,8 @@ def _samples(ground: Ground) -> list[tuple[datetime, int]]:
 
 
 def _keep(ground: Ground, samples: list[tuple[datetime, int]]) -> None:
-    if len(samples) > 1 and samples[-1][0] - samples[-2][0] < _BETWEEN:
+    close = len(samples) > 1 and samples[-1][0] - samples[-2][0] < _BETWEEN
+    if close or ground.loaded.config.read_only:
         return
     document = {
         "format": 1,

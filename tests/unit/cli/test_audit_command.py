@@ -13,6 +13,7 @@ from fsbackup_tui.cli.acts import ACTS, READS
 from fsbackup_tui.cli.main import build_parser, run_command_line
 from fsbackup_tui.repository.audit import AUDIT
 from fsbackup_tui.repository.layout import create_repository
+from tests.support.pictures import picture
 from tests.support.recovering import NOW
 
 
@@ -163,21 +164,6 @@ def test_a_new_site_begins_its_log(
     everything = [path.read_bytes() for path in (tmp_path / "state").rglob("*.jsonl")]
     assert everything
     assert not any(b"hunter2" in each for each in everything)
-
-
-def picture(*roots: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Return every file and directory below, with mode, time of change, and content."""
-    found: dict[str, tuple[int, int, bytes]] = {}
-    for root in roots:
-        for path in [root, *sorted(root.rglob("*"))]:
-            status = path.lstat()
-            told = AUDIT in path.name or path.name.startswith("catalogue.sqlite")
-            if told or path.is_socket():
-                continue
-            content = path.read_bytes() if path.is_file() else b""
-            changed = 0 if path.is_dir() else status.st_mtime_ns
-            found[str(path)] = (status.st_mode, changed, content)
-    return found
 
 
 CHANGING = [
