@@ -70,8 +70,8 @@ class Overview:
     whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
     ``failed`` has those that were lost, too. ``wanted`` is, by plan, how far points are to be
     verified; ``trial`` says in words where trial restores run. ``incident`` is the one that is
-    open. ``has_files``: files are among what the site protects. ``read_only``: it is only looked
-    at.
+    open. ``has_files``: files are among what the site protects. ``replicas`` are where
+    copies go. ``read_only``: it is only looked at.
     """
 
     site: str = ""
@@ -90,6 +90,7 @@ class Overview:
     blocked: Mapping[str, Problem] = field(default_factory=dict)
     incident: Glance | None = None
     has_files: bool = False
+    replicas: tuple[str, ...] = ()
     read_only: bool = False
 
 

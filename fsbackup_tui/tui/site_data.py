@@ -200,6 +200,7 @@ class LiveSite:
             blocked=self._blocked(status, secrets),
             incident=glance,
             read_only=config.read_only,
+            replicas=tuple(config.replicas),
             has_files=any(source.kind == "files" for source in config.sources.values()),
         )
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 
 import pytest
+from rich.cells import cell_len
 
 from fsbackup_tui.domain.errors import Problem, RepositoryMissing
-from fsbackup_tui.domain.point import SpareSummary
+from fsbackup_tui.domain.point import Copy, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp
@@ -47,9 +48,9 @@ async def test_no_key_or_label_of_what_is_not_real_yet() -> None:
     async with app.run_test(size=(200, 60)) as pilot:
         await until_text(pilot, "weekly-schema")
         before = screen_text(app)
-        await press(pilot, "5")
+        await press(pilot, "6")
         assert screen_text(app) == before
-    for word in ("Retention", "COPIES", "FILES"):
+    for word in ("COPIES", "FILES"):
         assert word not in before
 
 
@@ -393,3 +394,17 @@ def test_the_trust_of_a_point_is_there_in_every_window(width: int, *, with_files
     row = point_row(point, width, False, now=NOW, zone=UTC, known=True, with_files=with_files)
     assert "SUSPECT PROVEN" in plain(fit(row, width))
     assert "TRUST" in plain(fit(points_heading(width, with_files=with_files), width))
+
+
+@pytest.mark.parametrize(("files", "width"), [(False, 80), (True, 112), (False, 140), (True, 140)])
+def test_copies_are_named_where_there_are_replicas(files: bool, width: int) -> None:
+    copies = (Copy("far", NOW, state="wrong", why="gone"), Copy("s3", NOW))
+    point = replace(make_point(0, trust=Trust.PROVEN), copies=copies)
+    given = {"with_files": files, "with_copies": True}
+    head = plain(points_heading(width, **given))
+    shown = point_row(point, width, False, now=NOW, zone=ZONE, known=True, **given)
+    text = plain(shown)
+    assert text.index("far! s3") == head.index("COPIES")
+    assert cell_len(text) <= width
+    assert "PROVEN" in text
+    assert "COPIES" not in plain(points_heading(width, with_files=files))

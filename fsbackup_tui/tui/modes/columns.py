@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 
 from rich.cells import cell_len
@@ -74,6 +74,7 @@ JOB_COLUMNS = (
     Column("took", "TOOK", 9, right=True),
     Column("what", "WHAT", 0),
 )
+_COPIES = Column("copies", "COPIES", 13)
 _MARK = 3
 _POINT_TIME = re.compile(r"\b\d{8}T\d{6}Z-")
 _GAP = 2
@@ -186,16 +187,39 @@ def note_of(point: PointSummary) -> tuple[str, Role]:
     return (point.reason or ""), "muted"
 
 
-def points_heading(width: int, *, with_files: bool = False) -> Line:
-    """Return the titles above the points; ``with_files`` where the site has such."""
-    columns, gap = _points_at(width, with_files=with_files)
+def points_heading(width: int, *, with_files: bool = False, with_copies: bool = False) -> Line:
+    """Return the titles above the points; ``with_files``, ``with_copies`` where there are such."""
+    columns, gap = _points_at(width, with_files=with_files, with_copies=with_copies)
     return heading(columns, width, gap)
 
 
-def _points_at(width: int, *, with_files: bool) -> tuple[Sequence[Column], int]:
-    if not with_files:
-        return POINT_COLUMNS, _GAP
-    return FILES_COLUMNS, _GAP if width >= _ROOMY else 1
+def _points_at(width: int, *, with_files: bool, with_copies: bool) -> tuple[Sequence[Column], int]:
+    columns: Sequence[Column] = POINT_COLUMNS
+    gap = _GAP
+    if with_files:
+        columns, gap = FILES_COLUMNS, _GAP if width >= _ROOMY else 1
+    return (_with_copies(columns) if with_copies else columns), gap
+
+
+def _with_copies(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns with the copies where the plan's name would be; that comes later."""
+    found: list[Column] = []
+    moved = 0
+    for column in columns:
+        if column.key == "plan":
+            found.append(replace(_COPIES, from_width=column.from_width))
+            moved = _COPIES.width + _GAP
+        found.append(replace(column, from_width=column.from_width + moved))
+    return tuple(found)
+
+
+def copies_cell(point: PointSummary) -> tuple[str, Role]:
+    """Return the replicas that have the point, one that is wrong there with a mark."""
+    wrong = any(copy.state == "wrong" for copy in point.copies)
+    words = " ".join(
+        f"{copy.replica}!" if copy.state == "wrong" else copy.replica for copy in point.copies
+    )
+    return words or "-", "bad" if wrong else "muted"
 
 
 def point_row(
@@ -207,6 +231,7 @@ def point_row(
     zone: tzinfo,
     known: bool,
     with_files: bool = False,
+    with_copies: bool = False,
 ) -> Line:
     """Return a point's row; ``known`` is false for a row from the cache, which is never green."""
     word, role = trust_shown(point)
@@ -220,12 +245,13 @@ def point_row(
         "files-change": (change_text(point.files_change), _change_role(point.files_change)),
         "trust": (word, role if known else "muted"),
         "plan": (point.plan, "muted"),
+        "copies": copies_cell(point),
         "size": (size_text(point.bytes), "text"),
         "rows": (count_text(point.rows), "text"),
         "parts": (", ".join(part.source for part in point.parts) or "-", "muted"),
         "note": note_of(point),
     }
-    columns, gap = _points_at(width, with_files=with_files)
+    columns, gap = _points_at(width, with_files=with_files, with_copies=with_copies)
     return table_row(columns, width, marked, cells, gap)
 
 

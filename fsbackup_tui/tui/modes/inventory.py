@@ -57,11 +57,15 @@ class InventoryScreen(PointsScreen):
             zone=zone,
             known=app.checked,
             with_files=app.overview.has_files,
+            with_copies=bool(app.overview.replicas),
         )
 
     def heading(self, width: int) -> Line:
         """Return the titles above the rows."""
-        return points_heading(width, with_files=self.site_app.overview.has_files)
+        overview = self.site_app.overview
+        return points_heading(
+            width, with_files=overview.has_files, with_copies=bool(overview.replicas)
+        )
 
     def note(self, point: PointSummary, width: int) -> list[Line]:
         """Return the most important remark on the point under the cursor."""

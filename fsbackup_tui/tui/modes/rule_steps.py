@@ -37,9 +37,9 @@ RULES: tuple[Rule, ...] = (
     Rule("weekly", "the newest good one of so many weeks", 8),
     Rule("monthly", "the newest good one of so many months", 12),
     Rule("yearly", "the newest good one of so many years", 3),
-    Rule("minimum_good", "newest good ones stay in any case", 2, site=True),
-    Rule("most_share", "more at once wants the site's name", 0.5, site=True),
-    Rule("grace", "in the trash before space is freed", timedelta(days=7), site=True),
+    Rule("minimum_good", "so many good ones stay", 2, site=True),
+    Rule("most_share", "more: type the name", 0.5, site=True),
+    Rule("grace", "so long in the trash", timedelta(days=7), site=True),
 )
 
 
