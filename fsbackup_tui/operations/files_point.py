@@ -20,6 +20,7 @@ from fsbackup_tui.engines.files.index import IndexDamaged, IndexEntry, read_inde
 from fsbackup_tui.engines.files.index_checks import checked
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.replica_offer import another_way
 from fsbackup_tui.operations.replica_view import point_repository
 from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.repository.lock import Lock
@@ -128,5 +129,5 @@ async def _check_seal(context: JobContext, reader: PointReader, part: PartManife
         raise PointDamaged(
             f"POINT DAMAGED: {reader.id} is not as it was sealed. Nothing was touched.",
             why="\n".join(problems[:5]),
-            fix="Restore another point: fsbackup list",
+            fix=another_way(context, reader, "Restore another point: fsbackup list"),
         )

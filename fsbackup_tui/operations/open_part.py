@@ -13,6 +13,7 @@ from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.replica_offer import another_way
 from fsbackup_tui.operations.replica_view import point_repository
 from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.repository.layout import Repository
@@ -76,5 +77,5 @@ async def _check_seal(context: JobContext, reader: PointReader, source: str) -> 
         raise PointDamaged(
             f"POINT DAMAGED: {reader.id} is not as it was sealed. Nothing was restored.",
             why="\n".join(problems[:_SHOWN]),
-            fix="Restore another point: fsbackup list",
+            fix=another_way(context, reader, "Restore another point: fsbackup list"),
         )

@@ -76,8 +76,13 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(directory: Path, port: int | None = None) -> Iterator[S3Server]:
-    """Serve ``directory``/s3 as an S3 server with one bucket."""
+def s3_server(
+    directory: Path, port: int | None = None, *, etags: bool = True
+) -> Iterator[S3Server]:
+    """Serve ``directory``/s3 as an S3 server with one bucket.
+
+    With ``etags`` it reads every object again whenever it lists it, which no real one does.
+    """
     rclone = find("rclone")
     assert rclone is not None
     root = directory / "s3"
@@ -87,6 +92,7 @@ def s3_server(directory: Path, port: int | None = None) -> Iterator[S3Server]:
         *(rclone, "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
         # Otherwise what a test changes behind its back gives an error of the server's own.
         *("--addr", f"127.0.0.1:{port}", "--dir-cache-time", "5ms", "--vfs-cache-mode", "off"),
+        *([] if etags else ["--etag-hash", ""]),
         str(root),
     ]
     with served(
