@@ -38,8 +38,8 @@ class Plan(Settings):
     old the newest proof of a point may become before ``verify --due`` takes it up again.
     ``link_unchanged`` lets a part whose tree has not changed share its stored file with the last
     point's, by a hard link. ``keep`` is which points stay; without it all of them do.
-    ``replicas`` are the copies elsewhere that its points go to. ``at``
-    is when it runs by itself, once ``schedule install`` was run.
+    ``replicas`` are the copies elsewhere that its points go to. ``at`` is when it runs by itself,
+    once ``schedule install`` was run.
     """
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]

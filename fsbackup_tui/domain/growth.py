@@ -69,8 +69,10 @@ def _pace(plan: str, candidates: Sequence[Candidate]) -> _Pace | None:
     if len(points) < _LEAST or points[0].created - points[-1].created < _LEAST_TIME:
         return None
     points = points[:_LOOKED_AT]
-    gaps = [(later.created - earlier.created) for later, earlier in pairwise(points)]
-    spacing = median(gaps)
+    gaps = [
+        (later.created - earlier.created).total_seconds() for later, earlier in pairwise(points)
+    ]
+    spacing = timedelta(seconds=median(gaps))
     if spacing <= timedelta(0):
         return None
     return _Pace(points[0], spacing, round(median(each.bytes for each in points)))

@@ -28,6 +28,7 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import not_recorded
 from fsbackup_tui.operations.opened import key_document
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.replica_view import borrowing
 from fsbackup_tui.operations.requests import DrillChoice, DrillRequest
 from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
@@ -55,7 +56,10 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
     """
     refuse_if_read_only(context.loaded, "records no drills")
     home = open_site_repository(context.loaded, os.environ)
-    copy = await asyncio.to_thread(_open_copy, request.copy, home) if request.copy else None
+    context = await borrowing(context, request.replica, request.point)
+    copy = context.borrowed
+    if request.copy:
+        copy = await asyncio.to_thread(_open_copy, request.copy, home)
     point = await asyncio.to_thread(_choose, request, context, home, copy)
     context.report(Log(_announcement(request, point)))
     started = time.monotonic()
@@ -206,6 +210,7 @@ def _choose(
 
 def _announcement(request: DrillRequest, point: str) -> str:
     of_copy = f" of the copy in {request.copy}" if request.copy else ""
+    of_copy = f" of the replica {request.replica}" if request.replica else of_copy
     return f"Drill on {point}{of_copy} ({request.choice})"
 
 
@@ -216,6 +221,7 @@ def _head(request: DrillRequest, context: JobContext, point: str) -> dict[str, o
         "choice": request.choice,
         "drill": request.drill or None,
         "copy": request.copy or None,
+        "replica": request.replica or None,
         "host": context.host,
         "by": context.operator,
     }

@@ -19,6 +19,7 @@ from fsbackup_tui.domain.errors import (
     ReplicaError,
     SafetyRefusal,
     UsageError,
+    WriterRetired,
 )
 from fsbackup_tui.domain.events import Log, Warned
 from fsbackup_tui.domain.point import PointSummary
@@ -34,11 +35,14 @@ from fsbackup_tui.operations.replica_check import (
 )
 from fsbackup_tui.operations.replica_open import meet, open_far
 from fsbackup_tui.operations.replica_send import Far, Listing, send_point
+from fsbackup_tui.operations.replica_writers import heed_retirements, send_beside_points
 from fsbackup_tui.operations.requests import ReplicateRequest
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
+from fsbackup_tui.operations.writing import require_writer
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.manifest import MANIFEST_NAME
+from fsbackup_tui.repository.not_here import FILE_SCHEME, NotHere, points_not_here
 from fsbackup_tui.repository.points import resolve_point
 from fsbackup_tui.repository.replica_layout import Stored, point_path, record_names, stored_files
 
@@ -92,6 +96,7 @@ async def run(request: ReplicateRequest, context: JobContext) -> dict[str, objec
     Raises:
         UsageError: there is no such replica, or none at all; no such point.
         SafetyRefusal: the configuration is read only.
+        WriterRetired: another machine took this one's place.
     """
     refuse_if_read_only(context.loaded, "sends no copies")
     home = open_site_repository(context.loaded, os.environ)
@@ -175,7 +180,9 @@ async def replicate_to(
     check: bool = False,
     named: bool = False,
 ) -> Outcome:
-    """Bring one replica up to date with these points, the newest first; never raises for it.
+    """Bring one replica up to date with these points, the newest first.
+
+    What fails is in the outcome; raised is WriterRetired alone.
 
     With ``check`` nothing is sent: all that should be there is read back. ``named``: the points
     were asked for by name, so that one that can't go is a failure.
@@ -189,6 +196,8 @@ async def replicate_to(
         lock = Lock(home.locks / f"replica-{name}.lock", what=f"replica {name}")
         async with lock.acquire_async(0, context.holder()):
             await _work(context, home, far, points, outcome, check=check, named=named)
+    except WriterRetired:
+        raise
     except FsbackupError as error:
         outcome.problem = error.problem()
         context.report(Warned(f"{name}: {error.what}"))
@@ -211,8 +220,13 @@ async def _work(
     listing = {file.path: file for file in await far.remote.list()}
     last = LastReads(site_state(context.loaded, os.environ, home), far.name)
     if not check:
+        await heed_retirements(home, far, listing, require_writer(context, home))
         outcome.notes += await meet(home, far, listing, context.work)
-    fit = [point for point in points if _may_go(point, outcome, named=named)]
+        await send_beside_points(home, far, listing)
+    elsewhere = points_not_here(home)
+    fit = [
+        point for point in points if _may_go(point, outcome, elsewhere.get(point.id), named=named)
+    ]
     await _find_missing(context, home, far, fit, listing, outcome)
     if check:
         await _read(context, home, far, fit, outcome, last, everything=True)
@@ -233,8 +247,15 @@ async def _work(
         outcome.lock = await far.remote.lock_of(point_path(newest, MANIFEST_NAME))
 
 
-def _may_go(point: PointSummary, outcome: Outcome, *, named: bool) -> bool:
-    if point.running:
+def _may_go(
+    point: PointSummary, outcome: Outcome, elsewhere: NotHere | None, *, named: bool
+) -> bool:
+    if elsewhere is not None and elsewhere.origin == outcome.name:
+        # It is where it came from: what this machine never had it can't compare.
+        return False
+    if elsewhere is not None:
+        why = f"it lies at {elsewhere.origin.removeprefix(FILE_SCHEME)}, and not here yet"
+    elif point.running:
         why = "it is being written"
     elif point.trust is Trust.DAMAGED:
         why = "it is damaged here"

@@ -16,6 +16,7 @@ from fsbackup_tui.domain.errors import (
     ConfirmationNeeded,
     FsbackupError,
     PointDamaged,
+    RepositoryError,
     SafetyRefusal,
 )
 from fsbackup_tui.domain.events import Log, Progress, Warned
@@ -62,12 +63,16 @@ _LOCK_SECONDS = 60.0
 
 @dataclass
 class Removal:
-    """What became of one run: which points were moved, what was freed, what could not be."""
+    """What became of one run: which points were moved, what was freed, what could not be.
+
+    ``failure`` is what went wrong, if anything did; that a point stays for a reason is none.
+    """
 
     removed: list[str] = field(default_factory=list)
     freed: list[str] = field(default_factory=list)
     freed_bytes: int = 0
     problems: list[dict[str, object]] = field(default_factory=list)
+    failure: FsbackupError | None = None
 
 
 async def run(request: RetainRequest, context: JobContext) -> dict[str, object]:
@@ -112,7 +117,7 @@ async def retain_plan(context: JobContext, repository: Repository, plan: str) ->
 
     Raises:
         LockHeld: retention runs already.
-        RepositoryError: the trash can't be written.
+        RepositoryError: a point could not be moved, or freed.
     """
     async with _alone(context, repository):
         await _settle(context, repository)
@@ -124,6 +129,8 @@ async def retain_plan(context: JobContext, repository: Repository, plan: str) ->
         if not looked.decision.refusals:
             await _remove(context, repository, looked, None, removal)
         await _free(context, repository, looked, removal)
+    if removal.failure is not None:
+        raise removal.failure
     return {
         "removed": removal.removed,
         "freed": removal.freed,
@@ -346,6 +353,11 @@ def _tell(
     fix = error.fix if isinstance(error, FsbackupError) else ""
     removal.problems.append({"point": point, "what": f"{point}: {what}", "fix": fix})
     context.report(Warned(f"{point}: {what}"))
+    failure = error
+    if isinstance(failure, OSError):
+        failure = RepositoryError(f"NOT MOVED: {point} could not be.", why=str(error))
+    if not isinstance(failure, SafetyRefusal):
+        removal.failure = removal.failure or failure
 
 
 def _pin(context: JobContext, repository: Repository, point: str, reason: str) -> None:

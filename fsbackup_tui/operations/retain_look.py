@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.model import Plan, SiteConfig
@@ -15,6 +16,7 @@ from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import PointSummary, point_time
 from fsbackup_tui.domain.retention import Candidate, Decision, Keep, decide, in_capture_order
 from fsbackup_tui.domain.retention_guard import DEFAULT_PROOF_AGE, Guard, clock_doubt
+from fsbackup_tui.domain.schedule import runs_between
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.retain_state import RetainState, read_retain_state
 from fsbackup_tui.operations.status import open_catalogue, site_zone
@@ -29,6 +31,8 @@ from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.trash import Trashed, freed_bytes, list_trash
 
 _SCHEMA = "postgres-schema"
+_LOOKED_BACK = timedelta(days=100)
+_LATE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def look(
     guard = Guard(
         minimum_good=loaded.config.retention.minimum_good,
         most_share=loaded.config.retention.most_share,
-        proof_ages=proof_ages(loaded.config),
+        proof_ages=proof_ages(loaded.config, now, zone),
         incidents=open_incidents(repository, loaded, environ),
         last_seen=_last_seen(points, known, _job_times(loaded, environ, repository)),
         clock_right=known.clock_right,
@@ -145,9 +149,24 @@ def policies_of(config: SiteConfig) -> dict[str, Keep]:
     }
 
 
-def proof_ages(config: SiteConfig) -> dict[str, timedelta]:
-    """Return how old the newest proof of each plan may be before nothing of it leaves."""
-    return {name: plan.verify_every or DEFAULT_PROOF_AGE for name, plan in config.plans.items()}
+def proof_ages(config: SiteConfig, now: datetime, zone: tzinfo) -> dict[str, timedelta]:
+    """Return how old the newest proof of each plan may be before nothing of it leaves.
+
+    As its ``verify_every`` says; without it as long as its schedule leaves between two runs, and
+    a day, but eight days at least.
+    """
+    return {
+        name: plan.verify_every or _by_schedule(plan, now, zone)
+        for name, plan in config.plans.items()
+    }
+
+
+def _by_schedule(plan: Plan, now: datetime, zone: tzinfo) -> timedelta:
+    if plan.at is None or plan.at.hourly:
+        return DEFAULT_PROOF_AGE
+    runs = list(runs_between(plan.at, now - _LOOKED_BACK, now, zone))
+    gaps = [later - earlier for earlier, later in pairwise(runs)]
+    return max([DEFAULT_PROOF_AGE, *(gap + _LATE for gap in gaps)])
 
 
 def open_incidents(

@@ -10,7 +10,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fsbackup_tui.domain.errors import FsbackupError, NotProven, Problem, SpareNotKept
+from fsbackup_tui.domain.errors import (
+    FsbackupError,
+    NotProven,
+    Problem,
+    RepositoryError,
+    SpareNotKept,
+)
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import Manifest
 from fsbackup_tui.domain.trust import Trust
@@ -69,7 +75,11 @@ async def _verify_stage(run: PlanRun) -> None:
 
 async def _retain_stage(run: PlanRun) -> None:
     """Let go of what the plan keeps no longer; why nothing may leave is told, and no failure."""
-    run.told["retain"] = await retain_plan(run.context, run.repository, run.request.plan)
+    try:
+        told = await retain_plan(run.context, run.repository, run.request.plan)
+    except OSError as error:
+        raise RepositoryError("RETENTION FAILED: every point is whole.", why=str(error)) from error
+    run.told["retain"] = told
 
 
 def _keeps_by_rules(run: PlanRun) -> bool:

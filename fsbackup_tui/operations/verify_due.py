@@ -121,10 +121,10 @@ async def _work_off(
             break
         later = _time_of_later(due[number + 1 :], runs, room)
         outcome = await _verify(context, repository, item, later)
-        if outcome is None:
-            left += _left([item], runs)
-        else:
+        if outcome is not None:
             verified.append(outcome)
+        elif repository.point_directory(item.point.id).is_dir():
+            left += _left([item], runs)
     return {
         "ok": all(outcome["ok"] for outcome in verified),
         "verified": verified,
@@ -194,7 +194,10 @@ def _with_later(report: Report, later: float | None) -> Report:
 async def _verify(
     context: JobContext, repository: Repository, item: DuePoint, later: float | None
 ) -> dict[str, object] | None:
-    """Verify one point as a stage of its own; None where it is in use, so that it stays due."""
+    """Verify one point as a stage of its own; None where that can't be, so that nothing failed.
+
+    One that is in use stays due; one that retention has removed meanwhile does not.
+    """
     point = item.point.id
     context.stage(point)
     within = replace(
@@ -203,6 +206,9 @@ async def _verify(
         report=_with_later(context.report, later),
     )
     started = time.monotonic()
+    if not repository.point_directory(point).is_dir():
+        context.report(Log(f"{point} has left meanwhile: retention removed it"))
+        return None
     try:
         document = await verify_point(within, repository, point, level=item.level)
     except LockHeld as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
 from statistics import median
 
 from fsbackup_tui.config.retention import Retention
@@ -54,6 +55,10 @@ class RetentionView:
         by_id = {each.id: each for each in self.candidates}
         ordered = (by_id[verdict.id] for verdict in self.decision.verdicts)
         return [each for each in ordered if each.plan == plan]
+
+    def grown(self, growth: Growth) -> RetentionView:
+        """Return it with how the disk fills as it was reckoned before."""
+        return replace(self, growth=growth)
 
     def with_growth(self) -> RetentionView:
         """Return it with how the disk fills; takes its time."""
@@ -120,9 +125,7 @@ def consequence_of(
 
 def guard_of(view: RetentionView, settings: Retention) -> Guard:
     """Return the guard as other settings of the site would have it."""
-    return replace(
-        view.guard, minimum_good=settings.minimum_good, most_share=settings.most_share
-    )
+    return replace(view.guard, minimum_good=settings.minimum_good, most_share=settings.most_share)
 
 
 def growth_under(
@@ -161,7 +164,5 @@ def keep_words(keep: Keep | None) -> str:
 def is_dense(points: Sequence[Candidate]) -> bool:
     """Whether points come several a day, so that they are grouped by days, not by months."""
     times = [each.created for each in points[:30]]
-    gaps = [later - earlier for later, earlier in zip(times, times[1:], strict=False)]
-    return bool(gaps) and median(gaps) < _DENSE
-
-
+    gaps = [(later - earlier).total_seconds() for later, earlier in pairwise(times)]
+    return bool(gaps) and median(gaps) < _DENSE.total_seconds()

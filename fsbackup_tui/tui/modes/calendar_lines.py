@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta, tzinfo
 
 from fsbackup_tui.domain.retention import Candidate
@@ -11,15 +12,15 @@ from fsbackup_tui.tui.lines import Line, Role, line
 KEPT, LEAVES, MORE, BOTH, PINNED, BAD, NONE = "█", "x", "X", "/", "P", "!", "·"
 LEGEND = "█ kept  / some leave  x leaves  ! kept, not good  P pinned"
 LEGEND_EDIT = "█ kept  / some leave  x leaves  X would leave now  ! not good  P pinned"
-_UNITS = (1, 7, 30)
-_UNIT_WORDS = {1: "a day", 7: "a week", 30: "30 days"}
+_UNITS = (1, 2, 3, 7, 14, 30)
+_UNIT_WORDS = {1: "a day", 7: "a week"}
 _MARGIN = 2
 GRID_ROWS = 8
 _WEEKDAYS = ("Mon", "", "Wed", "", "Fri", "", "Sun")
 Cell = tuple[str, Role]
 
 
-def cell_of(points: Sequence[Candidate], leaving: Set[str], more: Set[str]) -> Cell:
+def cell_of(points: Sequence[Candidate], leaving: AbstractSet[str], more: AbstractSet[str]) -> Cell:
     """Return what a stretch of time shows: its letter says what its colour says."""
     if not points:
         return NONE, "muted"
@@ -38,13 +39,13 @@ def cell_of(points: Sequence[Candidate], leaving: Set[str], more: Set[str]) -> C
 
 def bar_lines(
     points: Sequence[Candidate],
-    leaving: Set[str],
+    leaving: AbstractSet[str],
     width: int,
     *,
     now: datetime,
     zone: tzinfo,
     cursor: Candidate | None = None,
-    more: Set[str] = frozenset(),
+    more: AbstractSet[str] = frozenset(),
 ) -> list[Line]:
     """Return a bar from the oldest point to now, and below it when that was.
 
@@ -69,7 +70,7 @@ def bar_lines(
     if at is not None:
         pieces = [(axis[:at], "muted"), ("^", "key"), (axis[at + 1 :], "muted")]
     blank = " " * _MARGIN
-    remark: Cell = (f"  {_UNIT_WORDS[unit]} a cell", "muted")
+    remark: Cell = (f"  {_UNIT_WORDS.get(unit, f'{unit} days')} a cell", "muted")
     rest = [remark] if columns + 20 < width else []
     return [line(blank, *_runs(shown), *rest), line(blank, *pieces)]
 
@@ -81,7 +82,7 @@ def _axis(columns: int, unit: int, today: date) -> str:
     before = ""
     for place in range(columns):
         last = today - timedelta(days=unit * (columns - 1 - place))
-        name = f"{last:%Y}" if unit > 7 else f"{last:%b}"
+        name = f"{last:%Y}" if unit > 14 else f"{last:%b}"
         if name == before or place < free or place + len(name) > columns:
             continue
         # A month that begins within the first cells would run into the next one's name.
@@ -95,12 +96,12 @@ def _axis(columns: int, unit: int, today: date) -> str:
 
 def grid_lines(
     points: Sequence[Candidate],
-    leaving: Set[str],
+    leaving: AbstractSet[str],
     width: int,
     *,
     now: datetime,
     zone: tzinfo,
-    more: Set[str] = frozenset(),
+    more: AbstractSet[str] = frozenset(),
 ) -> list[Line]:
     """Return a calendar: a column a week, a row a weekday, the present week at the right."""
     today = now.astimezone(zone).date()

@@ -1,4 +1,4 @@
-"""Mode 5 in lines: the plans' rules, the space, why nothing goes, the points and what keeps them."""
+"""Mode 5 in lines: rules, space, why nothing goes, the points and what keeps each."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ def space_line(view: RetentionView, width: int) -> Line:
 def full_words(growth: Growth | None) -> str:
     """Return when the disk is full, ``-`` where that can't be told."""
     if growth is None:
-        return "disk full in -"
+        return "full in -"
     if growth.full is None:
-        return f"disk not full within {HORIZON.days // 365} y"
-    return f"disk full in {age_text(growth.full.total_seconds())}"
+        return f"not full in {HORIZON.days // 365} y"
+    return f"full in {age_text(growth.full.total_seconds())}"
 
 
 def full_role(growth: Growth | None) -> Role:
@@ -121,8 +121,11 @@ def refusal_lines(view: RetentionView) -> list[Line]:
     refusals = view.decision.refusals
     if not refusals:
         return []
+    firm = next((each for each in refusals if not each.confirmable), None)
+    if firm is None:
+        return [line((f" NOT BY ITSELF, BY A: {refusals[0].what}", "warn"))]
     more = f"  (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
-    return [line((f" NOTHING GOES NOW: {refusals[0].what}{more}", "warn"))]
+    return [line((f" NOTHING GOES NOW: {firm.what}{more}", "warn"))]
 
 
 def grouped(view: RetentionView, plan: str) -> list[Row]:
@@ -131,7 +134,7 @@ def grouped(view: RetentionView, plan: str) -> list[Row]:
     leaving = frozenset(view.decision.leaving)
     form = "%A, %-d %B %Y" if is_dense(points) else "%B %Y"
     rows: list[Row] = []
-    for title, members in groupby(points, lambda each: f"{each.created.astimezone(view.zone):{form}}"):
+    for title, members in groupby(points, lambda each: _title(each, view.zone, form)):
         listed = list(members)
         gone = [each for each in listed if each.id in leaving]
         rows.append(
@@ -139,6 +142,10 @@ def grouped(view: RetentionView, plan: str) -> list[Row]:
         )
         rows += listed
     return rows
+
+
+def _title(point: Candidate, zone: tzinfo, form: str) -> str:
+    return point.created.astimezone(zone).strftime(form)
 
 
 def group_line(group: Group, width: int) -> Line:

@@ -14,7 +14,7 @@ import pytest
 from fsbackup_tui.domain.errors import ConfirmationNeeded, LockHeld, SafetyRefusal
 from fsbackup_tui.domain.events import Event, Warned
 from fsbackup_tui.operations.retain import retain_plan, run, run_empty, run_take_back
-from fsbackup_tui.operations.retain_look import look
+from fsbackup_tui.operations.retain_look import look, proof_ages
 from fsbackup_tui.operations.retain_requests import (
     EmptyTrashRequest,
     RetainRequest,
@@ -273,6 +273,21 @@ async def test_a_partial_backup_pushes_out_no_whole_one(make: Callable[..., Nigh
     assert set(whole) <= set(nights.standing())
 
 
+async def test_a_proof_is_stale_by_what_the_plan_says(make: Callable[..., Nights]) -> None:
+    nights = make(3)
+    settings = nights.site.settings
+    assert isinstance(settings, dict)
+    plans = settings["plans"]
+    plans["weekly"] = {"sources": ["db"], "at": "Sun 03:00"}
+    plans["monthly"] = {"sources": ["db"], "at": "monthly 31 03:00"}
+    plans["told"] = {"sources": ["db"], "at": "02:00", "verify_every": "3d"}
+    nights.site.write_config()
+    ages = proof_ages(nights.context.loaded.config, NOW, UTC)
+    assert ages["daily"] == ages["weekly"] == 8 * DAY
+    assert ages["monthly"] == 32 * DAY
+    assert ages["told"] == 3 * DAY
+
+
 async def test_one_run_at_a_time(
     make: Callable[..., Nights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +298,43 @@ async def test_one_run_at_a_time(
         pytest.raises(LockHeld, match="retention is in use"),
     ):
         await nights.retain()
+
+
+async def test_half_a_year_on_a_real_directory(make: Callable[..., Nights]) -> None:
+    """Real manifests, real moves: a month of failing nights, an emptied database, two weeks off."""
+    nights = make(1, {"within": "14d", "weekly": 6, "monthly": 3})
+    taken: dict[str, tuple[datetime, bool]] = {nights.ids[0]: (nights.now, True)}
+    for day in range(1, 180):
+        nights.now = NOW + day * DAY
+        failing, off, emptied = 40 <= day < 70, 90 <= day < 104, 120 <= day < 127
+        if off:
+            continue
+        if not failing:
+            created = nights.now - timedelta(hours=1)
+            taken[nights.take(created, good=not emptied)] = (created, not emptied)
+        before = nights.standing()
+        told = await retain_plan(nights.context, nights.repository, "daily")
+        removed = told["removed"]
+        assert isinstance(removed, list)
+        assert told["problems"] == []
+        assert sorted([*nights.standing(), *removed]) == before
+        good = [point for point in before if taken[point][1]]
+        assert not set(good[-2:]) & set(removed)
+        assert not (emptied and set(good) & set(removed))
+        for point in removed:
+            assert nights.now - taken[point][0] > 14 * DAY
+        trashed = set(nights.trashed())
+        assert set(removed) <= trashed
+        assert all(nights.now - taken[each][0] > 14 * DAY for each in trashed)
+    standing = nights.standing()
+    assert len(standing) <= 15 + 6 + 3
+    assert len(nights.trashed()) <= 8
+    assert all(taken[point][1] for point in standing)
+    # What was freed is gone whole: no records, no locks, no remains.
+    known = {*standing, *nights.trashed()}
+    for place in (nights.repository.records, nights.repository.locks / "use"):
+        assert {path.name.removesuffix(".lock") for path in place.iterdir()} <= known
+    assert nights.site.run("list", "--json").exit_code == 0
 
 
 def test_the_commands(make: Callable[..., Nights]) -> None:
@@ -348,7 +400,7 @@ def test_the_jobs_of_the_commands(make: Callable[..., Nights]) -> None:
     jobs = site.run("jobs", "--json").document["jobs"]
     assert [(job["operation"], job["state"]) for job in jobs] == [("retain", "ok")]
     text = site.run("retain").stdout
-    assert "In the trash: 6; " in text
+    assert "In the trash: 6;" in text
     assert f"  {nights.ids[0]}" in text
     back = site.run("retain", "--take-back", nights.ids[3])
     assert back.exit_code == 0
