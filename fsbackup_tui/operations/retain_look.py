@@ -22,6 +22,7 @@ from fsbackup_tui.operations.retain_state import RetainState, read_retain_state
 from fsbackup_tui.operations.status import open_catalogue, site_zone
 from fsbackup_tui.operations.verify_due import last_try
 from fsbackup_tui.operations.verify_rungs import can_be_tried
+from fsbackup_tui.repository.drills import newest_drills
 from fsbackup_tui.repository.foreign import is_adopted
 from fsbackup_tui.repository.holds import incident_of
 from fsbackup_tui.repository.incidents import find_open
@@ -184,6 +185,8 @@ def candidates_of(
     """Return the repository's points as retention sees them."""
     narrowed = _narrowed(points, config)
     replaced = _replaced(points, repository)
+    # What a drill has measured is known by its record alone, which goes with the point.
+    drilled = {record.path.parent.name for record in newest_drills(repository, limit=1)}
     found = []
     for point in points:
         plan = config.plans.get(point.plan)
@@ -201,7 +204,8 @@ def candidates_of(
                 good,
                 point.trust,
                 pinned=point.pinned or None,
-                held=_held(point, replaced, used=used),
+                held=_held(point, replaced, used=used)
+                or ("the last drill was held with it" if point.id in drilled else None),
                 adopted=is_adopted(point),
                 holds_data=point.holds_data,
                 proved=_proved(point, wanted) if good else None,

@@ -191,7 +191,7 @@ async def test_commands_change_the_theme(key: str) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until_text(pilot, "1/8")
         await press(pilot, key)
-        await until_text(pilot, "Theme dark")
+        await until_text(pilot, "Theme ansi-16")
         await press(pilot, *"theme ligh", "enter")
         await until(pilot, lambda: app.look.name == "light")
         await until_text(pilot, "1/8")

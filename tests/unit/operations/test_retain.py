@@ -21,6 +21,7 @@ from fsbackup_tui.operations.retain_requests import (
     TakeBackRequest,
 )
 from fsbackup_tui.repository.catalog import Catalogue
+from fsbackup_tui.repository.drills import newest_drills
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.records import read_records, scan_sequences, write_record
@@ -250,6 +251,19 @@ async def test_a_point_that_was_pinned_meanwhile_stays(
     assert "it was pinned meanwhile" in result["problems"][0]["what"]
 
 
+async def test_the_point_of_the_last_drill_stays(make: Callable[..., Nights]) -> None:
+    """What it has measured is known by that record alone."""
+    nights = make(8)
+    for point in nights.ids[:2]:
+        document = {"outcome": "ok", "seconds": 61.0}
+        write_record(
+            nights.repository, point, "drill", document, now=nights.now, job="j", operator="ana"
+        )
+        nights.now += timedelta(minutes=1)
+    assert (await nights.retain())["removed"] == nights.ids[:1]
+    assert len(newest_drills(nights.repository, limit=5)) == 1
+
+
 async def test_a_partial_backup_pushes_out_no_whole_one(make: Callable[..., Nights]) -> None:
     nights = make(3, {"last": 2})
     config = nights.site.settings
@@ -402,6 +416,8 @@ def test_the_jobs_of_the_commands(make: Callable[..., Nights]) -> None:
     text = site.run("retain").stdout
     assert "In the trash: 6;" in text
     assert f"  {nights.ids[0]}" in text
+    gone = site.run("show", nights.ids[3], "--json")
+    assert (gone.exit_code, gone.error["what"]) == (2, f"IN THE TRASH: {nights.ids[3]}.")
     back = site.run("retain", "--take-back", nights.ids[3])
     assert back.exit_code == 0
     assert f"Back: {nights.ids[3]}" in back.stdout
