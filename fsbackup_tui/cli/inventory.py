@@ -255,6 +255,16 @@ def _export_lost(file: str, context: CliContext, links: tuple[LinkFacts, ...]) -
     return 0
 
 
+def _shrunk(context: CliContext, point: str) -> list[str]:
+    """Return what of a point is smaller than its history foretold, as ``check`` tells it."""
+    from fsbackup_tui.jobs.check import check_site
+    from fsbackup_tui.operations.check import PROBES
+
+    looks = [probe for probe in PROBES if probe.name == "anomalies"]
+    found = check_site(context.load(), context.environ, context.now(), probes=looks).findings
+    return [finding.what for finding in found if finding.subject == point]
+
+
 def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
     """Record why a doubtful point is right as it is; it counts as good from then on."""
     from fsbackup_tui.cli.points import find_point
@@ -272,15 +282,16 @@ def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
         )
     refuse_if_read_only(context.load(), "clears no point")
     point = find_point(context, arguments.point, any_trust=True)
-    document = {"ok": True, "point": point.id, "cleared": list(point.suspect), "reason": reason}
-    if point.doubtful:
+    told = list(point.suspect) or _shrunk(context, point.id)
+    document = {"ok": True, "point": point.id, "cleared": told, "reason": reason}
+    if point.doubtful or told:
         write_record(
             context.repository(),
             point.id,
             "cleared",
             {
                 "reason": reason,
-                "suspect": list(point.suspect),
+                "suspect": told,
                 "in_incident": point.in_incident or None,
             },
             now=context.now(),
@@ -289,11 +300,11 @@ def run_clear(arguments: argparse.Namespace, context: CliContext) -> int:
         )
 
     def human() -> None:
-        if not point.doubtful:
+        if not point.doubtful and not told:
             context.say(f"{point.id} is not suspect; there was nothing to clear.")
             return
         context.say_text(f"{point.id} is cleared: {reason}", later="  ")
-        for text in point.suspect:
+        for text in told:
             context.say_text(text, first="  was suspect: ")
         if point.in_incident:
             context.say_text(in_incident_words(point.in_incident), first="  ")

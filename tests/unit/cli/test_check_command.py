@@ -96,3 +96,21 @@ def test_nothing_to_do_says_how_much_was_looked_at(tmp_path: Path) -> None:
     check = healthy(tmp_path).check()
     assert summary_line(check).startswith("FSBACKUP OK - shop: ")
     assert f"{len(check.probes)} looks, nothing to do" in summary_line(check)
+
+
+def test_a_point_that_shrank_on_purpose_is_cleared_and_is_the_measure_from_then_on(
+    site: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for days in range(4, 14):
+        site.point(timedelta(days=days, hours=5))
+    small = site.point(timedelta(hours=2), rows=4300)
+    assert "shrunk:daily:db:rows" in site.found()
+    assert run(site, "clear", small.id, "--reason", "old videos were purged") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{small.id} is cleared: old videos were purged" in out
+    assert "4 300 rows, 5 340 expected" in out
+    site.point(timedelta(hours=1), rows=4310)
+    assert not any(name.startswith("shrunk") for name in site.found())
+    newest = site.point(timedelta(minutes=5), rows=4310)
+    assert run(site, "clear", newest.id, "--reason", "no reason at all") == 0
+    assert "there was nothing to clear" in capsys.readouterr().out

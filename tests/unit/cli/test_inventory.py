@@ -54,8 +54,11 @@ class Commands:
         context = CliContext(config_path=self.config, json=as_json, environ={"HOME": "/nowhere"})
         context.stdout, context.stderr = io.StringIO(), io.StringIO()
         context.now = lambda: NOW  # type: ignore[method-assign]
-        given = {"list": {"plan": None, "since": None}}.get(command, {}) | arguments
-        given = {"replica": None, **given}
+        usual: dict[str, dict[str, Any]] = {
+            "list": {"plan": None, "since": None, "replica": None},
+            "show": {"replica": None},
+        }
+        given = usual.get(command, {}) | arguments
         run = {"list": run_list, "show": run_show, "clear": run_clear}[command]
         try:
             assert run(argparse.Namespace(**given), context) == 0
