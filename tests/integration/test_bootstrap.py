@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from fsbackup_tui.repository.layout import open_repository
 from fsbackup_tui.repository.not_here import points_not_here
 from fsbackup_tui.repository.writers import retirements_in
+from tests.support.file_sites import copy_tree
 from tests.support.lost_hosts import (
     PASSPHRASE,
     BareMachine,
@@ -19,7 +22,7 @@ from tests.support.lost_hosts import (
     copy_to_bucket,
     site_in_a_bucket,
 )
-from tests.support.replicas import SECRET_KEY, S3Server, s3_server
+from tests.support.replicas import SECRET_KEY, S3Server, s3_server, ssh_server
 from tests.support.servers import MakeDatabase
 
 
@@ -195,3 +198,89 @@ def test_from_a_directory_that_was_brought(whole: WholeSite, s3: S3Server, tmp_p
     assert done.exit_code == 0, done.stderr + done.stdout
     verified = machine.run("verify", "latest", "--level", "readable")
     assert verified.exit_code == 0, verified.stderr + verified.stdout
+
+
+def test_stopped_half_way_it_goes_on_where_it_was(
+    whole: WholeSite, s3: S3Server, tmp_path: Path
+) -> None:
+    machine = bare_machine(tmp_path / "new")
+    bootstrap(machine, s3, "--no-retire")
+    repository = machine.directory / "repository"
+    # As a run leaves it that was killed: small files lack, others lie where they came to.
+    (repository / "points" / whole.point / "manifest.json").unlink()
+    for record in (repository / "records" / whole.point).iterdir():
+        record.unlink()
+    (repository / ".fetched-first" / "points").mkdir(parents=True)
+    (repository / ".fetched-first" / "points" / "half").write_text("half")
+    again = bootstrap(machine, s3, "--no-retire")
+    assert again["points"] == 1
+    assert not (repository / ".fetched-first").exists()
+    verified = machine.run("verify", "latest", "--level", "readable")
+    assert verified.exit_code == 0, verified.stderr + verified.stdout
+
+
+def test_a_directory_that_holds_something_else_is_refused(
+    whole: WholeSite, s3: S3Server, tmp_path: Path
+) -> None:
+    machine = bare_machine(tmp_path / "new")
+    taken = machine.directory / "repository"
+    taken.mkdir()
+    (taken / "letters.txt").write_text("dear")
+    error = bootstrap(machine, s3, code=2)["error"]
+    assert isinstance(error, dict)
+    assert error["what"].startswith("DIRECTORY NOT EMPTY")
+    assert [path.name for path in taken.iterdir()] == ["letters.txt"]
+
+
+def test_over_ssh_with_a_key_file(whole: WholeSite, s3: S3Server, tmp_path: Path) -> None:
+    with ssh_server(tmp_path / "ssh") as far:
+        copy_tree(s3.files / "shop", far.files / "shop")
+        machine = bare_machine(tmp_path / "new")
+        done = machine.run(
+            *("bootstrap", f"sftp://{far.user}@127.0.0.1:{far.port}{far.files}/shop"),
+            *("--key-file", str(far.key), "--known-hosts", str(far.known_hosts)),
+            *("--to", str(machine.directory / "repository"), "--no-retire", "--json"),
+        )
+        assert done.exit_code == 0, done.stderr + done.stdout
+        assert machine.loaded()["replicas"]["origin"]["url"].startswith("sftp://")  # type: ignore[index]
+        verified = machine.run("verify", "latest", "--level", "readable")
+        assert verified.exit_code == 0, verified.stderr + verified.stdout
+
+
+def test_at_a_terminal_what_it_needs_is_asked_for_and_not_shown(
+    whole: WholeSite, s3: S3Server, tmp_path: Path
+) -> None:
+    machine = bare_machine(tmp_path / "new")
+    machine.home.mkdir(parents=True)
+    (machine.directory / "tmp").mkdir()
+    told = dict(machine.environment)
+    machine.environment.clear()
+    child = pexpect.spawn(
+        sys.executable,
+        [
+            *("-P", "-m", "fsbackup_tui", "--config", str(machine.config), "bootstrap"),
+            *("s3://bucket/shop", "--endpoint", s3.endpoint),
+            *("--to", str(machine.directory / "repository")),
+        ],
+        env=machine.environ(),
+        cwd=str(machine.home),
+        encoding="utf-8",
+        timeout=60,
+    )
+    try:
+        for question, answer in (
+            ("Access key id:", told["AWS_ACCESS_KEY_ID"]),
+            ("Secret access key:", told["AWS_SECRET_ACCESS_KEY"]),
+            ("assphrase", "a wrong one"),
+            ("assphrase", PASSPHRASE),
+            ("Retire it", ""),
+        ):
+            child.expect(question)
+            child.sendline(answer)
+        child.expect(pexpect.EOF)
+    finally:
+        child.close()
+    assert child.exitstatus == 0, child.before
+    assert "it is the right one" in str(child.before)
+    assert "recover host-lost" in str(child.before)
+    assert SECRET_KEY not in str(child.before)
