@@ -36,6 +36,7 @@ from fsbackup_tui.operations.probes import (
 )
 from fsbackup_tui.operations.probes.ground import Ground, JobFacts
 from fsbackup_tui.operations.probes.probe import Probe
+from fsbackup_tui.operations.probes.timers import timers
 from fsbackup_tui.operations.status import job_liveness, site_catalogue, site_zone
 from fsbackup_tui.repository.files import replace_file, state_file_mode
 from fsbackup_tui.repository.layout import site_state
@@ -66,6 +67,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("replicas", "the copies elsewhere", replicas.copies),
     Probe("kit", "the recovery kit", beyond.kit),
     Probe("writer", "whether this host may write", beyond.writer),
+    Probe("schedule", "whether what should run by itself does", timers, live=True),
     Probe("plain", "whether points are encrypted as promised", keys.in_plain),
     Probe("restore-rights", "the rights to restore", servers.restore_rights),
     Probe("key", "the key of the points", keys.encryption, live=True),
