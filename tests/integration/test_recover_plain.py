@@ -237,7 +237,7 @@ def test_nothing_is_declared_by_an_end_of_input(site: Path) -> None:
     odd = recover(site, ["tomorrow", "02:45", "9", "q"], "no-such")
     assert odd.returncode == 2
     assert "NO SUCH RUNBOOK: no-such." in odd.stderr
-    for line in ("NOT A TIME: tomorrow.", "One of the numbers 1 to 4, please."):
+    for line in ("NOT A TIME: tomorrow.", "One of the numbers 1 to 5, please."):
         assert line in recover(site, ["tomorrow", "02:45", "9"], "data-loss").stdout
 
 

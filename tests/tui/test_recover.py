@@ -55,7 +55,7 @@ async def test_a_data_loss_is_led_to_its_end_by_keys_alone(
     desk = make_desk(tmp_path)
     app = recover_app(desk)
     async with app.run_test(size=size) as pilot:
-        await declare(pilot, "20 m ago", "4")
+        await declare(pilot, "20 m ago", "5")
         await until_step(pilot, "keep-evidence")
         await until_text(pilot, "Enter alone: unknown")
         await enter_name(pilot, "videos")
@@ -112,7 +112,7 @@ async def test_declaring_echoes_the_time_and_takes_no_nonsense(tmp_path: Path) -
         await until_text(pilot, "> Declare")
         assert list_incidents(desk.state) == []
         await press(pilot, "enter", "enter")
-        await until_text(pilot, "> 4  don't know")
+        await until_text(pilot, "> 5  don't know")
         await until_text(pilot, "Last right  not known")
         await press(pilot, "escape")
         await until_text(pilot, "When was it last right?")
