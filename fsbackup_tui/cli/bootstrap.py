@@ -26,6 +26,9 @@ _NAMES = {
 }
 
 
+_OPTIONS_OF = {"s3": ("endpoint", "region"), "sftp": ("key_file", "known_hosts")}
+
+
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
@@ -103,12 +106,20 @@ def _opened(arguments: argparse.Namespace, context: CliContext, work: Path) -> _
     if "://" not in url or url.startswith("file:"):
         if options:
             raise UsageError(
-                f"NOT FOR A DIRECTORY: --{next(iter(options)).replace('_', '-')}.",
+                f"NOT FOR A DIRECTORY: {_option(next(iter(options)))}.",
                 fix="fsbackup bootstrap --help",
             )
         path = Path(url.removeprefix("file://").removeprefix("file:")).expanduser().absolute()
         return _Run(arguments, context, DirectoryRemote(path), None, {}, work)
     address = parse_address(url)
+    for name in options:
+        if name not in _OPTIONS_OF[address.scheme]:
+            fitting = " and ".join(_option(one) for one in _OPTIONS_OF[address.scheme])
+            raise UsageError(
+                f"NOT FOR {address.scheme.upper()}: {_option(name)}.",
+                why=f"With {address.scheme}:// go {fitting}.",
+                fix="fsbackup bootstrap --help",
+            )
     wanted: tuple[str, ...] = ("password",)
     if address.scheme == "s3":
         wanted = ("access_key", "secret_key")
@@ -129,6 +140,10 @@ def _opened(arguments: argparse.Namespace, context: CliContext, work: Path) -> _
     remote = asyncio.run(open_remote("origin", replica, environ, Redactor(), work))
     origin = OriginReplica(url, settings, wanted)
     return _Run(arguments, context, remote, origin, secrets, work)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _secret(context: CliContext, what: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,6 +231,18 @@ def test_a_directory_that_holds_something_else_is_refused(
     assert isinstance(error, dict)
     assert error["what"].startswith("DIRECTORY NOT EMPTY")
     assert [path.name for path in taken.iterdir()] == ["letters.txt"]
+
+
+def test_an_option_of_another_kind_of_place_is_named(tmp_path: Path) -> None:
+    machine = bare_machine(tmp_path / "new")
+    for address, option, what in (
+        ("s3://bucket/shop", "--key-file", "NOT FOR S3: --key-file."),
+        ("sftp://ana@far/shop", "--region", "NOT FOR SFTP: --region."),
+        (str(tmp_path), "--region", "NOT FOR A DIRECTORY: --region."),
+    ):
+        done = machine.run("bootstrap", address, option, "x", "--json")
+        assert done.exit_code == 2
+        assert json.loads(done.stdout)["error"]["what"] == what
 
 
 def test_over_ssh_with_a_key_file(whole: WholeSite, s3: S3Server, tmp_path: Path) -> None:

@@ -474,3 +474,25 @@ async def test_a_session_that_is_ended_costs_its_counts_not_the_backup(
         assert by_name[table.name].rows is None
         assert by_name[table.name].note.startswith("not counted: ")
     assert sum(item.rows == ROWS for item in counts) == 3 - len(lost.tables)
+
+
+async def test_a_statement_of_one_word_that_waits_for_us_is_told(three_tables: str) -> None:
+    async def queue_it() -> None:
+        async with await psycopg.AsyncConnection.connect(
+            three_tables, application_name="migrate"
+        ) as connection:
+            await connection.execute(
+                "DO $$ BEGIN LOCK TABLE public.b IN ACCESS EXCLUSIVE MODE; END $$"
+            )
+
+    async with snapshot_of(three_tables), session(three_tables) as monitor:
+        waiting = asyncio.create_task(queue_it())
+
+        async def is_queued() -> bool:
+            return len(await blocked_by_us(monitor, APPLICATION)) == 1
+
+        await wait_until_async(is_queued, what="the block waits for us")
+        (blocked,) = await blocked_by_us(monitor, APPLICATION)
+        assert blocked.endswith("public.b: DO")
+    async with asyncio.timeout(20):
+        await waiting

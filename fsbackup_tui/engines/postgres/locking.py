@@ -150,7 +150,14 @@ async def blocked_sessions(
     """
     rows = await fetch_all(monitor_connection, _BLOCKED, [application_name, application_name])
     return [
-        BlockedSession(pid, role or "", app or "", " ".join(words or ["-"]), table or "-", seconds)
+        BlockedSession(
+            pid,
+            role or "",
+            app or "",
+            " ".join(word for word in words or ["-"] if word),
+            table or "-",
+            seconds,
+        )
         for pid, role, app, words, table, seconds in rows
     ]
 
