@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -427,7 +427,8 @@ class LiveSite:
         """Write it into the configuration, and read that again at once."""
         from fsbackup_tui.config.edit import write_edit
 
-        kept = write_edit(edit, self._state())
+        with self._audited("configure", edit.path.name, {"changes": list(edit.diff)}):
+            kept = write_edit(edit, self._state())
         self._reload()
         return f"{edit.path} is written." + (f" As it was: {kept}" if kept else "")
 
@@ -435,7 +436,27 @@ class LiveSite:
         """Write down that a point is pinned, or is no more."""
         from fsbackup_tui.tui.site_retention import write_pin
 
-        write_pin(self._loaded, self._environ, self._own_repository(), point, reason, self._now())
+        with self._audited(
+            "pin" if reason is not None else "unpin", point, {"reason": reason or ""}
+        ):
+            write_pin(
+                self._loaded, self._environ, self._own_repository(), point, reason, self._now()
+            )
+
+    def _audited(
+        self, action: str, subject: str, arguments: Mapping[str, object]
+    ) -> AbstractContextManager[None]:
+        """Return what writes an act of the screens into the audit log, however it ends."""
+        from fsbackup_tui.operations.auditing import audited
+
+        return audited(
+            self._state(),
+            action,
+            environ=self._environ,
+            loaded=self._loaded,
+            subject=subject,
+            arguments=arguments,
+        )
 
     def _own_repository(self) -> Repository:
         return self._repository() or open_site_repository(self._loaded, self._environ)
