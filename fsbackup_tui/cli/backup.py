@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fsbackup_tui.cli.numbers import waiting_seconds
@@ -87,4 +87,15 @@ def summary(result: Mapping[str, Any]) -> list[str]:
             lines.append(f"{name}: {problem['what']}")
             lines.extend(f"  {line}" for line in problem["why"].splitlines())
             lines.extend([f"Next  {problem['fix']}"] if problem["fix"] else [])
+    lines.extend(_retain_lines(result["stages"].get("retain", {})))
     return lines
+
+
+def _retain_lines(stage: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what retention did behind the backup, and why it did nothing where it may not."""
+    if removed := stage.get("removed"):
+        yield f"{len(removed)} points left for the trash: fsbackup retain shows them"
+    for refusal in stage.get("refusals", ()):
+        yield f"Nothing was removed: {refusal['what']}"
+        yield f"  {refusal['fix']}"
+    yield from (f"  {problem['what']}" for problem in stage.get("problems", ()))

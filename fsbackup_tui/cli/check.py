@@ -29,6 +29,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "the command that mends it. Exits as monitoring plugins do: 0 OK, 1 WARNING, "
         "2 CRITICAL, 3 UNKNOWN (something could not be looked at, and nothing worse is known).",
     )
+    check.add_argument(
+        "--notify",
+        action="store_true",
+        help="tell those in notify: what is new, worse or mended (what the schedule runs)",
+    )
     check.set_defaults(run=run_check)
     metrics = subparsers.add_parser(
         "metrics",
@@ -46,6 +51,8 @@ def run_check(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.domain.finding import EXIT_CODES
 
     check = _look(context)
+    if arguments.notify:
+        _tell(check, context)
     context.emit(check_document(check), lambda: _print(check, context))
     return EXIT_CODES[check.state]
 
@@ -61,6 +68,24 @@ def _look(context: CliContext) -> Check:
     except FsbackupError as error:
         finding = Finding("unknown:site", "unknown", None, error.what, error.why, error.fix)
         return Check(context.site or "-", context.now(), (finding,))
+
+
+def _tell(check: Check, context: CliContext) -> None:
+    """Tell the news; what could not be delivered is said, and found by the next look."""
+    import asyncio
+
+    from fsbackup_tui.domain.errors import FsbackupError
+    from fsbackup_tui.operations.notify import tell
+
+    try:
+        tried = asyncio.run(tell(check, context.load(), context.environ, context.state()))
+    except FsbackupError as error:
+        # The look itself is told all the same.
+        context.tell_problem(error)
+        return
+    for one in tried:
+        if one.why:
+            context.tell(f"NOT DELIVERED: notify.{one.target} ({one.scheme}): {one.why}")
 
 
 def check_document(check: Check) -> dict[str, object]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fsbackup_tui.cli.numbers import positive_count
+from fsbackup_tui.cli.replica_points import add_replica_option
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
     from fsbackup_tui.cli.context import CliContext
+    from fsbackup_tui.operations.requests import DrillRequest
     from fsbackup_tui.repository.records import Record
 
 _LISTED = 20
@@ -27,13 +29,15 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "point",
-        metavar="POINT",
+        metavar="NAME|POINT",
         nargs="?",
-        help="an id, a prefix of it, latest:PLAN, or a time (default: the newest usable one)",
+        help="a drill's name in the configuration, or a point: an id, a prefix of it, latest:PLAN, "
+        "or a time (default: the newest usable one)",
     )
     parser.add_argument(
         "--copy", metavar="DIR", help="take the bytes from a copy of the repository in DIR"
     )
+    add_replica_option(parser, "take the bytes from this replica of the configuration")
     parser.add_argument(
         "--reason-unsigned",
         metavar="TEXT",
@@ -66,7 +70,14 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         raise UsageError("NOT TOGETHER: --copy and --list.", fix="fsbackup drill --help")
     if arguments.list:
         return _list(context, arguments.limit)
+    if arguments.replica and (arguments.copy or arguments.list):
+        raise UsageError("NOT TOGETHER: --replica with --copy or --list.")
     context.repository()
+    if arguments.replica:
+        request = _on_replica(arguments, context)
+        return run_request(request, context, summary=summary)
+    if arguments.point in context.load().config.drills:
+        return run_request(_named_drill(arguments, context), context, summary=summary)
     copy = str(Path(arguments.copy).expanduser().absolute()) if arguments.copy else ""
     reason = arguments.reason_unsigned or ""
     if arguments.point is not None:
@@ -75,6 +86,33 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     else:
         request = DrillRequest("", "random" if arguments.random else "newest", copy, reason)
     return run_request(request, context, summary=summary)
+
+
+def _named_drill(arguments: argparse.Namespace, context: CliContext) -> DrillRequest:
+    """Return what the configuration calls by that name; --copy goes before its own copy."""
+    from pathlib import Path
+
+    from fsbackup_tui.operations.requests import DrillRequest
+
+    named = context.load().config.drills[arguments.point]
+    copy = Path(arguments.copy).expanduser().absolute() if arguments.copy else named.copy_in
+    reason = arguments.reason_unsigned or ""
+    return DrillRequest("", named.point, str(copy or ""), reason, drill=arguments.point)
+
+
+def _on_replica(arguments: argparse.Namespace, context: CliContext) -> DrillRequest:
+    from fsbackup_tui.cli.replica_points import find_on_replica, open_view, points_on
+    from fsbackup_tui.operations.drill import choose_point
+    from fsbackup_tui.operations.requests import DrillChoice, DrillRequest
+
+    choice: DrillChoice = "named"
+    if arguments.point is not None:
+        point, _view = find_on_replica(context, arguments.replica, arguments.point, any_trust=True)
+    else:
+        choice = "random" if arguments.random else "newest"
+        point = choose_point(points_on(context, open_view(context, arguments.replica)), choice)
+    reason = arguments.reason_unsigned or ""
+    return DrillRequest(point.id, choice, reason_unsigned=reason, replica=arguments.replica)
 
 
 def summary(result: Mapping[str, Any]) -> list[str]:
@@ -102,6 +140,8 @@ def summary(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {size}, {count_text(result['rows'])} rows, {place_words(result['place'])}")
     if result["copy"]:
         lines.append(f"  from the copy in {result['copy']}")
+    if result.get("replica"):
+        lines.append(f"  from the replica {result['replica']}")
     if (key := result.get("key")) is not None:
         lines.append(f"  {key_words(key)}")
     phases = result["phases"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from fsbackup_tui.cli.replica_points import add_replica_option
+
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
@@ -21,6 +23,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     listing.add_argument(
         "--since", metavar="T", help="only those from then on: a time, or an age like 7d"
     )
+    add_replica_option(listing, "those on this replica of the configuration, asked just now")
     listing.set_defaults(run=run_list)
     show = subparsers.add_parser("show", parents=parents, help="all that is known of one point")
     show.add_argument(
@@ -33,6 +36,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="write its rows whose file is not in it into FILE, as CSV",
     )
+    add_replica_option(show, "as this replica of the configuration has it")
     show.set_defaults(run=run_show)
     clear = subparsers.add_parser("clear", parents=parents, help="lift the suspicion from a point")
     clear.add_argument("point", metavar="POINT", help="an id, or a prefix of it")
@@ -49,6 +53,8 @@ def run_list(arguments: argparse.Namespace, context: CliContext) -> int:
 
     loaded, now = context.load(), context.now()
     zone = site_zone(loaded)
+    if arguments.replica is not None:
+        return _list_replica(arguments, context)
     since = None if arguments.since is None else parse_since(arguments.since, now, zone)
     status = gather_status(loaded, context.environ, now)
     with site_catalogue(loaded, context.environ) as (catalogue, _, error, _):
@@ -119,6 +125,30 @@ def _elsewhere(context: CliContext) -> dict[str, str]:
     return {point: lacking.origin.removeprefix(FILE_SCHEME) for point, lacking in found}
 
 
+def _list_replica(arguments: argparse.Namespace, context: CliContext) -> int:
+    from fsbackup_tui.cli.point_text import list_lines, point_document
+    from fsbackup_tui.cli.replica_points import open_view, points_on
+    from fsbackup_tui.operations.status import site_zone
+
+    now, zone = context.now(), site_zone(context.load())
+    since = None if arguments.since is None else parse_since(arguments.since, now, zone)
+    points = [
+        point
+        for point in points_on(context, open_view(context, arguments.replica))
+        if arguments.plan in (None, point.plan) and (since is None or point.created >= since)
+    ]
+
+    def human() -> None:
+        if not points:
+            context.say(f"No point is on {arguments.replica} that answers to that.")
+        for line in list_lines(points, now, zone):
+            context.say(line)
+
+    documents = [point_document(point) for point in points]
+    context.emit({"ok": True, "replica": arguments.replica, "points": documents}, human)
+    return 0
+
+
 def _incident_answer(context: CliContext) -> Answer | None:
     """Return what there is to say while an incident is open; None where none is."""
     from fsbackup_tui.repository.incidents import find_open
@@ -141,6 +171,7 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.cli.foreign import file_argument, show_file_command
     from fsbackup_tui.cli.point_text import show_document, show_lines
     from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.cli.replica_points import find_on_replica
     from fsbackup_tui.domain.errors import PointDamaged
     from fsbackup_tui.operations.against import Against, against_last_good
     from fsbackup_tui.operations.part_changes import PartChanges, changes_of
@@ -151,18 +182,23 @@ def run_show(arguments: argparse.Namespace, context: CliContext) -> int:
 
     if (file := file_argument(context, arguments.point)) is not None:
         return show_file_command(file, context)
-    point = find_point(context, arguments.point)
-    reader = PointReader(context.repository(), point.id)
+    if arguments.replica is not None:
+        point, home = find_on_replica(context, arguments.replica, arguments.point)
+    else:
+        point = find_point(context, arguments.point)
+        home = context.repository()
+    reader = PointReader(home, point.id)
     try:
         parts = reader.parts()
     except PointDamaged:
         # What is wrong is among the point's problems; the rest of it is still shown.
         parts = []
     zone = site_zone(context.load())
-    spares = spares_of(context.repository(), point.id)
+    spares = spares_of(home, point.id)
     against: tuple[Against, ...] = ()
     changes: dict[str, PartChanges] = {}
-    if point.suspect or any(part.config or part.code for part in parts):
+    compared = arguments.replica is None
+    if compared and (point.suspect or any(part.config or part.code for part in parts)):
         with site_catalogue(context.load(), context.environ) as (catalogue, *_):
             against = against_last_good(catalogue, context.repository(), point, parts)
             changes = changes_of(catalogue, context.repository(), point, parts)

@@ -100,7 +100,16 @@ def _wait_for_end(follower: Any) -> str:
 
 def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
     """Return how a job ended, in the words in which its own command says it."""
-    from fsbackup_tui.cli import adopt, backup, drill, health_text, leftovers, restore, verify
+    from fsbackup_tui.cli import (
+        adopt,
+        backup,
+        drill,
+        health_text,
+        leftovers,
+        restore,
+        retain,
+        verify,
+    )
 
     summaries = {
         "adopt": adopt.summary,
@@ -111,6 +120,9 @@ def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
         "verify-live": health_text.health_lines,
         "restore": restore.summary,
         "drop-leftover": leftovers.summary,
+        "retain": retain.applied,
+        "take-back": retain.taken_back,
+        "empty-trash": retain.freed,
     }
     head = f"{job.id}: {'ok' if result.get('ok') else 'failed'}"
     try:

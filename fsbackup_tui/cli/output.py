@@ -41,8 +41,8 @@ _HANGING = re.compile(rf"(?:{_PROGRAM}(?:(?!   ).)+ {{3,}}|\w+:? {{2,}})(?=\S)")
 # The commands that read a configuration, as they follow the program's name in a text.
 _OF_A_SITE = re.compile(
     r"(?<![\w/.-])fsbackup (?=(?:doctor|backup|list|show|clear|verify|drill|restore|adopt|jobs"
-    r"|attach|cancel|recover|incidents|runbook|rollback|leftovers|rekey|kit|check|metrics|audit)"
-    r"(?![\w-]))"
+    r"|attach|cancel|recover|incidents|runbook|rollback|leftovers|rekey|retain|pin|unpin"
+    r"|kit|replicate|check|metrics|audit|schedule|notify)(?![\w-]))"
 )
 
 

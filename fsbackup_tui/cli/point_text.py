@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from types import MappingProxyType
 
+from fsbackup_tui.cli.copy_text import copies_cell, copies_documents, copy_lines, wrong_notes
 from fsbackup_tui.cli.link_text import link_lines
 from fsbackup_tui.cli.output import WIDTH, wrap_text
 from fsbackup_tui.cli.site_text import fit_lines, site_documents, site_part_lines
@@ -104,20 +105,23 @@ def list_lines(
             count_text(point.files),
             change_text(point.files_change),
             trust_word(point) + (f" at {plain_text(place)}" if place else ""),
+            copies_cell(point.copies),
         )
         for point in points
         for place in [elsewhere.get(point.id, "")]
     ]
-    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "FILES", "Δ", "TRUST")
+    headings = ("POINT", "WHEN", "AGE", "SIZE", "Δ ROWS", "FILES", "Δ", "TRUST", "COPIES")
     right = {2, 3, 4, 5, 6}
     widths = [max(map(cell_width, column)) for column in zip(headings, *rows, strict=True)]
     # The trust must be seen at 80 columns; a long plan name costs the least telling columns.
-    shown = [0, 1, 2, 3, 4, 5, 6, 7]
+    shown = [0, 1, 2, 3, 4, 5, 6, 7, 8]
     if all(point.files is None for point in points):
-        shown = [0, 1, 2, 3, 4, 7]
+        shown = [0, 1, 2, 3, 4, 7, 8]
     elif all(point.rows is None for point in points):
         shown.remove(4)
-    for spare in (column for column in (3, 6, 4, 2, 5) if column in shown):
+    if not any(point.copies for point in points):
+        shown.remove(8)
+    for spare in (column for column in (3, 6, 4, 2, 5, 8) if column in shown):
         if sum(widths[column] for column in shown) + 2 * (len(shown) - 1) > WIDTH:
             shown.remove(spare)
     yield _cells(headings, widths, shown, right)
@@ -131,7 +135,9 @@ def _notes(point: PointSummary) -> list[str]:
     foreign = [f"foreign: {point.reason}"] if point.foreign else []
     incident = [in_incident_words(point.in_incident)] if point.in_incident else []
     damage = [damage_words(point)] if point.after_damage else []
-    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems]
+    pinned = [f"pinned: {point.pinned}"] if point.pinned else []
+    copies = wrong_notes(point.copies)
+    notes = [*foreign, *point.suspect, *incident, *damage, *point.problems, *copies, *pinned]
     more = len(notes) - _NOTES_SHOWN
     return notes[:_NOTES_SHOWN] + ([f"and {more} more: fsbackup show"] if more > 0 else [])
 
@@ -180,6 +186,9 @@ def show_lines(
         yield from _wrapped("damage", damage_words(point))
     for problem in point.problems:
         yield from _wrapped("PROBLEM", problem)
+    if point.pinned:
+        yield from _wrapped("pinned", point.pinned)
+    yield from copy_lines(point.copies, now, zone)
     yield ""
     yield from _trust_lines(point, now, zone)
     for one in against:
@@ -351,10 +360,12 @@ def point_document(point: PointSummary) -> dict[str, object]:
         "seconds": point.seconds,
         "reason": point.reason,
         "parts": [_part_document(part) for part in point.parts],
+        "copies": copies_documents(point.copies),
         "problems": list(point.problems),
         "blocked": list(point.blocked),
         "accepted": [dataclasses.asdict(one) for one in point.accepted],
         "foreign": point.foreign or None,
+        "pinned": point.pinned or None,
         "spares": {
             spare.part: {
                 "name": spare.name,

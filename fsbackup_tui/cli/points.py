@@ -25,6 +25,20 @@ def refuse_foreign(text: str) -> None:
         )
 
 
+def refuse_removed(context: CliContext, text: str) -> None:
+    """Raise PointNotFound for a point that retention has removed: it can be taken back."""
+    from fsbackup_tui.domain.errors import PointNotFound
+    from fsbackup_tui.repository.trash import list_trash
+
+    for trashed in list_trash(context.repository()):
+        if trashed.id == text.strip():
+            raise PointNotFound(
+                f"IN THE TRASH: {trashed.id}.",
+                why=f"It was removed: {trashed.why}.",
+                fix=f"fsbackup retain --take-back {trashed.id}",
+            )
+
+
 def find_point(
     context: CliContext, text: str, *, part: str | None = None, any_trust: bool = False
 ) -> PointSummary:
@@ -45,6 +59,7 @@ def find_point(
             return find(catalogue, text, zone=zone, part=part, any_trust=any_trust)
         except PointNotFound:
             if (known := rekeyed_as(context.repository(), text)) is None:
+                refuse_removed(context, text)
                 raise
         former, point = known
         context.tell(f"{former} was encrypted anew since: it is {point} now.", first="note: ")

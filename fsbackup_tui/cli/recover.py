@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fsbackup_tui.recovery.session import RecoverySession
     from fsbackup_tui.repository.incidents import IncidentJournal
 
-SEEN_WORDS = ("rows", "structure", "errors", "files", "config", "unknown")
+SEEN_WORDS = ("rows", "structure", "errors", "files", "server", "config", "unknown")
 
 
 def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -30,8 +30,8 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "scenario",
         metavar="SCENARIO",
         nargs="?",
-        help="data-loss, partial-loss, corruption, files-loss or config-or-code-loss; without it,"
-        " what is seen decides",
+        help="data-loss, partial-loss, corruption, files-loss, config-or-code-loss or host-lost;"
+        " without it, what is seen decides",
     )
     parser.add_argument(
         "--plain", action="store_true", help="questions line by line, on any terminal"

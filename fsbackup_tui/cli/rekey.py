@@ -49,7 +49,7 @@ def summary(result: Mapping[str, Any]) -> list[str]:
     lines += [f"  {note}" for note in result["notes"]]
     if result["rekeyed"]:
         lines.append(
-            f"  As they were, readable with the old key, they lie in {result['trash']}: remove "
-            "them there once the new ones are verified"
+            f"  As they were, readable with the old key, they lie in {result['trash']}; past their "
+            "grace fsbackup retain --empty frees them"
         )
     return lines

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsbackup_tui.cli import restore_site
 from fsbackup_tui.cli.numbers import positive_count
+from fsbackup_tui.cli.replica_points import add_replica_option, find_on_replica
 
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
@@ -48,6 +49,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         "--tables", metavar="T,…", help="put rows of these tables back that live has lost"
     )
     restore_site.add_arguments(parser, how)
+    add_replica_option(parser, "with --beside or --to: take the point from this replica")
     parser.add_argument(
         "--where", metavar="SQL", help="with one table: only the rows of the point that meet this"
     )
@@ -93,6 +95,12 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Show the target, start the restore and follow it; returns the exit code of design §9."""
     from fsbackup_tui.domain.errors import UsageError
 
+    if arguments.replica is not None and not (arguments.to or arguments.beside is not None):
+        raise UsageError(
+            "NOT FROM A REPLICA: what touches live starts from the repository.",
+            fix=f"Bring it beside first: fsbackup restore {arguments.point} --replica "
+            f"{arguments.replica} --beside NAME (a database) or --to DIR",
+        )
     if restore_site.is_asked(arguments, context):
         return restore_site.run(arguments, context)
     if arguments.beside is None and not arguments.swap and arguments.tables is None:
@@ -172,7 +180,11 @@ def _beside(arguments: argparse.Namespace, context: CliContext) -> int:
         point, shown = str(file.absolute()), file.name
         told = told_of_file(file, context)
     else:
-        found = find_point(context, arguments.point, part=arguments.part)
+        if arguments.replica is not None:
+            name, part_asked = arguments.replica, arguments.part
+            found, _view = find_on_replica(context, name, arguments.point, part=part_asked)
+        else:
+            found = find_point(context, arguments.point, part=arguments.part)
         part = arguments.part or _only_database_part(found)
         point, shown = found.id, f"{found.id} ({part})"
     schema_point = _schema_point(arguments, context)
@@ -190,6 +202,7 @@ def _beside(arguments: argparse.Namespace, context: CliContext) -> int:
         jobs=arguments.jobs,
         schema_point=schema_point,
         reason_unsigned=arguments.reason_unsigned or "",
+        replica=arguments.replica or "",
     )
     return run_request(request, context, summary=summary)
 

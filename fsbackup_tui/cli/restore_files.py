@@ -57,6 +57,7 @@ def _extract(arguments: argparse.Namespace, context: CliContext, point: str) -> 
         tag=arguments.beside or "",
         directory=directory,
         reason_unsigned=arguments.reason_unsigned or "",
+        replica=arguments.replica or "",
     )
     return run_request(request, context, summary=extracted_lines)
 

@@ -90,6 +90,7 @@ def is_asked(arguments: argparse.Namespace, context: CliContext) -> bool:
 def run(arguments: argparse.Namespace, context: CliContext) -> int:
     """Restore a part by its kind; returns the exit code of design §9."""
     from fsbackup_tui.cli.points import find_point
+    from fsbackup_tui.cli.replica_points import find_on_replica
     from fsbackup_tui.domain.errors import UsageError
 
     for option in ("where", "changed", "value", "freeze", "jobs", "schema_point"):
@@ -100,7 +101,12 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     if arguments.part is None and _is_of_files(arguments):
         arguments.part = _only_files(context)
     any_trust = arguments.reason is not None
-    point = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
+    if arguments.replica is not None:
+        point, _view = find_on_replica(
+            context, arguments.replica, arguments.point, part=arguments.part, any_trust=any_trust
+        )
+    else:
+        point = find_point(context, arguments.point, part=arguments.part, any_trust=any_trust)
     kinds = {part.source: part.kind for part in point.parts}
     if arguments.part is None:
         wanted = _kinds_meant(arguments)
@@ -183,6 +189,7 @@ def _config(arguments: argparse.Namespace, context: CliContext, point: str) -> i
         _patterns(arguments),
         to="" if arguments.diff else _absolute(arguments.to),
         reason_unsigned=arguments.reason_unsigned or "",
+        replica=arguments.replica or "",
     )
     return run_request(request, context, summary=diff_lines if arguments.diff else beside_lines)
 
@@ -330,6 +337,7 @@ def _code(arguments: argparse.Namespace, context: CliContext, point: str) -> int
         str(target),
         apply_work=arguments.apply_work,
         reason_unsigned=arguments.reason_unsigned or "",
+        replica=arguments.replica or "",
     )
     return run_request(request, context, summary=code_lines)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from fsbackup_tui.cli.numbers import duration_seconds
+from fsbackup_tui.cli.replica_points import add_replica_option
 
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
@@ -34,6 +35,7 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="sealed: every SHA-256; readable: also every byte of the archive (default);"
         " restored: also a trial restore; proven: also its content compared",
     )
+    add_replica_option(parser, "read it from this replica of the configuration")
     parser.add_argument(
         "--keep-spare",
         action="store_true",
@@ -75,6 +77,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     from fsbackup_tui.domain.errors import UsageError
     from fsbackup_tui.operations.requests import VerifyRequest
 
+    if arguments.replica is not None:
+        return _run_on_replica(arguments, context)
     if arguments.keep_spare:
         _refuse_beside_spare(arguments)
     elif arguments.reason_unsigned is not None:
@@ -103,6 +107,25 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
         level="proven" if arguments.keep_spare else (arguments.level or _USUAL_LEVEL),
         keep_spare=arguments.keep_spare,
         reason_unsigned=arguments.reason_unsigned or "",
+    )
+    return run_request(request, context, summary=summary)
+
+
+def _run_on_replica(arguments: argparse.Namespace, context: CliContext) -> int:
+    from fsbackup_tui.cli.follow import run_request
+    from fsbackup_tui.cli.replica_points import find_on_replica
+    from fsbackup_tui.domain.errors import UsageError
+    from fsbackup_tui.operations.requests import VerifyRequest
+
+    others = ("keep_spare", "live", "source", "due", "budget", "reason_unsigned")
+    if arguments.point is None or any(getattr(arguments, name) for name in others):
+        raise UsageError(
+            "NOT TOGETHER: --replica goes with a point and --level.",
+            fix=f"fsbackup verify latest --replica {arguments.replica}",
+        )
+    point, _view = find_on_replica(context, arguments.replica, arguments.point, any_trust=True)
+    request = VerifyRequest(
+        point=point.id, level=arguments.level or _USUAL_LEVEL, replica=arguments.replica
     )
     return run_request(request, context, summary=summary)
 

@@ -10,9 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
+from fsbackup_tui.config.notify import Notify
 from fsbackup_tui.config.objectives import Objectives
 from fsbackup_tui.config.protection import Encryption, Link, Signing
 from fsbackup_tui.config.replicas import Replica
+from fsbackup_tui.config.retention import KeepSettings, Retention
+from fsbackup_tui.config.schedules import At, CheckTimes, DrillTimes, VerifyDueTimes
 from fsbackup_tui.config.sources import PostgresSource, Source
 from fsbackup_tui.config.values import (
     NAME_PATTERN,
@@ -35,14 +38,18 @@ class Plan(Settings):
     ``verify`` is the level every new point is taken to, in the same job; ``verify_every`` is how
     old the newest proof of a point may become before ``verify --due`` takes it up again.
     ``link_unchanged`` lets a part whose tree has not changed share its stored file with the last
-    point's, by a hard link. ``replicas`` are the copies elsewhere that its points go to.
+    point's, by a hard link. ``keep`` is which points stay; without it all of them do.
+    ``replicas`` are the copies elsewhere that its points go to. ``at`` is when it runs by itself,
+    once ``schedule install`` was run.
     """
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    at: At | None = None
     verify: VerifyLevel = "sealed"
     verify_every: Duration | None = None
     keep_spare: bool = False
     link_unchanged: bool = False
+    keep: KeepSettings | None = None
     replicas: tuple[str, ...] = ()
 
 
@@ -189,6 +196,10 @@ class SiteConfig(Settings):
     group: str | None = None
     sources: dict[str, Source] = Field(default_factory=dict)
     plans: dict[str, Plan] = Field(default_factory=dict)
+    drills: dict[str, DrillTimes] = Field(default_factory=dict)
+    check: CheckTimes | None = None
+    verify_due: VerifyDueTimes | None = None
+    notify: Notify = Notify()
     scratch: Scratch = Scratch()
     links: tuple[Link, ...] = ()
     integrity: tuple[IntegrityQuery, ...] = ()
@@ -202,6 +213,7 @@ class SiteConfig(Settings):
     adopt_passphrase: SecretDescription | None = None
     clients: tuple[Path, ...] = ()
     limits: Limits = Limits()
+    retention: Retention = Retention()
     stall_after: Duration = timedelta(minutes=2)
     read_only: bool = False
 
@@ -225,7 +237,7 @@ class SiteConfig(Settings):
                     raise ValueError(f"two are called '{query.name}'; give each its own name")
         return value
 
-    @field_validator("sources", "plans", "replicas")
+    @field_validator("sources", "plans", "drills", "replicas")
     @classmethod
     def _names_are_plain(cls, value: dict[str, object]) -> dict[str, object]:
         for name in value:

@@ -55,6 +55,8 @@ def config_text(new: NewSite) -> str:
             "plans:",
             f"  {PLAN}:",
             f"    sources: [{SOURCE}]",
+            '    # With a time, and after "fsbackup schedule install", it runs by itself:',
+            '    # at: "02:00"',
         ]
     return "\n".join(lines) + "\n"
 

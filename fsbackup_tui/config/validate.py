@@ -111,6 +111,7 @@ class _Checker:
             *self._section_problems(),
             *self._plan_problems(),
             *self._link_problems(),
+            *self._ping_problems(),
             *replica_problems(self.data, self.places),
             *self._repository_problems(),
             *self._unprotected(),
@@ -245,6 +246,21 @@ class _Checker:
                 what = "does not say which database has its table"
                 found.append(self.places.problem(("links", index), what, fix))
         return found
+
+    def _ping_problems(self) -> list[ConfigProblem]:
+        """What is pinged is a plan, or check."""
+        notify, plans = self.data.get("notify"), self.data.get("plans")
+        pings = notify.get("ping") if isinstance(notify, Mapping) else None
+        if not isinstance(pings, Mapping) or not isinstance(plans, Mapping):
+            return []
+        known = [*plans, "check"]
+        return [
+            self.places.problem(
+                ("notify", "ping", name), f"there is no plan '{name}'", did_you_mean(name, known)
+            )
+            for name in pings
+            if name not in known
+        ]
 
     def _unprotected(self) -> list[ConfigProblem]:
         """Return the configuration sources that would lie in plain without anybody's saying so."""

@@ -41,16 +41,22 @@ class _Reason:
 
 
 def suspect_reasons(
-    new: PartManifest, good: PartManifest | None, *, fall: float = DEFAULT_FALL
+    new: PartManifest,
+    good: PartManifest | None,
+    *,
+    fall: float = DEFAULT_FALL,
+    moved: bool = False,
 ) -> tuple[str, ...]:
     """Return why a postgres part is suspect against the last good one; empty when it is not.
+
+    ``moved``: it was brought to another server on purpose, which speaks against nothing.
 
     ``fall`` is the share (0 to 1) by which rows or bytes may fall. The gravest reason comes
     first, in words like ``videos 5340 to 40``. Without a good part, or for parts of different
     scope, there is nothing to compare.
     """
     losses = tuple(text for _, text in losses_by_table(new, good, fall=fall))
-    if good is None or new.postgres is None or good.postgres is None:
+    if moved or good is None or new.postgres is None or good.postgres is None:
         return losses
     return (*_origin(new.postgres.identity, good.postgres.identity), *losses)
 

@@ -44,7 +44,8 @@ and knows its exit code (design §9) and its stable ``kind`` for scripts:
     ├── ReplicaError                   1   replica
     │   ├── ReplicaUnreachable         1   replica-unreachable
     │   ├── ReplicaRefused             1   replica-refused
-    │   └── ReplicaFull                1   replica-full
+    │   ├── ReplicaFull                1   replica-full
+    │   └── ReplicaLacks               1   replica-lacks
     └── JobError                       1   job-failed
         └── JobLost                    1   job-lost
 """
@@ -439,6 +440,12 @@ class ReplicaFull(ReplicaError):
     """The far side has no space left."""
 
     kind = "replica-full"
+
+
+class ReplicaLacks(ReplicaError):
+    """The replica has no such file."""
+
+    kind = "replica-lacks"
 
 
 class JobError(FsbackupError):

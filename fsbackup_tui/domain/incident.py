@@ -184,7 +184,10 @@ class TakeOver:
     refused: str = ""
 
 
-MENDING = ("swap", "merge", "files-back", "files-exchange", "config-back", "code-back")
+MENDING = (
+    *("swap", "merge", "files-back", "files-exchange", "config-back", "code-back"),
+    "host-database",
+)
 """The steps that bring the data back: from then on live is right again."""
 
 

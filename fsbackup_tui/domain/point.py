@@ -332,6 +332,22 @@ class SpareSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """A point's copy on a replica, as the records know it.
+
+    ``at`` is when it was whole there for the first time since it last was not, ``checked_at``
+    when every byte of it was last read back and compared. Of a ``wrong`` one something is
+    missing or altered there, as ``why`` says; then ``at`` is when that was found.
+    """
+
+    replica: str
+    at: datetime
+    checked_at: datetime | None = None
+    state: Literal["whole", "wrong"] = "whole"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PointSummary:
     """What the inventory knows of a point: the catalogue's row, without its tables.
 
@@ -343,7 +359,9 @@ class PointSummary:
     accepted, ``accepted`` what could not and somebody did. ``spares`` stand, as far as the
     records know. ``in_incident`` is the incident that was open when it was taken, until a person
     clears the point. ``after_damage`` says, while an incident is open, whether it was taken after
-    the database was last right; None: no incident, or nobody knows.
+    the database was last right; None: no incident, or nobody knows. ``copies`` are those on
+    replicas, by the replica's name. ``pinned`` is why retention may not remove it, as a person
+    said; empty for most.
     """
 
     id: str
@@ -372,6 +390,8 @@ class PointSummary:
     after_damage: bool | None = None
     files: int | None = None
     files_change: float | None = None
+    pinned: str = ""
+    copies: tuple[Copy, ...] = ()
 
     @property
     def data_trust(self) -> Trust:

@@ -28,6 +28,7 @@ _WRITES = frozenset({"backup", "rekey"})
 _READS = frozenset(
     {
         *("verify", "verify-due", "drill", "restore", "check-copy", "rearm", "rehearsal"),
+        *("host-roles", "host-database", "host-place", "host-links"),
         *("files-look", "files-put-back", "files-beside", "restore-config", "restore-code"),
     }
 )

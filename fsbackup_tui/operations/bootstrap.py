@@ -31,6 +31,7 @@ from fsbackup_tui.engines.remote.remote import Remote, RemoteFile
 from fsbackup_tui.repository.checksums import SUMS_NAME
 from fsbackup_tui.repository.files import (
     create_whole,
+    is_plain_path,
     make_directory,
     remove_tree,
     replace_file,
@@ -112,6 +113,12 @@ async def look(remote: Remote) -> Found:
         ) from error
     identity = _identity(content, remote.describe)
     files = tuple(await remote.list())
+    if strange := next((file.path for file in files if not is_plain_path(file.path)), None):
+        raise UsageError(
+            f"NOT FETCHED: {remote.describe} lists {strange!r}, which leads elsewhere.",
+            why="A replica holds plain paths only; somebody altered it.",
+            fix="Take another copy.",
+        )
     whole, seen = [], set()
     for file in files:
         match = _POINT_FILE.fullmatch(file.path)

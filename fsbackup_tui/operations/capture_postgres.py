@@ -48,6 +48,7 @@ from fsbackup_tui.operations.guard import (
     pause_seconds,
     watch_repository_space,
 )
+from fsbackup_tui.operations.rebuilt import is_rebuilt
 from fsbackup_tui.operations.target import (
     postgres_source,
     source_address,
@@ -372,7 +373,8 @@ def _part(target: _Target, captured: _Captured, started: datetime) -> PartManife
         warnings=captured.warnings,
         postgres=captured.facts,
     )
-    reasons = suspect_reasons(part, run.last_good, fall=target.source.suspect_fall)
+    moved = is_rebuilt(run.context)
+    reasons = suspect_reasons(part, run.last_good, fall=target.source.suspect_fall, moved=moved)
     for reason in reasons:
         run.context.report(Warned(f"SUSPECT: {reason}"))
     return replace(part, suspect=reasons)

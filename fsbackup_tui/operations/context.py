@@ -12,6 +12,7 @@ from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.domain.events import Report
 from fsbackup_tui.domain.point import session_name
 from fsbackup_tui.domain.secret import Redactor
+from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Holder
 
 
@@ -24,6 +25,7 @@ class JobContext:
     else: it is read when it is first asked for, and may raise SecretUnavailable then. ``stage``
     is called with a stage's name where the operation enters it. ``incident`` is the directory of
     the incident that the job belongs to, and ``epoch`` the leadership it was asked under.
+    ``borrowed`` is a point that came from a replica, in a repository of its own.
     """
 
     job: str
@@ -38,6 +40,7 @@ class JobContext:
     now: Callable[[], datetime]
     incident: Path | None = None
     epoch: int | None = None
+    borrowed: Repository | None = None
 
     @property
     def application_name(self) -> str:

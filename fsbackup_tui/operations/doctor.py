@@ -70,6 +70,7 @@ async def diagnose(
     """
     from fsbackup_tui.operations.doctor_database import check_clients, check_source
     from fsbackup_tui.operations.doctor_keys import check_encryption
+    from fsbackup_tui.operations.doctor_replicas import check_replicas
     from fsbackup_tui.operations.doctor_signing import check_signing
     from fsbackup_tui.operations.doctor_site import check_site_sources
     from fsbackup_tui.operations.status import site_repository_or_none
@@ -103,6 +104,9 @@ async def diagnose(
         loaded, environment, redactor, site_repository_or_none(loaded, environ)
     )
     findings += await check_signing(loaded, environment, redactor)
+    findings += await check_replicas(
+        loaded, environment, redactor, site_repository_or_none(loaded, environ)
+    )
     _keep_rights(loaded, environ, findings)
     return [_redacted(finding, redactor) for finding in findings]
 

@@ -24,10 +24,12 @@ from fsbackup_tui.domain.errors import (
 from fsbackup_tui.domain.events import Log
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.operations.bring_here import bring_here
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import not_recorded
 from fsbackup_tui.operations.opened import key_document
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.replica_view import borrowing
 from fsbackup_tui.operations.requests import DrillChoice, DrillRequest
 from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_catalogue, open_site_repository, site_zone
@@ -55,10 +57,15 @@ async def run(request: DrillRequest, context: JobContext) -> dict[str, object]:
     """
     refuse_if_read_only(context.loaded, "records no drills")
     home = open_site_repository(context.loaded, os.environ)
-    copy = await asyncio.to_thread(_open_copy, request.copy, home) if request.copy else None
+    context = await borrowing(context, request.replica, request.point)
+    copy = context.borrowed
+    if request.copy:
+        copy = await asyncio.to_thread(_open_copy, request.copy, home)
     point = await asyncio.to_thread(_choose, request, context, home, copy)
     context.report(Log(_announcement(request, point)))
     started = time.monotonic()
+    if copy is None:
+        await bring_here(context, home, point)
     reason = request.reason_unsigned
     await demand_signature(context, PointReader(copy or home, point), reason=reason)
     key = await key_document(context, PointReader(copy or home, point))
@@ -206,6 +213,7 @@ def _choose(
 
 def _announcement(request: DrillRequest, point: str) -> str:
     of_copy = f" of the copy in {request.copy}" if request.copy else ""
+    of_copy = f" of the replica {request.replica}" if request.replica else of_copy
     return f"Drill on {point}{of_copy} ({request.choice})"
 
 
@@ -214,7 +222,9 @@ def _head(request: DrillRequest, context: JobContext, point: str) -> dict[str, o
         "site": context.loaded.config.site,
         "point": point,
         "choice": request.choice,
+        "drill": request.drill or None,
         "copy": request.copy or None,
+        "replica": request.replica or None,
         "host": context.host,
         "by": context.operator,
     }

@@ -28,6 +28,7 @@ from fsbackup_tui.operations.guard import guarded, watch_repository_space
 from fsbackup_tui.operations.pacing import Pace
 from fsbackup_tui.operations.plain import plain
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.replica_view import borrowing
 from fsbackup_tui.operations.site_requests import FilesBesideRequest
 from fsbackup_tui.repository.files import free_bytes, not_enough_space, writing
 from fsbackup_tui.repository.tree_marks import make_marked
@@ -46,6 +47,7 @@ async def run(request: FilesBesideRequest, context: JobContext) -> dict[str, obj
         SafetyRefusal: something stands there already, or the directory may not be used.
     """
     context.stage("check")
+    context = await borrowing(context, request.replica, request.point)
     ground = open_ground(context, request.part)
     if request.directory:
         target = _directory(ground, request.directory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from fsbackup_tui.engines.files.index import IndexDamaged, IndexEntry, read_inde
 from fsbackup_tui.engines.files.index_checks import checked
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.replica_view import point_repository
 from fsbackup_tui.operations.signatures import demand_signature
-from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
 
@@ -105,7 +104,7 @@ async def open_files_point(
         PointNotFound, UsageError: it has no such part, or that is no tree of files.
         PointDamaged: it is not as it was sealed. KeyUnavailable: nothing here decrypts it.
     """
-    repository = open_site_repository(context.loaded, os.environ)
+    repository = point_repository(context)
     reader = PointReader(repository, point)
     found = reader.part(part)
     if found.kind != "files":

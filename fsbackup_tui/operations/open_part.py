@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.engines.encryption.keys import ReadingKeys
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.keys import reading_keys
+from fsbackup_tui.operations.replica_view import point_repository
 from fsbackup_tui.operations.signatures import demand_signature
-from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
@@ -52,7 +51,7 @@ async def open_part(
         PointDamaged: it is not as it was sealed.
         SafetyRefusal: it lacks the signature that is demanded.
     """
-    repository = open_site_repository(context.loaded, os.environ)
+    repository = point_repository(context)
     reader = PointReader(repository, point)
     part = reader.part(source)
     if part.kind != kind:

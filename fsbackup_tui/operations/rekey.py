@@ -48,15 +48,15 @@ from fsbackup_tui.operations.status import (
     site_zone,
 )
 from fsbackup_tui.operations.writing import require_writer
-from fsbackup_tui.repository.files import make_directory, sync_directory, writing
 from fsbackup_tui.repository.keys import stored_key
 from fsbackup_tui.repository.layout import SITE_NAME, Repository
-from fsbackup_tui.repository.leftovers import sweep_leftovers, write_lock
+from fsbackup_tui.repository.leftovers import sweep_leftovers
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.points import resolve_point
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.repository.records import read_records, write_record
 from fsbackup_tui.repository.spares import KIND as SPARE
+from fsbackup_tui.repository.trash import Who, move_to_trash, settle_trash
 from fsbackup_tui.repository.writer import PointWriter
 
 
@@ -101,6 +101,8 @@ async def run(request: RekeyRequest, context: JobContext) -> dict[str, object]:
     alive = job_liveness(context.loaded, os.environ, repository)
     for removed in sweep_leftovers(repository, alive):
         context.report(Log(f"Swept what a dead job left: {removed}"))
+    for done in settle_trash(repository, _who(context)):
+        context.report(Log(f"Finished in the trash: {done}"))
     chosen = _chosen(request, context, repository)
     # First looked at, then made: a key that is begun is the present one from then on.
     if await begins_key(context, repository) and (
@@ -402,18 +404,19 @@ async def _artifact_anew(
 
 def _retire(rekeying: _Rekeying, point: str, successor: str) -> None:
     """Write down for the successor what was learned, then move the former to the trash."""
-    repository, context = rekeying.repository, rekeying.context
+    context = rekeying.context
     _carry_records(rekeying, point, successor)
-    with writing(repository.trash), write_lock(repository, context.job, context.operator):
-        make_directory(repository.trash)
-        former = repository.point_directory(point)
-        former.rename(repository.trash / point)
-        sync_directory(repository.trash)
-        sync_directory(repository.points)
-        records = repository.records / point
-        if records.is_dir():
-            records.rename(repository.trash / f"{point}.records")
-            sync_directory(repository.records)
+    move_to_trash(
+        rekeying.repository,
+        point,
+        f"encrypted anew: it is {successor} now",
+        _who(context),
+        grace=context.loaded.config.retention.grace,
+    )
+
+
+def _who(context: JobContext) -> Who:
+    return Who(context.operator, context.host, context.job, context.now())
 
 
 def _carry_records(rekeying: _Rekeying, point: str, successor: str) -> None:

@@ -14,10 +14,12 @@ from typing import ClassVar, Literal
 
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.point import ServerIdentity
+from fsbackup_tui.operations.host_requests import HOST_REQUESTS
 from fsbackup_tui.operations.merge_requests import MERGE_REQUESTS
 from fsbackup_tui.operations.place_requests import PLACE_REQUESTS
 from fsbackup_tui.operations.recovery_requests import RECOVERY_REQUESTS
 from fsbackup_tui.operations.request import Request
+from fsbackup_tui.operations.retain_requests import RETAIN_REQUESTS
 from fsbackup_tui.operations.site_requests import SITE_REQUESTS
 
 VerifyLevel = Literal["sealed", "readable", "restored", "proven"]
@@ -47,6 +49,7 @@ class VerifyRequest(Request):
 
     ``keep_spare`` leaves the proven copy on the live server, ready to be swapped in; with
     ``reason_unsigned`` that of a point which lacks the signature that is demanded, too.
+    ``replica`` takes the bytes from there; what they show is not recorded as the point's own.
     """
 
     operation: ClassVar[str] = "verify"
@@ -56,6 +59,7 @@ class VerifyRequest(Request):
     level: VerifyLevel = "readable"
     keep_spare: bool = False
     reason_unsigned: str = ""
+    replica: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the rungs up to the one asked for."""
@@ -84,6 +88,8 @@ class DrillRequest(Request):
     """Prove a point from its bytes up, timed; the worker picks one where none is named.
 
     ``copy`` is the directory of a copy of the repository, whose bytes are taken instead.
+    ``drill`` is the name in the configuration, where that asks for it. ``replica`` is one of the
+    configuration, of which the point is named.
     """
 
     operation: ClassVar[str] = "drill"
@@ -93,6 +99,8 @@ class DrillRequest(Request):
     choice: DrillChoice = "newest"
     copy: str = ""
     reason_unsigned: str = ""
+    drill: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,7 @@ class RestoreBesideRequest(Request):
     ``copy_of`` is the live database in whose recovery it is made: the copy is marked as
     fsbackup's, so that ``leftovers`` lists it. What a person restores beside is that person's.
     ``reason_unsigned`` says why a point is trusted that lacks the signature which is demanded.
+    ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore"
@@ -142,6 +151,7 @@ class RestoreBesideRequest(Request):
     schema_point: str | None = None
     copy_of: str = ""
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +179,21 @@ class RekeyRequest(Request):
     points: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicateRequest(Request):
+    """Send what the replicas lack, a stage for each; all of them where none is named.
+
+    ``point`` narrows it to one; ``check`` sends nothing and reads back all that should be there.
+    """
+
+    operation: ClassVar[str] = "replicate"
+    runner: ClassVar[str] = "fsbackup_tui.operations.replicate:run"
+    stages: ClassVar[tuple[str, ...]] = ()
+    replicas: tuple[str, ...] = ()
+    point: str = ""
+    check: bool = False
+
+
 _EVERY: tuple[type[Request], ...] = (
     BackupRequest,
     VerifyRequest,
@@ -178,10 +203,13 @@ _EVERY: tuple[type[Request], ...] = (
     RestoreBesideRequest,
     AdoptRequest,
     RekeyRequest,
+    ReplicateRequest,
     *RECOVERY_REQUESTS,
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,
     *SITE_REQUESTS,
+    *RETAIN_REQUESTS,
+    *HOST_REQUESTS,
 )
 REQUEST_TYPES: Mapping[str, type[Request]] = {
     request_type.operation: request_type for request_type in _EVERY

@@ -32,6 +32,7 @@ from fsbackup_tui.operations.guard import guarded
 from fsbackup_tui.operations.live_server import confirm_target
 from fsbackup_tui.operations.one_job import ONCE_MORE, by_one_job_at_last
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.replica_view import borrowing
 from fsbackup_tui.operations.requests import RestoreBesideRequest
 from fsbackup_tui.operations.restore_from import (
     RestoreSource,
@@ -97,6 +98,7 @@ async def restore_beside(
     refuse_if_read_only(context.loaded, "restores nothing")
     check_name(request.beside)
     context.stage("check")
+    context = await borrowing(context, request.replica, request.point)
     source = await open_source(request, context)
     restore = _Restore(request, context, source, dress, [*source.notes])
     async with in_use(source, context):

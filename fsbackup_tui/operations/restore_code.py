@@ -30,6 +30,7 @@ from fsbackup_tui.engines.git.work_tar import TarDamaged, extract_tar, list_tar
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.open_part import OpenPart, open_part
 from fsbackup_tui.operations.places import place_paths
+from fsbackup_tui.operations.replica_view import borrowing
 from fsbackup_tui.operations.site_requests import RestoreCodeRequest
 from fsbackup_tui.operations.verify_code import unpack_code
 from fsbackup_tui.repository.files import free_bytes, not_enough_space
@@ -67,6 +68,7 @@ async def run(request: RestoreCodeRequest, context: JobContext) -> dict[str, obj
     patches = target.with_name(f"{target.name}{'-' if request.beside else '.'}patches")
     refuse_existing(target, patches)
     context.stage("check")
+    context = await borrowing(context, request.replica, request.point)
     git = await find_git(context.work, report=context.report, redactor=context.redactor)
     async with open_part(
         context, request.point, request.part, "code", reason_unsigned=request.reason_unsigned

@@ -31,6 +31,7 @@ from fsbackup_tui.operations.live_config import (
 )
 from fsbackup_tui.operations.open_part import OpenPart, open_part
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.replica_view import borrowing
 from fsbackup_tui.operations.site_requests import RestoreConfigRequest
 from fsbackup_tui.operations.verify_config import read_items
 
@@ -48,6 +49,7 @@ async def run(request: RestoreConfigRequest, context: JobContext) -> dict[str, o
     if request.mode == "in-place":
         refuse_if_read_only(context.loaded, "puts nothing in place")
     context.stage("check")
+    context = await borrowing(context, request.replica, request.point)
     async with open_part(
         context, request.point, request.part, "config", reason_unsigned=request.reason_unsigned
     ) as opened:

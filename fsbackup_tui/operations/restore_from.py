@@ -15,6 +15,8 @@ from fsbackup_tui.domain.point import PartManifest, PostgresFacts
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.foreign_trial import ForeignPoint, foreign_file, point_to_restore
 from fsbackup_tui.operations.opened import opened
+from fsbackup_tui.operations.replica_offer import another_way
+from fsbackup_tui.operations.replica_view import point_repository
 from fsbackup_tui.operations.signatures import demand_signature
 from fsbackup_tui.operations.status import open_site_repository
 from fsbackup_tui.repository.layout import Repository
@@ -74,7 +76,7 @@ async def open_source(request: _Asked, context: JobContext) -> RestoreSource:
     if (file := foreign_file(request.point, context)) is not None:
         reader = await point_to_restore(file, context, request.part)
     else:
-        repository = open_site_repository(context.loaded, os.environ)
+        repository = point_repository(context)
         reader = PointReader(repository, request.point)
     part = reader.part(request.part)
     if part.postgres is None:
@@ -169,5 +171,5 @@ async def check_seals(
             raise PointDamaged(
                 f"POINT DAMAGED: {reader.id} is not as it was sealed. Nothing was created.",
                 why="\n".join(problems[:5]),
-                fix="Restore another point: fsbackup list",
+                fix=another_way(context, reader, "Restore another point: fsbackup list"),
             )

@@ -87,7 +87,7 @@ class FilesBesideRequest(SiteRequest):
     """Extract the whole tree beside live's, marked as ours; ``domain/tree.py:TreeBeside``.
 
     ``directory`` takes it instead, wherever it is: one that is empty, or not there yet; that one
-    is the person's own and bears no mark.
+    is the person's own and bears no mark. ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "files-beside"
@@ -95,6 +95,7 @@ class FilesBesideRequest(SiteRequest):
     stages: ClassVar[tuple[str, ...]] = ("check", "extract", "finish")
     tag: str = ""
     directory: str = ""
+    replica: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ class RestoreConfigRequest(Request):
     of what is written beside. In place, ``seen`` is what the person saw of each live file: it
     is looked at again, and what was written to meanwhile is refused. With a ``tag`` the former
     files are kept under names that end in it, and an attempt that was killed goes on.
+    ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore-config"
@@ -220,6 +222,7 @@ class RestoreConfigRequest(Request):
     seen: tuple[str, ...] = ()
     reason_unsigned: str = ""
     tag: str = ""
+    replica: str = ""
 
     def planned(self) -> tuple[str, ...]:
         """Return the stages of the mode."""
@@ -238,7 +241,7 @@ class RestoreCodeRequest(Request):
 
     ``apply_work`` applies what no commit had, too; else it lies in ``to.patches``. ``beside``: it
     lies beside live's, as ``ROOT.restore-TAG``, and is marked as ours; so are its patches then, as
-    ``to-patches``.
+    ``to-patches``. ``replica`` takes the point from there.
     """
 
     operation: ClassVar[str] = "restore-code"
@@ -250,6 +253,7 @@ class RestoreCodeRequest(Request):
     apply_work: bool = False
     beside: bool = False
     reason_unsigned: str = ""
+    replica: str = ""
 
 
 SITE_REQUESTS: tuple[type[Request], ...] = (

@@ -20,6 +20,7 @@ from fsbackup_tui.operations.findings import (
 )
 from fsbackup_tui.operations.foreign_trial import foreign_file, verify_foreign
 from fsbackup_tui.operations.read_only import refuse_if_read_only
+from fsbackup_tui.operations.replica_view import borrowing
 from fsbackup_tui.operations.requests import VerifyRequest
 from fsbackup_tui.operations.signatures import (
     demand_signature,
@@ -31,10 +32,12 @@ from fsbackup_tui.operations.spare import keepers_of
 from fsbackup_tui.operations.status import (
     open_catalogue,
     open_site_repository,
+    site_repository_or_none,
 )
 from fsbackup_tui.operations.timing import Timing, part_work
 from fsbackup_tui.operations.verification import Verification
 from fsbackup_tui.operations.verify_rungs import can_be_restored, climb, try_out
+from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.reader import PointReader
@@ -53,12 +56,15 @@ async def run(request: VerifyRequest, context: JobContext) -> dict[str, object]:
     """
     if (file := foreign_file(request.point, context)) is not None:
         return await verify_foreign(file, context, Trust.from_word(request.level))
-    repository = open_site_repository(context.loaded, os.environ)
+    context = await borrowing(context, request.replica, request.point)
+    copy = context.borrowed
+    home = site_repository_or_none(context.loaded, os.environ) if copy is not None else None
     return await verify_point(
         context,
-        repository,
+        copy or open_site_repository(context.loaded, os.environ),
         request.point,
         level=Trust.from_word(request.level),
+        home=home or copy,
         keep_spare=request.keep_spare,
         reason_unsigned=request.reason_unsigned,
     )
@@ -163,8 +169,13 @@ def _timing(
     phases: Sequence[str],
 ) -> Timing:
     """Return what measures this verification and foretells its end from the ones before."""
-    with open_catalogue(context.loaded, os.environ, repository) as catalogue:
-        runs = catalogue.runs()
+    if repository is context.borrowed:
+        # The site's own catalogue is of another place, and must not be compared with this one.
+        with Catalogue.of_copy(repository) as catalogue:
+            runs = catalogue.runs()
+    else:
+        with open_catalogue(context.loaded, os.environ, repository) as catalogue:
+            runs = catalogue.runs()
     if not any(can_be_restored(part) for part in parts):
         phases = [phase for phase in phases if phase in READING]
     return Timing(context.report, {part.source: part_work(part) for part in parts}, phases, runs)

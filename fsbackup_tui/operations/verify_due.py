@@ -23,6 +23,7 @@ from fsbackup_tui.operations.verify import verify_point
 from fsbackup_tui.operations.verify_rungs import can_be_tried
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.not_here import points_not_here
 from fsbackup_tui.repository.reader import PointReader
 
 _FORETOLD = 50
@@ -57,7 +58,7 @@ def due_points(
         if plan is None or plan.verify_every is None or point.foreign or not point.whole:
             continue
         level = Trust.from_word(plan.verify)
-        tried = _last_try(point, level)
+        tried = last_try(point, level)
         if tried is None or now - tried >= plan.verify_every:
             due.append(DuePoint(point, level, tried, _last_success(point, level)))
     due.sort(key=lambda item: item.point.created, reverse=True)
@@ -65,7 +66,7 @@ def due_points(
     return due
 
 
-def _last_try(point: PointSummary, level: Trust) -> datetime | None:
+def last_try(point: PointSummary, level: Trust) -> datetime | None:
     """Return when a climb to the level last ended, there or at a lower rung that did not hold."""
     ends = [
         check.at
@@ -104,6 +105,9 @@ async def _work_off(
 ) -> dict[str, object]:
     with open_catalogue(context.loaded, os.environ, repository) as catalogue:
         points, runs = catalogue.points(own=True), catalogue.runs()
+    # What lies elsewhere is read back there; all of it would be fetched for a proof.
+    elsewhere = points_not_here(repository)
+    points = [point for point in points if point.id not in elsewhere]
     due = due_points(points, context.loaded.config.plans, context.now())
     started = time.monotonic()
     verified: list[dict[str, object]] = []
@@ -121,10 +125,10 @@ async def _work_off(
             break
         later = _time_of_later(due[number + 1 :], runs, room)
         outcome = await _verify(context, repository, item, later)
-        if outcome is None:
-            left += _left([item], runs)
-        else:
+        if outcome is not None:
             verified.append(outcome)
+        elif repository.point_directory(item.point.id).is_dir():
+            left += _left([item], runs)
     return {
         "ok": all(outcome["ok"] for outcome in verified),
         "verified": verified,
@@ -194,7 +198,10 @@ def _with_later(report: Report, later: float | None) -> Report:
 async def _verify(
     context: JobContext, repository: Repository, item: DuePoint, later: float | None
 ) -> dict[str, object] | None:
-    """Verify one point as a stage of its own; None where it is in use, so that it stays due."""
+    """Verify one point as a stage of its own; None where that can't be, so that nothing failed.
+
+    One that is in use stays due; one that retention has removed meanwhile does not.
+    """
     point = item.point.id
     context.stage(point)
     within = replace(
@@ -203,6 +210,9 @@ async def _verify(
         report=_with_later(context.report, later),
     )
     started = time.monotonic()
+    if not repository.point_directory(point).is_dir():
+        context.report(Log(f"{point} has left meanwhile: retention removed it"))
+        return None
     try:
         document = await verify_point(within, repository, point, level=item.level)
     except LockHeld as error:

@@ -74,6 +74,8 @@ def _state(reading: Reading) -> str:
         words.append(site_state(reading))
     elif facts.document("swapped"):
         words.append("SWAPPED: live is the restored copy")
+    elif facts.document("host_database"):
+        words.append("REBUILT: live is the point's database, on a new machine")
     elif facts.document("merged"):
         words.append("MERGED: rows were put back into live")
     else:
@@ -152,6 +154,8 @@ def _way_back(reading: Reading) -> str:
         return f"fsbackup rollback --incident {incident.id} (brings {plain_text(str(kept))} back)"
     if facts.document("merged"):
         return f"fsbackup recover --resume {incident.id}, then undo the merge"
+    if facts.document("host_database"):
+        return "none needed: what it was made of lies in the repository and its copies"
     return "not needed: live was not changed by a swap or merge"
 
 

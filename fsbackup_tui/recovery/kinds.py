@@ -15,6 +15,7 @@ _OF_SEEN: Mapping[Seen, tuple[SourceKind, ...]] = {
     "structure": ("postgres",),
     "errors": ("postgres",),
     "files": ("files",),
+    "server": ("postgres",),
     "config": ("config", "code"),
 }
 """What each thing that can be seen is the matter with; the runbooks of this version lead out."""

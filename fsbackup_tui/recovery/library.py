@@ -23,12 +23,16 @@ from fsbackup_tui.recovery.runbook import (
     read_runbook,
 )
 
-SHIPPED = ("data-loss", "partial-loss", "corruption", "files-loss", "config-or-code-loss")
+SHIPPED = (
+    *("data-loss", "partial-loss", "corruption", "files-loss", "config-or-code-loss"),
+    "host-lost",
+)
 _RUNBOOK_OF_SEEN: dict[Seen, str] = {
     "rows": "partial-loss",
     "structure": "partial-loss",
     "errors": "corruption",
     "files": "files-loss",
+    "server": "host-lost",
     "config": "config-or-code-loss",
     "unknown": "data-loss",
 }

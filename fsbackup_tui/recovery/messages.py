@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
+from fsbackup_tui.domain.events import parse_time
 from fsbackup_tui.domain.incident import SEEN_TEXTS
 from fsbackup_tui.domain.text import count_text, duration_text, when_text
 from fsbackup_tui.recovery.actions.action import Situation
@@ -80,6 +81,8 @@ def done_word(situation: Situation) -> str:
         unread = facts.salvaged.lost_rows if facts.salvaged is not None else None
         some = "Some rows" if unread is None else f"{count_text(unread)} rows"
         lost = f"{some} could not be read any more, and are missing."
+    elif facts.document("host_database"):
+        lost = f"What was written after {_point_moment(situation)} is missing."
     elif facts.document("swapped") and candidate is not None:
         at = when_text(candidate.at, situation.now, situation.zone)
         lost = f"What was written after {at}"
@@ -90,6 +93,15 @@ def done_word(situation: Situation) -> str:
         else:
             lost += " is missing."
     return f"{_drill(situation)}{incident.site} runs again, after {took}. {lost}"
+
+
+def _point_moment(situation: Situation) -> str:
+    """Return when the point was taken that a lost machine was rebuilt from."""
+    found = situation.facts.document("host").get("candidates")
+    for each in found if isinstance(found, list) else ():
+        if isinstance(each, Mapping) and each.get("point") == situation.facts.point:
+            return when_text(parse_time(str(each["at"])), situation.now, situation.zone)
+    return "the backup"
 
 
 def _lost_by_merging(situation: Situation) -> str:

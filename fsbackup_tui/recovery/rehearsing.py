@@ -13,6 +13,7 @@ from fsbackup_tui.operations.recovery_requests import DropLeftoverRequest, Rehea
 from fsbackup_tui.operations.request import Request
 from fsbackup_tui.operations.site_requests import DropTreeRequest
 from fsbackup_tui.operations.stand_in import STAND_IN
+from fsbackup_tui.recovery.actions import host_lost
 from fsbackup_tui.recovery.actions.action import Action, Facts, Situation
 from fsbackup_tui.recovery.place import taken_for_first
 from fsbackup_tui.recovery.question import Answer
@@ -24,6 +25,8 @@ MAKE_TREE, DROP_TREE = "rehearse-tree", "drop-rehearsed-tree"
 
 def with_rehearsal(runbook: Runbook) -> Runbook:
     """Return the runbook as it is practised."""
+    if runbook.id == host_lost.RUNBOOK:
+        return _of_a_lost_host(runbook)
     phases: dict[str, tuple[Step, ...]] = dict(runbook.phases.named())
     of_tree = "postgres" not in runbook.about
     what = "tree" if of_tree else "database"
@@ -46,6 +49,31 @@ def with_rehearsal(runbook: Runbook) -> Runbook:
     )
     stop, resume = (make, *phases["stop"]), (*phases["resume"], drop)
     # A drill's own two steps do not count among the seven of a phase.
+    practised = runbook.phases.model_copy(update={"stop": stop, "resume": resume})
+    return runbook.model_copy(update={"phases": practised})
+
+
+def _of_a_lost_host(runbook: Runbook) -> Runbook:
+    """Return it with a place of its own: there is nothing to damage, all of it is made anew."""
+    phases: dict[str, tuple[Step, ...]] = dict(runbook.phases.named())
+    make = Step(
+        id=host_lost.STAGE,
+        kind="act",
+        do=host_lost.STAGE,
+        title="Make a place to practise in",
+        why="The drill restores into a database and a directory of its own; live has no part.",
+        changes="a new directory in the state directory",
+        undo="is dropped at the end",
+    )
+    drop = Step(
+        id=host_lost.UNSTAGE,
+        kind="act",
+        do=host_lost.UNSTAGE,
+        title="Drop what was practised on",
+        why="Nothing of a drill is needed any more; it only takes room.",
+        changes="drops the drill's database and directory, with all in it",
+    )
+    stop, resume = (make, *phases["stop"]), (*phases["resume"], drop)
     practised = runbook.phases.model_copy(update={"stop": stop, "resume": resume})
     return runbook.model_copy(update={"phases": practised})
 

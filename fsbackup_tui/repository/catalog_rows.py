@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fsbackup_tui.domain.estimate import MeasuredRun, parse_run, run_document
-from fsbackup_tui.domain.point import LevelCheck, PartSummary, PointSummary, SpareSummary
+from fsbackup_tui.domain.point import Copy, LevelCheck, PartSummary, PointSummary, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 9
 """Another number makes a catalogue of another fsbackup be thrown away and built again."""
 
 SCHEMA = """
@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS points (
     runs TEXT NOT NULL,
     spares TEXT NOT NULL,
     incident TEXT NOT NULL,
+    pinned TEXT NOT NULL,
+    copies TEXT NOT NULL,
     sources TEXT NOT NULL,
     words TEXT NOT NULL,
     content TEXT NOT NULL,
@@ -63,7 +65,7 @@ CREATE INDEX IF NOT EXISTS of_others ON points (id) WHERE origin <> '';
 COLUMNS = (
     "p.id, p.sequence, p.plan, p.created, p.whole, p.running, p.trust, p.suspect, p.bytes,"
     " p.rows, p.database_bytes, p.files, p.seconds, p.reason, p.parts, p.problems, p.blocked,"
-    " p.levels, p.origin, p.runs, p.spares, p.incident"
+    " p.levels, p.origin, p.runs, p.spares, p.incident, p.pinned, p.copies"
 )
 
 
@@ -82,7 +84,7 @@ RUNS_OF_NEWEST = (
     " LIMIT 60"
 )
 
-UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 29)})"  # noqa: S608
+UPSERT = f"INSERT OR REPLACE INTO points VALUES ({', '.join('?' * 31)})"  # noqa: S608
 
 PLACE_THE_UNNUMBERED = """
 UPDATE points SET position = 0.5 + coalesce(
@@ -126,6 +128,16 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
     spares = [
         [spare.part, spare.name, spare.server, spare.proven.timestamp()] for spare in point.spares
     ]
+    copies = [
+        [
+            copy.replica,
+            copy.at.timestamp(),
+            None if copy.checked_at is None else copy.checked_at.timestamp(),
+            copy.state,
+            copy.why,
+        ]
+        for copy in point.copies
+    ]
     sources = "\n".join(sorted(part.source for part in point.parts))
     words = "\n".join(
         (
@@ -136,6 +148,8 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
             "suspect" if point.suspect else "",
             f"in incident {point.in_incident}" if point.in_incident else "",
             "running" if point.running else "",
+            f"pinned {point.pinned}" if point.pinned else "",
+            *(copy.replica for copy in point.copies),
             sources,
             point.foreign,
             *point.suspect,
@@ -165,6 +179,8 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
         _dump(runs),
         _dump(spares),
         point.in_incident,
+        point.pinned,
+        _dump(copies),
         sources,
         words,
     )
@@ -173,7 +189,7 @@ def to_row(point: PointSummary) -> tuple[object, ...]:
 
 def from_row(row: Sequence[Any]) -> PointSummary:
     """Return the point of a row of ``COLUMNS`` and of ``PREVIOUS``, the counts before it."""
-    rows_change, files_change = _change(row[9], row[22]), _change(row[11], row[23])
+    rows_change, files_change = _change(row[9], row[24]), _change(row[11], row[25])
     return PointSummary(
         id=row[0],
         sequence=row[1],
@@ -208,6 +224,17 @@ def from_row(row: Sequence[Any]) -> PointSummary:
             for part, name, server, proven in json.loads(row[20])
         ),
         in_incident=row[21],
+        pinned=row[22],
+        copies=tuple(
+            Copy(
+                replica,
+                datetime.fromtimestamp(at, UTC),
+                None if checked is None else datetime.fromtimestamp(checked, UTC),
+                state,
+                why,
+            )
+            for replica, at, checked, state, why in json.loads(row[23])
+        ),
     )
 
 

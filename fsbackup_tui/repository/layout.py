@@ -103,6 +103,10 @@ class Repository:
         """Return the lock of ``verify --due``: one run at a time."""
         return self.locks / "verify-due.lock"
 
+    def retain_lock(self) -> Path:
+        """Return the lock of retention: one run at a time."""
+        return self.locks / "retain.lock"
+
     def write_lock(self) -> Path:
         """Return the short lock around changes of what the inventory holds."""
         return self.locks / "write.lock"

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from fsbackup_tui.repository.manifest import MANIFEST_NAME
 RECORD_FORMAT = 1
 KINDS = frozenset(
     {"verified", "drill", "cleared", "pinned", "unpinned", "adopted", "spare", "rekeyed"}
+    | {"copied", "uncopied"}
 )
 _LARGEST_BYTES = 16 << 20
 _SEQUENCE = re.compile(rb'"sequence": ?(\d{1,18})\b')
@@ -213,6 +214,22 @@ def _next_number(directory: Path) -> int:
     return max(numbers) + 1
 
 
+def pin_in(records: Iterable[Record]) -> str:
+    """Return why a point is pinned, empty where it is not; ``records`` oldest first.
+
+    Of a point whose manifest is gone or damaged too: those that are whole by themselves count.
+    """
+    reason = ""
+    for record in records:
+        if record.kind in ("pinned", "unpinned"):
+            whole = record if record.counts else read_record(record.path, record.manifest_sha256)
+            if whole.counts and record.kind == "pinned":
+                reason = str(record.document.get("reason") or "no reason was given")
+            elif whole.counts:
+                reason = ""
+    return reason
+
+
 def head_sequence(path: Path) -> int:
     """Return the ``sequence`` near the head of a manifest or record, 0 where it can't be read."""
     try:
@@ -240,8 +257,8 @@ def scan_sequences(
     points = _names(repository.points) | _names(repository.trash)
     for name in points:
         sequence = known.get(name, 0)
-        for parent in (repository.points, repository.trash):
-            sequence = sequence or head_sequence(parent / name / MANIFEST_NAME)
+        for directory in (repository.points / name, trash_parts(repository, name)[0]):
+            sequence = sequence or head_sequence(directory / MANIFEST_NAME)
         if sequence:
             found[name] = sequence
     for name in _names(repository.records) - set(found):
@@ -250,6 +267,12 @@ def scan_sequences(
         if sequence:
             found[name] = sequence
     return found
+
+
+def trash_parts(repository: Repository, point: str) -> tuple[Path, Path]:
+    """Return where a point in the trash lies, and where its records do; neither need be there."""
+    entry = repository.trash / point
+    return entry / "point", entry / "records"
 
 
 def _names(directory: Path) -> set[str]:

@@ -16,6 +16,7 @@ from fsbackup_tui.domain.point import (
     point_time,
 )
 from fsbackup_tui.domain.trust import Trust
+from fsbackup_tui.repository.copies import copies_of
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import is_being_written, whole_parts
 from fsbackup_tui.repository.manifest import (
@@ -26,7 +27,13 @@ from fsbackup_tui.repository.manifest import (
     read_part,
 )
 from fsbackup_tui.repository.measured import measured_runs
-from fsbackup_tui.repository.records import Record, head_sequence, read_records, was_whole
+from fsbackup_tui.repository.records import (
+    Record,
+    head_sequence,
+    pin_in,
+    read_records,
+    was_whole,
+)
 from fsbackup_tui.repository.spares import spare_summary, spares_in
 from fsbackup_tui.repository.standing import judge, part_summary
 
@@ -94,6 +101,8 @@ def _whole(manifest: Manifest, records: Sequence[Record], missing: list[str]) ->
         runs=measured_runs(records),
         spares=tuple(map(spare_summary, spares_in(records))),
         in_incident="" if standing.cleared else manifest.in_incident or "",
+        pinned=pin_in(records),
+        copies=copies_of(records),
     )
 
 
@@ -109,7 +118,8 @@ def _without_manifest(
             parts.append(read_part(directory / source / PART_NAME))
         except PointDamaged as error:
             problems.append(f"{source}/{error.why.rstrip('.')}")
-    standing = judge(parts, read_records(repository, point, manifest_sha256=""), whole=False)
+    records = read_records(repository, point, manifest_sha256="")
+    standing = judge(parts, records, whole=False)
     if not alive:
         problems.append(
             "never finished: no manifest; its whole parts can be restored"
@@ -124,6 +134,7 @@ def _without_manifest(
         parts=summaries,
         suspect=standing.suspect,
         problems=(*problems, *standing.problems),
+        pinned=pin_in(records),
     )
 
 
@@ -143,6 +154,7 @@ def _damaged(repository: Repository, point: str, problem: str, sequence: int) ->
         parts=tuple(parts),
         problems=(problem,),
         sequence=sequence,
+        pinned=pin_in(read_records(repository, point, manifest_sha256="")),
     )
 
 
@@ -155,6 +167,7 @@ def _bare(
     problems: tuple[str, ...],
     suspect: tuple[str, ...] = (),
     sequence: int = 0,
+    pinned: str = "",
 ) -> PointSummary:
     match = POINT_ID.fullmatch(point)
     return PointSummary(
@@ -172,6 +185,7 @@ def _bare(
         database_bytes=_sum(part.database_bytes for part in parts),
         files=_sum(part.files for part in parts),
         problems=problems,
+        pinned=pinned,
     )
 
 

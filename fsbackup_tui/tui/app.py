@@ -20,6 +20,7 @@ from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.modes.inventory import InventoryScreen
 from fsbackup_tui.tui.modes.jobs import JobsScreen
 from fsbackup_tui.tui.modes.recover import RecoverScreen
+from fsbackup_tui.tui.modes.retention import RetentionScreen
 from fsbackup_tui.tui.modes.verify import VerifyScreen
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.site_watch import SiteWatch, first_overview
@@ -56,6 +57,7 @@ class FsbackupApp(TerminalApp, inherit_bindings=False):
         "jobs": JobsScreen,
         "verify": VerifyScreen,
         "recover": RecoverScreen,
+        "retention": RetentionScreen,
     }
     DEFAULT_MODE: ClassVar[str] = "inventory"
     BINDINGS: ClassVar[list[BindingType]] = bindings("general")

@@ -26,8 +26,12 @@ from fsbackup_tui.operations.request import Request
 from fsbackup_tui.tui.buckets import Picture
 
 if TYPE_CHECKING:
+    from fsbackup_tui.config.edit import ConfigEdit
+    from fsbackup_tui.config.retention import Retention
+    from fsbackup_tui.domain.retention import Keep
     from fsbackup_tui.operations.part_changes import PartChanges
     from fsbackup_tui.recovery.desk import Desk
+    from fsbackup_tui.tui.retention_data import RetentionView
 
 Order = Literal["newest", "oldest", "largest", "least trusted"]
 ORDERS: tuple[Order, ...] = ("newest", "oldest", "largest", "least trusted")
@@ -293,6 +297,22 @@ class SiteData(Protocol):
 
     def cancel(self, job: str) -> None:
         """Ask a running job to stop and clean up."""
+        ...
+
+    def retention(self) -> RetentionView:
+        """Return what stays and what leaves, as retention sees it now."""
+        ...
+
+    def draft(self, plan: str, keep: Keep, settings: Retention) -> ConfigEdit:
+        """Return what writing these rules would make of the configuration; nothing is written."""
+        ...
+
+    def write(self, edit: ConfigEdit) -> str:
+        """Write it into the configuration; returns what was done, in words."""
+        ...
+
+    def pin(self, point: str, reason: str | None) -> None:
+        """Keep a point whatever the rules say, with a reason; None: let the rules decide again."""
         ...
 
     def desk(self) -> Desk:

@@ -32,6 +32,9 @@ Context = Literal[
     "step",
     "report",
     "answers",
+    "retention",
+    "rules",
+    "trash",
 ]
 # What stands at the bottom: an action by its id, or a key and a word where a text field has them.
 Shown: TypeAlias = str | tuple[str, str]
@@ -59,6 +62,7 @@ KEYS: tuple[Key, ...] = (
     Key("jobs", "general", "2", "app.mode('jobs')", "jobs", "Jobs"),
     Key("verification", "general", "3", "app.mode('verify')", "verify", "Verify"),
     Key("recover", "general", "4", "app.mode('recover')", "recover", "Recover"),
+    Key("retention", "general", "5", "app.mode('retention')", "retention", "Retention"),
     Key("alerts", "general", "a", "app.alerts", "alerts", "What needs a person, and the remedy"),
     Key("back", "general", "escape", "screen.back", "back", "One level back; never quits"),
     Key("help", "general", "question_mark,f1", "app.help", "keys", "This help"),
@@ -324,6 +328,43 @@ KEYS: tuple[Key, ...] = (
     Key("alerts-show", "alerts", "Y", "screen.show", "by hand", "Show them, to select by hand"),
     Key("report-copy", "report", "y", "screen.copy", "copy", "Copy the text"),
     Key("report-show", "report", "Y", "screen.show", "by hand", "Show it, to select by hand"),
+    Key(
+        "retain-rules",
+        "retention",
+        "e",
+        "screen.rules",
+        "rules…",
+        "Try other rules; asks first",
+        changes=True,
+    ),
+    Key(
+        "retain-apply",
+        "retention",
+        "A",
+        "screen.apply",
+        "remove…",
+        "Move to the trash; asks",
+        changes=True,
+    ),
+    Key(
+        "retain-pin",
+        "retention",
+        "p",
+        "screen.pin",
+        "pin…",
+        "Pin the point or unpin it; asks",
+        changes=True,
+    ),
+    Key("retain-trash", "retention", "t", "screen.trash", "trash", "What lies in the trash"),
+    Key("retain-plan", "retention", "tab", "screen.next_plan", "plan", "The next plan's points"),
+    Key("retain-copy", "retention", "y", "screen.copy", "copy", "Copy the command that shows it"),
+    Key("rule-more", "rules", "right,l,plus", "screen.step(1)", "more", "Keep more by this rule"),
+    Key("rule-less", "rules", "left,h,minus", "screen.step(-1)", "less", "Keep less by this rule"),
+    Key("rule-without", "rules", "x,delete", "screen.without", "without", "Do without this rule"),
+    Key("rule-again", "rules", "u", "screen.again", "as it is", "All rules as the config has them"),
+    Key("rule-write", "rules", "w", "screen.write", "WRITE…", "Write to the config; shows, asks"),
+    Key("trash-back", "trash", "b", "screen.take_back", "take back…", "Take the point back; asks"),
+    Key("trash-free", "trash", "F", "screen.free", "free…", "Free what is past its grace; asks"),
 )
 _BY_ID = {key.id: key for key in KEYS}
 _NAMES = {
@@ -363,6 +404,9 @@ TITLES: Mapping[Context, str] = {
     "step": "In a step",
     "report": "Report",
     "answers": "In the answers",
+    "retention": "Retention",
+    "rules": "Rules",
+    "trash": "Trash",
 }
 # Digits belong to the question that is open; they are no keys that could be given others.
 _DIGITS: Mapping[str, Sequence[tuple[str, str, str]]] = {

@@ -74,8 +74,12 @@ from fsbackup_tui.tui.proof_data import plan_picture, point_proof, trial_words, 
 from fsbackup_tui.tui.signed import Signed
 
 if TYPE_CHECKING:
+    from fsbackup_tui.config.edit import ConfigEdit
+    from fsbackup_tui.config.retention import Retention
+    from fsbackup_tui.domain.retention import Keep
     from fsbackup_tui.recovery.desk import Desk
     from fsbackup_tui.recovery.reading import OpenIncidents
+    from fsbackup_tui.tui.retention_data import RetentionView
 
 _HINTS = Hints(back_up="b takes one", prove="3 proves it", create="Make one: fsbackup init")
 _SECRETS_SECONDS = 30.0
@@ -405,6 +409,35 @@ class LiveSite:
         """Ask a running job to stop and clean up."""
         refuse_if_read_only(self._loaded, "cancels nothing")
         cancel_job(find_job(self._state(), job), operator=operator_name(self._environ))
+
+    def retention(self) -> RetentionView:
+        """Return what stays and what leaves, as retention sees it now."""
+        from fsbackup_tui.tui.site_retention import read_retention
+
+        return read_retention(self._loaded, self._environ, self._own_repository(), self._now())
+
+    def draft(self, plan: str, keep: Keep, settings: Retention) -> ConfigEdit:
+        """Return what writing these rules would make of the configuration."""
+        from fsbackup_tui.tui.site_retention import draft_of
+
+        return draft_of(self._loaded, self._environ, plan, keep, settings)
+
+    def write(self, edit: ConfigEdit) -> str:
+        """Write it into the configuration, and read that again at once."""
+        from fsbackup_tui.config.edit import write_edit
+
+        kept = write_edit(edit, self._state())
+        self._reload()
+        return f"{edit.path} is written." + (f" As it was: {kept}" if kept else "")
+
+    def pin(self, point: str, reason: str | None) -> None:
+        """Write down that a point is pinned, or is no more."""
+        from fsbackup_tui.tui.site_retention import write_pin
+
+        write_pin(self._loaded, self._environ, self._own_repository(), point, reason, self._now())
+
+    def _own_repository(self) -> Repository:
+        return self._repository() or open_site_repository(self._loaded, self._environ)
 
     def desk(self) -> Desk:
         """Return where recoveries are led from."""

@@ -47,7 +47,7 @@ def test_it_knows_the_site_again_by_what_is_small(
     whole: WholeSite, s3: S3Server, tmp_path: Path
 ) -> None:
     assert whole.site.run("verify", "latest", "--level", "proven").exit_code == 0
-    copy_to_bucket(whole.site, s3)
+    copy_to_bucket(whole.site)
     whole.lose()
     machine = bare_machine(tmp_path / "new")
     document = bootstrap(machine, s3)
@@ -160,7 +160,7 @@ def test_a_half_copied_point_is_told_and_not_taken_for_whole(
 ) -> None:
     first = whole.point
     second = whole.back_up()
-    copy_to_bucket(whole.site, s3)
+    copy_to_bucket(whole.site)
     (s3.files / "shop" / "points" / second / "manifest.json").unlink()
     whole.lose()
     machine = bare_machine(tmp_path / "new")

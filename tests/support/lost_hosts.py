@@ -13,14 +13,12 @@ from pathlib import Path
 
 from fsbackup_tui.engines.postgres.scratch import ScratchServer
 from tests.support.code_sites import git
-from tests.support.file_sites import copy_tree, snapshot
+from tests.support.file_sites import snapshot
 from tests.support.replicas import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.support.servers import MakeDatabase, execute
 from tests.support.sites import PROJECT, CommandResult, Site, make_site
 
 PASSPHRASE = "canary-passphrase: Straße & 'quotes'"
-DATABASE_PASSWORD = "canary-pass-of-the-database"
-_NOT_REPLICATED = ("locks", "trash", "holds", "elsewhere", ".fetched")
 
 
 @dataclass
@@ -88,6 +86,8 @@ def make_whole_site(directory: Path, url: str, s3: S3Server) -> WholeSite:
         url,
         settings={
             "env_file": str(app / ".env"),
+            # Where every machine has it by itself: the new one must not find the old one's.
+            "state": None,
             "sources": {
                 "db": {"kind": "postgres", "url": "${DATABASE_URL}"},
                 "uploads": {"kind": "files", "root": str(storage)},
@@ -95,7 +95,7 @@ def make_whole_site(directory: Path, url: str, s3: S3Server) -> WholeSite:
                 "code": {"kind": "code", "worktree": str(app)},
             },
             "links": [{"table": "videos", "column": "path", "files": "uploads"}],
-            "plans": {"daily": {"sources": ["db", "uploads", "env", "code"]}},
+            "plans": {"daily": {"sources": ["db", "uploads", "env", "code"], "replicas": ["s3"]}},
             "encryption": {"method": "age", "hint": "the safe in the office"},
             "commands": {"start_app": ["touch", str(srv / "started")]},
             "replicas": {
@@ -110,23 +110,17 @@ def make_whole_site(directory: Path, url: str, s3: S3Server) -> WholeSite:
     )
     site.environment = {
         "FSBACKUP_PASSPHRASE": PASSPHRASE,
+        "XDG_STATE_HOME": str(site.directory / "var"),
         "S3_ID": ACCESS_KEY,
         "S3_SECRET": SECRET_KEY,
     }
     return WholeSite(site, srv)
 
 
-def copy_to_bucket(site: Site, s3: S3Server, prefix: str = "shop") -> Path:
-    """Put the repository into the bucket as a replica has it; returns the place in it."""
-    place = s3.files / prefix
-    place.mkdir(parents=True, exist_ok=True)
-    for entry in site.repository.iterdir():
-        if entry.name not in _NOT_REPLICATED:
-            target = place / entry.name
-            if target.exists():
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
-            copy_tree(entry, target)
-    return place
+def copy_to_bucket(site: Site) -> None:
+    """Send what the replica lacks: points, and what was found out about them since."""
+    done = site.run("replicate", "--json")
+    assert done.exit_code == 0, done.stderr + done.stdout
 
 
 @dataclass
@@ -201,7 +195,6 @@ def site_in_a_bucket(
     directory: Path, server: ScratchServer, make_database: MakeDatabase, s3: S3Server
 ) -> WholeSite:
     """Return a site with one point, which lies in the bucket as well."""
-    whole = make_whole_site(directory, make_database(server), s3)
+    whole = make_whole_site(directory, make_database(server, "shop"), s3)
     whole.back_up()
-    copy_to_bucket(whole.site, s3)
     return whole

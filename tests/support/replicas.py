@@ -86,7 +86,7 @@ def s3_server(directory: Path, port: int | None = None) -> Iterator[S3Server]:
     argv = [
         *(rclone, "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
         # Otherwise what a test changes behind its back gives an error of the server's own.
-        *("--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0", "--vfs-cache-mode", "off"),
+        *("--addr", f"127.0.0.1:{port}", "--dir-cache-time", "5ms", "--vfs-cache-mode", "off"),
         str(root),
     ]
     with served(

@@ -12,12 +12,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.support.replicating import KINDS
 from tests.sweeps.clean import sweep_clean
 from tests.sweeps.damage import Damage, Way, draw
 from tests.sweeps.keys import KEYS_A_ROUND, sweep_keys
 from tests.sweeps.kills import run_all
 from tests.sweeps.lane import open_lane
 from tests.sweeps.outcomes import Tally
+from tests.sweeps.replica_kills import sweep_replica_kills
 from tests.sweeps.sealed import sweep_sealed
 from tests.sweeps.site import Rounds, sweep_site
 from tests.sweeps.site_kills import run_scenes
@@ -49,7 +51,10 @@ class Plan:
 def main() -> int:
     given = _arguments()
     started = time.monotonic()
-    tallies = [*run_all(), *run_scenes()] if given.recover else _sweep(given)
+    if given.replicas:
+        tallies = _kill_on_the_way()
+    else:
+        tallies = [*run_all(), *run_scenes()] if given.recover else _sweep(given)
     for tally in tallies:
         sys.stdout.write(f"{tally.text()}\n\n")
     wrong = sum(len(tally.failures) for tally in tallies)
@@ -67,6 +72,13 @@ def _sweep(given: argparse.Namespace) -> list[Tally]:
     return [_together(same) for same in zip(*results, strict=True)]
 
 
+def _kill_on_the_way() -> list[Tally]:
+    with tempfile.TemporaryDirectory(prefix="fsbackup-sweep-") as place:
+        return [
+            sweep_replica_kills(kind, Path(place) / kind, list(range(14)), 10) for kind in KINDS
+        ]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.sweeps", description=__doc__)
     parser.add_argument("--flips", type=int, default=320, help="bits flipped, in either sweep")
@@ -77,6 +89,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", default="1", help="another seed draws other rounds")
     parser.add_argument(
         "--recover", action="store_true", help="instead: kill at every point of a recovery"
+    )
+    parser.add_argument(
+        "--replicas", action="store_true", help="instead: kill at every moment of sending copies"
     )
     return parser.parse_args()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from fsbackup_tui.config.edit import ConfigEdit
+from fsbackup_tui.config.retention import Retention
 from fsbackup_tui.domain.errors import FsbackupError, PassphraseNeeded, Problem, UsageError
 from fsbackup_tui.domain.glance import Glance, incident_answer
 from fsbackup_tui.domain.health import Answer
@@ -15,6 +17,8 @@ from fsbackup_tui.domain.key_question import KeyQuestion, Verdict
 from fsbackup_tui.domain.point import (
     PointSummary,
 )
+from fsbackup_tui.domain.retention import Keep, decide
+from fsbackup_tui.domain.retention_guard import Guard
 from fsbackup_tui.domain.secret import Secret
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.jobs.supervisor import find_job
@@ -39,6 +43,7 @@ from fsbackup_tui.tui.data import (
 )
 from fsbackup_tui.tui.job_data import LiveWatch
 from fsbackup_tui.tui.last_seen import LastSeen
+from fsbackup_tui.tui.retention_data import RetentionView
 from fsbackup_tui.tui.settings import Settings
 from fsbackup_tui.tui.site_data import NoConfigFound
 from fsbackup_tui.tui.theme import Palette, builtin_directory, load_theme
@@ -275,6 +280,23 @@ class FakeSite:
         """Keep it."""
         assert question == self.question
         self.kept.append(typed)
+
+    def retention(self) -> RetentionView:
+        """Return retention without a point."""
+        guard = Guard()
+        return RetentionView((), {}, guard, decide((), {}, guard, NOW, ZONE), NOW, ZONE)
+
+    def draft(self, plan: str, keep: Keep, settings: Retention) -> ConfigEdit:
+        """Refuse: no test of these screens changes rules."""
+        raise UsageError(f"NO DRAFT: {plan} {keep} {settings}")
+
+    def write(self, edit: ConfigEdit) -> str:
+        """Refuse, as for a draft."""
+        raise UsageError(f"NOT WRITTEN: {edit.path}")
+
+    def pin(self, point: str, reason: str | None) -> None:
+        """Refuse, as for a draft."""
+        raise UsageError(f"NOT PINNED: {point} {reason}")
 
     def desk(self) -> Desk:
         """Return the desk, where the test gave one."""

@@ -17,6 +17,7 @@ from tests.support.site_recovering import files_led_to, site_desk
 from tests.tui.fakes import Clock, FakeSite, make_app
 from tests.tui.proofs import proven_site
 from tests.tui.recoveries import held_desk, led_to, open_incident, recover_app
+from tests.tui.retained import RetainedSite
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -62,6 +63,20 @@ async def test_verify_looks_as_it_did(size: tuple[int, int]) -> None:
         await press(pilot, "escape", "p")
         await until_text(pilot, "61 m ago  PROVEN")
         compare("picture", size, text_lines(app))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
+async def test_retention_looks_as_it_did(size: tuple[int, int]) -> None:
+    app = make_app(RetainedSite())
+    async with app.run_test(size=size) as pilot:
+        await until_text(pilot, "PROD face-swap")
+        await press(pilot, "5")
+        await until_text(pilot, "not full in 2 y")
+        compare("retention", size, text_lines(app))
+        await press(pilot, "e", "j", "h", "h")
+        await until_text(pilot, "Removes 12 points more")
+        await until_text(pilot, "Disk  not full")
+        compare("rules", size, text_lines(app))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 40)], ids=["80x24", "140x40"])
@@ -176,7 +191,7 @@ async def test_commands_change_the_theme(key: str) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until_text(pilot, "1/8")
         await press(pilot, key)
-        await until_text(pilot, "Theme dark")
+        await until_text(pilot, "Theme ansi-16")
         await press(pilot, *"theme ligh", "enter")
         await until(pilot, lambda: app.look.name == "light")
         await until_text(pilot, "1/8")

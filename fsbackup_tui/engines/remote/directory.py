@@ -84,6 +84,10 @@ class DirectoryRemote:
         except OSError as error:
             raise self._error("", error) from error
 
+    async def lock_of(self, path: str) -> str | None:
+        """Return None: a directory locks nothing."""
+        return None
+
     async def put(
         self, root: Path, paths: Sequence[str], report: Report = quietly, *, replace: bool = False
     ) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fsbackup_tui.config.replicas import Replica
-from fsbackup_tui.domain.errors import ReplicaError
+from fsbackup_tui.domain.errors import ReplicaError, ReplicaLacks
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.process import Command, Completed, run
@@ -157,6 +157,21 @@ class RcloneRemote:
         if not size and not await self.exists(path):
             raise _missing(self._name, self.describe, path)
         return digest.hexdigest(), size
+
+    async def lock_of(self, path: str) -> str | None:
+        """Return in words how long a file is locked there; older versions of rclone don't tell."""
+        ended = await self._run(
+            "asking for its lock", "lsjson", "--stat", "--metadata", self._remote(path)
+        )
+        document: object = None
+        with contextlib.suppress(ValueError):
+            document = json.loads(ended.completed.stdout)
+        metadata = document.get("Metadata") if isinstance(document, dict) else None
+        facts = metadata if isinstance(metadata, dict) else {}
+        mode, until = facts.get("object-lock-mode"), facts.get("object-lock-retain-until-date")
+        if mode and until:
+            return f"locked until {until} ({str(mode).lower()})"
+        return "locked (legal hold)" if facts.get("object-lock-legal-hold-status") == "ON" else None
 
     async def fetch(self, path: str, to: Path, report: Report = quietly) -> None:
         """Bring one file to ``to``."""
@@ -346,8 +361,8 @@ def _file(before: str, item: Mapping[str, Any]) -> RemoteFile:
     )
 
 
-def _missing(name: str, place: str, path: str) -> ReplicaError:
-    return ReplicaError(
+def _missing(name: str, place: str, path: str) -> ReplicaLacks:
+    return ReplicaLacks(
         f"REPLICA {name} LACKS {path}.",
         why=f"{place} has no such file.",
         fix=f"Check the replica: fsbackup replicate {name} --check",

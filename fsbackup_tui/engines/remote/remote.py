@@ -82,6 +82,10 @@ class Remote(Protocol):
         """Bring files to the same paths below ``root``; which came is the caller's to see."""
         ...
 
+    async def lock_of(self, path: str) -> str | None:
+        """Return in words how long a file is locked there; None: not, or nobody tells."""
+        ...
+
     async def put(
         self, root: Path, paths: Sequence[str], report: Report = quietly, *, replace: bool = False
     ) -> None:

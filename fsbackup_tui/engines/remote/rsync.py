@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fsbackup_tui.config.replicas import Replica
-from fsbackup_tui.domain.errors import DiskFull, ReplicaError
+from fsbackup_tui.domain.errors import DiskFull, ReplicaError, ReplicaLacks, ReplicaRefused
 from fsbackup_tui.domain.events import Progress, Report
 from fsbackup_tui.engines.process import Command, run
 from fsbackup_tui.engines.remote.programs import Program, probe_rsync, probe_ssh
@@ -34,9 +34,11 @@ _PROGRESS = re.compile(
     r"\s*(?P<done>[\d,.]+)\s+(?P<share>\d+)%\s+(?P<rate>[\d.]+)(?P<unit>[kMGT]?)B/s"
 )
 _UNITS = {"": 1, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_NO_PARTIAL = "--partial-dir has been disabled"
 _NOT_THERE = re.compile(r"No such file or directory")
 _SOME_FAILED = 23
 _MKPATH = (3, 2, 3)
+_QUOTES_ITSELF = (3, 2, 4)
 
 
 async def open_rsync(name: str, replica: Replica, work: Path) -> RsyncRemote:
@@ -62,6 +64,9 @@ class RsyncRemote:
         if replica.known_hosts is not None:
             options += ["-o", f"UserKnownHostsFile={replica.known_hosts}"]
         self._shell = shlex.join([ssh, *options])
+        # Newer ones quote what the far shell sees by themselves; rrsync refuses the option.
+        self._quoting = ("--protect-args",) if rsync.version < _QUOTES_ITSELF else ()
+        self._keeps_partial = True
         self._limit = (
             () if replica.bandwidth is None else (f"--bwlimit={max(1, replica.bandwidth // 1024)}",)
         )
@@ -126,6 +131,10 @@ class RsyncRemote:
         finally:
             taken.unlink(missing_ok=True)
 
+    async def lock_of(self, path: str) -> str | None:
+        """Return None: rsync tells of no locks."""
+        return None
+
     async def fetch(self, path: str, to: Path, report: Report = quietly) -> None:
         """Bring one file to ``to``."""
         ended = await self._run(
@@ -149,11 +158,27 @@ class RsyncRemote:
         """Send files below ``root`` to the same paths there."""
         if not paths:
             return
+        try:
+            ended = await self._send(root, paths, report, replace=replace)
+        except ReplicaRefused as error:
+            if _NO_PARTIAL not in error.why or not self._keeps_partial:
+                raise
+            # An append-only account lets no half file lie beside: then each begins anew.
+            self._keeps_partial = False
+            ended = await self._send(root, paths, report, replace=replace)
+        if ended.missing:
+            raise replica_error(self._name, self.describe, "sending to it", ended.messages)
+
+    async def _send(
+        self, root: Path, paths: Sequence[str], report: Report, *, replace: bool
+    ) -> _Ended:
         manner = ("--ignore-times", "--whole-file") if replace else ("--ignore-existing",)
         making = ("--mkpath",) if self._rsync.version >= _MKPATH else ()
-        ended = await self._run(
+        keeping = (f"--partial-dir={_PARTIAL}",) if self._keeps_partial else ()
+        return await self._run(
             "sending to it",
-            *("--times", "--from0", "--files-from=-", f"--partial-dir={_PARTIAL}"),
+            *("--times", "--from0", "--files-from=-"),
+            *keeping,
             *manner,
             *making,
             f"{root}/",
@@ -161,8 +186,6 @@ class RsyncRemote:
             stdin=_zeroed(paths),
             report=report,
         )
-        if ended.missing:
-            raise replica_error(self._name, self.describe, "sending to it", ended.messages)
 
     async def _listed(
         self, remote: str, options: Sequence[str], doing: str
@@ -184,8 +207,8 @@ class RsyncRemote:
             raise self._lacks(path)
         return found[0]
 
-    def _lacks(self, path: str) -> ReplicaError:
-        return ReplicaError(
+    def _lacks(self, path: str) -> ReplicaLacks:
+        return ReplicaLacks(
             f"REPLICA {self._name} LACKS {path}.",
             why=f"{self.describe} has no such file.",
             fix=f"Check the replica: fsbackup replicate {self._name} --check",
@@ -213,7 +236,7 @@ class RsyncRemote:
         completed = await run(
             Command(
                 (
-                    *(self._rsync.path, "--rsh", self._shell, "--protect-args", _TIMEOUT),
+                    *(self._rsync.path, "--rsh", self._shell, *self._quoting, _TIMEOUT),
                     *(*self._limit, *telling, *arguments),
                 ),
                 stdin=stdin,

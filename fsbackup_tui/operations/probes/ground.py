@@ -90,7 +90,7 @@ class Ground:
     def trims(self) -> bool:
         """Whether retention takes points away as new ones come."""
         plans = self.loaded.config.plans.values()
-        return any(getattr(plan, "keep", None) is not None for plan in plans)
+        return any(plan.keep is not None for plan in plans)
 
     def age(self, moment: datetime) -> timedelta:
         """Return how long ago a moment was."""

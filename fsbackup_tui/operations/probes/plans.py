@@ -10,7 +10,7 @@ from fsbackup_tui.config.model import Plan
 from fsbackup_tui.domain.events import format_time, parse_time
 from fsbackup_tui.domain.expected import is_good
 from fsbackup_tui.domain.point import DATA_KINDS, PointSummary
-from fsbackup_tui.domain.schedule import Schedule, parse_schedule
+from fsbackup_tui.domain.schedule import Schedule
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.probes.ground import Ground
 from fsbackup_tui.repository.files import replace_file, state_file_mode
@@ -20,8 +20,12 @@ _NAME = "plans-seen.json"
 
 def schedule_of(plan: Plan) -> Schedule | None:
     """Return when a plan is due; None where it is run by hand."""
-    at: object = getattr(plan, "at", None)
-    return parse_schedule(at) if isinstance(at, str) else at if isinstance(at, Schedule) else None
+    return plan.at
+
+
+def drill_schedules(ground: Ground) -> dict[str, Schedule]:
+    """Return when the drills of the configuration are due, by their names."""
+    return {name: drill.at for name, drill in ground.loaded.config.drills.items()}
 
 
 def wanted_of(ground: Ground, plan: str) -> Trust:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from fsbackup_tui.domain.expected import has_run, last_due
 from fsbackup_tui.domain.finding import Finding
 from fsbackup_tui.domain.point import PointSummary
 from fsbackup_tui.domain.text import age_text, duration_text, plain_text, when_text
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.probes.ground import Ground
-from fsbackup_tui.operations.probes.plans import wanted_of
+from fsbackup_tui.operations.probes.plans import drill_schedules, plan_since, wanted_of
 from fsbackup_tui.operations.wording import blocked_words
 from fsbackup_tui.repository.drills import newest_drills
 from fsbackup_tui.repository.records import Record
 
 _DRILLS_LOOKED_AT = 20
+_DRILL_GRACE = timedelta(hours=6)
 
 
 def damaged(ground: Ground) -> Iterator[Finding]:
@@ -164,6 +166,7 @@ def drills(ground: Ground) -> Iterator[Finding]:
     rto = ground.loaded.config.objectives.rto
     if rto is not None:
         ground.number("fsbackup_objective_rto_seconds", rto.total_seconds())
+    yield from _overdue_drills(ground, held[0].at if held else None)
     if held:
         yield from _last_drill(ground, held, rto)
     elif rto is not None and ground.points():
@@ -174,6 +177,28 @@ def drills(ground: Ground) -> Iterator[Finding]:
             "NO DRILL YET: nobody knows how long getting back takes.",
             f"objectives: rto: promises {duration_text(rto.total_seconds())}.",
             "fsbackup drill",
+        )
+
+
+def _overdue_drills(ground: Ground, last: datetime | None) -> Iterator[Finding]:
+    """Yield each drill of the configuration whose newest time brought no drill."""
+    for name, schedule in drill_schedules(ground).items():
+        since = plan_since(ground, f"drill {name}", schedule)
+        run = last_due(schedule, ground.now, ground.zone, _DRILL_GRACE)
+        if run <= since or has_run(last, run):
+            continue
+        when = when_text(run, ground.now, ground.zone)
+        had = "There never was one." if last is None else (
+            f"The last one was held {when_text(last, ground.now, ground.zone)}."
+        )  # fmt: skip
+        yield Finding(
+            f"drill-age:{name}",
+            "warning",
+            run,
+            f"DRILL OVERDUE: {name} was due {when} ({schedule}).",
+            f"{had} What nobody practises does not work on the day it must.",
+            "fsbackup drill   and: fsbackup schedule show",
+            subject=name,
         )
 
 

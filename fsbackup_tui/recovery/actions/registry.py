@@ -11,6 +11,7 @@ from fsbackup_tui.recovery.actions import (
     files_back,
     files_tree,
     files_way,
+    host_lost,
     merging,
     places,
     preserving,
@@ -27,7 +28,7 @@ ACTIONS: Mapping[str, Action] = {
     action.name: action
     for family in (
         *(bleeding, preserving, assessing, recovering, schemas, merging, resuming),
-        *(places, files_way, files_back, files_tree, config_code),
+        *(places, files_way, files_back, files_tree, config_code, host_lost),
     )
     for action in family.ACTIONS
 } | {action.name: action for action in (SITE_STEP, *REHEARSAL_ACTIONS)}

@@ -16,6 +16,7 @@ MODES: tuple[tuple[str, str, str], ...] = (
     ("jobs", "jobs", "Jobs"),
     ("verify", "verification", "Verify"),
     ("recover", "recover", "Recover"),
+    ("retention", "retention", "Retention"),
 )
 _TONES: Mapping[Tone, Role] = {"good": "good", "warn": "warn", "bad": "bad", "checking": "muted"}
 
@@ -45,16 +46,27 @@ def answer_line(overview: Overview, width: int, *, read_only: bool = False) -> L
 
 def tabs_line(overview: Overview, mode: str, remapped: Mapping[str, str], width: int) -> Line:
     """Return the modes with the present one marked, and the counts of jobs and alerts."""
-    left: list[Part] = []
-    for name, key_id, title in MODES:
-        here = name == mode
-        text = f" {shown_key(key_id, remapped)} {title} "
-        left.append((text, "bar" if here else "muted"))
     right = _counts(overview, shown_key("alerts", remapped))
+    left = _tabs(mode, remapped, width - width_of(right))
     room = width - width_of(line(*left)) - width_of(right) - 4
     if overview.config and room >= 16:
         left.append(("  " + clip_left(overview.config, room), "muted"))
     return spread(line(*left), right, width)
+
+
+def _tabs(mode: str, remapped: Mapping[str, str], room: int) -> list[Part]:
+    """Return the modes; in a narrow window with less space between them, then without names."""
+    tabs: list[Part] = []
+    for before, all_names in ((" ", True), ("", True), (" ", False)):
+        tabs = [] if before else [" "]
+        for name, key_id, title in MODES:
+            here = name == mode
+            words = f" {title}" if here or all_names else ""
+            text = f"{before}{shown_key(key_id, remapped)}{words} "
+            tabs.append((text, "bar" if here else "muted"))
+        if width_of(line(*tabs)) < room:
+            break
+    return tabs
 
 
 def _counts(overview: Overview, key: str) -> Line:

@@ -55,6 +55,7 @@ class Commands:
         context.stdout, context.stderr = io.StringIO(), io.StringIO()
         context.now = lambda: NOW  # type: ignore[method-assign]
         given = {"list": {"plan": None, "since": None}}.get(command, {}) | arguments
+        given = {"replica": None, **given}
         run = {"list": run_list, "show": run_show, "clear": run_clear}[command]
         try:
             assert run(argparse.Namespace(**given), context) == 0

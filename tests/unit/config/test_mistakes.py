@@ -105,7 +105,7 @@ def test_ten_mistakes_give_ten_messages_with_their_lines(tmp_path: Path) -> None
         ("plans: {daily: {sources: []}}", "plans.daily.sources: is empty; name at least one"),
         ("plans: {daily: {sources: db}}", "plans.daily.sources: 'db' can't be used; write a list"),
         ("plans: {daily: {sources: [db, db]}}", "the source 'db' is named twice"),
-        ("plans: {daily: {sources: [db], at: '02:00'}}", "unknown setting 'at' in plans.daily"),
+        ("plans: {daily: {sources: [db], when: '02:00'}}", "unknown setting 'when' in plans.daily"),
         ("limits: {nice: 40}", "limits.nice: 40 is too large; write a whole number from 0 to 19"),
         ("limits: {jobs: true}", "limits.jobs: true can't be used; a whole number is needed"),
         ("limits: {jobs: many}", "limits.jobs: 'many' can't be used; write a whole number from 1"),
@@ -191,3 +191,31 @@ def test_a_repository_in_a_git_work_tree_or_a_data_directory(tmp_path: Path) -> 
         (found,) = mistakes(tmp_path, MINIMAL.format(repository=place))
         assert found.startswith("fsbackup.yaml:2: repository: ")
         assert words in found
+
+
+def test_times_that_are_none_are_named_with_their_lines(tmp_path: Path) -> None:
+    text = MINIMAL.format(repository=tmp_path / "repo").replace(
+        "daily: {sources: [db]}", "daily: {sources: [db], at: 25:00}"
+    )
+    text += (
+        "drills:\n  monthly: {at: monthly 32 04:00}\n  bare: {point: newest}\n"
+        "check: {at: 5}\nverify_due:\n  at: every night\n"
+    )
+    found = mistakes(tmp_path, text)
+    assert found[0] == (
+        "fsbackup.yaml:6: plans.daily.at: '25:00' can't be used; there is no 25:00: a day goes "
+        "from 00:00 to 23:59"
+    )
+    assert "8: drills.monthly.at: 'monthly 32 04:00' can't be used; '32' is no day" in found[1]
+    assert "9: 'at' is missing in drills.bare; add at: …" in found[2]
+    assert "10: check.at: 5 can't be used; a time is needed here: write '02:00'" in found[3]
+    assert "12: verify_due.at: 'every night' can't be used; 'every night' is no time" in found[4]
+
+
+def test_what_is_pinged_is_a_plan(tmp_path: Path) -> None:
+    text = MINIMAL.format(repository=tmp_path / "repo")
+    text += "notify:\n  ping:\n    dayly: https://hc.example.org/x\n    check: https://x.org/y\n"
+    [found] = mistakes(tmp_path, text)
+    assert (
+        found == "fsbackup.yaml:9: notify.ping.dayly: there is no plan 'dayly'; did you mean daily?"
+    )

@@ -14,11 +14,9 @@ import pytest
 
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.finding import Finding
-from fsbackup_tui.domain.schedule import Schedule, parse_schedule
 from fsbackup_tui.jobs import check as jobs_check
 from fsbackup_tui.jobs.check import check_site
 from fsbackup_tui.operations.check import PROBES
-from fsbackup_tui.operations.probes import backups
 from fsbackup_tui.operations.probes.ground import Ground
 from fsbackup_tui.operations.probes.probe import Probe
 from tests.support.checking import Watched, healthy
@@ -27,11 +25,7 @@ from tests.support.points import verify_record
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-@pytest.fixture
-def nightly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every plan is due at 02:00."""
-    schedule: Schedule = parse_schedule("02:00")
-    monkeypatch.setattr(backups, "schedule_of", lambda plan: schedule)
+NIGHTLY = ', at: "02:00"'
 
 
 def nights(site: Watched, *back: int, level: str = "proven", suspect: tuple[str, ...] = ()) -> None:
@@ -41,9 +35,8 @@ def nights(site: Watched, *back: int, level: str = "proven", suspect: tuple[str,
         site.point(site.now - at, level=level, suspect=suspect)
 
 
-@pytest.mark.usefixtures("nightly")
 def test_backups_that_silently_stopped_months_ago(tmp_path: Path) -> None:
-    site = Watched(tmp_path)
+    site = Watched(tmp_path, plan=NIGHTLY)
     nights(site, *range(90, 97))
     found = site.found()["backup-age:daily"]
     assert found.severity == "critical"
@@ -53,11 +46,10 @@ def test_backups_that_silently_stopped_months_ago(tmp_path: Path) -> None:
     assert "backup-age:daily" not in site.found()
 
 
-@pytest.mark.usefixtures("nightly")
 def test_one_night_missed_is_a_warning_two_are_critical_and_a_third_day_tells_the_gap(
     tmp_path: Path,
 ) -> None:
-    site = Watched(tmp_path)
+    site = Watched(tmp_path, plan=NIGHTLY)
     nights(site, *range(8))
     assert site.check().state == "OK"
     site.now += DAY
@@ -69,17 +61,15 @@ def test_one_night_missed_is_a_warning_two_are_critical_and_a_third_day_tells_th
     assert "6 good points of 7 runs" in site.found()["backup-count:daily"].what
 
 
-@pytest.mark.usefixtures("nightly")
 def test_a_missed_night_beyond_what_was_promised_is_critical_at_once(tmp_path: Path) -> None:
-    site = Watched(tmp_path, more="objectives: {rpo: 24h}\n")
+    site = Watched(tmp_path, plan=NIGHTLY, more="objectives: {rpo: 24h}\n")
     nights(site, *range(8))
     site.now += DAY
     assert site.found()["backup-age:daily"].severity == "critical"
 
 
-@pytest.mark.usefixtures("nightly")
 def test_eight_empty_files_in_seven_days_are_none_of_seven(tmp_path: Path) -> None:
-    site = Watched(tmp_path)
+    site = Watched(tmp_path, plan=NIGHTLY)
     nights(site, *range(7, 14))
     nights(site, *range(7), suspect=("videos 5340 to 0",))
     found = site.found()
@@ -88,9 +78,8 @@ def test_eight_empty_files_in_seven_days_are_none_of_seven(tmp_path: Path) -> No
     assert "7 runs in a row" in found["backup-age:daily"].what
 
 
-@pytest.mark.usefixtures("nightly")
 def test_a_job_that_is_in_progress_for_ever_is_no_backup(tmp_path: Path) -> None:
-    site = Watched(tmp_path)
+    site = Watched(tmp_path, plan=NIGHTLY)
     nights(site, *range(2, 9))
     running = site.job("running", ago=30 * HOUR)
     descriptor = os.open(running / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -109,9 +98,8 @@ def test_a_job_that_is_in_progress_for_ever_is_no_backup(tmp_path: Path) -> None
     assert "backup-failed:daily" in site.found()
 
 
-@pytest.mark.usefixtures("nightly")
 def test_a_gate_that_was_cancelled_three_nights_never_ran(tmp_path: Path) -> None:
-    site = Watched(tmp_path)
+    site = Watched(tmp_path, plan=NIGHTLY)
     nights(site, *range(3, 10))
     for night in range(3):
         site.job("cancelled", ago=night * DAY + 9 * HOUR)
@@ -208,3 +196,16 @@ def test_a_site_that_can_not_be_opened_is_unknown_and_not_silent(
     missing = tmp_path / "none.yaml"
     assert run_command_line(["--config", str(missing), "check"]) == 3
     assert capsys.readouterr().out.startswith("FSBACKUP UNKNOWN - -: ")
+
+
+def test_a_drill_that_its_schedule_wants_and_nobody_held(
+    tmp_path: Path,
+) -> None:
+    site = healthy(tmp_path, more='drills: {weekly: {at: "Sun 04:00"}}\n')
+    name = min(path.name for path in site.repository.points.iterdir())
+    site.drill(name)
+    assert "drill-age:weekly" not in site.found()
+    site.now += 4 * DAY
+    assert site.found()["drill-age:weekly"].what.startswith("DRILL OVERDUE: weekly was due ")
+    site.drill(name)
+    assert "drill-age:weekly" not in site.found()

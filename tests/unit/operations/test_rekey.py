@@ -150,7 +150,7 @@ async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: S
     assert result["ok"] is True, result
     (successor,) = points_of(site)
     assert result["rekeyed"] == [{"point": former, "became": successor}]
-    assert (site.repository / "trash" / former / "manifest.json").is_file()
+    assert (site.repository / "trash" / former / "point" / "manifest.json").is_file()
 
     after = PointReader(repository, successor).manifest
     assert after is not None

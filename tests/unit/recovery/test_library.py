@@ -39,6 +39,7 @@ def test_each_is_whole_and_names_only_what_there_is(name: str) -> None:
 def test_every_action_and_condition_has_a_place() -> None:
     used = [step for name in SHIPPED for step in find_runbook(name, None).steps()]
     drills = {"rehearsal", "drop-rehearsal", "rehearse-tree", "drop-rehearsed-tree"}
+    drills |= {"host-stage", "host-unstage"}
     assert set(ACTIONS) - {step.do for step in used} - drills == {"site-step", "confirm"}
 
 

@@ -56,13 +56,15 @@ def lead(session: RecoverySession, *steps: str, **answers: str) -> None:
 def test_what_is_seen_decides_which_sources_and_runbooks_there_are(tmp_path: Path) -> None:
     desk = site_desk(tmp_path)
     loaded = desk.loaded
-    assert seen_here(loaded) == ("rows", "structure", "errors", "files", "config", "unknown")
+    assert seen_here(loaded) == (
+        *("rows", "structure", "errors", "files", "server", "config", "unknown"),
+    )
     assert sources_for(loaded, "files") == ("uploads", "public")
     assert sources_for(loaded, "config") == ("env", "code")
     assert sources_for(loaded, "rows") == sources_for(loaded, "unknown") == ("db",)
     (tmp_path / "alone").mkdir()
     alone = make_desk(tmp_path / "alone")
-    assert seen_here(alone.loaded) == ("rows", "structure", "errors", "unknown")
+    assert seen_here(alone.loaded) == ("rows", "structure", "errors", "server", "unknown")
     session = open_files(desk)
     assert session.read().incident.runbook == "files-loss"
     assert runbooks_about("code", loaded) == ("config-or-code-loss",)
