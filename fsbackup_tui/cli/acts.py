@@ -71,6 +71,10 @@ def _changes_schedule(arguments: argparse.Namespace) -> bool:
     return action not in (None, "show") and not getattr(arguments, "print", False)
 
 
+def _writes_kit(arguments: argparse.Namespace) -> bool:
+    return not getattr(arguments, "print", False)
+
+
 ACTS: Mapping[str, Act] = {
     "demo": Act("plays no sample site", _flags("make a sample site in", "dir"), tells=True),
     "init": Act(
@@ -138,7 +142,7 @@ ACTS: Mapping[str, Act] = {
         changes=_changes_schedule,
         subject=_words("action", "entry"),
     ),
-    "kit": Act("writes no kit", _flags("write the recovery kit")),
+    "kit": Act("writes no kit", _flags("write the recovery kit"), changes=_writes_kit),
     "bootstrap": Act("rebuilds nothing", _flags("rebuild a site from", "url")),
     "notify": Act("sends nothing", _flags("send a message to everybody who is notified")),
     "audit": Act(

@@ -186,6 +186,15 @@ CHANGING = [
     ("init", "--yes"),
     ("demo", "--dir", "TO", "--no-tui"),
     ("audit", "--begin-anew", "--reason", "x"),
+    ("retain", "--apply"),
+    ("retain", "--empty"),
+    ("pin", "latest", "--reason", "x"),
+    ("unpin", "latest"),
+    ("replicate",),
+    ("kit", "--output", "TO"),
+    ("schedule", "install"),
+    ("schedule", "remove"),
+    ("notify", "test"),
 ]
 READING = [
     ("list",),
@@ -196,6 +205,11 @@ READING = [
     ("drill", "--list"),
     ("audit",),
     ("audit", "--verify"),
+    ("retain",),
+    ("kit", "--print"),
+    ("check",),
+    ("metrics",),
+    ("schedule", "show"),
     ("attach", "last"),
 ]
 
@@ -220,7 +234,8 @@ def test_read_only_shows_everything_and_changes_not_a_byte(
         assert "It would " in call.err, words
         assert picture(*roots) == before, words
     for words in READING:
-        assert call(*flag, *words) == 0, (words, call.err)
+        fine = (0, 1, 2) if words == ("check",) else (0,)
+        assert call(*flag, *words) in fine, (words, call.err)
         assert picture(*roots) == before, words
     assert not (tmp_path / "to").exists()
     refused = [each for each in call.entries() if each["result"] == "refused"]
