@@ -104,7 +104,8 @@ def test_a_runbook_is_readable_and_its_yaml_is_its_file(tmp_path: Path, name: st
     make_site(tmp_path)
     shown = fsbackup(tmp_path, "runbook", "show", name)
     assert "1 Stop the bleeding" in shown.stdout
-    assert "asks for the typed name" in shown.stdout
+    # Where the machine is gone there is nothing whose place anything could take.
+    assert ("asks for the typed name" in shown.stdout) == (name != "host-lost")
     text = fsbackup(tmp_path, "runbook", "show", name, "--yaml").stdout
     assert text.startswith(f"format: 1\nid: {name}\n")
     assert f"{name}: " in fsbackup(tmp_path, "runbook").stdout
