@@ -190,7 +190,8 @@ def applied(result: Mapping[str, Any]) -> list[str]:
     removed = result["removed"]
     lines = [f"{len(removed)} points removed; they lie in the trash"]
     if not removed:
-        lines = ["No point leaves."]
+        failed = len(result["problems"])
+        lines = [f"No point was removed; {failed} should be:" if failed else "No point leaves."]
     lines += [f"  {point}" for point in removed]
     lines += [f"  {problem['what']}" for problem in result["problems"]]
     if result["freed"]:
@@ -215,6 +216,7 @@ def freed(result: Mapping[str, Any]) -> list[str]:
 
     left = f"; {len(result['trash'])} still lie in the trash" if result["trash"] else ""
     lines = [f"Freed: {len(result['freed'])} points, {size_text(result['bytes'])}{left}"]
+    lines += [f"  {why}; fsbackup retain --take-back POINT" for why in result.get("held", ())]
     return lines + [f"  {problem['what']}" for problem in result["problems"]]
 
 

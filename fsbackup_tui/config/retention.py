@@ -5,13 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fsbackup_tui.config.values import Duration, Settings, Share, no_truth_value
 from fsbackup_tui.domain.retention import Keep
 
 Places = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(no_truth_value)]
-Age = Annotated[Duration, Field(gt=timedelta(0))]
+
+
+def _longer_than_nothing(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("a duration longer than 0 is needed")
+    return value
+
+
+Age = Annotated[Duration, AfterValidator(_longer_than_nothing)]
 
 
 class KeepSettings(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import zoneinfo
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 _DURATION_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_LONGEST = timedelta(days=36500)
+"""What is added to a moment, or taken from one, must not leave the calendar."""
 _SIZE_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
@@ -30,7 +33,10 @@ def parse_duration(value: object) -> object:
     parts = _DURATION.findall(text)
     if not parts or _DURATION.sub("", text).strip():
         raise ValueError("a duration looks like 30s, 15m, 2h or 7d")
-    return timedelta(seconds=sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
+    seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError(f"{_LONGEST.days} days is the longest")
+    return timedelta(seconds=seconds)
 
 
 def parse_size(value: object) -> object:
@@ -40,7 +46,10 @@ def parse_size(value: object) -> object:
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError("a size looks like 500MB or 1.5GB")
-    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+    size = float(match[1]) * _SIZE_UNITS[match[2].lower()]
+    if math.isinf(size):
+        raise ValueError("no disk has that many bytes")
+    return int(size)
 
 
 def parse_share(value: object) -> object:

@@ -8,6 +8,7 @@ back takes none away.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -148,6 +149,17 @@ def decide(
         sum(each.bytes for each in leaving),
         share,
     )
+
+
+def short_of_good(
+    plans: Iterable[str], candidates: Iterable[Candidate], guard: Guard
+) -> dict[str, int]:
+    """Return those plans that have fewer good points than must stay, and how many they have.
+
+    What was removed of them before may be the last that is good.
+    """
+    good = Counter(candidate.plan for candidate in candidates if candidate.good)
+    return {plan: good[plan] for plan in plans if good[plan] < guard.minimum_good}
 
 
 def in_capture_order(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.finding import EXIT_CODES, Check, Number
 from fsbackup_tui.repository.files import sync_directory, writing
 
@@ -108,8 +109,15 @@ def write_metrics(path: Path, text: str) -> None:
     The collector never sees half of it: it is written beside, under a name it does not read.
 
     Raises:
+        UsageError: there is no such directory, or the path is one.
         RepositoryUnwritable, DiskFull: it can't be written; the former file stays.
     """
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(
+            f"NOT WRITTEN: {path}.",
+            why="It is a directory." if path.is_dir() else f"{path.parent} is no directory.",
+            fix="Name a file in the directory that node_exporter reads: --output DIR/fsbackup.prom",
+        )
     with writing(path):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)

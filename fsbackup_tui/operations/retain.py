@@ -66,13 +66,15 @@ _LOCK_SECONDS = 60.0
 class Removal:
     """What became of one run: which points were moved, what was freed, what could not be.
 
-    ``failure`` is what went wrong, if anything did; that a point stays for a reason is none.
+    ``held`` says of which plans nothing was freed, and why. ``failure`` is what went wrong, if
+    anything did; that a point stays for a reason is none.
     """
 
     removed: list[str] = field(default_factory=list)
     freed: list[str] = field(default_factory=list)
     freed_bytes: int = 0
     problems: list[dict[str, object]] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
     failure: FsbackupError | None = None
 
 
@@ -196,6 +198,7 @@ async def run_empty(_: EmptyTrashRequest, context: JobContext) -> dict[str, obje
         "ok": not removal.problems,
         "freed": removal.freed,
         "bytes": removal.freed_bytes,
+        "held": list(removal.held.values()),
         "trash": _trash(repository, looked),
         "problems": removal.problems,
     }
@@ -334,11 +337,19 @@ def _refuse_changed(repository: Repository, point: Candidate) -> None:
 async def _free(
     context: JobContext, repository: Repository, looked: RetentionLook, removal: Removal
 ) -> None:
-    """Free what is past its grace, unless an incident is open or the clock is in doubt."""
+    """Free what is past its grace, unless an incident is open or the clock is in doubt.
+
+    What was removed of a plan that has too few good points now may be all that is left of it.
+    """
     if looked.guard.incidents or (looked.clock and not looked.guard.confirmed):
         return
-    due = past_grace(await asyncio.to_thread(list_trash, repository), looked.now, looked.grace)
-    for trashed in due:
+    trash = await asyncio.to_thread(list_trash, repository)
+    needed = looked.needed(past_grace(trash, looked.now, looked.grace))
+    for plan, good in needed.items():
+        few = "no good point" if not good else f"only {good} good"
+        removal.held[plan] = f"{plan} has {few}: what was removed of it stays in the trash"
+        context.report(Warned(removal.held[plan]))
+    for trashed in past_grace(trash, looked.now, looked.grace, needed):
         try:
             _refuse_incident(context, repository)
             size = await asyncio.to_thread(free, repository, [trashed.id], _who(context))

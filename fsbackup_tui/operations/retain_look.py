@@ -14,7 +14,14 @@ from fsbackup_tui.config.sources import PostgresSource
 from fsbackup_tui.domain.errors import FsbackupError
 from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.point import PointSummary, point_time
-from fsbackup_tui.domain.retention import Candidate, Decision, Keep, decide, in_capture_order
+from fsbackup_tui.domain.retention import (
+    Candidate,
+    Decision,
+    Keep,
+    decide,
+    in_capture_order,
+    short_of_good,
+)
 from fsbackup_tui.domain.retention_guard import DEFAULT_PROOF_AGE, Guard, clock_doubt
 from fsbackup_tui.domain.schedule import runs_between
 from fsbackup_tui.domain.trust import Trust
@@ -55,6 +62,11 @@ class RetentionLook:
     grace: timedelta
     times: tuple[datetime, ...] = ()
     clock: str = ""
+
+    def needed(self, trash: Iterable[Trashed]) -> dict[str, int]:
+        """Return the plans of which nothing in the trash is freed now; see ``short_of_good``."""
+        plans = {trashed.plan for trashed in trash if trashed.plan}
+        return short_of_good(sorted(plans), self.candidates, self.guard)
 
     def document(self, repository: Repository) -> dict[str, object]:
         """Return it as ``retain --json`` gives it; ``bytes`` come free once the trash is freed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -290,12 +290,19 @@ def _time(text: object) -> datetime | None:
     return None
 
 
-def past_grace(trashed: Iterable[Trashed], now: datetime, grace: timedelta) -> list[Trashed]:
+def past_grace(
+    trashed: Iterable[Trashed], now: datetime, grace: timedelta, needed: Collection[str] = ()
+) -> list[Trashed]:
     """Return what may be freed: it has lain there for as long as the configuration says now.
 
-    What does not tell since when it lies there is never freed by itself.
+    What does not tell since when it lies there is never freed by itself, and nothing of the
+    plans that are ``needed`` is.
     """
-    return [each for each in trashed if each.at is not None and each.at + grace <= now]
+    return [
+        each
+        for each in trashed
+        if each.at is not None and each.at + grace <= now and each.plan not in needed
+    ]
 
 
 def free(repository: Repository, points: Sequence[str], who: Who) -> int:

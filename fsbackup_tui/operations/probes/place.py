@@ -6,11 +6,12 @@ import ctypes
 import ctypes.util
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from fsbackup_tui.domain.finding import Finding
 from fsbackup_tui.domain.text import duration_text
 from fsbackup_tui.operations.probes.ground import Ground
+from fsbackup_tui.operations.retain_state import read_retain_state
 from fsbackup_tui.operations.watch_only import takes_no_backups
 from fsbackup_tui.repository.files import owner_name
 
@@ -82,7 +83,7 @@ def catalogue(ground: Ground) -> Iterator[Finding]:
 def clock(ground: Ground) -> Iterator[Finding]:
     """Yield that the clock is behind the newest point; tell whether anything sets it."""
     newest = max((point.created for point in ground.points()), default=None)
-    if newest is not None and newest - ground.now > _CLOCK_SLACK:
+    if newest is not None and newest - ground.now > _CLOCK_SLACK and not _is_past(newest, ground):
         behind = duration_text((newest - ground.now).total_seconds())
         yield Finding(
             "clock",
@@ -90,13 +91,22 @@ def clock(ground: Ground) -> Iterator[Finding]:
             None,
             f"CLOCK BEHIND: the newest point is {behind} ahead of this machine's clock.",
             "Ages, schedules and retention go by it; retention removes nothing meanwhile.",
-            "timedatectl   tells it; set it right and let NTP keep it",
+            "timedatectl   tells it; set it right and let NTP keep it\n"
+            "If it is right, and that point is wrong: fsbackup retain --apply --confirm "
+            f"{ground.loaded.config.site}, and a backup",
         )
     synchronised = _is_synchronised()
     if synchronised is not None:
         ground.number("fsbackup_clock_synchronised", float(synchronised))
         if not synchronised:
             ground.notes.append("The kernel does not know of anything that keeps its clock right.")
+
+
+def _is_past(ahead: datetime, ground: Ground) -> bool:
+    """Whether a person said that the clock was wrong then, and a backup was taken since."""
+    accepted = read_retain_state(ground.state).accepted
+    last = max(ground.points(), key=lambda point: point.sequence)
+    return accepted is not None and ahead <= accepted and last.created - ground.now <= _CLOCK_SLACK
 
 
 def _is_synchronised() -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fsbackup_tui.domain.errors import Problem
-from fsbackup_tui.domain.retention import Candidate, span_text
+from fsbackup_tui.domain.retention import Candidate, short_of_good, span_text
 from fsbackup_tui.operations.retain_requests import (
     EmptyTrashRequest,
     RetainRequest,
@@ -175,7 +175,15 @@ def ask_free(screen: FrameScreen, view: RetentionView) -> None:
     if view.locked is not None:
         screen.say_problem(view.locked)
         return
-    over: Sequence[Trashed] = past_grace(view.trash, screen.site_app.now(), view.settings.grace)
+    now, grace_span = screen.site_app.now(), view.settings.grace
+    needed = short_of_good(
+        {each.plan for each in view.trash if each.plan}, view.candidates, view.guard
+    )
+    over: Sequence[Trashed] = past_grace(view.trash, now, grace_span, needed)
+    if not over and past_grace(view.trash, now, grace_span):
+        few = ", ".join(sorted(needed))
+        screen.say(f"Free: {few} has too few good points; what lies here may be needed", "warn")
+        return
     if not over:
         grace = span_text(view.settings.grace)
         screen.say(f"Free: nothing has lain here for {grace} yet", "warn")

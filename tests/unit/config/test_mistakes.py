@@ -111,6 +111,12 @@ def test_ten_mistakes_give_ten_messages_with_their_lines(tmp_path: Path) -> None
         ("limits: {jobs: many}", "limits.jobs: 'many' can't be used; write a whole number from 1"),
         ("limits: {ionice: idel}", "limits.ionice: 'idel' is not known here; did you mean idle?"),
         ("limits: {snapshot_age: 2}", "limits.snapshot_age: 2 can't be used; a duration looks"),
+        ("limits: {snapshot_age: 99999999999d}", "'99999999999d' can't be used; 36500 days is"),
+        ("retention: {grace: 999999d}", "retention.grace: '999999d' can't be used; 36500 days is"),
+        (
+            "plans: {daily: {sources: [db], keep: {within: 0d}}}",
+            "plans.daily.keep.within: '0d' can't be used; a duration longer than 0 is needed",
+        ),
         ("read_only: maybe", "read_only: 'maybe' can't be used; write true or false"),
         ("timezone: Mars", "timezone: 'Mars' can't be used; name a time zone"),
         ("timezone: ../../etc/passwd", "timezone: '../../etc/passwd' can't be used"),

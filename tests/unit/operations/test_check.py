@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from fsbackup_tui.domain.errors import FsbackupError, Problem
+from fsbackup_tui.domain.events import format_time
 from fsbackup_tui.domain.finding import Finding, Severity
 from fsbackup_tui.operations.check import PROBES
 from fsbackup_tui.operations.owed import _write as write_owed
@@ -197,6 +199,19 @@ def clock_right(site: Watched) -> None:
     site.now += 2 * DAY
 
 
+def clock_was_ahead(site: Watched) -> None:
+    site.point(-40 * DAY)
+
+
+def said_so_and_backed_up(site: Watched) -> None:
+    path = site.state / "retention.json"
+    path.write_text(json.dumps({"accepted": format_time(site.now + 41 * DAY)}))
+    path.chmod(0o600)
+    # What is ahead is still the newest that there is.
+    assert "retain --apply --confirm shop, and a backup" in site.found()["clock"].fix
+    site.point(timedelta(0))
+
+
 def unmount(site: Watched) -> None:
     site.repository.root.rename(site.directory / "elsewhere")
 
@@ -259,6 +274,8 @@ ALARMS = [
     Alarm("job-lost:freeze:db", "critical", lose_freeze, freeze_again, says="JOB LOST: freeze db"),
     Alarm("job-lost:verify:p1", "warning", lose_verify, verify_again),
     Alarm("clock", "critical", clock_back, clock_right, says="CLOCK BEHIND"),
+    Alarm("clock", "critical", clock_was_ahead, said_so_and_backed_up,
+          says="CLOCK BEHIND"),
     Alarm("repository", "critical", unmount, mount),
     Alarm("shrunk:daily:db:rows", "warning", shrink, lambda site: site.clear(newest(site)),
           says="4 300 rows, 5 340 expected (−19 %)"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsbackup_tui.domain.errors import RepositoryUnwritable
+from fsbackup_tui.domain.errors import RepositoryUnwritable, UsageError
 from fsbackup_tui.domain.finding import Check, Finding, Number
 from fsbackup_tui.operations.metrics import HELP, exposition, write_metrics
 from tests.support.exposition import parse_exposition
@@ -82,3 +82,11 @@ def test_what_can_t_be_written_leaves_the_former_one(
         write_metrics(path, "new\n")
     assert path.read_text() == "old\n"
     assert os.listdir(tmp_path) == ["fsbackup.prom"]  # noqa: PTH208
+
+
+def test_a_path_that_can_be_no_file_is_told_as_that(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as missing:
+        write_metrics(tmp_path / "nowhere" / "fsbackup.prom", "new\n")
+    assert missing.value.why == f"{tmp_path / 'nowhere'} is no directory."
+    with pytest.raises(UsageError, match="NOT WRITTEN"):
+        write_metrics(tmp_path, "new\n")

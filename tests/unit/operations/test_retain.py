@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fsbackup_tui.cli.retain import applied, freed
 from fsbackup_tui.domain.errors import ConfirmationNeeded, LockHeld, SafetyRefusal
 from fsbackup_tui.domain.events import Event, Warned
 from fsbackup_tui.operations.retain import retain_plan, run, run_empty, run_take_back
@@ -132,6 +133,22 @@ async def test_space_is_freed_after_the_grace_alone(make: Callable[..., Nights])
     assert isinstance(freed, int)
     assert freed > 0
     assert list(nights.repository.trash.iterdir()) == []
+
+
+async def test_the_last_good_points_are_not_freed(make: Callable[..., Nights]) -> None:
+    nights = make(8)
+    await nights.retain()
+    # All that stand turn out to be damaged, but one.
+    for point in nights.ids[2:-1]:
+        verify_record(nights.repository, point, "sealed", ok=False, now=NOW)
+    nights.now = NOW + 8 * DAY
+    result = await run_empty(EmptyTrashRequest(), nights.context)
+    assert (result["freed"], nights.trashed()) == ([], nights.ids[:2])
+    assert result["held"] == ["daily has only 1 good: what was removed of it stays in the trash"]
+    assert "--take-back" in freed(result)[1]
+    # With good ones enough, what is past its grace goes as ever.
+    nights.take(nights.now)
+    assert (await run_empty(EmptyTrashRequest(), nights.context))["freed"] == nights.ids[:2]
 
 
 async def test_bytes_that_are_shared_are_not_counted_as_free(make: Callable[..., Nights]) -> None:
@@ -431,3 +448,9 @@ def test_the_jobs_of_the_commands(make: Callable[..., Nights]) -> None:
     freed = site.run("retain", "--empty", "--json")
     assert (freed.exit_code, len(freed.document["freed"])) == (0, 5), freed.stderr
     assert nights.standing() == [nights.ids[3], *nights.ids[6:]]
+
+
+def test_what_could_not_be_removed_is_no_point_that_stays_by_the_rules() -> None:
+    result = {"removed": [], "problems": [{"what": "p1: DISK FULL"}], "freed": []}
+    assert applied(result) == ["No point was removed; 1 should be:", "  p1: DISK FULL"]
+    assert applied({**result, "problems": []}) == ["No point leaves."]
