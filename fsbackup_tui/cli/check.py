@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
+    from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.domain.finding import Check, Finding, Number
 
 _PERFORMANCE: Mapping[str, tuple[str, str]] = {
@@ -60,14 +61,19 @@ def run_check(arguments: argparse.Namespace, context: CliContext) -> int:
 def _look(context: CliContext) -> Check:
     """Look at the site; one that can't even be opened is *unknown*, not a failed command."""
     from fsbackup_tui.domain.errors import FsbackupError
-    from fsbackup_tui.domain.finding import Check, Finding
     from fsbackup_tui.jobs.check import check_site
 
     try:
         return check_site(context.load(), context.environ, context.now())
     except FsbackupError as error:
-        finding = Finding("unknown:site", "unknown", None, error.what, error.why, error.fix)
-        return Check(context.site or "-", context.now(), (finding,))
+        return _unknown(error, context)
+
+
+def _unknown(error: FsbackupError, context: CliContext) -> Check:
+    from fsbackup_tui.domain.finding import Check, Finding
+
+    finding = Finding("unknown:site", "unknown", None, error.what, error.why, error.fix)
+    return Check(context.site or "-", context.now(), (finding,))
 
 
 def _tell(check: Check, context: CliContext) -> None:
@@ -159,10 +165,17 @@ def _print_finding(finding: Finding, check: Check, context: CliContext) -> None:
 
 def run_metrics(arguments: argparse.Namespace, context: CliContext) -> int:
     """Look, and print or write what was measured."""
+    from fsbackup_tui.domain.errors import FsbackupError
     from fsbackup_tui.jobs.check import check_site
     from fsbackup_tui.operations.metrics import exposition, write_metrics
 
-    check = check_site(context.load(), context.environ, context.now())
+    try:
+        check = check_site(context.load(), context.environ, context.now())
+    except FsbackupError as error:
+        # The file of the last look would go on saying what it said then.
+        if arguments.output is not None and arguments.output.exists():
+            write_metrics(arguments.output.absolute(), exposition(_unknown(error, context)))
+        raise
     text = exposition(check)
     if arguments.output is None:
         context.emit(check_document(check), lambda: context.say(text.rstrip("\n")))

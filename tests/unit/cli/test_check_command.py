@@ -73,7 +73,7 @@ def test_metrics_are_printed_and_written(
     assert exposed.value("fsbackup_trust_level", plan="daily") == 7
     assert exposed.value("fsbackup_part_rows", plan="daily", source="db") == 5340
     path = tmp_path / "textfile" / "fsbackup.prom"
-    assert run(site, "metrics", "--output", str(path)) == 1
+    assert run(site, "metrics", "--output", str(path)) == 2
     path.parent.mkdir()
     assert run(site, "metrics", "--output", str(path)) == 0
     assert parse_exposition(path.read_text()).value("fsbackup_probe_success", probe="disk") == 1
@@ -114,3 +114,17 @@ def test_a_point_that_shrank_on_purpose_is_cleared_and_is_the_measure_from_then_
     newest = site.point(timedelta(minutes=5), rows=4310)
     assert run(site, "clear", newest.id, "--reason", "no reason at all") == 0
     assert "there was nothing to clear" in capsys.readouterr().out
+
+
+def test_numbers_of_a_site_that_cannot_be_opened_do_not_go_on_saying_what_they_said(
+    site: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "shop.prom"
+    assert run(site, "metrics", "--output", str(path)) == 0
+    assert 'fsbackup_check_state{site="shop"} 2' in path.read_text()
+    site.config.write_text(site.config.read_text() + "nonsense: 1\n")
+    assert run(site, "metrics", "--output", str(path)) == 2
+    text = path.read_text()
+    parse_exposition(text)
+    assert 'fsbackup_check_state{site="-"} 3' in text
+    assert "fsbackup_backup_age_seconds" not in text
