@@ -99,7 +99,7 @@ STATES: dict[str, tuple[Callable[[], FsbackupApp], tuple[str, ...], str]] = {
     "recover": (recovering(None), ("4",), "> Declare an incident"),
     "recover without config": (unconfigured, ("4",), "fsbackup init"),
     "declare": (recovering(None), ("4", "enter"), "last right?"),
-    "what is seen": (recovering(None), ("4", "enter", "enter"), "> 4  don't know"),
+    "what is seen": (recovering(None), ("4", "enter", "enter"), "> 5  don't know"),
     "text asked for": (recovering("keep-evidence"), (), "Enter alone"),
     "text question": (recovering("keep-evidence"), ("escape",), "Enter answer"),
     "step": (recovering("restore"), (), "looked 0 s"),
