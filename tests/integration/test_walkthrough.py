@@ -76,7 +76,7 @@ def declare(walk: Walkthrough, right: datetime) -> None:
     walk.terminal.type(f"{right:%H:%M:%S}")
     walk.see("hh:mm:ss", " UTC, ")
     walk.press("Enter")
-    walk.see("Enter", "> 4  don't know")
+    walk.see("Enter", "> 5  don't know")
     walk.press("Enter")
     walk.see("Enter", lambda: walk.step.startswith("1.1"))
 

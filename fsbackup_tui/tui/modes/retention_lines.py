@@ -199,8 +199,9 @@ def note_lines(
     point: Candidate, verdict: Verdict | None, view: RetentionView, width: int, rows: int
 ) -> list[Line]:
     """Return, in exactly ``rows`` lines, everything that keeps a point, or that it leaves."""
+    role: Role = "text"
     if verdict is None:
-        text, role = "", "text"
+        text = ""
     elif verdict.leaves:
         grace = span_text(view.settings.grace)
         text = f"No rule keeps it. It goes to the trash, and from there it is freed after {grace}."
@@ -208,10 +209,10 @@ def note_lines(
         if view.decision.refusals:
             text = f"No rule keeps it, but nothing goes now: {view.decision.refusals[0].why}"
     else:
-        text, role = f"Kept by: {', '.join(verdict.keeps)}.", "text"
+        text = f"Kept by: {', '.join(verdict.keeps)}."
         if not point.good:
             text += " It is not good: it takes no place of a rule."
-    lines = [line("   ", *row) for row in wrapped(text, width - 4, role)]  # type: ignore[arg-type]
+    lines = [line("   ", *row) for row in wrapped(text, width - 4, role)]
     if len(lines) > rows:
         last = "".join(piece.text for piece in lines[rows - 1])
         lines[rows - 1] = line((f"{last.rstrip()[: width - 2].rstrip(' ,.')}\u2026", role))
