@@ -94,7 +94,9 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 def _retain_lines(stage: Mapping[str, Any]) -> Iterator[str]:
     """Yield what retention did behind the backup, and why it did nothing where it may not."""
     if removed := stage.get("removed"):
-        yield f"{len(removed)} points left for the trash: fsbackup retain shows them"
+        from fsbackup_tui.domain.text import many_text
+
+        yield f"{many_text(len(removed), 'point')} left for the trash: fsbackup retain shows them"
     for refusal in stage.get("refusals", ()):
         yield f"Nothing was removed: {refusal['what']}"
         yield f"  {refusal['fix']}"

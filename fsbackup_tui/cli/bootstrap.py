@@ -174,11 +174,13 @@ class _Bootstrap:
         """Do all of it and print the result."""
         import asyncio
 
+        from fsbackup_tui.domain.text import many_text
         from fsbackup_tui.operations import bootstrap as work
 
         found = asyncio.run(work.look(self.run_.remote))
         self.context.tell(
-            f"{found.identity.site}: {len(found.points)} points at {self.run_.remote.describe}"
+            f"{found.identity.site}: {many_text(len(found.points), 'point')}"
+            f" at {self.run_.remote.describe}"
         )
         place = self._place()
         text, newest = asyncio.run(work.newest_config(self.run_.remote, found))

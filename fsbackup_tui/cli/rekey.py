@@ -40,8 +40,10 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
 def summary(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when it is done."""
+    from fsbackup_tui.domain.text import many_text
+
     key = f"Key {result['key']}: " if result["key"] else ""
-    lines = [f"{key}{len(result['rekeyed'])} points re-encrypted"]
+    lines = [f"{key}{many_text(len(result['rekeyed']), 'point')} re-encrypted"]
     lines += [f"  {each['point']} is {each['became']} now" for each in result["rekeyed"]]
     for each in result["problems"]:
         lines.append(f"  {each['point']} stays: {each['what']}")

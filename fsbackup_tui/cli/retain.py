@@ -119,15 +119,18 @@ def _typed(site: str, context: CliContext) -> str:
 
 
 def _print(looked: RetentionLook, context: CliContext) -> None:
+    from fsbackup_tui.domain.text import many_text
     from fsbackup_tui.operations.wording import size_text
     from fsbackup_tui.repository.trash import freed_bytes
 
     repository, decision = context.repository(), looked.decision
     leaving = [repository.point_directory(point) for point in decision.leaving]
     room = size_text(freed_bytes(leaving))
+    staying = len(decision.verdicts) - len(leaving)
     context.say_text(
-        f"{len(decision.verdicts)} points: {len(leaving)} leave, "
-        f"{len(decision.verdicts) - len(leaving)} stay"
+        f"{many_text(len(decision.verdicts), 'point')}: "
+        f"{len(leaving)} {'leaves' if len(leaving) == 1 else 'leave'}, "
+        f"{staying} {'stays' if staying == 1 else 'stay'}"
         + (f"; {room} come free after {_grace(looked)} in the trash" if leaving else "")
     )
     for line in _point_lines(looked):
@@ -185,10 +188,12 @@ def _grace(looked: RetentionLook) -> str:
 
 def applied(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when points were removed."""
+    from fsbackup_tui.domain.text import many_text
     from fsbackup_tui.operations.wording import size_text
 
     removed = result["removed"]
-    lines = [f"{len(removed)} points removed; they lie in the trash"]
+    lie = "it lies" if len(removed) == 1 else "they lie"
+    lines = [f"{many_text(len(removed), 'point')} removed; {lie} in the trash"]
     if not removed:
         failed = len(result["problems"])
         lines = [f"No point was removed; {failed} should be:" if failed else "No point leaves."]
@@ -212,10 +217,14 @@ def taken_back(result: Mapping[str, Any]) -> list[str]:
 
 def freed(result: Mapping[str, Any]) -> list[str]:
     """Return what is printed when the trash was freed."""
+    from fsbackup_tui.domain.text import many_text
     from fsbackup_tui.operations.wording import size_text
 
-    left = f"; {len(result['trash'])} still lie in the trash" if result["trash"] else ""
-    lines = [f"Freed: {len(result['freed'])} points, {size_text(result['bytes'])}{left}"]
+    lie = "lies" if len(result["trash"]) == 1 else "lie"
+    left = f"; {len(result['trash'])} still {lie} in the trash" if result["trash"] else ""
+    lines = [
+        f"Freed: {many_text(len(result['freed']), 'point')}, {size_text(result['bytes'])}{left}"
+    ]
     lines += [f"  {why}; fsbackup retain --take-back POINT" for why in result.get("held", ())]
     return lines + [f"  {problem['what']}" for problem in result["problems"]]
 

@@ -12,6 +12,8 @@ from fsbackup_tui.domain.retention import Candidate, Keep, decide
 from fsbackup_tui.domain.retention_guard import Guard
 
 HORIZON = timedelta(days=730)
+WARN_WITHIN, CRITICAL_WITHIN = timedelta(days=14), timedelta(days=3)
+"""A disk that is full so soon needs somebody."""
 _LOOKED_AT = 15
 _LEAST = 3
 _LEAST_TIME = timedelta(days=2)
@@ -49,18 +51,52 @@ def growth_of(
     zone: tzinfo,
     *,
     grace: timedelta = timedelta(0),
+    others: float = 0.0,
+    horizon: timedelta = HORIZON,
 ) -> Growth | None:
     """Return how the disk fills if the plans go on as they did and retention does its work.
 
     Every plan is played on with its usual interval and size (medians, so that neither one large
-    point nor a pause counts). None: no plan has points enough to tell, or ``free`` is not known.
+    point nor a pause counts); ``others`` are the bytes that all else on the disk takes a day.
+    None: no plan has points enough to tell and nothing else grows, or ``free`` is not known.
     """
     paces = [pace for pace in (_pace(plan, candidates) for plan in policies) if pace is not None]
-    if free is None or not paces:
+    if free is None or not (paces or others > 0):
         return None
-    per_day = sum(pace.bytes / (pace.spacing / timedelta(days=1)) for pace in paces)
-    full, peak = _play(candidates, paces, policies, guard, free, now, zone, grace)
-    return Growth(per_day, full, peak)
+    play = _Play(free, others, now, now + horizon)
+    full, peak = _play(candidates, paces, policies, guard, play, zone, grace)
+    return Growth(_arriving(paces) + others, full, peak)
+
+
+def can_fill(
+    candidates: Sequence[Candidate],
+    policies: Mapping[str, Keep],
+    free: int,
+    within: timedelta,
+    others: float,
+) -> bool:
+    """Whether the disk could be full so soon if nothing left at all; quick, unlike ``growth_of``.
+
+    Of each plan its newest points are enough.
+    """
+    paces = [pace for pace in (_pace(plan, candidates) for plan in policies) if pace is not None]
+    most = (_arriving(paces) + others) * (within / _FINE)
+    # A run more than the time divides into may fall into it.
+    return most + sum(pace.bytes for pace in paces) >= free
+
+
+def _arriving(paces: Sequence[_Pace]) -> float:
+    return sum(pace.bytes / (pace.spacing / timedelta(days=1)) for pace in paces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Play:
+    """What is played: so much free, taken by others so fast, from now until then."""
+
+    free: int
+    others: float
+    now: datetime
+    until: datetime
 
 
 def _pace(plan: str, candidates: Sequence[Candidate]) -> _Pace | None:
@@ -83,8 +119,7 @@ def _play(
     paces: Sequence[_Pace],
     policies: Mapping[str, Keep],
     guard: Guard,
-    free: int,
-    now: datetime,
+    play: _Play,
     zone: tzinfo,
     grace: timedelta,
 ) -> tuple[timedelta | None, int]:
@@ -96,9 +131,10 @@ def _play(
     begin = stored = fixed + sum(each.bytes for each in standing)
     peak = begin
     leaving: list[tuple[datetime, int]] = []
+    now, room = play.now, float(play.free)
     at, number = now, max((each.sequence for each in candidates), default=0)
-    while at - now < HORIZON:
-        before = at
+    while at < play.until:
+        before, left = at, room
         at += _FINE if at - now < _FINE_UNTIL else _COARSE
         for pace in paces:
             fresh = _fresh(pace, now, before, at)
@@ -113,8 +149,12 @@ def _play(
         leaving = [(until, size) for until, size in leaving if until > at]
         stored = fixed + sum(each.bytes for each in standing) + sum(size for _, size in leaving)
         peak = max(peak, stored)
-        if stored - begin >= free:
-            return at - now, peak
+        room = play.free - (stored - begin) - play.others * ((at - now) / _FINE)
+        if room <= 0:
+            # Somewhere between the two: as if it were taken evenly.
+            part = left / (left - room) if left > 0 else 0.0
+            full = before - now + (at - before) * part
+            return (full if full < play.until - now else None), peak
     return None, peak
 
 

@@ -100,6 +100,11 @@ def when_text(
     return f"{there:%Y-%m-%d} {clock}"
 
 
+def many_text(count: int, noun: str) -> str:
+    """Return so many of something: ``1 point``, ``12 points``."""
+    return f"{count_text(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def count_text(count: int | None) -> str:
     """Return a count with a space between thousands: ``41 890``."""
     return UNKNOWN if count is None else f"{count:,}".replace(",", " ")

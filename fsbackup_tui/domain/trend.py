@@ -95,25 +95,3 @@ def _fixed(past: Sequence[float], value: float) -> Departure | None:
         return None
     direction: Literal["drop", "growth"] = "drop" if share < _FIXED_LOW else "growth"
     return Departure(direction, expected, share - 1, None, len(past))
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """When something is used up: ``per_day`` goes each day; ``days`` None: it does not shrink."""
-
-    per_day: float
-    days: float | None
-
-
-def forecast(samples: Sequence[tuple[float, float]], now: float) -> Forecast | None:
-    """Return when what is left is used up, by the robust line through what was left before.
-
-    ``samples`` are moments in days and amounts left. None: too few, or over less than two days.
-    """
-    if len(samples) < 3 or samples[-1][0] - samples[0][0] < 2:
-        return None
-    line = robust_line(samples)
-    left = samples[-1][1]
-    if line.slope >= 0:
-        return Forecast(-line.slope, None)
-    return Forecast(-line.slope, max(0.0, left / -line.slope - (now - samples[-1][0])))

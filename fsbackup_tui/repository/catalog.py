@@ -205,6 +205,12 @@ class Catalogue:
         statement = f"SELECT count(*) FROM points {where}"  # noqa: S608
         return int(self._read(statement, arguments)[0][0])
 
+    def stored_bytes(self) -> int:
+        """Return the bytes of all points of the repository."""
+        where, arguments = _where(None, None, None, own=True)
+        statement = f"SELECT coalesce(sum(bytes), 0) FROM points {where}"  # noqa: S608
+        return int(self._read(statement, arguments)[0][0])
+
     def point(self, identifier: str) -> PointSummary | None:
         """Return one point by its id, None where there is none."""
         statement = f"SELECT {COLUMNS}, {PREVIOUS} FROM points AS p WHERE id = ?"  # noqa: S608

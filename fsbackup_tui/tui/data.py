@@ -62,6 +62,22 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Copies:
+    """The copies of the site: the replicas that points go to.
+
+    ``read_back`` is within what time all of a replica is to be read back; ``elsewhere`` names,
+    for points that are not wholly here, where the rest of them lies.
+    """
+
+    replicas: tuple[str, ...] = ()
+    read_back: Mapping[str, timedelta] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_COPIES = Copies()
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The state of the site as the frame of every screen shows it.
 
@@ -70,8 +86,8 @@ class Overview:
     whenever the points may be others. ``running`` and ``failed`` name jobs by their label;
     ``failed`` has those that were lost, too. ``wanted`` is, by plan, how far points are to be
     verified; ``trial`` says in words where trial restores run. ``incident`` is the one that is
-    open. ``has_files``: files are among what the site protects. ``replicas`` are where
-    copies go. ``read_only``: it is only looked at.
+    open. ``has_files``: files are among what the site protects. ``copies`` are those on
+    replicas. ``read_only``: it is only looked at.
     """
 
     site: str = ""
@@ -90,7 +106,7 @@ class Overview:
     blocked: Mapping[str, Problem] = field(default_factory=dict)
     incident: Glance | None = None
     has_files: bool = False
-    replicas: tuple[str, ...] = ()
+    copies: Copies = NO_COPIES
     read_only: bool = False
 
 

@@ -22,7 +22,8 @@ _DENSE = timedelta(hours=12)
 class RetentionView:
     """Retention at a moment.
 
-    ``free`` are the bytes left on the repository's disk, None where that can't be told.
+    ``free`` are the bytes left on the repository's disk, None where that can't be told; ``others``
+    are those that all else on it takes a day.
     ``locked`` says why nothing here can be changed, ``fixed`` why the rules can't.
     """
 
@@ -36,6 +37,7 @@ class RetentionView:
     trash: tuple[Trashed, ...] = ()
     free: int | None = None
     growth: Growth | None = None
+    others: float = 0.0
     locked: Problem | None = None
     fixed: Problem | None = None
 
@@ -140,6 +142,7 @@ def growth_under(
         view.now,
         view.zone,
         grace=settings.grace,
+        others=view.others,
     )
 
 

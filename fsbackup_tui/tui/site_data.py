@@ -61,6 +61,7 @@ from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.reader import PointReader
 from fsbackup_tui.tui.alerts import Findings, alerts_of, has_failed
 from fsbackup_tui.tui.buckets import Picture
+from fsbackup_tui.tui.copy_data import site_copies
 from fsbackup_tui.tui.data import (
     JobRow,
     Order,
@@ -200,7 +201,7 @@ class LiveSite:
             blocked=self._blocked(status, secrets),
             incident=glance,
             read_only=config.read_only,
-            replicas=tuple(config.replicas),
+            copies=site_copies(config.replicas, status.repository),
             has_files=any(source.kind == "files" for source in config.sources.values()),
         )
 

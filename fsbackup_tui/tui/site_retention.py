@@ -11,12 +11,14 @@ from fsbackup_tui.config.edit import ConfigEdit, prepare_edit, why_not_editable
 from fsbackup_tui.config.load import LoadedConfig
 from fsbackup_tui.config.retention import Retention
 from fsbackup_tui.config.retention_edit import keep_change, retention_change
+from fsbackup_tui.domain.disk_share import others_per_day
 from fsbackup_tui.domain.errors import Problem
 from fsbackup_tui.domain.retention import Keep
 from fsbackup_tui.jobs.supervisor import operator_name
+from fsbackup_tui.operations.disk_looks import read_looks
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.retain_look import look
-from fsbackup_tui.repository.layout import Repository
+from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.records import write_record
 from fsbackup_tui.tui.retention_data import RetentionView
 
@@ -27,6 +29,7 @@ def read_retention(
     """Return retention at this moment. RepositoryError where the repository can't be read."""
     found = look(loaded, environ, repository, now)
     fixed = why_not_editable(loaded)
+    looks = read_looks(site_state(loaded, environ, repository), loaded.config.repository, now)
     return RetentionView(
         found.candidates,
         found.policies,
@@ -39,6 +42,7 @@ def read_retention(
         _free(repository.root),
         locked=_locked(loaded, repository),
         fixed=fixed,
+        others=others_per_day(looks),
     )
 
 

@@ -10,14 +10,14 @@ import pytest
 from rich.cells import cell_len
 
 from fsbackup_tui.domain.errors import Problem, RepositoryMissing
-from fsbackup_tui.domain.point import Copy, SpareSummary
+from fsbackup_tui.domain.point import Copy, PointSummary, SpareSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.requests import BackupRequest, VerifyLevel, VerifyRequest
 from fsbackup_tui.tui.app import FsbackupApp
-from fsbackup_tui.tui.data import Overview
+from fsbackup_tui.tui.data import Copies, Overview
 from fsbackup_tui.tui.last_seen import LastSeen
 from fsbackup_tui.tui.lines import fit, plain
-from fsbackup_tui.tui.modes.columns import point_row, points_heading
+from fsbackup_tui.tui.modes.columns import copies_cell, point_row, points_heading
 from tests.tui.fakes import OVERVIEW, FakeSite, make_app, without_config
 from tests.tui.made import NOW, ZONE, make_point, some_points
 from tests.tui.screens import press, screen_text, text_lines, until, until_gone, until_text
@@ -396,15 +396,86 @@ def test_the_trust_of_a_point_is_there_in_every_window(width: int, *, with_files
     assert "TRUST" in plain(fit(points_heading(width, with_files=with_files), width))
 
 
-@pytest.mark.parametrize(("files", "width"), [(False, 80), (True, 112), (False, 140), (True, 140)])
+SITE = Copies(("far", "s3"), {"far": timedelta(days=30), "s3": timedelta(days=30)})
+
+
+def point_with(*copies: Copy) -> PointSummary:
+    return replace(make_point(0, trust=Trust.PROVEN), files=41_890, copies=copies)
+
+
+@pytest.mark.parametrize("files", [False, True])
+@pytest.mark.parametrize("width", [60, 78, 80, 92, 93, 112, 140, 200])
 def test_copies_are_named_where_there_are_replicas(files: bool, width: int) -> None:
-    copies = (Copy("far", NOW, state="wrong", why="gone"), Copy("s3", NOW))
-    point = replace(make_point(0, trust=Trust.PROVEN), copies=copies)
-    given = {"with_files": files, "with_copies": True}
-    head = plain(points_heading(width, **given))
-    shown = point_row(point, width, False, now=NOW, zone=ZONE, known=True, **given)
+    point = point_with(Copy("far", NOW, state="wrong", why="gone"), Copy("s3", NOW))
+    head = plain(points_heading(width, with_files=files, with_copies=True))
+    shown = point_row(
+        point, width, False, now=NOW, zone=ZONE, known=True, with_files=files, site=SITE
+    )
     text = plain(shown)
-    assert text.index("far! s3") == head.index("COPIES")
+    assert text.index("far! ") == head.index("COPIES")
+    assert " s3" in text
     assert cell_len(text) <= width
     assert "PROVEN" in text
     assert "COPIES" not in plain(points_heading(width, with_files=files))
+
+
+def test_at_78_cells_a_site_with_files_has_the_columns_of_the_design() -> None:
+    titles = plain(points_heading(78, with_files=True, with_copies=True)).split()
+    assert titles == ["WHEN", "AGE", "DB", "Δ", "ROWS", "FILES", "TRUST", "COPIES"]
+    point = replace(point_with(Copy("s3", NOW), Copy("far", NOW)), suspect=("fell",))
+    row = plain(
+        point_row(point, 78, True, now=NOW, zone=ZONE, known=True, with_files=True, site=SITE)
+    )
+    assert row.rstrip().endswith("SUSPECT PROVEN   s3 far")
+    assert "41 890" in row
+    assert "\u2026" not in row
+
+
+@pytest.mark.parametrize(
+    ("copies", "shown"),
+    [
+        ((), "-"),
+        ((Copy("s3", NOW),), "s3"),
+        ((Copy("s3", NOW - timedelta(days=40)),), "s3?"),
+        ((Copy("s3", NOW, state="wrong"),), "s3!"),
+        ((Copy("production-east", NOW),), "1 of 3"),
+        ((Copy("production-east", NOW), Copy("s3", NOW - timedelta(days=40))), "1 of 3?"),
+        ((Copy("production-east", NOW), Copy("s3", NOW, state="wrong")), "1 of 3!"),
+    ],
+)
+def test_a_copy_that_is_missing_unread_or_wrong_is_seen_without_colour(
+    copies: tuple[Copy, ...], shown: str
+) -> None:
+    known = any(copy.replica == "production-east" for copy in copies)
+    site = replace(SITE, replicas=(*SITE.replicas, "production-east")) if known else SITE
+    assert copies_cell(point_with(*copies), site, NOW, 8)[0] == shown
+
+
+def test_a_wide_terminal_tells_since_when_copies_are_whole() -> None:
+    point = point_with(Copy("s3", NOW - timedelta(hours=1)), Copy("far", NOW - timedelta(days=2)))
+    row = point_row(point, 200, False, now=NOW, zone=ZONE, known=True, with_files=True, site=SITE)
+    assert "s3 60 m, far 2 d" in plain(row)
+
+
+async def test_point_that_lies_elsewhere_says_where_in_the_list_and_in_its_details() -> None:
+    points = [
+        replace(make_point(0, trust=Trust.PROVEN), copies=(Copy("s3", NOW),)),
+        replace(
+            make_point(1, trust=Trust.SEALED),
+            copies=(Copy("s3", NOW, state="wrong", why="2 files are gone"),),
+        ),
+    ]
+    copies = replace(SITE, elsewhere={points[0].id: "s3"})
+    app = make_app(FakeSite(stored=points, state=replace(OVERVIEW, copies=copies)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until_text(pilot, "1/2")
+        await until_text(pilot, "PROVEN at s3")
+        assert "at s3, not here" in screen_text(app)
+        await press(pilot, "enter")
+        await until_text(pilot, "at s3, not here: only its description was fetched")
+        assert "s3 whole since" in screen_text(app)
+        assert "none on far" in screen_text(app)
+        await press(pilot, "escape", "j")
+        await until_text(pilot, "copy on s3 WRONG: 2 files are gone")
+        await press(pilot, "enter")
+        await until_text(pilot, "fsbackup replicate s3")

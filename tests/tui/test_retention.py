@@ -20,7 +20,7 @@ from fsbackup_tui.operations.retain_requests import (
 )
 from fsbackup_tui.tui.lines import plain
 from fsbackup_tui.tui.modes.calendar_lines import bar_lines, grid_lines
-from fsbackup_tui.tui.modes.retention_lines import full_words
+from fsbackup_tui.tui.modes.retention_lines import full_words, note_lines
 from fsbackup_tui.tui.modes.rule_steps import RULES, Draft, typed_value, typed_wrong
 from fsbackup_tui.tui.retention_data import consequence_of, keep_words
 from tests.tui.fakes import FakeSite, make_app
@@ -357,3 +357,15 @@ def test_the_disk_fills_by_what_stays() -> None:
     assert growth_of(view.candidates, everything, view.guard, None, NOW, ZONE) is None
     assert full_words(None) == "full in -"
     assert full_words(Growth(1.0, None, 1)) == "not full in 2 y"
+
+
+def test_what_keeps_a_point_is_never_cut_without_a_sign() -> None:
+    view = make_view()
+    point = view.of_plan("daily")[0]
+    verdict = next(each for each in view.decision.verdicts if each.id == point.id)
+    (cut,) = note_lines(point, verdict, view, 60, 1)
+    assert plain(cut).startswith("   Kept by: within 30 d")
+    assert plain(cut).endswith("\u2026")
+    assert cell_len(plain(cut)) <= 60
+    whole = note_lines(point, verdict, view, 60, 4)
+    assert not any("\u2026" in plain(row) for row in whole)

@@ -86,12 +86,6 @@ class Ground:
             points = self.catalogue.points(plan, limit=_NEWEST, offset=offset, own=True)
         return None
 
-    @property
-    def trims(self) -> bool:
-        """Whether retention takes points away as new ones come."""
-        plans = self.loaded.config.plans.values()
-        return any(plan.keep is not None for plan in plans)
-
     def age(self, moment: datetime) -> timedelta:
         """Return how long ago a moment was."""
         return self.now - moment

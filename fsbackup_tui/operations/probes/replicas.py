@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from fsbackup_tui.domain.copies import LATE, is_unread
 from fsbackup_tui.domain.finding import Finding, Severity
 from fsbackup_tui.domain.point import Copy, PointSummary
 from fsbackup_tui.domain.text import age_text, plain_text, when_text
@@ -12,7 +13,6 @@ from fsbackup_tui.operations.probes.ground import Ground
 from fsbackup_tui.operations.probes.plans import good
 
 _LEAST_LAG = timedelta(hours=6)
-_LATE = timedelta(hours=26)
 
 
 def copies(ground: Ground) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def _lag(ground: Ground, replica: str, plans: Sequence[str]) -> Iterator[Finding
     lag = ground.age(first.created) - timedelta(seconds=first.seconds or 0)
     if lag <= _LEAST_LAG:
         return
-    severity: Severity = "critical" if lag > _LATE or newest is None else "warning"
+    severity: Severity = "critical" if lag > LATE or newest is None else "warning"
     had = "It never had one." if newest is None else (
         f"The newest there is of {when_text(newest.created, ground.now, ground.zone)}."
     )  # fmt: skip
@@ -98,9 +98,7 @@ def _unread(
         (copy.checked_at or copy.at, point)
         for point in points
         for copy in point.copies
-        if copy.replica == replica
-        and copy.state == "whole"
-        and ground.age(copy.checked_at or copy.at) > every + _LATE
+        if copy.replica == replica and is_unread(copy, every, ground.now)
     ]
     if not stale:
         return

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fsbackup_tui.domain.anomaly import size_words
-from fsbackup_tui.domain.events import format_time, parse_time
+from fsbackup_tui.domain.disk_share import others_per_day
 from fsbackup_tui.domain.finding import Finding, Severity
+from fsbackup_tui.domain.growth import CRITICAL_WITHIN, WARN_WITHIN, Growth, can_fill, growth_of
+from fsbackup_tui.domain.point import PointSummary
+from fsbackup_tui.domain.retention import Candidate
+from fsbackup_tui.domain.retention_guard import Guard
 from fsbackup_tui.domain.text import age_text, count_text
-from fsbackup_tui.domain.trend import Forecast, forecast
+from fsbackup_tui.operations.disk_looks import keep_looks, look_now, read_looks
 from fsbackup_tui.operations.probes.ground import Ground
-from fsbackup_tui.repository.files import replace_file, state_file_mode
+from fsbackup_tui.operations.retain_look import look, policies_of
+from fsbackup_tui.repository.layout import Repository
 
-_NAME = "space.json"
-_BETWEEN = timedelta(hours=6)
-_KEPT_FOR = timedelta(days=30)
-_WARN_DAYS, _CRITICAL_DAYS = 14.0, 3.0
+_HORIZON = timedelta(days=30)
 _WARN_INODES, _CRITICAL_INODES = 0.05, 0.01
-_DAY = 86400.0
+_NEWEST = 20
 _FIX = "Free space there, keep fewer points (keep:), or move the repository: fsbackup retain"
 
 
@@ -46,21 +46,23 @@ def disk(ground: Ground) -> Iterator[Finding]:
             _FIX,
         )
         return
-    found = _foretold(ground, free)
+    found = _foretold(ground, ground.repository, free)
     if found is None:
         return
-    ground.number("fsbackup_repository_growth_bytes_per_day", max(0.0, found.per_day))
-    if found.days is None:
+    ground.number("fsbackup_repository_growth_bytes_per_day", found.per_day)
+    if found.full is None:
         return
-    ground.number("fsbackup_repository_full_days", found.days)
-    if found.days < _WARN_DAYS:
-        severity: Severity = "critical" if found.days < _CRITICAL_DAYS else "warning"
+    ground.number("fsbackup_repository_full_days", found.full / timedelta(days=1))
+    if found.full < WARN_WITHIN:
+        soon = age_text(found.full.total_seconds())
+        severity: Severity = "critical" if found.full < CRITICAL_WITHIN else "warning"
         yield Finding(
             "disk-forecast",
             severity,
             None,
-            f"DISK FULL IN {age_text(found.days * _DAY)}: {size_words(free)} free in {root}.",
-            f"{size_words(round(found.per_day))} more are taken a day; then backups fail.",
+            f"DISK FULL IN {soon}: {size_words(free)} free in {root}.",
+            f"{size_words(round(found.per_day))} come new a day, more than leaves; "
+            "then backups fail.",
             _FIX,
         )
 
@@ -90,47 +92,37 @@ def _next_bytes(ground: Ground) -> int:
     return sum(max(sizes) for sizes in newest if sizes)
 
 
-def _foretold(ground: Ground, free: int) -> Forecast | None:
-    """Return when it is full by earlier looks, or, while there are few, by the points alone."""
-    samples = [*_samples(ground), (ground.now, free)]
-    _keep(ground, samples)
-    now = ground.now.timestamp() / _DAY
-    found = forecast([(at.timestamp() / _DAY, float(left)) for at, left in samples], now)
-    if found is not None:
-        return found
-    points = [point for point in ground.points() if point.whole]
-    if len(points) < 3:
-        return None
-    days = (points[0].created - points[-1].created) / timedelta(days=1)
-    if days < 2:
-        return None
-    per_day = sum(point.bytes for point in points[:-1]) / days
-    if ground.trims:
-        return Forecast(per_day, None)  # as much may leave as comes: looks will tell
-    return Forecast(per_day, free / per_day if per_day else None)
+def _foretold(ground: Ground, repository: Repository, free: int) -> Growth | None:
+    """Return how the disk fills, as the screen of retention shows it, as far as alarms need it."""
+    root = ground.loaded.config.repository
+    looks = [
+        *read_looks(ground.state, root, ground.now),
+        look_now(ground.catalogue, repository, free, ground.now),
+    ]
+    if not ground.loaded.config.read_only:
+        keep_looks(ground.state, root, looks)
+    others = others_per_day(looks)
+    policies = policies_of(ground.loaded.config)
+    newest = [_as_candidate(point) for plan in policies for point in ground.points(plan)[:_NEWEST]]
+    if not can_fill(newest, policies, free, _HORIZON, others):
+        # Playing retention on takes its time; here nothing can come of it.
+        return growth_of(newest, policies, Guard(), free, ground.now, ground.zone, others=others,
+                         horizon=timedelta(0))  # fmt: skip
+    seen = look(ground.loaded, ground.environ, repository, ground.now)
+    return growth_of(
+        seen.candidates,
+        seen.policies,
+        seen.guard,
+        free,
+        ground.now,
+        seen.zone,
+        grace=seen.grace,
+        others=others,
+        horizon=_HORIZON,
+    )
 
 
-def _samples(ground: Ground) -> list[tuple[datetime, int]]:
-    try:
-        document = json.loads((ground.state / _NAME).read_bytes())
-        root = str(ground.loaded.config.repository)
-        if document["root"] != root:
-            return []
-        listed = [(parse_time(str(at)), int(free)) for at, free in document["free"]]
-        return [(at, free) for at, free in listed if at < ground.now < at + _KEPT_FOR]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-def _keep(ground: Ground, samples: list[tuple[datetime, int]]) -> None:
-    close = len(samples) > 1 and samples[-1][0] - samples[-2][0] < _BETWEEN
-    if close or ground.loaded.config.read_only:
-        return
-    document = {
-        "format": 1,
-        "root": str(ground.loaded.config.repository),
-        "free": [(format_time(at), left) for at, left in samples],
-    }
-    path = ground.state / _NAME
-    with suppress(OSError):
-        replace_file(path, json.dumps(document).encode(), mode=state_file_mode(path))
+def _as_candidate(point: PointSummary) -> Candidate:
+    return Candidate(
+        point.id, point.plan, point.created, point.sequence, point.bytes, True, point.trust
+    )

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, tzinfo
 
 from rich.cells import cell_len
 
-from fsbackup_tui.domain.point import PointSummary
+from fsbackup_tui.domain.copies import is_unread
+from fsbackup_tui.domain.point import Copy, PointSummary
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import (
     AFTER_DAMAGE,
@@ -22,7 +23,7 @@ from fsbackup_tui.operations.wording import (
     size_text,
     when_text,
 )
-from fsbackup_tui.tui.data import JobRow
+from fsbackup_tui.tui.data import NO_COPIES, Copies, JobRow
 from fsbackup_tui.tui.lines import Line, Piece, Role, clip, line, pad, printable
 
 MINUS = "\u2212"
@@ -67,6 +68,35 @@ FILES_COLUMNS = (
     Column("parts", "PARTS", 20, from_width=180),
     Column("note", "NOTE", 0, from_width=120),
 )
+# Copies are worth more than the change of the files: a fall of those makes a point SUSPECT.
+COPIES_COLUMNS = (
+    Column("when", "WHEN", 18),
+    Column("age", "AGE", 5, right=True, from_width=46),
+    Column("database", "DB", 7, right=True, from_width=79),
+    Column("change", "Δ ROWS", 8, right=True, from_width=70),
+    Column("trust", "TRUST", 16),
+    Column("copies", "COPIES", 12, from_width=60),
+    Column("plan", "PLAN", 13, from_width=94),
+    Column("size", "SIZE", 8, right=True, from_width=115),
+    Column("rows", "ROWS", 12, right=True, from_width=135),
+    Column("parts", "PARTS", 20, from_width=175),
+    Column("note", "NOTE", 0, from_width=115),
+)
+FILES_COPIES_COLUMNS = (
+    Column("when", "WHEN", 17),
+    Column("age", "AGE", 5, right=True, from_width=46),
+    Column("database", "DB", 7, right=True, from_width=60),
+    Column("change", "Δ ROWS", 7, right=True, from_width=68),
+    Column("files", "FILES", 9, right=True, from_width=78),
+    Column("files-change", "Δ", 7, right=True, from_width=93),
+    Column("trust", "TRUST", 16),
+    Column("copies", "COPIES", 8, from_width=52),
+    Column("plan", "PLAN", 13, from_width=110),
+    Column("size", "SIZE", 8, right=True, from_width=125),
+    Column("rows", "ROWS", 12, right=True, from_width=145),
+    Column("parts", "PARTS", 20, from_width=195),
+    Column("note", "NOTE", 0, from_width=125),
+)
 JOB_COLUMNS = (
     Column("started", "STARTED", 18),
     Column("job", "JOB", 12),
@@ -74,11 +104,12 @@ JOB_COLUMNS = (
     Column("took", "TOOK", 9, right=True),
     Column("what", "WHAT", 0),
 )
-_COPIES = Column("copies", "COPIES", 13)
 _MARK = 3
 _POINT_TIME = re.compile(r"\b\d{8}T\d{6}Z-")
 _GAP = 2
 _ROOMY = 90
+_COPY_AGES_FROM, _COPY_AGES = 180, 24
+_TRUST_CELLS = 16
 
 
 def columns_at(columns: Sequence[Column], width: int, gap: int = _GAP) -> list[tuple[Column, int]]:
@@ -184,6 +215,9 @@ def note_of(point: PointSummary) -> tuple[str, Role]:
         return in_incident_words(point.in_incident), "warn"
     if point.after_damage:
         return damage_words(point), "warn"
+    wrong = next((copy for copy in point.copies if copy.state == "wrong"), None)
+    if wrong is not None:
+        return f"copy on {wrong.replica} WRONG: {wrong.why or '-'}", "bad"
     return (point.reason or ""), "muted"
 
 
@@ -194,32 +228,52 @@ def points_heading(width: int, *, with_files: bool = False, with_copies: bool = 
 
 
 def _points_at(width: int, *, with_files: bool, with_copies: bool) -> tuple[Sequence[Column], int]:
-    columns: Sequence[Column] = POINT_COLUMNS
-    gap = _GAP
-    if with_files:
-        columns, gap = FILES_COLUMNS, _GAP if width >= _ROOMY else 1
-    return (_with_copies(columns) if with_copies else columns), gap
+    gap = 1 if with_files and width < _ROOMY else _GAP
+    if not with_copies:
+        return (FILES_COLUMNS if with_files else POINT_COLUMNS), gap
+    columns = FILES_COPIES_COLUMNS if with_files else COPIES_COLUMNS
+    if width < _COPY_AGES_FROM:
+        return columns, gap
+    wide = (replace(each, width=_COPY_AGES) if each.key == "copies" else each for each in columns)
+    return tuple(wide), gap
 
 
-def _with_copies(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Return the columns with the copies where the plan's name would be; that comes later."""
-    found: list[Column] = []
-    moved = 0
-    for column in columns:
-        if column.key == "plan":
-            found.append(replace(_COPIES, from_width=column.from_width))
-            moved = _COPIES.width + _GAP
-        found.append(replace(column, from_width=column.from_width + moved))
-    return tuple(found)
+def copies_cell(
+    point: PointSummary, site: Copies, now: datetime, room: int, *, ages: bool = False
+) -> tuple[str, Role]:
+    """Return the replicas that have the point: ``!`` one that is wrong, ``?`` not read back.
 
-
-def copies_cell(point: PointSummary) -> tuple[str, Role]:
-    """Return the replicas that have the point, one that is wrong there with a mark."""
-    wrong = any(copy.state == "wrong" for copy in point.copies)
-    words = " ".join(
-        f"{copy.replica}!" if copy.state == "wrong" else copy.replica for copy in point.copies
+    Where their names have no room, how many of all hold it well, with the worst of the marks.
+    """
+    if point.foreign or not (point.copies or site.replicas):
+        return "-", "muted"
+    marks = {copy.replica: _copy_mark(copy, site, now) for copy in point.copies}
+    worst = "!" if "!" in marks.values() else "?" if "?" in marks.values() else ""
+    role: Role = "bad" if worst == "!" else "warn" if worst else "muted"
+    names = " ".join(f"{name}{mark}" for name, mark in marks.items())
+    dated = ", ".join(
+        f"{copy.replica}{marks[copy.replica]} {age_of(copy.at, now)}" for copy in point.copies
     )
-    return words or "-", "bad" if wrong else "muted"
+    if ages and dated and cell_len(dated) <= room:
+        return dated, role
+    if cell_len(names) <= room:
+        return names or "-", role
+    known = len({*site.replicas, *marks})
+    return f"{list(marks.values()).count('')} of {known}{worst}", role
+
+
+def _copy_mark(copy: Copy, site: Copies, now: datetime) -> str:
+    if copy.state == "wrong":
+        return "!"
+    every = site.read_back.get(copy.replica)
+    return "?" if every is not None and is_unread(copy, every, now) else ""
+
+
+def _trust_cell(point: PointSummary, site: Copies) -> tuple[str, Role]:
+    """Return a point's state, and behind it where it lies if not here, if there is room."""
+    word, role = trust_shown(point)
+    there = f"{word} at {site.elsewhere[point.id]}" if site.elsewhere.get(point.id) else word
+    return (there if cell_len(there) <= _TRUST_CELLS else word), role
 
 
 def point_row(
@@ -231,10 +285,13 @@ def point_row(
     zone: tzinfo,
     known: bool,
     with_files: bool = False,
-    with_copies: bool = False,
+    site: Copies = NO_COPIES,
 ) -> Line:
     """Return a point's row; ``known`` is false for a row from the cache, which is never green."""
-    word, role = trust_shown(point)
+    word, role = _trust_cell(point, site)
+    columns, gap = _points_at(width, with_files=with_files, with_copies=bool(site.replicas))
+    room = next((each.width for each in columns if each.key == "copies"), 0)
+    ages = width >= _COPY_AGES_FROM
     cells: dict[str, tuple[str, Role]] = {
         # A backup of another script is greyed: it is no point yet.
         "when": (when_text(point.created, now, zone), "muted" if point.foreign else "text"),
@@ -245,13 +302,12 @@ def point_row(
         "files-change": (change_text(point.files_change), _change_role(point.files_change)),
         "trust": (word, role if known else "muted"),
         "plan": (point.plan, "muted"),
-        "copies": copies_cell(point),
+        "copies": copies_cell(point, site, now, room, ages=ages),
         "size": (size_text(point.bytes), "text"),
         "rows": (count_text(point.rows), "text"),
         "parts": (", ".join(part.source for part in point.parts) or "-", "muted"),
         "note": note_of(point),
     }
-    columns, gap = _points_at(width, with_files=with_files, with_copies=with_copies)
     return table_row(columns, width, marked, cells, gap)
 
 

@@ -25,7 +25,8 @@ from fsbackup_tui.operations.wording import (
     spare_words,
     when_text,
 )
-from fsbackup_tui.tui.data import PointDetails
+from fsbackup_tui.tui.copy_data import copy_facts
+from fsbackup_tui.tui.data import NO_COPIES, Copies, PointDetails
 from fsbackup_tui.tui.lines import Line, Role, line, pad, printable, width_of, wrapped
 from fsbackup_tui.tui.modes.columns import age_of, change_text, trust_shown
 from fsbackup_tui.tui.modes.site_part_lines import (
@@ -44,10 +45,12 @@ _DAMAGE_ROLES: Mapping[bool, Role] = {True: "warn", False: "text"}
 _PROVEN_IS_NOT_GOOD = "It comes back as it was taken, which may have been after the damage."
 
 
-def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:
+def details_lines(
+    details: PointDetails, width: int, *, now: datetime, zone: tzinfo, site: Copies = NO_COPIES
+) -> list[Line]:
     """Return everything known of a point: state, commands, parts, tables, in this order."""
     return [
-        *summary_lines(details.summary, width, now=now, zone=zone),
+        *summary_lines(details.summary, width, now=now, zone=zone, site=site),
         *_signature(details, width),
         *_overview(details, width),
         *_problem(details, width, now, zone),
@@ -58,7 +61,9 @@ def details_lines(details: PointDetails, width: int, *, now: datetime, zone: tzi
     ]
 
 
-def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinfo) -> list[Line]:
+def summary_lines(
+    point: PointSummary, width: int, *, now: datetime, zone: tzinfo, site: Copies = NO_COPIES
+) -> list[Line]:
     """Return what the inventory itself knows of a point."""
     word, role = trust_shown(point)
     when = when_text(point.created, now, zone)
@@ -107,6 +112,8 @@ def summary_lines(point: PointSummary, width: int, *, now: datetime, zone: tzinf
     if point.running:
         lines.append(_fact("Size", "- (2 shows how far the backup is)"))
         return lines
+    for number, (text, meaning) in enumerate(copy_facts(point, site, now, zone)):
+        lines.extend(_facts("" if number else "Copies", text, width, meaning))
     sizes = f"{size_text(point.bytes)} stored, database {size_text(point.database_bytes)}"
     lines.append(_fact("Size", sizes))
     change = "" if point.rows_change is None else f" ({change_text(point.rows_change)})"

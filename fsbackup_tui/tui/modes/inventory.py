@@ -57,19 +57,21 @@ class InventoryScreen(PointsScreen):
             zone=zone,
             known=app.checked,
             with_files=app.overview.has_files,
-            with_copies=bool(app.overview.replicas),
+            site=app.overview.copies,
         )
 
     def heading(self, width: int) -> Line:
         """Return the titles above the rows."""
         overview = self.site_app.overview
         return points_heading(
-            width, with_files=overview.has_files, with_copies=bool(overview.replicas)
+            width, with_files=overview.has_files, with_copies=bool(overview.copies.replicas)
         )
 
     def note(self, point: PointSummary, width: int) -> list[Line]:
-        """Return the most important remark on the point under the cursor."""
-        return [line("   ", note_of(point))]
+        """Return the most important remark on the point under the cursor, and where it lies."""
+        place = self.site_app.overview.copies.elsewhere.get(point.id)
+        at = f"at {place}, not here. " if place else ""
+        return [line("   ", (at, "warn"), note_of(point))]
 
     def on_line_list_opened(self, message: LineList.Opened) -> None:
         """Open the point's details."""

@@ -70,12 +70,12 @@ class PointScreen(FrameScreen):
 
     def _paint(self) -> None:
         app, width = self.site_app, self.size.width
-        zone = app.overview.zone
+        zone, site = app.overview.zone, app.overview.copies
         details = self._details
         if details is None:
-            lines = summary_lines(self._point, width, now=app.now(), zone=zone)
+            lines = summary_lines(self._point, width, now=app.now(), zone=zone, site=site)
         else:
-            lines = details_lines(details, width, now=app.now(), zone=zone)
+            lines = details_lines(details, width, now=app.now(), zone=zone, site=site)
         self.query_one("#details", TextView).show(lines)
 
     def _command_texts(self) -> list[str]:

@@ -203,8 +203,9 @@ class PointsScreen(FrameScreen):
         app = self.site_app
         lines: list[Line] = []
         if point is not None:
-            zone = app.overview.zone
-            lines = summary_lines(point, _BESIDE_WIDTH - 3, now=app.now(), zone=zone)
+            zone, site = app.overview.zone, app.overview.copies
+            told = _BESIDE_WIDTH - 3
+            lines = summary_lines(point, told, now=app.now(), zone=zone, site=site)
             lines = [line(("\u2502", "muted"), *row) for row in lines]
         self.query_one("#beside", LineWidget).show(*lines)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from itertools import groupby
 
-from fsbackup_tui.domain.growth import HORIZON, Growth
+from fsbackup_tui.domain.growth import CRITICAL_WITHIN, HORIZON, WARN_WITHIN, Growth
 from fsbackup_tui.domain.retention import Candidate, Verdict, span_text
 from fsbackup_tui.domain.trust import Trust
 from fsbackup_tui.operations.wording import age_text, size_text, when_text
@@ -111,8 +111,8 @@ def full_role(growth: Growth | None) -> Role:
     """Return how grave that is."""
     if growth is None or growth.full is None:
         return "muted" if growth is None else "text"
-    if growth.full < timedelta(days=14):
-        return "bad" if growth.full < timedelta(days=3) else "warn"
+    if growth.full < WARN_WITHIN:
+        return "bad" if growth.full < CRITICAL_WITHIN else "warn"
     return "text"
 
 
@@ -199,8 +199,9 @@ def note_lines(
     point: Candidate, verdict: Verdict | None, view: RetentionView, width: int, rows: int
 ) -> list[Line]:
     """Return, in exactly ``rows`` lines, everything that keeps a point, or that it leaves."""
+    role: Role = "text"
     if verdict is None:
-        text, role = "", "text"
+        text = ""
     elif verdict.leaves:
         grace = span_text(view.settings.grace)
         text = f"No rule keeps it. It goes to the trash, and from there it is freed after {grace}."
@@ -208,10 +209,13 @@ def note_lines(
         if view.decision.refusals:
             text = f"No rule keeps it, but nothing goes now: {view.decision.refusals[0].why}"
     else:
-        text, role = f"Kept by: {', '.join(verdict.keeps)}.", "text"
+        text = f"Kept by: {', '.join(verdict.keeps)}."
         if not point.good:
             text += " It is not good: it takes no place of a rule."
-    lines = [line("   ", *row) for row in wrapped(text, width - 4, role)]  # type: ignore[arg-type]
+    lines = [line("   ", *row) for row in wrapped(text, width - 4, role)]
+    if len(lines) > rows:
+        last = "".join(piece.text for piece in lines[rows - 1])
+        lines[rows - 1] = line((f"{last.rstrip()[: width - 2].rstrip(' ,.')}\u2026", role))
     return [*lines, *([line()] * rows)][:rows]
 
 

@@ -14,7 +14,6 @@ from fsbackup_tui.domain.trend import (
     LEAST_HISTORY,
     Departure,
     departure,
-    forecast,
     robust_line,
 )
 
@@ -123,30 +122,3 @@ def test_a_line_needs_a_point() -> None:
     with pytest.raises(ValueError, match="needs a point"):
         robust_line([])
     assert robust_line([(3.0, 7.0)]).at(99) == 7
-
-
-def test_a_disk_that_fills_by_a_tenth_a_day_is_full_in_five() -> None:
-    samples = [(float(day), 100.0 - 10 * day) for day in range(6)]
-    found = forecast(samples, 5.0)
-    assert found is not None
-    assert found.per_day == pytest.approx(10)
-    assert found.days == pytest.approx(5)
-
-
-def test_one_night_s_clean_up_does_not_hide_that_it_fills() -> None:
-    samples = [(float(day), 100.0 - 10 * day) for day in range(9)]
-    samples[4] = (4.0, 95.0)
-    found = forecast(samples, 8.0)
-    assert found is not None
-    assert found.days == pytest.approx(2, abs=0.5)
-
-
-def test_a_disk_that_stays_or_empties_is_never_full() -> None:
-    found = forecast([(float(day), 50.0 + day) for day in range(6)], 5.0)
-    assert found is not None
-    assert found.days is None
-
-
-def test_two_looks_or_one_day_foretell_nothing() -> None:
-    assert forecast([(0.0, 9.0), (5.0, 1.0)], 5.0) is None
-    assert forecast([(0.0, 9.0), (0.3, 8.0), (0.6, 7.0)], 0.6) is None

@@ -35,6 +35,8 @@ from fsbackup_tui.repository.incidents import (
     list_incidents,
     open_incident,
 )
+from fsbackup_tui.tui.modes.retention_lines import full_words
+from fsbackup_tui.tui.site_retention import read_retention
 from tests.support.checking import Watched, healthy
 from tests.support.points import verify_record
 
@@ -435,6 +437,23 @@ def test_a_disk_that_fills_is_foretold_by_what_was_left_at_each_look(
     assert site.found()["disk-forecast"].severity == "critical"
     left["blocks"] = 100_000_000
     assert "disk-forecast" not in site.found()
+
+
+def test_check_and_the_screen_of_retention_foretell_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = healthy(tmp_path, plan=", keep: {within: 2d}")
+    left = disk_with(monkeypatch, block_size=4096, blocks=10_500_000)
+    for _ in range(4):
+        site.found()
+        site.now += DAY
+        left["blocks"] -= 1_000_000
+    found = site.found()["disk-forecast"]
+    view = read_retention(site.loaded, site.environ, site.repository, site.now).with_growth()
+    assert view.others == pytest.approx(4096 * 1_000_000, rel=0.01)
+    soon = full_words(view.growth).removeprefix("full in ")
+    assert found.what.startswith(f"DISK FULL IN {soon}: ")
+    assert soon == "6 d"
 
 
 def test_few_inodes_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
