@@ -24,7 +24,8 @@ from tests.support.replicating import KINDS, copies, described, made, replicate,
 from tests.support.waiting import wait_until_async
 from tests.sweeps.replica_kills import sweep_replica_kills
 
-pytestmark = pytest.mark.machine
+# Real servers beside whatever else the machine does: only what hangs is to be ended.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(1200)]
 
 SEED = os.environ.get("FSBACKUP_SWEEP_SEED", "1")
 

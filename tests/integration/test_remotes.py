@@ -17,7 +17,8 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.remote.remote import Remote, open_remote
 from tests.support.replicas import SECRET_KEY, free_port, s3_server, ssh_server
 
-pytestmark = pytest.mark.machine
+# Real servers beside whatever else the machine does: only what hangs is to be ended.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(1200)]
 
 KINDS = ("s3", "sftp", "rsync")
 

@@ -17,7 +17,8 @@ from fsbackup_tui.repository.records import write_record
 from tests.support.points import START, begin_point, flip_byte, part, write_part
 from tests.support.replicating import KINDS, copies, far_away, made, replicate, site_with, tree
 
-pytestmark = pytest.mark.machine
+# Real servers beside whatever else the machine does: only what hangs is to be ended.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(1200)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -46,7 +47,7 @@ async def test_a_point_is_whole_there_recorded_and_sent_once(kind: str, tmp_path
         assert {path: path.stat().st_mtime_ns for path in times} == times
         # Nothing but the replica's own layout: no lock, no trash, no half file.
         assert {path.name for path in there.iterdir()} == {
-            *("fsbackup.json", "RECOVER.md", "points", "records")
+            *("fsbackup.json", "RECOVER.md", "points", "records", "writers")
         }
 
 
@@ -190,8 +191,10 @@ async def test_later_facts_follow(tmp_path: Path) -> None:
             operator="ana",
         )
         result = await replicate(site)
-        assert result["replicas"]["far"]["records"] == 1
+        # What was read back by lot may be a fact of its own.
+        assert result["replicas"]["far"]["records"] >= 1
         assert any("verified" in name for name in tree(there / "records"))
+        assert tree(there / "records") == tree(site.repository / "records")
 
 
 async def test_replicas_and_points_that_there_are_not(tmp_path: Path) -> None:
