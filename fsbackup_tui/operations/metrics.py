@@ -35,7 +35,7 @@ HELP: Mapping[str, str] = {
     "fsbackup_repository_size_bytes": "Size of the repository's disk.",
     "fsbackup_repository_free_inodes": "Inodes free on the repository's disk.",
     "fsbackup_repository_growth_bytes_per_day": "Bytes that come new to that disk each day.",
-    "fsbackup_repository_full_days": "Days until that disk is full, where that is less than 30.",
+    "fsbackup_repository_full_days": "Days until that disk is full, where that is less than 15.",
     "fsbackup_kit_age_seconds": "Age of the recovery kit.",
     "fsbackup_replica_age_seconds": "Age of the newest good point that a replica has whole.",
     "fsbackup_replica_waiting_points": "Good points that a replica does not have yet.",

@@ -19,7 +19,7 @@ from fsbackup_tui.operations.probes.ground import Ground
 from fsbackup_tui.operations.retain_look import look, policies_of
 from fsbackup_tui.repository.layout import Repository
 
-_HORIZON = timedelta(days=30)
+_HORIZON = timedelta(days=15)
 _WARN_INODES, _CRITICAL_INODES = 0.05, 0.01
 _NEWEST = 20
 _FIX = "Free space there, keep fewer points (keep:), or move the repository: fsbackup retain"
