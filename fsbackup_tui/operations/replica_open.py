@@ -52,12 +52,10 @@ async def meet(home: Repository, far: Far, listing: Listing, work: Path) -> list
     write_root_texts(home, far.remote.describe, fetch, directory)
     if REPOSITORY_NAME in listing:
         check_identity(await far.remote.read(REPOSITORY_NAME), home, far.name, far.remote.describe)
-    else:
-        await far.remote.put(directory, [REPOSITORY_NAME])
+    lacking = [name for name in (REPOSITORY_NAME, RECOVER_NAME) if name not in listing]
+    await far.remote.put(directory, lacking)
     text = (directory / RECOVER_NAME).read_bytes()
-    if RECOVER_NAME not in listing:
-        await far.remote.put(directory, [RECOVER_NAME])
-    elif listing[RECOVER_NAME].bytes != len(text):
+    if RECOVER_NAME in listing and listing[RECOVER_NAME].bytes != len(text):
         try:
             await far.remote.put(directory, [RECOVER_NAME], replace=True)
         except ReplicaRefused:

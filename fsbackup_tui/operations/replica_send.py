@@ -18,6 +18,7 @@ from fsbackup_tui.domain.errors import PointDamaged, ReplicaError, SafetyRefusal
 from fsbackup_tui.domain.events import Event, Progress, Report
 from fsbackup_tui.engines.remote.remote import Remote, RemoteFile
 from fsbackup_tui.operations.context import JobContext
+from fsbackup_tui.operations.replica_seals import Seals
 from fsbackup_tui.repository.copies import COPIED
 from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.lock import Lock
@@ -49,12 +50,21 @@ class Sent:
 
 
 async def send_point(
-    context: JobContext, home: Repository, far: Far, point: str, listing: Listing, *, known: bool
+    context: JobContext,
+    home: Repository,
+    far: Far,
+    point: str,
+    listing: Listing,
+    seals: Seals,
+    *,
+    known: bool,
+    ahead: str | None = None,
 ) -> Sent | None:
     """Make a point whole on a replica and record it; None where nothing was to be done.
 
     ``listing`` is what the replica had a moment ago; ``known``: the records say that the point is
-    whole there, so that a file of the right size is taken for the right one.
+    whole there, so that a file of the right size is taken for the right one. ``ahead`` is the
+    point that comes next: its seal is checked while this one travels.
 
     Raises:
         PointDamaged: it is not as it was sealed; nothing of it was sent.
@@ -70,7 +80,8 @@ async def send_point(
         lacking = [name for name, file in here.items() if _differs(file, files[name])]
         if known and not lacking:
             return None
-        await _refuse_what_may_not_go(context, home, far, point)
+        _refuse_what_may_not_go(context, home, far, point)
+        await _demand_sealed(seals, point, ahead)
         found = {name: file for name, file in here.items() if file is not None}
         doubted = [name for name in found if name not in lacking] if not known else []
         altered = await _altered(far, home, point, doubted, files)
@@ -86,9 +97,7 @@ def _differs(file: RemoteFile | None, stored: Stored) -> bool:
     return file is None or file.bytes != stored.bytes
 
 
-async def _refuse_what_may_not_go(
-    context: JobContext, home: Repository, far: Far, point: str
-) -> None:
+def _refuse_what_may_not_go(context: JobContext, home: Repository, far: Far, point: str) -> None:
     reader = PointReader(home, point)
     manifest = reader.manifest
     if manifest is None:
@@ -106,22 +115,15 @@ async def _refuse_what_may_not_go(
             fix="Encrypt: encryption: in the config, then: fsbackup rekey "
             f"{point}\nOr leave encrypted_only: away there.",
         )
-    problems: list[str] = []
-    for part in manifest.parts:
-        first = part is manifest.parts[0]
-        problems += await asyncio.to_thread(
-            reader.check_sealed, part.source, _quiet, beside_parts=first
-        )
-    if problems:
+
+
+async def _demand_sealed(seals: Seals, point: str, ahead: str | None) -> None:
+    if problems := await seals.problems(point, ahead=ahead):
         raise PointDamaged(
             f"POINT DAMAGED: {point} is not as it was sealed. Nothing of it was sent.",
             why="\n".join(problems[:5]),
             fix=f"fsbackup verify {point}",
         )
-
-
-def _quiet(_event: Event) -> None:
-    """Reading the point once before it goes is no progress of its own."""
 
 
 async def _altered(

@@ -6,17 +6,15 @@ is deleted anywhere.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from fsbackup_tui.domain.errors import (
     FsbackupError,
     LockHeld,
     PointDamaged,
-    Problem,
-    ReplicaError,
     SafetyRefusal,
     UsageError,
     WriterRetired,
@@ -28,12 +26,13 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.replica_check import (
     LastReads,
-    ReadBack,
     listed_wrong,
     read_back,
     record_wrong,
 )
 from fsbackup_tui.operations.replica_open import meet, open_far
+from fsbackup_tui.operations.replica_outcome import Outcome, replicate_document
+from fsbackup_tui.operations.replica_seals import Seals
 from fsbackup_tui.operations.replica_send import Far, Listing, send_point
 from fsbackup_tui.operations.replica_writers import heed_retirements, send_beside_points
 from fsbackup_tui.operations.requests import ReplicateRequest
@@ -45,49 +44,6 @@ from fsbackup_tui.repository.manifest import MANIFEST_NAME
 from fsbackup_tui.repository.not_here import FILE_SCHEME, NotHere, points_not_here
 from fsbackup_tui.repository.points import resolve_point
 from fsbackup_tui.repository.replica_layout import Stored, point_path, record_names, stored_files
-
-
-@dataclass
-class Outcome:
-    """How it went with one replica."""
-
-    name: str
-    sent: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
-    whole: int = 0
-    records: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-    refused: list[dict[str, str]] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
-    read: ReadBack = field(default_factory=ReadBack)
-    lock: str | None = None
-    notes: list[str] = field(default_factory=list)
-    problem: Problem | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether all that should be there is there, as far as it was looked at."""
-        unmended = set(self.read.wrong) - set(self.mended)
-        return self.problem is None and not self.refused and not unmended
-
-    def document(self) -> dict[str, object]:
-        """Return it as JSON holds it."""
-        return {
-            "ok": self.ok,
-            "sent": self.sent,
-            "mended": self.mended,
-            "whole": self.whole,
-            "records": self.records,
-            "bytes": self.bytes,
-            "seconds": round(self.seconds, 3),
-            "refused": self.refused,
-            "skipped": self.skipped,
-            "read_back": self.read.document(),
-            "object_lock": self.lock,
-            "notes": self.notes,
-            "problem": None if self.problem is None else self.problem.document(),
-        }
 
 
 async def run(request: ReplicateRequest, context: JobContext) -> dict[str, object]:
@@ -128,15 +84,6 @@ async def replicate_plan(
         context.stage(name)
         outcomes.append(await replicate_to(context, home, name, points))
     return outcomes
-
-
-def replicate_document(outcomes: Sequence[Outcome], *, check: bool) -> dict[str, object]:
-    """Return the document of ``fsbackup replicate --json``."""
-    return {
-        "ok": all(outcome.ok for outcome in outcomes),
-        "check": check,
-        "replicas": {outcome.name: outcome.document() for outcome in outcomes},
-    }
 
 
 def chosen_replicas(request: ReplicateRequest, context: JobContext) -> tuple[str, ...]:
@@ -216,17 +163,39 @@ async def _work(
     named: bool,
 ) -> None:
     context.report(Log(f"Replica {far.name}: {far.remote.describe}"))
-    await far.remote.probe()
+    elsewhere = points_not_here(home)
+    fit = [
+        point for point in points if _may_go(point, outcome, elsewhere.get(point.id), named=named)
+    ]
+    seals = Seals(context, home)
+    try:
+        if not check and (first := _next_to_send(fit, far.name)) is not None:
+            seals.look_ahead(first)
+        await _serve(context, home, far, fit, outcome, seals, check=check)
+    finally:
+        await seals.close()
+
+
+def _next_to_send(points: Sequence[PointSummary], name: str) -> str | None:
+    return next((point.id for point in points if not _is_whole_there(point, name)), None)
+
+
+async def _serve(
+    context: JobContext,
+    home: Repository,
+    far: Far,
+    fit: Sequence[PointSummary],
+    outcome: Outcome,
+    seals: Seals,
+    *,
+    check: bool,
+) -> None:
     listing = {file.path: file for file in await far.remote.list()}
     last = LastReads(site_state(context.loaded, os.environ, home), far.name)
     if not check:
         await heed_retirements(home, far, listing, require_writer(context, home))
         outcome.notes += await meet(home, far, listing, context.work)
         await send_beside_points(home, far, listing)
-    elsewhere = points_not_here(home)
-    fit = [
-        point for point in points if _may_go(point, outcome, elsewhere.get(point.id), named=named)
-    ]
     await _find_missing(context, home, far, fit, listing, outcome)
     if check:
         await _read(context, home, far, fit, outcome, last, everything=True)
@@ -236,13 +205,20 @@ async def _work(
         for point in fit
         if any(copy.replica == far.name and copy.state == "wrong" for copy in point.copies)
     }
-    await _send_all(context, home, far, fit, listing, outcome, wrong)
+    await _send_all(context, home, far, fit, listing, outcome, wrong, seals)
     found = await _read(context, home, far, fit, outcome, last, everything=False)
     if found:
         again = [point for point in fit if point.id in found]
-        await _send_all(context, home, far, again, listing, outcome, found)
-    await _send_records(home, far, fit, listing, outcome)
-    newest = next((point.id for point in fit if point.id in {*outcome.sent, *outcome.mended}), None)
+        await _send_all(context, home, far, again, listing, outcome, found, seals)
+    both = _send_records(home, far, fit, listing, outcome), _ask_for_lock(far, fit, outcome)
+    for failed in await asyncio.gather(*both, return_exceptions=True):
+        if failed is not None:
+            raise failed
+
+
+async def _ask_for_lock(far: Far, points: Sequence[PointSummary], outcome: Outcome) -> None:
+    done = {*outcome.sent, *outcome.mended}
+    newest = next((point.id for point in points if point.id in done), None)
     if newest is not None and far.settings.object_lock == "auto":
         outcome.lock = await far.remote.lock_of(point_path(newest, MANIFEST_NAME))
 
@@ -299,11 +275,15 @@ async def _send_all(
     listing: Listing,
     outcome: Outcome,
     wrong: set[str],
+    seals: Seals,
 ) -> None:
-    for point in points:
+    for number, point in enumerate(points):
         known = _is_whole_there(point, far.name) and point.id not in wrong
+        ahead = _next_to_send(points[number + 1 :], far.name)
         try:
-            sent = await send_point(context, home, far, point.id, listing, known=known)
+            sent = await send_point(
+                context, home, far, point.id, listing, seals, known=known, ahead=ahead
+            )
         except (PointDamaged, SafetyRefusal, LockHeld) as error:
             context.report(Warned(f"{far.name}: {error.what}"))
             told = {"point": point.id, "what": error.what, "why": error.why, "fix": error.fix}
@@ -371,21 +351,3 @@ async def _send_records(
     await far.remote.put(home.root, fresh)
     await far.remote.put(home.root, cut, replace=True)
     outcome.records = len(fresh) + len(cut)
-
-
-def failure_of(outcomes: Sequence[Outcome]) -> ReplicaError | None:
-    """Return the error of a run of which a replica is not up to date; None where all are."""
-    bad = [outcome for outcome in outcomes if not outcome.ok]
-    if not bad:
-        return None
-    lines = []
-    for outcome in bad:
-        told = [outcome.problem.what] if outcome.problem else []
-        told += [str(one.get("what") or one["why"]) for one in outcome.refused]
-        lines.append(f"{outcome.name}: {told[0] if told else 'something there is wrong'}")
-    names = " ".join(outcome.name for outcome in bad)
-    return ReplicaError(
-        f"NOT COPIED to {', '.join(outcome.name for outcome in bad)}.",
-        why="\n".join(lines),
-        fix=f"The point stays as it is. When that is mended: fsbackup replicate {names}",
-    )

@@ -25,7 +25,8 @@ from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.findings import spare_texts, verification_texts
 from fsbackup_tui.operations.notify import any_site_state, ping_plan
 from fsbackup_tui.operations.read_only import refuse_if_read_only
-from fsbackup_tui.operations.replicate import failure_of, replicate_document, replicate_plan
+from fsbackup_tui.operations.replica_outcome import failure_of, replicate_document
+from fsbackup_tui.operations.replicate import replicate_plan
 from fsbackup_tui.operations.requests import BackupRequest
 from fsbackup_tui.operations.retain import retain_plan
 from fsbackup_tui.operations.retain_look import wanted_level

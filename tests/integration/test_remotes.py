@@ -163,6 +163,8 @@ async def test_nobody_there_and_no_such_bucket(tmp_path: Path) -> None:
         far = await open_remote("s3", replica, {}, Redactor(), tmp_path)
         with pytest.raises(ReplicaError, match="NO SUCH BUCKET"):
             await far.probe()
+        with pytest.raises(ReplicaError, match="NO SUCH BUCKET"):
+            await far.list()
     nobody = Replica.model_validate(
         {"rsync": f"root@127.0.0.1:{tmp_path}", "port": free_port(), "key_file": tmp_path / "k"}
     )

@@ -35,6 +35,7 @@ class DirectoryRemote:
         self, prefix: str = "", *, recursive: bool = True, hashes: bool = False
     ) -> list[RemoteFile]:
         """Return the files below a directory, sorted by path."""
+        await self.probe()
         return await asyncio.to_thread(_files_below, self._root, prefix, recursive)
 
     async def exists(self, path: str) -> bool:

@@ -87,13 +87,7 @@ class RcloneRemote:
 
     async def probe(self) -> None:
         """Return when the place answers and may be listed."""
-        ended = await self._run("looking at it", "lsjson", "--max-depth", "1", self._remote(""))
-        if ended.missing and self._place.must_exist:
-            raise ReplicaError(
-                f"REPLICA {self._name}: NO SUCH BUCKET.",
-                why=f"{self.describe} answers, and has no bucket of that name.",
-                fix="Make the bucket there, or correct its name in the config.",
-            )
+        await self.list(recursive=False)
 
     async def list(
         self, prefix: str = "", *, recursive: bool = True, hashes: bool = False
@@ -112,6 +106,12 @@ class RcloneRemote:
         ended = await self._run(
             "listing it", "lsjson", *options, self._remote(prefix), on_line=take
         )
+        if ended.missing and self._place.must_exist and not before:
+            raise ReplicaError(
+                f"REPLICA {self._name}: NO SUCH BUCKET.",
+                why=f"{self.describe} answers, and has no bucket of that name.",
+                fix="Make the bucket there, or correct its name in the config.",
+            )
         return [] if ended.missing else sorted(found, key=lambda file: file.path)
 
     async def exists(self, path: str) -> bool:

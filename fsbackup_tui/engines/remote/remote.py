@@ -59,7 +59,10 @@ class Remote(Protocol):
     async def list(
         self, prefix: str = "", *, recursive: bool = True, hashes: bool = False
     ) -> list[RemoteFile]:
-        """Return the files below a directory, sorted by path; none where it does not exist."""
+        """Return the files below a directory, sorted by path; none where it does not exist.
+
+        Listing the place itself finds out what ``probe`` does.
+        """
         ...
 
     async def exists(self, path: str) -> bool:
