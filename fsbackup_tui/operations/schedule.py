@@ -338,6 +338,7 @@ def _state(
     due = previous_run(entry.schedule, now, zone)
     known = asked.get(entry.id)
     seen = [moment for moment in (last and last.started, known and known.since) if moment]
+    late = previous_run(entry.schedule, now - GRACE, zone)
     # Somebody's clock, or a job begun a moment early, is no reason to call it overdue.
-    overdue = bool(seen) and max(seen) < due - GRACE / 15 and now > due + GRACE
+    overdue = bool(seen) and max(seen) < late - GRACE / 15
     return EntryState(entry, next_run(entry.schedule, now, zone), due, last, overdue, found)

@@ -116,7 +116,8 @@ def start(screen: FrameScreen, request: Request) -> None:
     """Start a job in its own process and say that it runs; a passphrase is asked for first."""
     data = screen.site_app.data
     if data is None:
-        screen.say("Nothing can be started before the site is read", "warn")
+        screen.say(f"{request.operation} begins as soon as the site is read…")
+        screen.site_app.site_watch.when_open(lambda: start(screen, request))
         return
     screen.say(f"Starting {request.operation}…")
 

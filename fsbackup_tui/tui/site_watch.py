@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ class SiteWatch:
         self._problem: Problem | None = None
         self._kept: LastSeen | None = None
         self._next: Timer | None = None
+        self._waiting: list[Callable[[], None]] = []
 
     def look(self) -> None:
         """Look at the site beside the screen; one look at a time."""
@@ -45,6 +47,10 @@ class SiteWatch:
             self._again = True
             return
         self._app.run_worker(self._look, group="overview", thread=True, exit_on_error=False)
+
+    def when_open(self, act: Callable[[], None]) -> None:
+        """Do something once the site is open, on the screen's thread; never where it can't be."""
+        self._waiting.append(act)
 
     def stop(self) -> None:
         """Look no more."""
@@ -60,6 +66,7 @@ class SiteWatch:
             if self.data is None:
                 self.data = self._app.start.open_site()
                 self._app.call_later(self._app.set_overview, self._app.overview)
+                self._app.call_later(self._opened)
             overview = self.data.overview()
             seen = self._seen(self.data, overview)
         except FsbackupError as error:
@@ -92,6 +99,11 @@ class SiteWatch:
             tuple(data.points(query, 0, ROWS_KEPT)),
         )
 
+    def _opened(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for act in waiting:
+            act()
+
     def _take(self, overview: Overview | None, problem: Problem | None, pause: float) -> None:
         if self._stopped:
             return
@@ -102,6 +114,9 @@ class SiteWatch:
             self._problem = problem
             self._app.last_problem = problem
             self._app.set_overview(self._without_site(problem))
+        if problem is not None and self.data is None:
+            # What was asked for must not begin long after, when nobody thinks of it any more.
+            self._waiting.clear()
         if self._again:
             self._again = False
             pause = 0.05

@@ -31,7 +31,7 @@ NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
 def some(directory: Path) -> list[ConfigItem]:
     env = directory / ".env"
-    env.write_bytes(b"PIN=4711\n\xff")
+    env.write_bytes(b"PIN=one-of-nine\n\xff")
     env.chmod(0o640)
     os.utime(env, (1_700_000_000.25, 1_700_000_000.25))
     return [
@@ -66,10 +66,10 @@ def test_no_value_can_be_tried_against_what_a_manifest_tells(tmp_path: Path) -> 
     key = DigestKey.new()
     told = json.dumps(asdict(config_facts(items, key)))
     for item in items[1:]:
-        for value in (item.data, b"4711"):
+        for value in (item.data, b"one-of-nine"):
             assert hashlib.sha256(value).hexdigest() not in told
     assert key.secret.hex() not in told + repr(key)
-    assert "4711" not in told + repr(items)
+    assert "one-of-nine" not in told + repr(items)
     assert asdict(config_facts(items[1:2], key))["entries"][0]["bytes"] is None
 
 

@@ -385,3 +385,6 @@ async def test_overdue_is_what_was_asked_for_and_did_not_begin(machine: Machine)
         assert of_daily(found)[0] is overdue
     early = await machine.survey(due + timedelta(minutes=5), last=yesterday)
     assert of_daily(early)[0] is False
+    # That the next one is due a moment ago does not make the missed ones before it good.
+    still = await machine.survey(due + timedelta(minutes=5), last={}, asked=long_since)
+    assert of_daily(still)[0] is True
