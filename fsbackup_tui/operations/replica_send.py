@@ -1,8 +1,10 @@
 """Sending one point to a replica so that it is either whole there, or plainly not yet.
 
 Everything but the manifest goes first, the manifest last; what is there already is taken only
-when its bytes are shown to be the right ones. The fact is recorded when the far side has listed
-every file with its size and given the manifest back.
+when its bytes are shown to be the right ones. The point's own seal is checked while files travel
+that the replica never had: what is found damaged then stops them, and its manifest does not go.
+The fact is recorded when the far side has listed every file with its size and given the manifest
+back.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fsbackup_tui.config.replicas import Replica
 from fsbackup_tui.domain.errors import PointDamaged, ReplicaError, SafetyRefusal
@@ -67,7 +70,8 @@ async def send_point(
     point that comes next: its seal is checked while this one travels.
 
     Raises:
-        PointDamaged: it is not as it was sealed; nothing of it was sent.
+        PointDamaged: it is not as it was sealed; its manifest was not sent, and nothing that is
+            there was replaced.
         SafetyRefusal: it holds a part in plain, which this replica refuses.
         ReplicaError: the far side failed; what was sent stays, and the next run goes on there.
         LockHeld: the point is being removed.
@@ -81,13 +85,21 @@ async def send_point(
         if known and not lacking:
             return None
         _refuse_what_may_not_go(context, home, far, point)
-        await _demand_sealed(seals, point, ahead)
         found = {name: file for name, file in here.items() if file is not None}
+        fresh = [name for name in lacking if name not in found]
+        total = sum(files[name].bytes for name in fresh)
+        counter = _Counter(context.report, total, f"{far.name}: {point}")
+        await _while_sealed(
+            _demand_sealed(seals, point, ahead),
+            _put(home, far, point, files, fresh, counter, replace=False),
+        )
         doubted = [name for name in found if name not in lacking] if not known else []
         altered = await _altered(far, home, point, doubted, files)
         again = tuple(sorted({name for name in lacking if name in found} | set(altered)))
-        fresh = [name for name in lacking if name not in found]
-        sent = await _send(context, home, far, point, files, fresh, again)
+        counter.expect(sum(files[name].bytes for name in again))
+        await _put(home, far, point, files, again, counter, replace=True)
+        await _finish(home, far, point, files, fresh=fresh, again=again)
+        sent = sum(files[name].bytes for name in (*fresh, *again))
         seconds = time.monotonic() - started
         _record(context, home, far, point, files, sent, seconds)
         return Sent(len(fresh) + len(again), sent, again, seconds)
@@ -120,8 +132,10 @@ def _refuse_what_may_not_go(context: JobContext, home: Repository, far: Far, poi
 async def _demand_sealed(seals: Seals, point: str, ahead: str | None) -> None:
     if problems := await seals.problems(point, ahead=ahead):
         raise PointDamaged(
-            f"POINT DAMAGED: {point} is not as it was sealed. Nothing of it was sent.",
-            why="\n".join(problems[:5]),
+            f"POINT DAMAGED: {point} is not as it was sealed. It was not sent.",
+            why="\n".join(problems[:5])
+            + "\nWhat had begun to go lacks its manifest there, so that "
+            "nobody takes it for a point.",
             fix=f"fsbackup verify {point}",
         )
 
@@ -155,24 +169,48 @@ def _md5(home: Repository, point: str, name: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-async def _send(
-    context: JobContext,
+async def _while_sealed(check: Coroutine[Any, Any, None], work: Coroutine[Any, Any, None]) -> None:
+    """Do the work while the check runs; what the check finds ends the work."""
+    checking, working = asyncio.ensure_future(check), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({checking, working}, return_when=asyncio.FIRST_EXCEPTION)
+        if checking.done():
+            checking.result()
+        await working
+        await checking
+    finally:
+        for task in (checking, working):
+            task.cancel()
+        await asyncio.gather(checking, working, return_exceptions=True)
+
+
+async def _put(
     home: Repository,
     far: Far,
     point: str,
     files: Mapping[str, Stored],
+    names: Sequence[str],
+    counter: _Counter,
+    *,
+    replace: bool,
+) -> None:
+    bodies = [name for name in names if name != MANIFEST_NAME]
+    if bodies:
+        paths = [point_path(point, name) for name in bodies]
+        await far.remote.put(home.root, paths, counter.report, replace=replace)
+        counter.advance(sum(files[name].bytes for name in bodies))
+
+
+async def _finish(
+    home: Repository,
+    far: Far,
+    point: str,
+    files: Mapping[str, Stored],
+    *,
     fresh: Sequence[str],
     again: Sequence[str],
-) -> int:
-    """Send what is lacking, the manifest last, and see that all of it is there; its bytes."""
-    total = sum(files[name].bytes for name in (*fresh, *again))
-    counter = _Counter(context.report, total, f"{far.name}: {point}")
-    for names, replace in ((fresh, False), (again, True)):
-        bodies = [name for name in names if name != MANIFEST_NAME]
-        if bodies:
-            paths = [point_path(point, name) for name in bodies]
-            await far.remote.put(home.root, paths, counter.report, replace=replace)
-            counter.advance(sum(files[name].bytes for name in bodies))
+) -> None:
+    """See that all is there, send the manifest, and see that it came back as it is."""
     manifest = point_path(point, MANIFEST_NAME)
     await _demand_all(far, point, {n: f for n, f in files.items() if n != MANIFEST_NAME})
     if MANIFEST_NAME in (*fresh, *again):
@@ -180,7 +218,6 @@ async def _send(
     content = await far.remote.read(manifest)
     if hashlib.sha256(content).hexdigest() != files[MANIFEST_NAME].sha256:
         raise _wrong(far, point, f"{MANIFEST_NAME} came back altered")
-    return total
 
 
 async def _demand_all(far: Far, point: str, files: Mapping[str, Stored]) -> None:
@@ -251,6 +288,10 @@ class _Counter:
                 done, float(self._total), "bytes", self._detail, event.rate, left, event.active
             )
         )
+
+    def expect(self, count: int) -> None:
+        """Take note that so many bytes more will go."""
+        self._total += count
 
     def advance(self, count: int) -> None:
         """Count what a call has sent to its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -158,8 +159,38 @@ async def test_what_is_plain_damaged_or_unfinished_does_not_go(tmp_path: Path) -
         assert far["sent"] == [plain]
         assert [one["point"] for one in far["refused"]] == [damaged]
         assert "not as it was sealed" in far["refused"][0]["what"]
-        assert {path.name for path in (there / "points").iterdir()} == {plain}
+        assert [path.parent.name for path in (there / "points").glob("*/manifest.json")] == [plain]
         assert copies(site, damaged) == {}
+
+
+async def test_a_damage_found_on_the_way_stops_what_travels(tmp_path: Path) -> None:
+    content = b"0123456789abcdef" * (4 << 20)
+    with far_away("s3", tmp_path / "far") as (place, there):
+        site = site_with(tmp_path, far={**place, "bandwidth": "1MB"})
+        (damaged,) = made(site, content=content)
+        flip_byte(site.repository / "points" / damaged / "db" / "database.dump")
+        # A whole minute is what sending all of it would take.
+        async with asyncio.timeout(40):
+            result = await replicate(site)
+        assert [one["point"] for one in result["replicas"]["far"]["refused"]] == [damaged]
+        assert "database.dump" not in {path.name for path in there.rglob("*")}
+        assert not list(there.rglob("manifest.json"))
+        assert copies(site, damaged) == {}
+
+
+async def test_what_is_damaged_here_replaces_nothing_there(tmp_path: Path) -> None:
+    with far_away("s3", tmp_path / "far") as (place, there):
+        site = site_with(tmp_path, far=place)
+        (point,) = made(site)
+        assert (await replicate(site))["ok"]
+        before = tree(there / "points")
+        shutil.rmtree(site.repository / "records")
+        dump = site.repository / "points" / point / "db" / "database.dump"
+        flip_byte(dump)
+        assert not (await replicate(site))["ok"]
+        dump.write_bytes(dump.read_bytes() + b"more")
+        assert not (await replicate(site))["ok"]
+        assert tree(there / "points") == before
 
 
 async def test_another_repository_s_place_is_refused(tmp_path: Path) -> None:
