@@ -136,6 +136,7 @@ ACTS: Mapping[str, Act] = {
         subject=_words("take_back"),
     ),
     "replicate": Act("copies nothing", _flags("copy points to their replicas"), tells=True),
+    "fetch": Act("fetches nothing", _flags("bring back from a replica", "point"), tells=True),
     "schedule": Act(
         "installs nothing",
         _flags("change or run what the clock runs:", "action", "entry"),

@@ -42,7 +42,7 @@ _HANGING = re.compile(rf"(?:{_PROGRAM}(?:(?!   ).)+ {{3,}}|\w+:? {{2,}})(?=\S)")
 _OF_A_SITE = re.compile(
     r"(?<![\w/.-])fsbackup (?=(?:doctor|backup|list|show|clear|verify|drill|restore|adopt|jobs"
     r"|attach|cancel|recover|incidents|runbook|rollback|leftovers|rekey|retain|pin|unpin"
-    r"|kit|replicate|check|metrics|audit|schedule|notify)(?![\w-]))"
+    r"|kit|fetch|replicate|check|metrics|audit|schedule|notify)(?![\w-]))"
 )
 
 

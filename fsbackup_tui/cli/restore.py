@@ -98,7 +98,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     if arguments.replica is not None and not (arguments.to or arguments.beside is not None):
         raise UsageError(
             "NOT FROM A REPLICA: what touches live starts from the repository.",
-            fix=f"Bring it beside first: fsbackup restore {arguments.point} --replica "
+            fix=f"Bring it here first: fsbackup fetch {arguments.point} --replica "
+            f"{arguments.replica}\nOr beside: fsbackup restore {arguments.point} --replica "
             f"{arguments.replica} --beside NAME (a database) or --to DIR",
         )
     if restore_site.is_asked(arguments, context):

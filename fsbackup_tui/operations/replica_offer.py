@@ -21,4 +21,5 @@ def another_way(context: JobContext, reader: PointReader, otherwise: str) -> str
     if not names:
         return otherwise
     offers = [f"{name} has it whole: the same command with --replica {name}" for name in names]
-    return "\n".join([*offers, otherwise])
+    back = f"To mend it here for good: fsbackup fetch {reader.id} --replica {names[0]}"
+    return "\n".join([*offers, back, otherwise])

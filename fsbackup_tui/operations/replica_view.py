@@ -63,9 +63,12 @@ async def borrowing(context: JobContext, replica: str, point: str) -> JobContext
     return replace(context, borrowed=await bring_point(context, far, point))
 
 
-async def bring_point(context: JobContext, far: Far, point: str) -> Repository:
+async def bring_point(
+    context: JobContext, far: Far, point: str, *, root: Path | None = None
+) -> Repository:
     """Bring a point with its records into the job's directory; sizes are checked, not hashes.
 
+    In a ``root`` that is given, what an earlier try has brought is not brought again.
     Hashes are for who uses it: nothing is restored, and nothing proven, without them.
     """
     home = site_repository_or_none(context.loaded, os.environ)
@@ -77,10 +80,12 @@ async def bring_point(context: JobContext, far: Far, point: str) -> Repository:
             why="What is there of it is not whole." if paths else f"{far.remote.describe}",
             fix=f"fsbackup list --replica {far.name}",
         )
-    root = context.work / f"replica-{far.name}"
-    remove_tree(root)
-    make_directory(root)
-    needed, free = sum(file.bytes for file in files) + _SPARE_BYTES, free_bytes(root)
+    if root is None:
+        root = context.work / f"replica-{far.name}"
+        remove_tree(root)
+        make_directory(root)
+    came = sum(file.bytes for file in files if _has(root / file.path, file.bytes))
+    needed, free = sum(file.bytes for file in files) - came + _SPARE_BYTES, free_bytes(root)
     if free < needed:
         raise not_enough_space(root, needed, free)
     context.report(Log(f"Fetching {point} from {far.name}: {far.remote.describe}"))
@@ -148,11 +153,15 @@ async def _bring(far: Far, root: Path, files: list[RemoteFile], report: Report) 
     await asyncio.to_thread(_demand, far, root, files)
 
 
+def _has(path: Path, size: int) -> bool:
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == size
+
+
 def _demand(far: Far, root: Path, files: list[RemoteFile]) -> None:
     for file in files:
         path = root / file.path
-        size = path.stat().st_size if path.is_file() and not path.is_symlink() else None
-        if size != file.bytes:
+        if not _has(path, file.bytes):
+            size = path.stat().st_size if path.is_file() else None
             raise ReplicaLacks(
                 f"NOT FETCHED: {file.path} of {far.name}.",
                 why="It did not come." if size is None else f"{size} of {file.bytes} bytes came.",

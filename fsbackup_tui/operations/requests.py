@@ -194,6 +194,17 @@ class ReplicateRequest(Request):
     check: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FetchRequest(Request):
+    """Bring a point that is lost or damaged here back whole from a replica."""
+
+    operation: ClassVar[str] = "fetch"
+    runner: ClassVar[str] = "fsbackup_tui.operations.fetch_point:run"
+    stages: ClassVar[tuple[str, ...]] = ("fetch", "verify")
+    point: str
+    replica: str
+
+
 _EVERY: tuple[type[Request], ...] = (
     BackupRequest,
     VerifyRequest,
@@ -204,6 +215,7 @@ _EVERY: tuple[type[Request], ...] = (
     AdoptRequest,
     RekeyRequest,
     ReplicateRequest,
+    FetchRequest,
     *RECOVERY_REQUESTS,
     *MERGE_REQUESTS,
     *PLACE_REQUESTS,

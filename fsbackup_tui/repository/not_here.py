@@ -75,9 +75,16 @@ def has_come(repository: Repository, point: str, part: str) -> None:
     if known is None or part not in known.parts:
         return
     left = [each for each in known.parts if each != part]
-    directory = repository.root / DIRECTORY
     if left:
         mark_not_here(repository, point, known.origin, left)
+        return
+    wholly_here(repository, point)
+
+
+def wholly_here(repository: Repository, point: str) -> None:
+    """Forget that anything of a point was elsewhere; RepositoryUnwritable."""
+    directory = repository.root / DIRECTORY
+    if not (directory / f"{point}.json").exists():
         return
     with writing(directory):
         (directory / f"{point}.json").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What ``doctor`` says of replicas on a real server: ready, begun, unused, refused, gone, others'."""
+"""What ``doctor`` says of replicas on a real server: each is called, and gets nothing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_each_replica_is_called_as_a_run_would_and_gets_nothing(tmp_path: 
 async def test_a_replica_that_no_plan_names_is_told(tmp_path: Path) -> None:
     with s3_server(tmp_path / "far") as bucket:
         site = site_with(tmp_path, far=described(bucket.replica()))
-        site.settings["plans"] = {"daily": {"sources": ["db"]}}
+        site.settings = {**site.settings, "plans": {"daily": {"sources": ["db"]}}}
         site.write_config()
         made(site)
         found = (await told(site))["replica-far"]

@@ -191,6 +191,7 @@ CHANGING = [
     ("pin", "latest", "--reason", "x"),
     ("unpin", "latest"),
     ("replicate",),
+    ("fetch", "latest", "--replica", "far"),
     ("kit", "--output", "TO"),
     ("schedule", "install"),
     ("schedule", "remove"),
