@@ -241,7 +241,7 @@ def run_pin(arguments: argparse.Namespace, context: CliContext) -> int:
         )
     point = _point(arguments.point, "pins no point", context)
     if point.pinned != reason:
-        _record(context, point.id, "pinned", {"reason": reason})
+        _pin(context, point.id, reason)
     document = {"ok": True, "point": point.id, "pinned": reason}
     context.emit(document, lambda: context.say_text(f"{point.id} is pinned: {reason}", later="  "))
     return 0
@@ -251,7 +251,7 @@ def run_unpin(arguments: argparse.Namespace, context: CliContext) -> int:
     """Record that the rules decide again."""
     point = _point(arguments.point, "unpins no point", context)
     if point.pinned:
-        _record(context, point.id, "unpinned", {"was": point.pinned})
+        _pin(context, point.id, None, was=point.pinned)
 
     def human() -> None:
         if point.pinned:
@@ -271,15 +271,15 @@ def _point(text: str, what: str, context: CliContext) -> PointSummary:
     return find_point(context, text, any_trust=True)
 
 
-def _record(context: CliContext, point: str, kind: str, document: Mapping[str, object]) -> None:
+def _pin(context: CliContext, point: str, reason: str | None, *, was: str = "") -> None:
     from fsbackup_tui.jobs.supervisor import operator_name
-    from fsbackup_tui.repository.records import write_record
+    from fsbackup_tui.repository.pins import write_pin
 
-    write_record(
+    write_pin(
         context.repository(),
         point,
-        kind,
-        document,
+        reason,
+        was=was,
         now=context.now(),
         job="-",
         operator=operator_name(context.environ),

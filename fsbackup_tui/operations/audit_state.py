@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +44,9 @@ def verified(state: Path, *, keeps: bool = True) -> Verified:
     with reading(state / AUDIT):
         before = _seen(state)
         found = verify_log(state, after=before)
+        if before is not None and found.misfit is not None:
+            # What was remembered may be what does not fit: the log alone is asked.
+            found = verify_log(state)
         if keeps and found.misfit is None and found != before:
             # Only a convenience: without it all of the log is looked at again.
             with suppress(OSError):
@@ -61,7 +64,8 @@ def _seen(state: Path) -> Verified | None:
             offset=int(document["offset"]),
             head=parse_head(document["head"]),
         )
-        if document["format"] == _FORMAT and document["sha256"] == _digest(state, before.offset):
+        whole = document.pop("whole") == _whole(document) and document["format"] == _FORMAT
+        if whole and document["sha256"] == _digest(state, before.offset):
             return before
     return None
 
@@ -70,15 +74,21 @@ def _remember(state: Path, found: Verified) -> None:
     known = replace(found, torn=False)
     if not known.lines:
         return
-    document = {
+    document: dict[str, object] = {
         "format": _FORMAT,
         "lines": known.lines,
         "offset": known.offset,
         "head": head_document(known.head),
         "sha256": _digest(state, known.offset),
     }
+    document["whole"] = _whole(document)
     path = state / _SEEN
     replace_file(path, json.dumps(document).encode(), mode=state_file_mode(path))
+
+
+def _whole(document: Mapping[str, object]) -> str:
+    """Return the hash of what is remembered: a byte altered there is no alarm, and no silence."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(state: Path, size: int) -> str:

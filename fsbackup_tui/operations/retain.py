@@ -45,8 +45,9 @@ from fsbackup_tui.operations.writing import require_writer
 from fsbackup_tui.repository.holds import release_closed
 from fsbackup_tui.repository.layout import Repository, site_state
 from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.pins import write_pin
 from fsbackup_tui.repository.reader import PointReader
-from fsbackup_tui.repository.records import pin_in, read_records, write_record
+from fsbackup_tui.repository.records import pin_in, read_records
 from fsbackup_tui.repository.trash import (
     Who,
     find_in_trash,
@@ -355,6 +356,8 @@ async def _free(
             size = await asyncio.to_thread(free, repository, [trashed.id], _who(context))
         except (FsbackupError, OSError) as error:
             _tell(context, removal, trashed.id, error)
+            if isinstance(error, SafetyRefusal) and "PINNED" in error.what:
+                continue
             return
         removal.freed.append(trashed.id)
         removal.freed_bytes += size
@@ -376,11 +379,10 @@ def _tell(
 
 
 def _pin(context: JobContext, repository: Repository, point: str, reason: str) -> None:
-    write_record(
+    write_pin(
         repository,
         point,
-        "pinned",
-        {"reason": reason},
+        reason,
         now=context.now(),
         job=context.job,
         operator=context.operator,

@@ -32,7 +32,7 @@ from fsbackup_tui.repository.layout import Repository
 from fsbackup_tui.repository.leftovers import write_lock
 from fsbackup_tui.repository.manifest import MANIFEST_NAME, parse_manifest, read_bytes
 from fsbackup_tui.repository.points import SHORTEST_PREFIX
-from fsbackup_tui.repository.records import trash_parts
+from fsbackup_tui.repository.records import pin_in, read_record, read_records, trash_parts
 
 WHY_FORMAT = 1
 WHY_NAME = "why.json"
@@ -87,7 +87,7 @@ def move_to_trash(
     """Move a point and its records to the trash; the caller holds its use lock for itself alone.
 
     Raises:
-        SafetyRefusal: one of that id lies there.
+        SafetyRefusal: one of that id lies there, or it was pinned meanwhile.
         DiskFull, RepositoryUnwritable, LockHeld: it stays where it is.
     """
     source = repository.point_directory(point)
@@ -99,6 +99,10 @@ def move_to_trash(
                 f"NOT REMOVED: {point} lies in the trash already.",
                 why=f"{there} would have to make room for it.",
                 fix="Free the trash first: fsbackup retain --empty",
+            )
+        if reason := pin_in(read_records(repository, point)):
+            raise SafetyRefusal(
+                f"{point} stays: it was pinned meanwhile: {reason}.", fix=f"fsbackup show {point}"
             )
         make_directory(repository.trash)
         make_directory(entry)
@@ -311,6 +315,7 @@ def free(repository: Repository, points: Sequence[str], who: Who) -> int:
     What shares its bytes with a file that stays (a hard link) frees nothing.
 
     Raises:
+        SafetyRefusal: one is pinned; it stays.
         DiskFull, RepositoryUnwritable, LockHeld: what was not freed yet stays.
     """
     total = 0
@@ -321,6 +326,7 @@ def free(repository: Repository, points: Sequence[str], who: Who) -> int:
             with write_lock(repository, who.job, who.operator):
                 if not entry.is_dir():
                     continue
+                _refuse_pinned(repository, point)
                 entry.rename(doomed)
                 sync_directory(repository.trash)
                 # Nobody opens it any more: without its point it is litter.
@@ -329,6 +335,28 @@ def free(repository: Repository, points: Sequence[str], who: Who) -> int:
             remove_tree(doomed)
         total += size
     return total
+
+
+def _refuse_pinned(repository: Repository, point: str) -> None:
+    """Raise where somebody pinned a point that lies in the trash, before it went or since."""
+    paths = [
+        path
+        for directory in (repository.trash / point / "records", repository.records / point)
+        for path in (directory.glob("*.json") if directory.is_dir() else ())
+        if not path.name.startswith(".")
+    ]
+    facts = [read_record(path, "") for path in sorted(paths, key=lambda path: path.name)]
+    reason = ""
+    # Away from its place a fact counts for nothing; for staying it is word enough.
+    for fact in sorted(facts, key=lambda record: (record.number, record.path.name)):
+        if fact.kind in ("pinned", "unpinned"):
+            pinned = fact.kind == "pinned"
+            reason = str(fact.document.get("reason") or "no reason was given") if pinned else ""
+    if reason:
+        raise SafetyRefusal(
+            f"NOT FREED: {point} is PINNED: {reason}.",
+            fix=f"Take it back: fsbackup retain --take-back {point}",
+        )
 
 
 def freed_bytes(directories: Iterable[Path]) -> int:

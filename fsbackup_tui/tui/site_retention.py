@@ -19,7 +19,7 @@ from fsbackup_tui.operations.disk_looks import read_looks
 from fsbackup_tui.operations.read_only import refuse_if_read_only
 from fsbackup_tui.operations.retain_look import look
 from fsbackup_tui.repository.layout import Repository, site_state
-from fsbackup_tui.repository.records import write_record
+from fsbackup_tui.repository.pins import write_pin as record_pin
 from fsbackup_tui.tui.retention_data import RetentionView
 
 
@@ -68,9 +68,8 @@ def write_pin(
 ) -> None:
     """Write down that a point is pinned and why, or (None) that it is no more."""
     refuse_if_read_only(loaded, "pins no point")
-    kind, document = ("unpinned", {}) if reason is None else ("pinned", {"reason": reason})
     operator = operator_name(environ)
-    write_record(repository, point, kind, document, now=now, job="-", operator=operator)
+    record_pin(repository, point, reason, now=now, job="-", operator=operator)
 
 
 def _free(root: Path) -> int | None:

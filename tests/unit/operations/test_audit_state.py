@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,3 +73,19 @@ def test_the_alarm_rings_and_falls_silent_when_it_is_mended(tmp_path: Path, harm
     assert (finding.id, finding.severity) == ("audit-broken", "critical")
     begin_anew(state, operator="ana", origin={}, reason="practised", now=NOW)
     assert site.check().findings == ()
+
+
+@pytest.mark.parametrize("field", ["lines", "head"])
+def test_what_was_remembered_wrongly_is_no_alarm(tmp_path: Path, field: str) -> None:
+    for number in range(20):
+        act(tmp_path, number)
+    assert verified(tmp_path).lines == 20
+    seen = tmp_path / "audit.seen.json"
+    right = json.loads(seen.read_bytes())
+    wrong = {**right, field: 7 if field == "lines" else {**right["head"], "sequence": 7}}
+    seen.write_text(json.dumps(wrong))
+    act(tmp_path, 20)
+    found = verified(tmp_path)
+    assert found.misfit is None
+    assert found.lines == 21
+    assert json.loads(seen.read_bytes())["lines"] == 21

@@ -25,6 +25,7 @@ from fsbackup_tui.repository.catalog import Catalogue
 from fsbackup_tui.repository.drills import newest_drills
 from fsbackup_tui.repository.layout import Repository, open_repository
 from fsbackup_tui.repository.lock import Lock
+from fsbackup_tui.repository.pins import write_pin
 from fsbackup_tui.repository.records import read_records, scan_sequences, write_record
 from fsbackup_tui.repository.trash import list_trash
 from tests.support.contexts import context_of
@@ -266,6 +267,46 @@ async def test_a_point_that_was_pinned_meanwhile_stays(
     result = await nights.retain()
     assert result["removed"] == nights.ids[1:2]
     assert "it was pinned meanwhile" in result["problems"][0]["what"]
+
+
+async def test_a_pin_at_the_very_moment_of_the_move_counts(
+    make: Callable[..., Nights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights = make(8)
+    from fsbackup_tui.operations import retain
+
+    def refuse_then_pin(repository: Repository, point: Any) -> None:
+        refuse(repository, point)
+        if point.id == nights.ids[0]:
+            assert nights.site.run("pin", point.id, "--reason", "the audit").exit_code == 0
+
+    refuse = retain._refuse_changed
+    monkeypatch.setattr(retain, "_refuse_changed", refuse_then_pin)
+    result = await nights.retain()
+    assert result["removed"] == nights.ids[1:2]
+    assert "it was pinned meanwhile: the audit" in result["problems"][0]["what"]
+    assert nights.ids[0] in nights.standing()
+
+
+async def test_a_pinned_point_is_not_freed_and_one_in_the_trash_not_pinned(
+    make: Callable[..., Nights],
+) -> None:
+    nights = make(8)
+    first, second = nights.ids[:2]
+    await nights.retain()
+    said: Any = {"now": nights.now, "job": "-", "operator": "ana"}
+    with pytest.raises(SafetyRefusal, match="went to the trash"):
+        write_pin(nights.repository, first, "the audit", **said)
+    # As an older version could leave it: written beside the move.
+    standing, there = nights.repository.points / first, nights.repository.trash / first / "point"
+    there.rename(standing)
+    write_record(nights.repository, first, "pinned", {"reason": "the audit"}, **said)
+    standing.rename(there)
+    nights.now = NOW + 7 * DAY + timedelta(seconds=1)
+    result = await run_empty(EmptyTrashRequest(), nights.context)
+    assert result["freed"] == [second]
+    assert f"{first} is PINNED: the audit" in str(result["problems"])
+    assert there.is_dir()
 
 
 async def test_the_point_of_the_last_drill_stays(make: Callable[..., Nights]) -> None:
