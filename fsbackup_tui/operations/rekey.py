@@ -412,6 +412,7 @@ def _retire(rekeying: _Rekeying, point: str, successor: str) -> None:
         f"encrypted anew: it is {successor} now",
         _who(context),
         grace=context.loaded.config.retention.grace,
+        successor=successor,
     )
 
 

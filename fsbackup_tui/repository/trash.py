@@ -82,9 +82,17 @@ class Trashed:
 
 
 def move_to_trash(
-    repository: Repository, point: str, why: str, who: Who, *, grace: timedelta
+    repository: Repository,
+    point: str,
+    why: str,
+    who: Who,
+    *,
+    grace: timedelta,
+    successor: str | None = None,
 ) -> None:
     """Move a point and its records to the trash; the caller holds its use lock for itself alone.
+
+    A ``successor`` has the same content and is pinned where the point is: it stays in its place.
 
     Raises:
         SafetyRefusal: one of that id lies there, or it was pinned meanwhile.
@@ -100,13 +108,16 @@ def move_to_trash(
                 why=f"{there} would have to make room for it.",
                 fix="Free the trash first: fsbackup retain --empty",
             )
-        if reason := pin_in(read_records(repository, point)):
+        reason = pin_in(read_records(repository, point))
+        if reason and not (successor and pin_in(read_records(repository, successor))):
             raise SafetyRefusal(
                 f"{point} stays: it was pinned meanwhile: {reason}.", fix=f"fsbackup show {point}"
             )
         make_directory(repository.trash)
         make_directory(entry)
         document = _why_document(repository, point, why, who, grace)
+        if successor:
+            document["successor"] = successor
         replace_file(entry / WHY_NAME, (json.dumps(document, indent=1) + "\n").encode())
         sync_directory(entry)
         sync_directory(repository.trash)
@@ -269,10 +280,7 @@ def _read(repository: Repository, point: str) -> Trashed | None:
     there, _ = trash_parts(repository, point)
     if not there.is_dir():
         return None
-    document: Mapping[str, Any] = {}
-    with suppress(OSError, ValueError):
-        read = json.loads((repository.trash / point / WHY_NAME).read_bytes())
-        document = read if isinstance(read, dict) else {}
+    document = _why(repository, point)
     size = document.get("bytes")
     return Trashed(
         point,
@@ -285,6 +293,13 @@ def _read(repository: Repository, point: str) -> Trashed | None:
         str(document.get("host") or ""),
         str(document.get("why") or ""),
     )
+
+
+def _why(repository: Repository, point: str) -> Mapping[str, Any]:
+    with suppress(OSError, ValueError):
+        read = json.loads((repository.trash / point / WHY_NAME).read_bytes())
+        return read if isinstance(read, dict) else {}
+    return {}
 
 
 def _time(text: object) -> datetime | None:
@@ -338,7 +353,12 @@ def free(repository: Repository, points: Sequence[str], who: Who) -> int:
 
 
 def _refuse_pinned(repository: Repository, point: str) -> None:
-    """Raise where somebody pinned a point that lies in the trash, before it went or since."""
+    """Raise where somebody pinned a point that lies in the trash, before it went or since.
+
+    The pin of one that has a successor went over to that.
+    """
+    if _why(repository, point).get("successor"):
+        return
     paths = [
         path
         for directory in (repository.trash / point / "records", repository.records / point)

@@ -87,7 +87,7 @@ class Stage:
         make_point(self.repository, created=NOW)
         verify_record(self.repository, self.point, "sealed")
         write_record(
-            self.repository, self.point, "pinned", {"reason": "r"}, now=NOW, job="-", operator="a"
+            self.repository, self.point, "unpinned", {"was": "r"}, now=NOW, job="-", operator="a"
         )
         self.content = _content(self.repository.point_directory(self.point))
         self.sequences = scan_sequences(self.repository)

@@ -173,7 +173,8 @@ async def test_the_copy_has_what_the_site_made_and_a_changed_user_is_found(
                 address=place.address.with_database(made.name),
                 client=place.client,
                 database_oid=made.created.oid,
-                jobs=place.jobs,
+                # What several jobs say at once may be torn, and nothing tries again here.
+                jobs=1,
             )
             dump = Dump(reader.path_inside(part.source, "database.dump"), facts)
             accounting = await fill_and_account(filling, dump)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
 
+# Each writer has rows of its own: two that wait for each other would write nothing for a second.
 _WORK = (
     "INSERT INTO busy (label, amount) SELECT 'new ' || i, i FROM generate_series(1, 20) AS i",
-    "UPDATE busy SET amount = amount + 1 WHERE id % 17 = 3",
-    "DELETE FROM busy WHERE id % 53 = 5",
+    "UPDATE busy SET amount = amount + 1 WHERE id % {count} = {mine} AND id % 17 = 3",
+    "DELETE FROM busy WHERE id % {count} = {mine} AND id % 53 = 5",
 )
 MAKE_BUSY = """
 CREATE TABLE busy (
@@ -36,19 +37,18 @@ def busy_writers(url: str, count: int = 2) -> Iterator[Writers]:
     written = Writers()
     stop = threading.Event()
 
-    def work() -> None:
+    def work(mine: int) -> None:
+        statements = [each.format(count=count, mine=mine).encode() for each in _WORK]
         try:
             with psycopg.connect(url, autocommit=True) as connection:
                 while not stop.is_set():
-                    for statement in _WORK:
-                        # Two writers may deadlock with each other; that is theirs to bear.
-                        with suppress(psycopg.errors.DeadlockDetected):
-                            connection.execute(statement.encode())
-                            written.commits += 1
+                    for statement in statements:
+                        connection.execute(statement)
+                        written.commits += 1
         except psycopg.Error as error:
             written.errors.append(str(error))
 
-    threads = [threading.Thread(target=work) for _ in range(count)]
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in range(count)]
     for thread in threads:
         thread.start()
     try:

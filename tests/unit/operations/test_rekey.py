@@ -15,6 +15,7 @@ from typing import cast
 import pytest
 
 from fsbackup_tui.cli.rekey import summary
+from fsbackup_tui.domain.errors import SafetyRefusal
 from fsbackup_tui.domain.events import Event, Warned
 from fsbackup_tui.domain.point import PartManifest
 from fsbackup_tui.domain.trust import Trust
@@ -32,6 +33,7 @@ from fsbackup_tui.repository.records import read_records, write_record
 from fsbackup_tui.repository.rekeyed import rekeyed_as
 from fsbackup_tui.repository.spares import KIND, Spare, all_spares, spares_of
 from fsbackup_tui.repository.summary import summarise
+from fsbackup_tui.repository.trash import Who, free, move_to_trash
 from fsbackup_tui.repository.writer import PointWriter
 from tests.support.contexts import context_of
 from tests.support.signing_keys import make_ssh_keys
@@ -195,6 +197,29 @@ async def test_content_time_and_what_is_known_of_it_stay_the_key_changes(site: S
     assert rekeyed_as(repository, former[:-1]) == (former, third)
     assert rekeyed_as(repository, successor) == (successor, third)
     assert rekeyed_as(repository, third) is None
+
+    # Its pin went over to the one in its place, and holds that alone.
+    assert summarise(repository, third).pinned
+    who = Who("ana", "db1", "job-9", TAKEN)
+    assert free(repository, [former], who) > 0
+    assert not (repository.trash / former).exists()
+    with pytest.raises(SafetyRefusal, match="it was pinned meanwhile"):
+        move_to_trash(repository, third, "old", who, grace=timedelta(days=7))
+
+
+async def test_a_pin_that_did_not_go_over_keeps_the_former(site: Site) -> None:
+    former = await take(site)
+    repository = open_repository(site.repository)
+    with pytest.raises(SafetyRefusal, match="it was pinned meanwhile"):
+        move_to_trash(
+            repository,
+            former,
+            "encrypted anew",
+            Who("ana", "db1", "job-9", TAKEN),
+            grace=timedelta(days=7),
+            successor="20261120T020000Z-daily-none",
+        )
+    assert points_of(site) == [former]
 
 
 async def test_the_spare_of_a_point_is_that_of_the_one_in_its_place(site: Site) -> None:
