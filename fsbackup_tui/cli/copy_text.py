@@ -14,7 +14,9 @@ from fsbackup_tui.operations.wording import UNKNOWN, plain_text, when_text
 def copies_cell(copies: Sequence[Copy]) -> str:
     """Return the replicas that have the point whole, those that do not in capitals."""
     return " ".join(
-        copy.replica if copy.state == "whole" else f"{copy.replica}:WRONG" for copy in copies
+        copy.replica if copy.state == "whole" else f"{copy.replica}:WRONG"
+        for copy in copies
+        if copy.state != "removed"
     )
 
 
@@ -38,6 +40,8 @@ def copy_lines(copies: Sequence[Copy], now: datetime, zone: tzinfo) -> Iterator[
         at = when_text(copy.at, now, zone)
         if copy.state == "wrong":
             text = f"WRONG, found {at}: {copy.why or UNKNOWN}. fsbackup replicate {copy.replica}"
+        elif copy.state == "removed":
+            text = f"removed there {at}: {copy.why or UNKNOWN}"
         else:
             read = "never" if copy.checked_at is None else when_text(copy.checked_at, now, zone)
             text = f"whole since {at}; all of it read back: {read}"

@@ -108,6 +108,7 @@ def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
         leftovers,
         restore,
         retain,
+        retain_replica,
         verify,
     )
 
@@ -122,6 +123,7 @@ def _ending(job: Job, result: Mapping[str, Any]) -> list[str]:
         "drop-leftover": leftovers.summary,
         "retain": retain.applied,
         "take-back": retain.taken_back,
+        "retain-replica": retain_replica.applied,
         "empty-trash": retain.freed,
     }
     head = f"{job.id}: {'ok' if result.get('ok') else 'failed'}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fsbackup_tui.cli.context import CliContext
     from fsbackup_tui.domain.point import PointSummary
+    from fsbackup_tui.domain.retention_guard import Refusal
     from fsbackup_tui.operations.retain_look import RetentionLook
 
 
@@ -28,6 +29,11 @@ def add_parser(subparsers: Any, parents: list[argparse.ArgumentParser]) -> None:
     what.add_argument("--empty", action="store_true", help="free what is past its grace")
     parser.add_argument(
         "--confirm", metavar="SITE", help="with --apply, the site's name: the answer for scripts"
+    )
+    parser.add_argument(
+        "--replica",
+        metavar="NAME",
+        help="the points there, by the replica's own keep:; without --apply it only shows",
     )
     parser.set_defaults(run=run)
     pin = subparsers.add_parser("pin", parents=parents, help="keep a point, whatever the rules say")
@@ -48,6 +54,8 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
 
     if arguments.confirm is not None and not arguments.apply:
         raise UsageError("NOTHING TO CONFIRM: --confirm goes with --apply.")
+    if arguments.replica is not None:
+        return _on_replica(arguments, context)
     if arguments.apply:
         return _apply(arguments.confirm, context)
     if arguments.take_back is not None:
@@ -61,6 +69,21 @@ def run(arguments: argparse.Namespace, context: CliContext) -> int:
     looked = _look(context)
     context.emit(looked.document(context.repository()), lambda: _print(looked, context))
     return 0
+
+
+def _on_replica(arguments: argparse.Namespace, context: CliContext) -> int:
+    from fsbackup_tui.cli import retain_replica
+    from fsbackup_tui.domain.errors import UsageError
+
+    if arguments.take_back is not None or arguments.empty:
+        raise UsageError(
+            "NO TRASH THERE: --take-back and --empty are for the repository here.",
+            why="On a replica a point that leaves is marked, and stays until the grace is over.",
+            fix=f"fsbackup pin POINT --reason TEXT\nfsbackup retain --replica {arguments.replica}",
+        )
+    if arguments.apply:
+        return retain_replica.apply(arguments.replica, arguments.confirm, context)
+    return retain_replica.show(arguments.replica, context)
 
 
 def _look(context: CliContext, *, confirmed: bool = False) -> RetentionLook:
@@ -87,12 +110,7 @@ def _apply(confirm: str | None, context: CliContext) -> int:
 
     refuse_if_read_only(context.load(), "removes no points")
     site = context.load().config.site
-    if confirm is not None and confirm != site:
-        raise ConfirmationNeeded(
-            "NOT CONFIRMED: every point stays.",
-            why=f"'{confirm}' is not the site's name: {site}.",
-            fix=f"fsbackup retain --apply --confirm {site}",
-        )
+    refuse_other_site(confirm, site)
     confirmed = confirm is not None
     looked = _look(context, confirmed=confirmed)
     refusals = looked.decision.refusals
@@ -100,14 +118,27 @@ def _apply(confirm: str | None, context: CliContext) -> int:
         if not all(each.confirmable for each in refusals) or not may_ask(context):
             raise refused(refusals, site)
         _print(looked, context)
-        if _typed(site, context) != site:
+        if typed_site(site, context) != site:
             raise ConfirmationNeeded("NOT CONFIRMED: every point stays.")
         confirmed = True
     request = RetainRequest(looked.decision.leaving, confirmed)
     return run_request(request, context, summary=applied)
 
 
-def _typed(site: str, context: CliContext) -> str:
+def refuse_other_site(confirm: str | None, site: str, command: str = "retain --apply") -> None:
+    """Raise ConfirmationNeeded where another name than the site's was given."""
+    from fsbackup_tui.domain.errors import ConfirmationNeeded
+
+    if confirm is not None and confirm != site:
+        raise ConfirmationNeeded(
+            "NOT CONFIRMED: every point stays.",
+            why=f"'{confirm}' is not the site's name: {site}.",
+            fix=f"fsbackup {command} --confirm {site}",
+        )
+
+
+def typed_site(site: str, context: CliContext) -> str:
+    """Return the line that a person types as the site's name."""
     import termios
 
     context.tell(f"Type the site's name, {site}, to remove them; anything else removes nothing.")
@@ -134,23 +165,29 @@ def _print(looked: RetentionLook, context: CliContext) -> None:
         + (f"; {room} come free after {_grace(looked)} in the trash" if leaving else "")
     )
     for line in _point_lines(looked):
-        _say(line, context)
-    for refusal in decision.refusals:
-        context.say()
-        context.say_text(f"NOT NOW: {refusal.what}")
-        context.say_text(refusal.why, first="Why   ")
-        context.say_text(refusal.fix, first="Next  ")
+        say_line(line, context)
+    say_refusals(decision.refusals, context)
     if looked.trash:
         context.say()
         context.say_text(f"In the trash: {len(looked.trash)}; fsbackup retain --take-back POINT")
         for line in _trash_lines(looked):
-            _say(line, context)
+            say_line(line, context)
     if leaving and not decision.refusals:
         context.say()
         context.say("Nothing was removed. To do it: fsbackup retain --apply")
 
 
-def _say(line: str, context: CliContext) -> None:
+def say_refusals(refusals: Iterable[Refusal], context: CliContext) -> None:
+    """Print why nothing leaves now."""
+    for refusal in refusals:
+        context.say()
+        context.say_text(f"NOT NOW: {refusal.what}")
+        context.say_text(refusal.why, first="Why   ")
+        context.say_text(refusal.fix, first="Next  ")
+
+
+def say_line(line: str, context: CliContext) -> None:
+    """Print a line about a point, wrapped below where it begins."""
     indent = len(line) - len(line.lstrip())
     context.say_text(line, first=" " * indent, later=" " * (indent or 6))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from fsbackup_tui.config.retention import KeepSettings
 from fsbackup_tui.config.values import Duration, SecretDescription, Settings, Share, Size
 from fsbackup_tui.domain.errors import UsageError
 from fsbackup_tui.domain.replica_address import parse_address
@@ -30,6 +31,22 @@ class ReadBack(Settings):
     every: Duration = timedelta(days=30)
 
 
+class RetainWith(Settings):
+    """What ``retain --replica`` goes there with instead: keys that may remove, unlike those here.
+
+    Each setting given takes the place of the replica's own.
+    """
+
+    rclone: Word | None = None
+    rsync: Word | None = None
+    url: Word | None = None
+    access_key: SecretDescription | None = None
+    secret_key: SecretDescription | None = None
+    password: SecretDescription | None = None
+    key_file: Path | None = None
+    rclone_config: Path | None = None
+
+
 class Replica(Settings):
     """A copy of the repository on another machine: ``rclone``, ``rsync`` or ``url`` says where.
 
@@ -38,6 +55,8 @@ class Replica(Settings):
     ``sftp://user@host/path`` that needs no configuration of rclone's. ``bandwidth`` is bytes a
     second; ``encrypted_only`` refuses points that hold a part in plain. ``object_lock: auto``
     tells after each copy whether the bucket locks what is stored; it asks for no lock itself.
+    ``keep`` are the rules of ``retain --replica``; without them nothing there ever leaves.
+    ``retain_with`` is what differs when those are followed.
     """
 
     rclone: Word | None = None
@@ -56,6 +75,8 @@ class Replica(Settings):
     encrypted_only: bool = False
     read_back: ReadBack = ReadBack()
     object_lock: Literal["auto", "off"] = "auto"
+    keep: KeepSettings | None = None
+    retain_with: RetainWith | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -83,7 +104,16 @@ class Replica(Settings):
             raise ValueError("access_key and secret_key go together")
         if self.bandwidth is not None and self.bandwidth < 1024:
             raise ValueError("bandwidth is bytes a second, at least 1 kB")
+        if self.retain_with is not None:
+            self.for_retention()
         return self
+
+    def for_retention(self) -> Replica:
+        """Return it as ``retain --replica`` reaches it."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"retain_with"}}
+        instead = self.retain_with or RetainWith()
+        given |= {name: getattr(instead, name) for name in instead.model_fields_set}
+        return Replica.model_validate(given)
 
 
 def _scheme(url: str) -> str:

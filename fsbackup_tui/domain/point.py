@@ -337,13 +337,14 @@ class Copy:
 
     ``at`` is when it was whole there for the first time since it last was not, ``checked_at``
     when every byte of it was last read back and compared. Of a ``wrong`` one something is
-    missing or altered there, as ``why`` says; then ``at`` is when that was found.
+    missing or altered there, as ``why`` says; then ``at`` is when that was found. A ``removed``
+    one went there by the replica's own retention, at that time.
     """
 
     replica: str
     at: datetime
     checked_at: datetime | None = None
-    state: Literal["whole", "wrong"] = "whole"
+    state: Literal["whole", "wrong", "removed"] = "whole"
     why: str = ""
 
 

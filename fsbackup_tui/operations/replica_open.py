@@ -26,6 +26,14 @@ async def open_far(
     name: str,
 ) -> Far:
     """Return the replica of that name; UsageError for an unknown one, and see ``open_remote``."""
+    settings = replica_settings(loaded, name)
+    where = loaded.place("replicas", name)
+    remote = await open_remote(name, settings, environment, redactor, work, where=where)
+    return Far(name, settings, remote)
+
+
+def replica_settings(loaded: LoadedConfig, name: str) -> Replica:
+    """Return what the configuration says of a replica; UsageError for one it does not name."""
     settings = loaded.config.replicas.get(name)
     if settings is None:
         known = ", ".join(loaded.config.replicas) or "none"
@@ -34,9 +42,7 @@ async def open_far(
             why=f"In {loaded.path} there are: {known}.",
             fix="Name one of them, or add it below replicas: in the config.",
         )
-    where = loaded.place("replicas", name)
-    remote = await open_remote(name, settings, environment, redactor, work, where=where)
-    return Far(name, settings, remote)
+    return settings
 
 
 async def meet(home: Repository, far: Far, listing: Listing, work: Path) -> list[str]:

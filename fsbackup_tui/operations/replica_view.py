@@ -20,7 +20,7 @@ from fsbackup_tui.domain.secret import Redactor
 from fsbackup_tui.engines.remote.remote import RemoteFile
 from fsbackup_tui.operations.context import JobContext
 from fsbackup_tui.operations.replica_open import open_far
-from fsbackup_tui.operations.replica_send import Far
+from fsbackup_tui.operations.replica_send import Far, Listing
 from fsbackup_tui.operations.status import open_site_repository, site_repository_or_none
 from fsbackup_tui.repository.files import (
     free_bytes,
@@ -106,13 +106,23 @@ async def refresh_view(
         SafetyRefusal: it is another repository's.
         ReplicaError, SecretUnavailable, UsageError, ToolMissing.
     """
-    far = await open_far(loaded, environment, redactor, work, name)
+    return (await view_of(loaded, await open_far(loaded, environment, redactor, work, name)))[0]
+
+
+async def view_of(loaded: LoadedConfig, far: Far) -> tuple[Repository, Listing]:
+    """Return an open replica's points without artifacts, and all of its files as it lists them.
+
+    Raises:
+        SafetyRefusal: it is another repository's.
+        ReplicaError.
+    """
     await far.remote.probe()
     home = site_repository_or_none(loaded, os.environ)
     state = site_state(loaded, os.environ, home)
     make_state_directory(state / "replicas")
-    root = make_state_directory(state / "replicas" / f"{name}.view")
-    wanted = {file.path: file for file in await far.remote.list() if _tells(file)}
+    root = make_state_directory(state / "replicas" / f"{far.name}.view")
+    listing = {file.path: file for file in await far.remote.list()}
+    wanted = {path: file for path, file in listing.items() if _tells(file)}
     for path in sorted(root.rglob("*"), reverse=True):
         relative = path.relative_to(root).as_posix()
         if path.is_file() and (
@@ -123,7 +133,7 @@ async def refresh_view(
             path.rmdir()
     lacking = [file for path, file in wanted.items() if not (root / path).is_file()]
     await _bring(far, root, lacking, lambda _event: None)
-    return await _opened(loaded, far, root, home)
+    return await _opened(loaded, far, root, home), listing
 
 
 def _tells(file: RemoteFile) -> bool:

@@ -43,6 +43,7 @@ from fsbackup_tui.repository.lock import Lock
 from fsbackup_tui.repository.manifest import MANIFEST_NAME
 from fsbackup_tui.repository.not_here import FILE_SCHEME, NotHere, points_not_here
 from fsbackup_tui.repository.points import resolve_point
+from fsbackup_tui.repository.removals import begun_removals
 from fsbackup_tui.repository.replica_layout import Stored, point_path, record_names, stored_files
 
 
@@ -114,8 +115,11 @@ def _is_for(point: PointSummary, name: str, context: JobContext, wanted: set[str
     if wanted is not None:
         return point.id in wanted
     plan = context.loaded.config.plans.get(point.plan)
-    there = any(copy.replica == name for copy in point.copies)
-    return there or (plan is not None and name in plan.replicas)
+    known = next((copy.state for copy in point.copies if copy.replica == name), None)
+    if known == "removed":
+        # By the replica's own rules: to send it again would undo what a person decided.
+        return False
+    return known is not None or (plan is not None and name in plan.replicas)
 
 
 async def replicate_to(
@@ -192,6 +196,7 @@ async def _serve(
 ) -> None:
     listing = {file.path: file for file in await far.remote.list()}
     last = LastReads(site_state(context.loaded, os.environ, home), far.name)
+    fit = _not_leaving(far, fit, listing, outcome)
     if not check:
         await heed_retirements(home, far, listing, require_writer(context, home))
         outcome.notes += await meet(home, far, listing, context.work)
@@ -214,6 +219,20 @@ async def _serve(
     for failed in await asyncio.gather(*both, return_exceptions=True):
         if failed is not None:
             raise failed
+
+
+def _not_leaving(
+    far: Far, points: Sequence[PointSummary], listing: Listing, outcome: Outcome
+) -> list[PointSummary]:
+    """Return the points without those of which the removal there was begun, and not finished."""
+    begun = begun_removals(listing.keys())
+    again = f"fsbackup retain --replica {far.name} --apply"
+    outcome.skipped += [
+        {"point": point.id, "why": "its removal there is not finished", "fix": again}
+        for point in points
+        if point.id in begun
+    ]
+    return [point for point in points if point.id not in begun]
 
 
 async def _ask_for_lock(far: Far, points: Sequence[PointSummary], outcome: Outcome) -> None:

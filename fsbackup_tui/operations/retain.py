@@ -205,14 +205,17 @@ async def run_empty(_: EmptyTrashRequest, context: JobContext) -> dict[str, obje
     }
 
 
-def refused(refusals: Sequence[Refusal], site: str) -> FsbackupError:
+def refused(
+    refusals: Sequence[Refusal], site: str, command: str = "retain --apply"
+) -> FsbackupError:
     """Return the error that says why nothing was removed, or whose name is missing."""
     why = "\n".join(f"{each.what} {each.why}" for each in refusals)
     hard = [each for each in refusals if not each.confirmable]
     if hard:
         fix = "\n".join(dict.fromkeys(each.fix for each in hard))
         return SafetyRefusal("NOT REMOVED: every point stays.", why=why, fix=fix)
-    fix = f"Look at the list: fsbackup retain\nfsbackup retain --apply --confirm {site}"
+    shown = command.removesuffix(" --apply")
+    fix = f"Look at the list: fsbackup {shown}\nfsbackup {command} --confirm {site}"
     return ConfirmationNeeded("NOT CONFIRMED: every point stays.", why=why, fix=fix)
 
 

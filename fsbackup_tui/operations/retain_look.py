@@ -118,7 +118,7 @@ def look(
     with open_catalogue(loaded, environ, repository) as catalogue:
         points = catalogue.points(own=True)
     state = site_state(loaded, environ, repository)
-    candidates = candidates_of(points, loaded.config, repository)
+    candidates: Sequence[Candidate] = candidates_of(points, loaded.config, repository)
     policies = policies_of(loaded.config)
     zone = site_zone(loaded)
     known = read_retain_state(state)
@@ -133,11 +133,7 @@ def look(
         only=only,
         confirmed=confirmed,
     )
-    decision = decide(candidates, policies, guard, now, zone)
-    held = _definitions_of(points, decision, loaded.config)
-    if held:
-        candidates = [replace(each, held=each.held or held.get(each.id)) for each in candidates]
-        decision = decide(candidates, policies, guard, now, zone)
+    candidates, decision = decided(points, candidates, policies, guard, now, zone, loaded.config)
     times = tuple(each.created for each in in_capture_order(candidates) if each.sequence)
     doubt = clock_doubt(times, guard, now)
     return RetentionLook(
@@ -152,6 +148,24 @@ def look(
         times,
         "" if doubt is None else doubt.what,
     )
+
+
+def decided(
+    points: Sequence[PointSummary],
+    candidates: Sequence[Candidate],
+    policies: Mapping[str, Keep],
+    guard: Guard,
+    now: datetime,
+    zone: tzinfo,
+    config: SiteConfig,
+) -> tuple[Sequence[Candidate], Decision]:
+    """Return what becomes of the points, those held that others need to be restored."""
+    decision = decide(candidates, policies, guard, now, zone)
+    held = _definitions_of(points, decision, config)
+    if held:
+        candidates = [replace(each, held=each.held or held.get(each.id)) for each in candidates]
+        decision = decide(candidates, policies, guard, now, zone)
+    return candidates, decision
 
 
 def policies_of(config: SiteConfig) -> dict[str, Keep]:

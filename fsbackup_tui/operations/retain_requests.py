@@ -42,4 +42,24 @@ class EmptyTrashRequest(Request):
     stages: ClassVar[tuple[str, ...]] = ("settle", "free")
 
 
-RETAIN_REQUESTS: tuple[type[Request], ...] = (RetainRequest, TakeBackRequest, EmptyTrashRequest)
+@dataclass(frozen=True, slots=True)
+class RetainReplicaRequest(Request):
+    """Mark what the replica's own rules keep no more, and remove what was marked long enough.
+
+    ``points`` and ``confirmed`` are as with ``RetainRequest``.
+    """
+
+    operation: ClassVar[str] = "retain-replica"
+    runner: ClassVar[str] = "fsbackup_tui.operations.replica_retain:run"
+    stages: ClassVar[tuple[str, ...]] = ("look", "finish", "mark", "remove")
+    replica: str
+    points: tuple[str, ...] | None = None
+    confirmed: bool = False
+
+
+RETAIN_REQUESTS: tuple[type[Request], ...] = (
+    RetainRequest,
+    TakeBackRequest,
+    EmptyTrashRequest,
+    RetainReplicaRequest,
+)

@@ -20,7 +20,8 @@ def copies_of(records: Sequence[Record]) -> tuple[Copy, ...]:
             continue
         if record.kind == UNCOPIED:
             why = str(record.document.get("why") or "")
-            found[name] = Copy(name, record.at, None, "wrong", why)
+            gone = record.document.get("removed") is True
+            found[name] = Copy(name, record.at, None, "removed" if gone else "wrong", why)
             continue
         known = found.get(name)
         whole = known if known is not None and known.state == "whole" else Copy(name, record.at)

@@ -57,7 +57,10 @@ class Record:
 
 def manifest_digest(repository: Repository, point: str) -> str:
     """Return the SHA-256 of a point's manifest, empty where there is none."""
-    path = repository.point_directory(point) / MANIFEST_NAME
+    return _digest(repository.point_directory(point) / MANIFEST_NAME)
+
+
+def _digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -73,20 +76,24 @@ def write_record(
     now: datetime,
     job: str,
     operator: str,
+    or_in_trash: bool = False,
 ) -> Record:
     """Add a fact to a point; nothing that is there is touched.
+
+    With ``or_in_trash`` to one that lies in the trash, too.
 
     Raises:
         UsageError: no such kind of record, or no such point.
         RepositoryUnwritable, DiskFull: it can't be written.
     """
-    directory = repository.point_directory(point)
+    directory, records = repository.point_directory(point), repository.records / point
+    if or_in_trash and not directory.is_dir():
+        directory, records = trash_parts(repository, point)
     if kind not in KINDS:
         raise UsageError(f"UNKNOWN RECORD: {kind!r} is no kind of record.")
     if not directory.is_dir():
         raise UsageError(f"NO SUCH POINT: {point}.", fix="fsbackup list shows what there is.")
     manifest = directory / MANIFEST_NAME
-    records = repository.records / point
     body: dict[str, object] = {
         "format": RECORD_FORMAT,
         "kind": kind,
@@ -96,7 +103,7 @@ def write_record(
         "at": format_time(now),
         "job": job,
         "operator": operator,
-        "manifest_sha256": manifest_digest(repository, point),
+        "manifest_sha256": _digest(manifest),
         "document": dict(document),
     }
     body["sha256"] = _own_digest(body)

@@ -40,6 +40,9 @@ def copy_facts(
             # A line of its own: a command that is broken in two can't be pasted.
             yield f"fsbackup replicate {copy.replica}", "text"
             continue
+        if copy.state == "removed":
+            yield f"removed from {copy.replica} {at}: {copy.why or UNKNOWN}", "muted"
+            continue
         read = "never" if copy.checked_at is None else when_text(copy.checked_at, now, zone)
         every = site.read_back.get(copy.replica, timedelta.max / 2)
         late = is_unread(copy, every, now)

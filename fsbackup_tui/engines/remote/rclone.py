@@ -1,8 +1,8 @@
 """Replicas through rclone: S3 and its kin, SFTP, and whatever a remote of rclone's own is.
 
 What rclone is told lies in its environment (``RCLONE_CONFIG_…``): no secret stands in a command
-line or on a disk. Only ``lsjson``, ``cat``, ``copy`` and ``copyto`` are ever run, so that there
-is no command here that could remove anything.
+line or on a disk. Only ``lsjson``, ``cat``, ``copy`` and ``copyto`` are ever run here, so that
+there is no command that could remove anything; see ``removal.py`` for that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fsbackup_tui.config.replicas import Replica
 from fsbackup_tui.domain.errors import ReplicaError, ReplicaLacks
@@ -50,6 +50,7 @@ _TELLING = (
 )
 _NOT_FOUND = 3
 _BLOCK = 1 << 20
+Kind = TypeVar("Kind", bound="RcloneRemote")
 _KEPT_MESSAGES = 20
 
 
@@ -61,11 +62,12 @@ async def open_rclone(
     work: Path,
     *,
     where: str = "",
-) -> RcloneRemote:
+    kind: type[Kind],
+) -> Kind:
     """Return the way to a replica by rclone; see ``open_remote``."""
     program = await probe_rclone()
     place = await place_of(name, replica, program.path, environment, redactor, work, where=where)
-    return RcloneRemote(name, program.path, place, redactor, replica.bandwidth)
+    return kind(name, program.path, place, redactor, replica.bandwidth)
 
 
 class RcloneRemote:

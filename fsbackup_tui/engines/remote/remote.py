@@ -115,9 +115,11 @@ async def open_remote(
     one, ``where`` the ``file:line`` of the setting. SecretUnavailable, ToolMissing, UsageError.
     """
     if replica.rsync is not None:
-        from fsbackup_tui.engines.remote.rsync import open_rsync
+        from fsbackup_tui.engines.remote.rsync import RsyncRemote, open_rsync
 
-        return await open_rsync(name, replica, work)
-    from fsbackup_tui.engines.remote.rclone import open_rclone
+        return await open_rsync(name, replica, work, kind=RsyncRemote)
+    from fsbackup_tui.engines.remote.rclone import RcloneRemote, open_rclone
 
-    return await open_rclone(name, replica, environment, redactor, work, where=where)
+    return await open_rclone(
+        name, replica, environment, redactor, work, where=where, kind=RcloneRemote
+    )

@@ -1,7 +1,7 @@
 """Replicas through rsync over SSH.
 
 Only rsync itself is run over there, so that an account does that may run nothing else (rrsync).
-No option that deletes is ever given.
+No option that deletes is ever given here; see ``removal.py`` for that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from fsbackup_tui.config.replicas import Replica
 from fsbackup_tui.domain.errors import DiskFull, ReplicaError, ReplicaLacks, ReplicaRefused
@@ -39,12 +40,13 @@ _NOT_THERE = re.compile(r"No such file or directory")
 _SOME_FAILED = 23
 _MKPATH = (3, 2, 3)
 _QUOTES_ITSELF = (3, 2, 4)
+Kind = TypeVar("Kind", bound="RsyncRemote")
 
 
-async def open_rsync(name: str, replica: Replica, work: Path) -> RsyncRemote:
+async def open_rsync(name: str, replica: Replica, work: Path, *, kind: type[Kind]) -> Kind:
     """Return the way to a replica by rsync; ToolMissing where rsync or ssh is not installed."""
     rsync, ssh = await probe_rsync(), await probe_ssh()
-    return RsyncRemote(name, replica, rsync, ssh.path, work)
+    return kind(name, replica, rsync, ssh.path, work)
 
 
 class RsyncRemote:

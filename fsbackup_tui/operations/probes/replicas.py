@@ -43,7 +43,8 @@ def _lag(ground: Ground, replica: str, plans: Sequence[str]) -> Iterator[Finding
                 if newest is None or point.created > newest.created:
                     newest = point
                 break
-            waiting.append(point)
+            if copy is None or copy.state != "removed":
+                waiting.append(point)
     if newest is not None:
         age = ground.age(newest.created).total_seconds()
         ground.number("fsbackup_replica_age_seconds", age, replica=replica)

@@ -247,12 +247,13 @@ def copies_cell(
     """
     if point.foreign or not (point.copies or site.replicas):
         return "-", "muted"
-    marks = {copy.replica: _copy_mark(copy, site, now) for copy in point.copies}
+    copies = [copy for copy in point.copies if copy.state != "removed"]
+    marks = {copy.replica: _copy_mark(copy, site, now) for copy in copies}
     worst = "!" if "!" in marks.values() else "?" if "?" in marks.values() else ""
     role: Role = "bad" if worst == "!" else "warn" if worst else "muted"
     names = " ".join(f"{name}{mark}" for name, mark in marks.items())
     dated = ", ".join(
-        f"{copy.replica}{marks[copy.replica]} {age_of(copy.at, now)}" for copy in point.copies
+        f"{copy.replica}{marks[copy.replica]} {age_of(copy.at, now)}" for copy in copies
     )
     if ages and dated and cell_len(dated) <= room:
         return dated, role

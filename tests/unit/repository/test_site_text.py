@@ -38,6 +38,8 @@ from fsbackup_tui.repository.site_text import mask_config
         "encryption:\n  passphrase: |\n    hunter2\n  method: age",
         "passphrase: '${PASSPHRASE:-hunter2}'",
         "identity_passphrase: hunter2",
+        "replicas: {s3: {url: 's3://b/x', retain_with: {access_key: id, secret_key: hunter2}}}",
+        "replicas:\n  s3:\n    retain_with:\n      password: hunter2",
         "encryption: {former: [{passphrase: hunter2}]}",
         "x: y  # passphrase: hunter2",
         "broken: [\npassphrase: hunter2",
