@@ -92,7 +92,7 @@ def rebuild_config(
         span = document.spans.get(path)
         if span is None or (span.start, span.end) in changed:
             continue
-        variable = "_".join(re.sub(r"\W", "_", str(step)) for step in path).upper()
+        variable = _variable_for(path)
         masked[variable] = ".".join(map(str, path))
         plain = found.replace(f":-{REDACTED}}}", "}")
         plain = plain.replace(REDACTED, f"${{{variable}}}")
@@ -121,16 +121,27 @@ def _origin_in(
             continue
         if any(settings.get(each) != told for each, told in origin.settings.items()):
             continue
-        variables = {each: _variable(settings.get(each)) for each in origin.secrets}
+        variables = {
+            each: _variable(settings.get(each), ("replicas", name, each)) for each in origin.secrets
+        }
         if all(variables.values()):
             return str(name), variables
     return "", {}
 
 
-def _variable(description: object) -> str:
+def _variable_for(path: tuple[str | int, ...]) -> str:
+    """Return what the variable is called that takes the place of what was masked there."""
+    return "_".join(re.sub(r"\W", "_", str(step)) for step in path).upper()
+
+
+def _variable(description: object, path: tuple[str | int, ...]) -> str:
     """Return the variable that alone holds a secret; empty where it lies elsewhere."""
     if isinstance(description, Mapping):
-        return str(description.get("env") or "")
+        if description.get("text") is None:
+            return str(description.get("env") or "")
+        description, path = description["text"], (*path, "text")
+    if description == REDACTED:
+        return _variable_for(path)
     match = _REFERENCE.fullmatch(str(description))
     return "" if match is None else match[1]
 

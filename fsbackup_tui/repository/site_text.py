@@ -15,9 +15,16 @@ _PARAMETER = re.compile(r"(?i)(?P<head>[?&](?:ssl)?pass(?:word|wd)?=)(?P<value>[
 _KEYWORD = re.compile(
     r"(?i)(?P<head>\b(?:pg|ssl)?pass(?:word|wd)\s*=\s*)(?P<value>'(?:[^'\\]|\\.|'')*'?|[^\s'}]+)"
 )
-_SECRET_SETTING = re.compile(r"(?:[a-z_]*_)?passphrase|identity")
+_SECRET_SETTING = re.compile(r"(?:[a-z_]*_)?passphrase|identity|password|(?:access|secret)_key")
+_ADDRESSES = {"notify"}
 _LOOSE_SETTING = re.compile(
-    r"(?i)(?P<head>\b(?:[a-z]+_)?passphrase\s*:\s*(?:\{\s*text\s*:\s*)?)(?P<value>[^\s{$].*)"
+    r"(?i)(?P<head>\b(?:(?:[a-z]+_)?passphrase|password|(?:access|secret)_key)\s*:\s*"
+    r"(?:\{\s*text\s*:\s*)?)(?P<value>[^\s{$].*)"
+)
+# Of what apprise sends through, the whole address is the secret: slack://TOKEN/TOKEN/TOKEN.
+_LOOSE_ADDRESS = re.compile(
+    r"(?i)(?P<head>\b(?!(?:https?|postgres(?:ql)?|s3|sftp|ssh|rsync|git|file)://)"
+    r"[a-z][a-z0-9+.-]{0,30}://)(?P<value>[^\s$\"'][^\s\"']*)"
 )
 _AGE_SECRET = re.compile(r"(?i)AGE-SECRET-KEY-[0-9A-Z-]+")
 _COMMENT = re.compile(r"(?m)(?:^|(?<=\s))#.*$")
@@ -27,8 +34,10 @@ def mask_config(text: str) -> str:
     """Return a configuration text in which literal passwords are ``***``.
 
     References (``${NAME}``) stay as they are; a literal default of one, a URL's password, a
-    ``password=`` of a URL or keyword string are masked, in comments too. A value that had to
-    be masked is written as a double-quoted scalar, all other text stays as it was.
+    ``password=`` of a URL or keyword string are masked, in comments too; so are keys and
+    passphrases, and the addresses of ``notify`` that name no variable: who has one may send to
+    it. A value that had to be masked is written as a double-quoted scalar, all other text stays
+    as it was.
     """
     import yaml
 
@@ -57,8 +66,11 @@ def _masked_spans(root: object) -> Iterator[tuple[int, int, str]]:
         node = queue.pop()
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode) and _SECRET_SETTING.fullmatch(key.value):
+                name = key.value if isinstance(key, yaml.ScalarNode) else ""
+                if _SECRET_SETTING.fullmatch(name):
                     yield from _masked_secret(value)
+                elif name in _ADDRESSES and node is root:
+                    yield from _masked_addresses(value)
                 else:
                     queue += [key, value]
         elif isinstance(node, yaml.SequenceNode):
@@ -79,6 +91,25 @@ def _masked_secret(node: object) -> Iterator[tuple[int, int, str]]:
                 yield from _masked_secret(value)
     elif isinstance(node, yaml.ScalarNode) and node.value:
         masked = _mask_secret(node.value)
+        if masked != node.value:
+            yield node.start_mark.index, node.end_mark.index, masked
+
+
+def _masked_addresses(node: object) -> Iterator[tuple[int, int, str]]:
+    """Mask what ``to`` and ``ping`` list; where a variable is part of it, that is the secret."""
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            if name not in {"on", "env", "file", "command", "agent"}:
+                yield from _masked_addresses(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _masked_addresses(value)
+    elif isinstance(node, yaml.ScalarNode) and node.value:
+        named = _REFERENCE.search(node.value) is not None
+        masked = mask_value(node.value) if named else _mask_secret(node.value)
         if masked != node.value:
             yield node.start_mark.index, node.end_mark.index, masked
 
@@ -136,4 +167,5 @@ def _mask_comments(text: str) -> str:
 def _mask_loose(text: str) -> str:
     """Mask text that is no YAML: a comment, or a file that can't be read."""
     text = _LOOSE_SETTING.sub(lambda match: f"{match['head']}{REDACTED}", text)
+    text = _LOOSE_ADDRESS.sub(lambda match: f"{match['head']}{REDACTED}", text)
     return Redactor().redact(mask_value(text))

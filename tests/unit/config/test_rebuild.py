@@ -56,6 +56,24 @@ def test_what_was_masked_becomes_a_variable() -> None:
     }
 
 
+def test_the_replica_it_came_from_is_known_though_its_keys_were_masked() -> None:
+    text = BLOCK + (
+        "replicas:\n  far: {url: 's3://bucket/shop', endpoint: 'https://s3.example.org',"
+        " access_key: '***', secret_key: {text: '***'}}\n"
+    )
+    rebuilt = rebuild_config(text, repository=None, env_file=ENV, origin=ORIGIN)
+    assert rebuilt.origin == "far"
+    assert rebuilt.origin_variables == {
+        "access_key": "REPLICAS_FAR_ACCESS_KEY",
+        "secret_key": "REPLICAS_FAR_SECRET_KEY_TEXT",
+    }
+    replicas = values(rebuilt.text)["replicas"]
+    assert isinstance(replicas, dict)
+    assert list(replicas) == ["far"]
+    assert replicas["far"]["access_key"] == "${REPLICAS_FAR_ACCESS_KEY}"
+    assert replicas["far"]["secret_key"] == {"text": "${REPLICAS_FAR_SECRET_KEY_TEXT}"}
+
+
 def test_the_replica_it_came_from_is_added_where_none_is_named() -> None:
     rebuilt = rebuild_config(BLOCK, repository=None, env_file=ENV, origin=ORIGIN)
     assert rebuilt.origin == "origin"

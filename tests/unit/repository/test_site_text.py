@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from fsbackup_tui.config.model import SiteConfig
+from fsbackup_tui.config.values import SecretText
 from fsbackup_tui.repository.site_text import mask_config
 
 
@@ -41,6 +47,13 @@ from fsbackup_tui.repository.site_text import mask_config
         "replicas: {s3: {url: 's3://b/x', retain_with: {access_key: id, secret_key: hunter2}}}",
         "replicas:\n  s3:\n    retain_with:\n      password: hunter2",
         "encryption: {former: [{passphrase: hunter2}]}",
+        "notify: {to: ['slack://hunter2/b/c']}",
+        "notify:\n  to:\n  - {text: 'https://hooks.example.org/hunter2'}\n  - ${NOTIFY_URL}",
+        "notify: {to: ['${NOTIFY_URL:-slack://hunter2/b/c}']}",
+        "notify: {to: ['mailto://${SMTP_USER}:hunter2@mail.example.org']}",
+        "notify: {ping: {daily: 'https://hc-ping.com/hunter2'}}",
+        "x: y  # slack://hunter2/b/c",
+        "x: y  # secret_key: hunter2",
         "x: y  # passphrase: hunter2",
         "broken: [\npassphrase: hunter2",
         "identity: AGE-SECRET-KEY-1hunter2\n# AGE-SECRET-KEY-1Qhunter2",
@@ -66,6 +79,9 @@ def test_no_literal_password_is_kept(text: str) -> None:
         "# mail ana@example.org: all of it\nsite: face-swap\n\n\nplans: {daily: {sources: [db]}}\n",
         "at: 12:30",
         "passphrase: {env: FSBACKUP_PASSPHRASE}",
+        "notify:\n  to: ['${NOTIFY_URL}', 'mailto://fsbackup:${PW}@mail.example.org?to=ana']\n",
+        "notify: {on: critical, to: [{env: NOTIFY_URL}, {file: /run/notify}]}",
+        "# see https://docs.example.org/replicas and s3://bucket/shop\nsite: shop",
         "passphrase: ${FSBACKUP_PASSPHRASE}\nidentity: {file: /root/key}",
     ],
 )
@@ -91,3 +107,39 @@ def test_it_stays_the_same_yaml_but_for_the_secret() -> None:
     assert after["sources"]["other"]["url"].strip() == "postgresql://app:***@db2/y"
     assert after["sources"]["other"]["jobs"] == 3
     assert "# the site" in mask_config(text)
+
+
+def test_every_secret_that_the_schema_knows_is_masked() -> None:
+    """A new secret setting can't be forgotten: the models themselves say which there are."""
+    places = list(secret_places(SiteConfig))
+    assert ("replicas", "any", "retain_with", "secret_key") in places
+    assert ("notify", "ping", "any") in places
+    for place in places:
+        is_connection = bool({"url", "poolers", "standbys"} & {*place[-2:]})
+        secret = "postgresql://app:hunter2@db1/x" if is_connection else "hunter2"
+        for value in (secret, {"text": secret}):
+            text = yaml.safe_dump(nested(place, value))
+            assert "hunter2" not in mask_config(text), place
+
+
+def secret_places(annotation: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where the models have a secret; ``any`` stands for a name, 0 for a list's first."""
+    origin = get_origin(annotation)
+    if origin is dict:
+        yield from secret_places(get_args(annotation)[1], (*place, "any"))
+    elif origin in (list, tuple):
+        yield from secret_places(get_args(annotation)[0], (*place, 0))
+    elif origin is not None:
+        for member in get_args(annotation):
+            yield from secret_places(member, place)
+    elif annotation is SecretText:
+        yield place
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield from secret_places(field.annotation, (*place, name))
+
+
+def nested(place: tuple[Any, ...], value: object) -> object:
+    for step in reversed(place):
+        value = [value] if step == 0 else {step: value}
+    return value
